@@ -1,0 +1,160 @@
+"""Every error oqkit raises, grouped by what the caller does next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class OqError(Exception):
+    """The root of all oqkit errors."""
+
+
+# --- the store: try again, or look at the bucket -------------------------------------------------
+
+
+class StoreError(OqError):
+    """A store could not do what it was asked."""
+
+
+class Missing(StoreError, KeyError):
+    """The key does not exist."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"no object {self.key!r}"
+
+
+class Conflict(StoreError):
+    """A conditional write found another state than it asked for; read again. Never leaves `queue/`."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"object {self.key!r} changed meanwhile"
+
+
+class Unavailable(StoreError):
+    """The store gave no usable answer. A write may have been applied, may not, or may still land."""
+
+
+class Denied(StoreError):
+    """The credentials do not allow this request."""
+
+
+class Unsupported(StoreError):
+    """The store cannot hold a queue, for example because it ignores conditional writes."""
+
+
+# --- tasks: the state machine said no ------------------------------------------------------------
+
+
+class TaskError(OqError):
+    """A task cannot make this transition."""
+
+
+class IllegalTransition(TaskError):
+    """The verb does not apply to a task in this status."""
+
+    def __init__(self, verb: str, status: str) -> None:
+        super().__init__(verb, status)
+        self.verb = verb
+        self.status = status
+
+    def __str__(self) -> str:
+        return f"cannot {self.verb} a task that is {self.status}"
+
+
+class LeaseLost(TaskError):
+    """The lease ended or was taken over; nothing more may be written under it."""
+
+    def __init__(self, lease: str) -> None:
+        super().__init__(lease)
+        self.lease = lease
+
+    def __str__(self) -> str:
+        return f"lease {self.lease} is no longer held: another worker may own its rows now; stop working on them"
+
+
+# --- jobs: look at the failures ------------------------------------------------------------------
+
+
+class JobFailed(OqError):
+    """A job ended with tasks that did not complete; `failures` has one row for each of them."""
+
+    def __init__(self, message: str, failures: Any = None) -> None:
+        super().__init__(message, failures)
+        self.message = message
+        self.failures = failures
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class WaitTimeout(OqError, TimeoutError):
+    """The work was not done within the time-out. It goes on; only the waiting ended."""
+
+
+class FormatError(OqError):
+    """A document in the queue does not parse, or was written by a newer oqkit."""
+
+
+# --- the call: fix the arguments -----------------------------------------------------------------
+
+
+class UsageError(OqError, ValueError):
+    """The call is wrong; the text says which argument, which value and what to do."""
+
+
+class UnknownTask(UsageError):
+    """No function is known for this task type."""
+
+
+class UnknownJob(UsageError, KeyError):
+    """No job has this id or name."""
+
+    __str__ = Exception.__str__
+
+
+class DuplicateJob(UsageError):
+    """The name or key is taken by a job with other content."""
+
+
+class SchemaError(UsageError):
+    """The columns or values do not fit the function, or cannot be stored."""
+
+
+# --- raised by users inside a task ---------------------------------------------------------------
+
+
+class PermanentError(Exception):
+    """Raise inside a task to fail it at once, without a retry."""
+
+
+class Skip(Exception):  # noqa: N818 - control flow, named for how it reads: `raise oq.Skip("empty")`
+    """Raise inside a task to complete it without a value."""
+
+
+class Reschedule(Exception):  # noqa: N818 - control flow: `raise oq.Reschedule(30)`
+    """Raise inside a task to put it back for `delay` seconds without using up an attempt."""
+
+    def __init__(self, delay: float = 0.0, reason: str = "") -> None:
+        super().__init__(delay, reason)
+        self.delay_s = float(delay)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason or f"put back for {self.delay_s:g} s"
+
+
+def one_of(values: Sequence[str]) -> str:
+    """Name the allowed values in an error text: ``a, b or c``."""
+    *head, last = values
+    return f"{', '.join(head)} or {last}" if head else last
