@@ -3,20 +3,51 @@
 A backend subclasses `Store`, writes the verbs and counts every request it sends in `requests`. No
 argument's absence changes what a verb guarantees: `create` never overwrites, `replace` never
 creates, and only `overwrite` is unconditional.
+
+A key is a relative POSIX path that also names a file: see `check_key`. No key may be a folder of
+another one (``a`` beside ``a/b``), for a directory cannot hold both.
 """
 
 from __future__ import annotations
 
 import abc
+import itertools
+import re
 import threading
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from oqkit.clock import Clock, ServerClock, SystemClock
+from oqkit.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+#: The most keys one listing reply holds, as on S3.
+MAX_KEYS = 1000
+
+_FOLDERS = r"(?:[^/\\\0.][^/\\\0]*/)*"
+_NAME = r"[^/\\\0.][^/\\\0]*"
+_KEY = re.compile(_FOLDERS + _NAME)
+_PREFIX = re.compile(rf"{_FOLDERS}(?:{_NAME})?")
+
+
+def check_key(key: str) -> str:
+    """Return `key` if every store can hold it, else raise `UsageError`."""
+    if not _KEY.fullmatch(key):
+        raise UsageError(
+            f"{key!r} cannot be a key: use a relative path such as 'jobs/1.json', without empty parts, "
+            "parts that start with '.', backslashes or NUL"
+        )
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """Return `prefix` if a key may start with it, else raise `UsageError`; the empty one is fine."""
+    if not _PREFIX.fullmatch(prefix):
+        raise UsageError(f"no key can start with {prefix!r}: use '' or the beginning of a relative path")
+    return prefix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +75,20 @@ class Page:
     entries: tuple[Entry, ...]
     folders: tuple[str, ...] = ()
     next: str | None = None
+
+    @classmethod
+    def cut(cls, found: Iterator[Entry | str], *, limit: int) -> Page:
+        """Fill one page of at most `limit` from what a listing finds, in order: entries, and folders as text."""
+        if limit < 1:
+            raise UsageError(f"limit must be at least 1, got {limit}")
+        limit = min(limit, MAX_KEYS)
+        *items, beyond = *itertools.islice(found, limit), next(found, None)
+        last = items[-1] if items and beyond is not None else None
+        return cls(
+            entries=tuple(item for item in items if isinstance(item, Entry)),
+            folders=tuple(item for item in items if isinstance(item, str)),
+            next=last.key if isinstance(last, Entry) else last,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +122,16 @@ class Requests:
 class Store(abc.ABC):
     """Bytes in a bucket, or in something that behaves like one.
 
-    Raises `Missing`, `Conflict`, `Unavailable`, `Denied` or `Unsupported` and nothing else. Reads
-    and listings show every write that was answered before they were asked. `Unavailable` from a
-    write says nothing about whether it was or will be applied.
+    Raises `Missing`, `Conflict`, `Unavailable`, `Denied` or `Unsupported`, `UsageError` for a key or
+    limit that cannot be, and nothing else. Reads and listings show every write that was answered
+    before they were asked. `Unavailable` from a write says nothing about whether it was or will be
+    applied.
     """
 
     #: How long an idle worker waits between two looks at the doorbell, in seconds: what polling costs decides.
     poll_s: ClassVar[float] = 0.75
+    #: How many requests are worth sending at once: 1 where latency is nothing.
+    parallel: ClassVar[int] = 1
     #: How far the dates of replies are cut down, in seconds.
     date_granularity_s: ClassVar[float] = 1.0
 

@@ -1,0 +1,69 @@
+# A fresh machine needs make and a Python of 3.11 or newer, nothing else.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench install-check lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PROCESSES ?= 2
+
+# the first Python that is new enough and can make a virtual environment
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+NEEDS_PYTHON = @test -n "$(PYTHON)" || { \
+	echo 'No Python of 3.11 or newer with venv was found (on Debian and Ubuntu: apt install python3-venv).'; \
+	echo 'Name one: make PYTHON=/path/to/python3'; exit 1; }
+PYTEST = $(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup
+
+help: ## Show this help
+	@echo 'make TARGET, where TARGET is one of'
+	@sed -n 's/^\([a-z-]*\):.*## /  \1	/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: $(READY) ## See oqkit at work: 336,776 flights, four worker processes, no bucket
+	@$(BIN)/python -m oqkit.demo
+
+test: $(READY) ## Run all tests; what this machine lacks the means for is named at the end
+	@$(PYTEST)
+
+check: $(READY) ## Check style, types and the direction of imports, and run the fast tests
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m mypy --strict oqkit
+	@$(BIN)/python $(BIN)/lint-imports --no-logo
+	@$(PYTEST) -m 'not server and not slow'
+
+bench: $(READY) ## Run the benchmarks
+	@set -e; for script in benchmarks/[a-z]*.py; do \
+		test -f "$$script" || { echo 'There are no benchmarks.'; break; }; \
+		echo "== $$script"; $(BIN)/python "$$script"; \
+	done
+
+install-check: ## Check that `pip install .` resolves fast and rightly, with a new and an old pip
+	$(NEEDS_PYTHON)
+	@$(PYTHON) tests/install_check.py
+
+lock: ## Write requirements.lock anew from pyproject.toml, with the newest releases
+	$(NEEDS_PYTHON)
+	@$(PYTHON) -m venv --clear build/lock
+	@build/lock/bin/python -m pip install --quiet --quiet 'uv>=0.9'
+	@build/lock/bin/uv pip compile --no-config --quiet --upgrade --universal --python-version 3.11 \
+		--fork-strategy fewest --all-extras --generate-hashes --no-annotate --no-emit-package oqkit \
+		--custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
+	@if grep -nE '://|^-|file:' requirements.lock; then \
+		echo 'requirements.lock names a place: it would only work here.'; exit 1; fi
+
+clean: ## Remove everything that make and the tools made, .venv too
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment follows the lock: made when missing or broken, brought up to date when the lock is newer.
+# The lock is complete, so pip need not resolve anything: --no-deps.
+$(READY): requirements.lock pyproject.toml
+	$(NEEDS_PYTHON)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo 'Installing what requirements.lock names into $(VENV): a minute or two the first time.'
+	@$(BIN)/python -m pip install --quiet --quiet --no-deps --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,133 @@
+"""The one read-modify-write loop, and how it survives lost replies (guarantee G4).
+
+A conditional write may be applied although its reply was lost, may land after a later read, and may
+be answered "conflict" because it was itself applied before. So no status code decides anything
+here. After every answer but a clean success the loop reads again and asks `applied`: is there
+evidence of my change in the document, evidence that other writers leave alone? If not, it applies
+the change to what it read and tries again; that later compare-and-set either succeeds, which shuts
+out the earlier write for good, or fails, which sends it round once more.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from oqkit.clock import new_id
+from oqkit.errors import Conflict, Missing, Unavailable
+from oqkit.queue.document import dump_job, dump_part, load_job, load_part
+from oqkit.queue.job import Job
+from oqkit.queue.part import Part
+from oqkit.store.base import Store
+
+D = TypeVar("D", Job, Part)
+
+FIRST_WAIT_S = 0.02
+LONGEST_WAIT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Held(Generic[D]):
+    """A document as it was read or written; `etag` is None while the object does not exist."""
+
+    doc: D
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[D]):
+    """How a kind of document is read and written."""
+
+    load: Callable[[bytes, str], D]
+    dump: Callable[[D], bytes]
+
+
+JOB: Kind[Job] = Kind(lambda data, key: load_job(data, key=key), dump_job)
+PART: Kind[Part] = Kind(lambda data, key: load_part(data, key=key), dump_part)
+
+
+class Loop:
+    """Reads and changes documents; gives up with `Unavailable` after `patience_s`."""
+
+    def __init__(self, store: Store, rng: random.Random, *, patience_s: float = 60.0) -> None:
+        self.store = store
+        self.rng = rng
+        self.patience_s = patience_s
+
+    def read(self, kind: Kind[D], key: str, *, absent: D | None = None) -> Held[D]:
+        """Return the document; `absent` is what its absence means (None: raise `Missing`)."""
+        try:
+            blob = self.store.read(key)
+        except Missing:
+            if absent is None:
+                raise
+            return Held(absent, None)
+        return Held(kind.load(blob.data, key), blob.etag)
+
+    def update(
+        self,
+        kind: Kind[D],
+        key: str,
+        change: Callable[[D], D],
+        *,
+        applied: Callable[[D], bool],
+        held: Held[D] | None = None,
+        absent: D | None = None,
+    ) -> Held[D]:
+        """Apply `change` exactly once and return the result; `held` (if fresh) saves the first read.
+
+        `change` is pure and may raise to refuse; returning an equal document writes nothing.
+        `applied` must recognise the change in every later state of the document.
+        """
+        last: Exception | None = None
+        for _ in self.attempts():
+            try:
+                held = held or self.read(kind, key, absent=absent)
+                if applied(held.doc):
+                    return held
+                new = change(held.doc)
+                if new == held.doc:
+                    return held
+                new = replace(new, rev=held.doc.rev + 1, op=new_id(self.rng))
+                return Held(new, self._write(key, kind.dump(new), held.etag))
+            except (Conflict, Unavailable) as error:
+                held, last = None, error
+            except Missing as error:
+                if held is None:
+                    raise
+                held, last = None, error  # deleted under us: read again, and see what its absence means
+        raise Unavailable(f"{key!r} could not be changed within {self.patience_s:g} s: {last}") from last
+
+    def put_once(self, key: str, data: bytes) -> None:
+        """Write an object whose key only this caller can choose: that it exists means that it is written."""
+        last: Exception | None = None
+        for _ in self.attempts():
+            try:
+                self.store.create(key, data)
+            except Conflict:
+                return
+            except Unavailable as error:
+                last = error
+            else:
+                return
+        raise Unavailable(f"{key!r} could not be written within {self.patience_s:g} s: {last}") from last
+
+    def attempts(self) -> Iterator[int]:
+        """Yield attempt numbers with full-jitter waits between them, until the patience is used up."""
+        clock = self.store.clock
+        end = clock.monotonic() + self.patience_s
+        attempt = 0
+        while True:
+            yield attempt
+            longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)
+            attempt += 1
+            if clock.monotonic() >= end:
+                return
+            clock.sleep(self.rng.uniform(0, longest))
+
+    def _write(self, key: str, data: bytes, etag: str | None) -> str:
+        if etag is None:
+            return self.store.create(key, data)
+        return self.store.replace(key, data, etag=etag)

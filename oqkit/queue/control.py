@@ -1,0 +1,90 @@
+"""Cancel and retry: one entry in the job object, then every part that it concerns is brought up to date.
+
+The entry alone is the order. Applying it at once only makes it visible at once: a caller that dies
+half-way leaves the rest to whichever worker or later caller meets a part that is behind.
+"""
+
+from __future__ import annotations
+
+from oqkit.clock import new_id
+from oqkit.queue import key as keys
+from oqkit.queue.job import Code, Control, ControlVerb, Job, caught_up, has_control, with_control
+from oqkit.queue.ledger import Ledger
+from oqkit.queue.run import Range
+from oqkit.queue.transition import Status
+
+CANCELLABLE = (Status.PENDING, Status.RUNNING)
+RETRYABLE = (Status.FAILED, Status.CANCELLED, Status.EXPIRED)
+
+
+def cancel(
+    ledger: Ledger,
+    job_id: str,
+    *,
+    statuses: tuple[Status, ...] = CANCELLABLE,
+    rows: tuple[Range, ...] | None = None,
+    reason: str = "",
+) -> Job:
+    """Cancel tasks; when it returns, every one of them is written as cancelled."""
+    return _order(ledger, job_id, ControlVerb.CANCEL, statuses=statuses, rows=rows, reason=reason)
+
+
+def retry(
+    ledger: Ledger,
+    job_id: str,
+    *,
+    statuses: tuple[Status, ...] = (Status.FAILED,),
+    rows: tuple[Range, ...] | None = None,
+    code: Code | None = None,
+) -> Job:
+    """Put tasks that ended without a result to work again; `code` is the function to use from now on."""
+    return _order(ledger, job_id, ControlVerb.RETRY, statuses=statuses, rows=rows, code=code)
+
+
+def _order(
+    ledger: Ledger,
+    job_id: str,
+    verb: ControlVerb,
+    *,
+    statuses: tuple[Status, ...],
+    rows: tuple[Range, ...] | None,
+    reason: str = "",
+    code: Code | None = None,
+) -> Job:
+    now = ledger.now()
+    control = Control(
+        op=new_id(ledger.rng), verb=verb, at=now, statuses=statuses, rows=rows, reason=reason
+    )
+    job = ledger.update_job(
+        job_id,
+        lambda doc: with_control(doc, control, code=code),
+        applied=lambda doc: has_control(doc, control.op),
+    ).doc
+    if not job.n_tasks:
+        return job
+    ledger.put_marker(ledger.marker(job, due=now))
+    ledger.ring()
+    bring_up(ledger, job, create=verb is ControlVerb.CANCEL)
+    return job
+
+
+def bring_up(ledger: Ledger, job: Job, *, create: bool) -> None:
+    """Apply the job's controls to its parts; with `create` also to those that have no object yet."""
+    indexes = range(job.n_parts) if create else existing_parts(ledger, job)
+    ledger.map(lambda index: bring_up_part(ledger, job, index), indexes)
+
+
+def bring_up_part(ledger: Ledger, job: Job, index: int) -> None:
+    """Apply the job's controls to one part."""
+    ledger.update_part(
+        job,
+        index,
+        lambda part: part if part.gen >= job.gen else caught_up(part, job, now=ledger.now()),
+        applied=lambda part: part.gen >= job.gen,
+    )
+
+
+def existing_parts(ledger: Ledger, job: Job) -> list[int]:
+    """Return the parts that have an object."""
+    pages = ledger.store.list_all(ledger.keys_of(job).parts)
+    return [keys.part_index(entry.key) for page in pages for entry in page.entries]

@@ -1,0 +1,139 @@
+"""What work there is: the open markers, listed in a bounded number of requests (guarantee G6).
+
+One LIST shows every marker of a small queue. Where a queue has more than a page of them, each lane
+that concerns this worker is listed by itself, so that jobs of other types are never in the way, and
+successive polls walk on from where the last one stopped, so that jobs that others are busy with are
+not in the way either.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from oqkit.errors import FormatError, Missing, Unavailable
+from oqkit.queue import key as keys
+from oqkit.queue.ledger import BELL_EVERY_S, Ledger
+
+log = logging.getLogger(__name__)
+
+LIST_EVERY_S = 30.0
+IDLE_AFTER_S = 600.0
+IDLE_FACTOR = 7.0
+PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lanes:
+    """Which jobs concern a worker: these task types, or everything if it trusts shipped code."""
+
+    types: frozenset[str] = frozenset()
+    everything: bool = False
+
+    def holds(self, lane: str) -> bool:
+        """Whether jobs of this lane concern the worker."""
+        return self.everything or lane.removeprefix("type-") in self.types
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """The markers that a poll saw; `is_complete` if the shard has no others that concern the worker."""
+
+    markers: tuple[keys.Marker, ...]
+    shard: str
+    is_complete: bool
+
+
+@dataclass(slots=True)
+class Discovery:
+    """Looks for markers when there is reason to: the doorbell rang, or it is time."""
+
+    ledger: Ledger
+    lanes: Lanes
+    _cursors: dict[str, str | None] = field(default_factory=dict)
+    _bell: str = ""
+    _looked: float = float("-inf")
+    _listed: float = float("-inf")
+    _again: float = float("inf")
+    _busy: float = float("-inf")
+    _shard: int = -1
+
+    def is_due(self) -> bool:
+        """Whether to list now; asks the doorbell (one GET) at most every poll interval."""
+        now = self.ledger.store.clock.monotonic()
+        pace = self.pace()
+        if now - self._listed >= LIST_EVERY_S * (2.0 if pace > 1 else 1.0) or now >= self._again:
+            return True
+        if now - self._looked < self.ledger.store.poll_s * pace:
+            return False
+        self._looked = now
+        if self._rang():
+            self._again = now + BELL_EVERY_S + 0.2  # rings are left out for a second after one: look once more
+            return True
+        return False
+
+    def next_look_s(self) -> float:
+        """Return how long there is nothing to do before the next look, in seconds."""
+        now = self.ledger.store.clock.monotonic()
+        wake = min(self._looked + self.ledger.store.poll_s * self.pace(), self._again)
+        return max(0.0, wake - now)
+
+    def pace(self) -> float:
+        """Return by how much polling has slowed down: 1, or more when there has been no work for long."""
+        idle = self.ledger.store.clock.monotonic() - self._busy
+        return IDLE_FACTOR if self._busy > float("-inf") and idle > IDLE_AFTER_S else 1.0
+
+    def found_work(self) -> None:
+        """Poll at the full pace again."""
+        self._busy = self.ledger.store.clock.monotonic()
+
+    def _rang(self) -> bool:
+        store = self.ledger.store
+        try:
+            blob = store.read_changed(keys.BELL, etag=self._bell) if self._bell else store.read(keys.BELL)
+        except Missing:
+            return False
+        except Unavailable:
+            return True
+        if blob is None:
+            return False
+        self._bell = blob.etag
+        return True
+
+    def look(self) -> Listing:
+        """List markers of the lanes that concern this worker: at most two pages a lane, plus one."""
+        now = self.ledger.store.clock.monotonic()
+        if self._busy == float("-inf"):
+            self._busy = now
+        if now >= self._again:
+            self._again = float("inf")
+        self._listed = self._looked = now
+        self._shard = (self._shard + 1) % self.ledger.settings.shards
+        shard = f"{self._shard:04x}"
+        prefix = keys.open_prefix(shard)
+        page = self.ledger.store.list(prefix, limit=PAGE)
+        found = [entry.key for entry in page.entries]
+        if page.next is not None:
+            found += [key for lane in self._lanes(prefix) for key in self._walk(lane)]
+        markers = (marker for key in dict.fromkeys(found) if (marker := _read(key)) is not None)
+        mine = tuple(marker for marker in markers if self.lanes.holds(marker.lane))
+        return Listing(markers=mine, shard=shard, is_complete=page.next is None)
+
+    def _lanes(self, prefix: str) -> list[str]:
+        if not self.lanes.everything:
+            return [f"{prefix}{keys.lane_of(name, by_value=False)}/" for name in sorted(self.lanes.types)]
+        return list(self.ledger.store.list(prefix, limit=PAGE, folders=True).folders)
+
+    def _walk(self, lane: str) -> list[str]:
+        later = self.ledger.store.list(f"{lane}later/", limit=PAGE // 10)
+        ready = self.ledger.store.list(f"{lane}ready/", after=self._cursors.get(lane), limit=PAGE)
+        self._cursors[lane] = ready.next
+        return [entry.key for entry in (*ready.entries, *later.entries)]
+
+
+def _read(key: str) -> keys.Marker | None:
+    try:
+        return keys.parse_marker(key)
+    except FormatError as error:
+        log.warning("left alone: %s", error)
+        return None

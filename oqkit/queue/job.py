@@ -1,0 +1,129 @@
+"""A job: what was asked for, once, and the controls (cancel, retry) given since.
+
+A control is one entry in the job object; every part applies it once, in order, and remembers how
+many it has applied (`Part.gen`). So a control is complete as soon as the job object holds it:
+whoever meets a part that is behind brings it up to date, and a caller that dies half-way has
+already said all that is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from oqkit.queue.part import Part, Policy, cancel, fresh, reopen
+from oqkit.queue.run import Range
+from oqkit.queue.transition import Status
+
+
+class ControlVerb(StrEnum):
+    """What a person can order for the tasks of a job."""
+
+    CANCEL = "cancel"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """Which function runs the tasks: `reference` (``module:name``), or `digest` of a function shipped by value.
+
+    With neither, any worker that has a handler of the job's type.
+    """
+
+    reference: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """One order: `statuses` says which tasks it moves, `rows` (of the whole job) narrows them; None is all."""
+
+    op: str
+    verb: ControlVerb
+    at: float
+    statuses: tuple[Status, ...]
+    rows: tuple[Range, ...] | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """The job object. `rev` rises with every write and `op` is fresh; `input` is for the frame layer to read."""
+
+    id: str
+    type: str
+    n_tasks: int
+    part_rows: int
+    created: float
+    """Epoch seconds, by the store's clock."""
+    origin: str
+    """The id of the submission that created it: how a submitter whose reply was lost knows its own job."""
+    mode: str
+    """How tasks and calls relate: ``call``, ``row``, ``batch`` or ``group``."""
+    name: str = ""
+    fingerprint: str = ""
+    """Of function, content and options; empty if unknown, and then never equal to another."""
+    code: Code = field(default_factory=Code)
+    policy: Policy = field(default_factory=Policy)
+    priority: int = 128
+    timeout_s: float | None = None
+    """The longest that one call may take; None for no limit."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    input: Mapping[str, Any] = field(default_factory=dict)
+    controls: tuple[Control, ...] = ()
+    rev: int = 0
+    op: str = ""
+
+    @property
+    def gen(self) -> int:
+        """Return the generation: 1, and one more for each control."""
+        return 1 + len(self.controls)
+
+    @property
+    def n_parts(self) -> int:
+        """Return how many parts the tasks are in."""
+        return -(-self.n_tasks // self.part_rows) if self.n_tasks else 0
+
+    def part_size(self, index: int) -> int:
+        """Return how many tasks part `index` has."""
+        return min(self.part_rows, self.n_tasks - index * self.part_rows)
+
+    def fresh_part(self, index: int) -> Part:
+        """Return the state that the absence of a part object stands for: no control has met it yet."""
+        return fresh(self.id, index, n_rows=self.part_size(index), gen=1)
+
+    def locate(self, row: int) -> tuple[int, int]:
+        """Return (part, row within the part) of a task."""
+        return divmod(row, self.part_rows)
+
+
+def with_control(job: Job, control: Control, *, code: Code | None = None) -> Job:
+    """Add an order; `code` replaces the function from here on."""
+    return replace(job, controls=(*job.controls, control), code=code or job.code)
+
+
+def has_control(job: Job, op: str) -> bool:
+    """Whether the order is part of this state: the evidence for a lost reply."""
+    return any(control.op == op for control in job.controls)
+
+
+def caught_up(part: Part, job: Job, *, now: float) -> Part:
+    """Apply to `part` the controls that it has not seen."""
+    first = part.index * job.part_rows
+    for control in job.controls[part.gen - 1 :]:
+        rows = _local(control.rows, first=first, n_rows=part.n_rows)
+        statuses = frozenset(control.statuses)
+        if control.verb is ControlVerb.CANCEL:
+            part = cancel(part, rows, now=now, statuses=statuses, note=control.reason)
+        else:
+            part = reopen(part, rows, now=now, statuses=statuses)
+    return replace(part, gen=max(part.gen, job.gen))
+
+
+def _local(rows: Sequence[Range] | None, *, first: int, n_rows: int) -> tuple[Range, ...]:
+    if rows is None:
+        return ((0, n_rows),)
+    clipped = ((max(start - first, 0), min(stop - first, n_rows)) for start, stop in rows)
+    return tuple((start, stop) for start, stop in clipped if start < stop)

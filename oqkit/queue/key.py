@@ -1,0 +1,199 @@
+"""Every key in a queue, and how to read one back.
+
+====================================  ==========================================================
+``queue.json``                        settings fixed when the queue was created
+``bell``                              the doorbell: overwritten when work arrives; a hint
+``jobs/{shard}/{job}.json``           the job object
+``work/{shard}/{stamp}-{job}/``       all else that belongs to the job; sorts newest first:
+  ``in-{k}.parquet``                    inputs
+  ``parts/{n}.json``                    the state of part n
+  ``out/{n}-{lease}.{commit}.parquet``  outputs; count only where part n names them
+``open/{shard}/{lane}/ready/{...}``   marker: a job has work that is due
+``open/{shard}/{lane}/later/{...}``   marker: a job has work that is not due yet
+``code/{digest}``                     functions shipped by value
+====================================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from dataclasses import dataclass
+
+from oqkit.clock import base32
+from oqkit.errors import FormatError, UsageError
+
+SETTINGS = "queue.json"
+BELL = "bell"
+JOBS = "jobs/"
+WORK = "work/"
+OPEN = "open/"
+CODE_LANE = "code"
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
+_MILLIS = 1 << 45  # enough until the year 3084
+_ID_LENGTH = 18
+
+
+def check_type(name: str) -> str:
+    """Return `name` if it can be a task type, else raise `UsageError`."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be a task type: use 1 to 64 letters, digits, '_', '.' or '-', "
+            "not starting with '.' or '-' (pass name= to @oq.task)"
+        )
+    return name
+
+
+# --- identity ------------------------------------------------------------------------------------
+
+
+def timed_job_id(now: float, rng: random.Random) -> str:
+    """Return the id of a job without a key: newer ones sort first."""
+    return f"0{stamp(now)}{base32(rng.getrandbits(40), length=8)}"
+
+
+def keyed_job_id(scope: str, key: str, generation: int) -> str:
+    """Return the id that follows from a key: everybody who submits it gets the same."""
+    digest = hashlib.sha256(repr((scope, key, generation)).encode()).digest()
+    return "k" + base32(int.from_bytes(digest), length=_ID_LENGTH - 1)
+
+
+def is_job_id(text: str) -> bool:
+    """Whether `text` has the form of a job id."""
+    return bool(re.fullmatch(rf"[0k][0-9a-z]{{{_ID_LENGTH - 1}}}", text))
+
+
+def task_id(job_id: str, row: int) -> str:
+    """Return the id of a task: its job and its row in it."""
+    return f"{job_id}.{row}"
+
+
+def parse_task_id(text: str) -> tuple[str, int]:
+    """Return (job id, row), or raise `UsageError`."""
+    job_id, dot, row = text.rpartition(".")
+    if not dot or not row.isdigit() or not is_job_id(job_id):
+        raise UsageError(f"{text!r} is not a task id: expected <job id>.<row>, such as {'0' * _ID_LENGTH}.0")
+    return job_id, int(row)
+
+
+def stamp(now: float) -> str:
+    """Write a time so that later ones sort first."""
+    return base32(_MILLIS - 1 - int(now * 1000), length=9)
+
+
+def shard_of(job_id: str, shards: int) -> str:
+    """Return the shard of a job: four hexadecimal digits."""
+    return f"{int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:4]) % shards:04x}"
+
+
+# --- objects of a job ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobKeys:
+    """The keys of one job; all but the job object need to know when it was created."""
+
+    job: str
+    shard: str
+    created: float
+
+    @property
+    def folder(self) -> str:
+        """Where the job's inputs, parts and outputs are."""
+        return f"{WORK}{self.shard}/{stamp(self.created)}-{self.job}/"
+
+    @property
+    def parts(self) -> str:
+        """The common prefix of the parts."""
+        return f"{self.folder}parts/"
+
+    def part(self, index: int) -> str:
+        """The state of a part."""
+        return f"{self.parts}{index:07d}.json"
+
+    def input(self, number: int, digest: str) -> str:
+        """An input file; the digest keeps two submitters with different bytes apart."""
+        return f"{self.folder}in-{number:05d}-{digest[:12]}.parquet"
+
+    def output(self, index: int, output_id: str) -> str:
+        """The outcomes of one commit."""
+        return f"{self.folder}out/{index:07d}-{output_id}.parquet"
+
+
+def job_key(job_id: str, shards: int) -> str:
+    """Return the key of a job object."""
+    return f"{JOBS}{shard_of(job_id, shards)}/{job_id}.json"
+
+
+def part_index(key: str) -> int:
+    """Return the number of the part that `key` holds."""
+    return int(key.rpartition("/")[2].removesuffix(".json"))
+
+
+def job_of_folder(folder: str) -> str:
+    """Return the job id of a folder below `WORK`."""
+    return folder.rstrip("/").rpartition("-")[2]
+
+
+def code_key(digest: str) -> str:
+    """Return the key of a function shipped by value."""
+    return f"code/{digest}"
+
+
+# --- markers -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """The sign that a job has work; its name is all it has, so that a listing is enough to choose.
+
+    Names of due work sort by priority, then age; names of later work sort by when it falls due.
+    """
+
+    job: str
+    gen: int
+    priority: int
+    due: float
+    """Epoch seconds, cut to milliseconds."""
+    is_later: bool
+    lane: str
+    shard: str
+
+    @property
+    def key(self) -> str:
+        """Where the marker is."""
+        due, rank = f"{int(self.due * 1000):014d}", f"{255 - self.priority:03d}"
+        when, order = ("later", f"{due}-{rank}") if self.is_later else ("ready", f"{rank}-{due}")
+        return f"{open_prefix(self.shard)}{self.lane}/{when}/{order}-{self.job}.{self.gen}"
+
+
+def open_prefix(shard: str) -> str:
+    """Return the common prefix of a shard's markers."""
+    return f"{OPEN}{shard}/"
+
+
+def lane_of(job_type: str, *, by_value: bool) -> str:
+    """Return the lane of a job: one a task type, and one for all functions shipped by value."""
+    return CODE_LANE if by_value else f"type-{job_type}"
+
+
+def parse_marker(key: str) -> Marker:
+    """Read a marker's name, or raise `FormatError`."""
+    try:
+        _, shard, lane, when, name = key.split("/")
+        one, two, rest = name.split("-")
+        job, _, gen = rest.partition(".")
+        due, rank = (one, two) if when == "later" else (two, one)
+        return Marker(
+            job=job,
+            gen=int(gen),
+            priority=255 - int(rank),
+            due=int(due) / 1000,
+            is_later=when == "later",
+            lane=lane,
+            shard=shard,
+        )
+    except ValueError:
+        raise FormatError(f"{key!r} is not a marker that this oqkit knows") from None

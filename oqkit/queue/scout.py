@@ -1,0 +1,330 @@
+"""How a worker finds rows to run: pick a job among the open ones, pick a part, claim.
+
+Everything here is bounded: one call of `find` tries a few jobs, each with a few parts, and reads at
+most `READS` parts it does not know, however many jobs, parts and workers there are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from oqkit.clock import new_id
+from oqkit.errors import FormatError, Missing
+from oqkit.queue import key as keys
+from oqkit.queue.cas import Held
+from oqkit.queue.discovery import Discovery, Lanes, Listing
+from oqkit.queue.job import Job, caught_up
+from oqkit.queue.lease import HeldLease
+from oqkit.queue.ledger import Ledger
+from oqkit.queue.part import MAX_LEASES, Lease, Part, claim
+
+log = logging.getLogger(__name__)
+
+JOBS_A_CALL = 4
+CLAIMS_A_JOB = 3
+READS = 16
+WINDOW = 1000
+FIRST_RECHECK_POLLS = 2.0
+LAST_RECHECK_POLLS = 16.0
+LATER_S = 5.0
+
+
+@dataclass(slots=True)
+class _Field:
+    """What this worker knows of one open job."""
+
+    markers: dict[str, keys.Marker] = field(default_factory=dict)
+    job: Job | None = None
+    parts: dict[int, Held[Part]] = field(default_factory=dict)
+    """Parts that were read and are not final."""
+    final: set[int] = field(default_factory=set)
+    """Parts that are final in the job's present generation."""
+    poison: set[int] = field(default_factory=set)
+    """Parts that do not parse."""
+    untouched: list[int] = field(default_factory=list)
+    """Parts that had no object when last listed."""
+    cursor: int = 0
+    looked: float = float("-inf")
+    not_before: float = 0.0
+    recheck_s: float = 0.0
+
+    @property
+    def gen(self) -> int:
+        return max((marker.gen for marker in self.markers.values()), default=0)
+
+    @property
+    def rank(self) -> int:
+        return max((marker.priority for marker in self.markers.values()), default=0)
+
+    @property
+    def due(self) -> float:
+        return min((marker.due for marker in self.markers.values()), default=float("inf"))
+
+    def start_over(self, job: Job) -> None:
+        """Take `job` as a new generation: what was known to be final may be open again."""
+        self.job = job
+        self.parts, self.final, self.untouched = {}, set(), []
+        self.cursor, self.looked = 0, float("-inf")
+        self.not_before = self.recheck_s = 0.0
+
+
+class Scout:
+    """Finds and claims work for one worker; call it from one thread at a time."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        lanes: Lanes,
+        *,
+        worker: str,
+        lease_s: float,
+        can_run: Callable[[Job], bool],
+        max_rows: Callable[[Job], int],
+    ) -> None:
+        self._ledger = ledger
+        self._worker = worker
+        self._lease_s = lease_s
+        self._can_run = can_run
+        self._max_rows = max_rows
+        self._fields: dict[str, _Field] = {}
+        self.discovery = Discovery(ledger, lanes)
+
+    def find(self) -> HeldLease | None:
+        """Claim rows of some job, or return None if there is nothing to claim right now."""
+        if self.discovery.is_due():
+            self._take_in(self.discovery.look())
+        for job_id in self._choices():
+            lease = self._try(job_id, self._fields[job_id])
+            if lease is not None:
+                self.discovery.found_work()
+                return lease
+        return None
+
+    def wait_s(self) -> float:
+        """Return how long `find` has nothing to do, in seconds."""
+        now = self._ledger.now()
+        wakes = [max(one.not_before, one.due) - now for one in self._fields.values()]
+        return max(0.0, min([*wakes, self.discovery.next_look_s()]))
+
+    def ended(self, lease: HeldLease) -> None:
+        """Take in what the last commit of a lease showed of its part."""
+        one = self._fields.get(lease.job.id)
+        if one is None or one.job is None:
+            return
+        one.recheck_s = one.not_before = 0.0
+        self._learn(one, lease.held)
+        if not self._finish(one):
+            self._postpone(one, lease.job, lease.part)
+
+    def lost(self, lease: HeldLease) -> None:
+        """Forget what a lease that is gone showed of its part."""
+        one = self._fields.get(lease.job.id)
+        if one is not None:
+            one.parts.pop(lease.index, None)
+
+    # --- choosing a job --------------------------------------------------------------------------
+
+    def _take_in(self, listing: Listing) -> None:
+        seen: dict[str, dict[str, keys.Marker]] = {}
+        for marker in listing.markers:
+            seen.setdefault(marker.job, {})[marker.key] = marker
+        if listing.is_complete:
+            shards = self._ledger.settings.shards
+            gone = [job for job in self._fields if job not in seen and keys.shard_of(job, shards) == listing.shard]
+            for job in gone:
+                del self._fields[job]
+        for job, markers in seen.items():
+            one = self._fields.setdefault(job, _Field())
+            if max(marker.gen for marker in markers.values()) > one.gen:
+                one.not_before = 0.0
+            one.markers = markers
+
+    def _choices(self) -> list[str]:
+        """Return a few jobs to try: of the highest priority that has any, in random order."""
+        now = self._ledger.now()
+        ready = [(one.rank, job) for job, one in self._fields.items() if one.not_before <= now and one.due <= now]
+        self._ledger.rng.shuffle(ready)
+        ready.sort(key=lambda pair: -pair[0])
+        return [job for _, job in ready[:JOBS_A_CALL]]
+
+    def _try(self, job_id: str, one: _Field) -> HeldLease | None:
+        try:
+            if one.job is None or one.job.gen < one.gen:
+                one.start_over(self._ledger.read_job(job_id).doc)
+            return self._claim_in(one)
+        except Missing:
+            self._take_down(one, job_id)  # the job was deleted: its markers are all that is left of it
+        except FormatError as error:
+            log.warning("left alone: %s", error)
+            one.not_before = float("inf")
+        return None
+
+    def _claim_in(self, one: _Field) -> HeldLease | None:
+        job, now = _known(one), self._ledger.now()
+        if not self._can_run(job):
+            one.not_before = float("inf")
+            return None
+        if now < job.policy.not_before:
+            one.not_before = job.policy.not_before
+            return None
+        for _ in range(CLAIMS_A_JOB):
+            index = self._choose_part(one)
+            if index is None:
+                break
+            lease = self._claim(one, index)
+            if lease is not None:
+                return lease
+        if not self._finish(one):
+            self._rest(one)
+        return None
+
+    # --- choosing a part -------------------------------------------------------------------------
+
+    def _choose_part(self, one: _Field) -> int | None:
+        index = self._pick(one)
+        if index is None and self._ledger.store.clock.monotonic() - one.looked >= self._ledger.store.poll_s:
+            self._look(one)
+            index = self._pick(one)
+        return index
+
+    def _pick(self, one: _Field) -> int | None:
+        if one.untouched:
+            return one.untouched.pop()
+        job, now = _known(one), self._ledger.now()
+        claimable = [n for n, held in one.parts.items() if _is_claimable(held.doc, job, now)]
+        return self._ledger.rng.choice(claimable) if claimable else None
+
+    def _look(self, one: _Field) -> None:
+        """Learn about parts: by one LIST of a window of them, and a few reads of those that changed."""
+        job = _known(one)
+        first_look = one.looked == float("-inf")
+        one.looked = self._ledger.store.clock.monotonic()
+        if job.n_parts == 1:
+            if first_look:
+                one.untouched = [0]  # most likely nobody was here: the claim itself will tell
+            else:
+                self._read(one, 0)
+            return
+        keys_of = self._ledger.keys_of(job)
+        after = keys_of.part(one.cursor - 1) if one.cursor else None
+        page = self._ledger.store.list(keys_of.parts, after=after, limit=WINDOW)
+        found = {keys.part_index(entry.key): entry.etag for entry in page.entries}
+        stop = job.n_parts if page.next is None else max(found) + 1
+        stop = min(stop, one.cursor + WINDOW)
+        one.untouched = [n for n in range(one.cursor, stop) if n not in found]
+        self._ledger.rng.shuffle(one.untouched)
+        one.cursor = 0 if stop >= job.n_parts else stop
+        if not one.untouched:
+            self._read_some(one, found)
+
+    def _read_some(self, one: _Field, found: dict[int, str]) -> None:
+        skipped = one.final | one.poison
+        known = {n: held.etag for n, held in one.parts.items()}
+        changed = [n for n, etag in found.items() if n not in skipped and known.get(n) != etag]
+        for index in self._ledger.rng.sample(changed, min(READS, len(changed))):
+            self._read(one, index)
+
+    def _read(self, one: _Field, index: int) -> None:
+        try:
+            self._learn(one, self._ledger.read_part(_known(one), index))
+        except FormatError as error:
+            self._leave_alone(one, index, error)
+
+    def _learn(self, one: _Field, held: Held[Part]) -> None:
+        part, job = held.doc, _known(one)
+        if part.gen > job.gen:
+            one.start_over(self._ledger.read_job(job.id).doc)
+            job = _known(one)
+        if part.is_final and part.gen >= job.gen:
+            one.final.add(part.index)
+            one.parts.pop(part.index, None)
+        else:
+            one.parts[part.index] = held
+
+    def _leave_alone(self, one: _Field, index: int, error: FormatError) -> None:
+        log.warning("left alone: %s", error)
+        one.poison.add(index)
+        one.parts.pop(index, None)
+
+    # --- claiming --------------------------------------------------------------------------------
+
+    def _claim(self, one: _Field, index: int) -> HeldLease | None:
+        ledger, job = self._ledger, _known(one)
+        lease_id, chance = new_id(ledger.rng), ledger.rng.random()
+        max_rows = max(1, self._max_rows(job))
+
+        def change(part: Part) -> Part:
+            if part.gen > job.gen:
+                return part  # there is an order that this worker has not read: it must not run the rows by the old job
+            now = ledger.now()
+            lease = Lease(id=lease_id, worker=self._worker, expires=now + self._lease_s)
+            part = caught_up(part, job, now=now)
+            return claim(part, lease, max_rows=max_rows, now=now, policy=job.policy, chance=chance)
+
+        def has_lease(part: Part) -> bool:
+            return any(lease.id == lease_id for lease in part.leases)
+
+        known = one.parts.get(index) or Held(job.fresh_part(index), None)
+        try:
+            held = ledger.update_part(job, index, change, applied=has_lease, held=known)
+        except FormatError as error:
+            self._leave_alone(one, index, error)
+            return None
+        self._learn(one, held)
+        if not has_lease(held.doc):
+            return None
+        one.recheck_s = 0.0
+        return HeldLease(ledger, job, held, lease_id, lease_s=self._lease_s)
+
+    # --- the end of a job, and rest --------------------------------------------------------------
+
+    def _finish(self, one: _Field) -> bool:
+        """Take down the markers of a job whose parts are all known to be final; return whether it was so."""
+        job = _known(one)
+        if len(one.final) < job.n_parts:
+            return False
+        self._take_down(one, job.id, up_to=job.gen)
+        return True
+
+    def _take_down(self, one: _Field, job_id: str, *, up_to: int | None = None) -> None:
+        for key, marker in one.markers.items():
+            if up_to is None or marker.gen <= up_to:
+                self._ledger.delete_quietly(key)
+        self._fields.pop(job_id, None)
+
+    def _rest(self, one: _Field) -> None:
+        """Leave a job alone until its rows fall due, or for a while that grows as long as nothing happens."""
+        now, poll_s = self._ledger.now(), self._ledger.store.poll_s
+        one.recheck_s = min(max(one.recheck_s * 2, poll_s * FIRST_RECHECK_POLLS), poll_s * LAST_RECHECK_POLLS)
+        changes = [when for held in one.parts.values() if (when := held.doc.next_change()) is not None and when > now]
+        one.not_before = min([now + one.recheck_s, *changes])
+
+    def _postpone(self, one: _Field, job: Job, part: Part) -> None:
+        """Move the marker of a job of one part that has nothing to do for a while out of the way of due work."""
+        when = part.next_change()
+        if job.n_parts > 1 or when is None or part.leases or when - self._ledger.now() < LATER_S:
+            return
+        marker = self._ledger.marker(job, due=when)
+        if marker.key in one.markers:
+            return
+        self._ledger.put_marker(marker)
+        for key in one.markers:
+            self._ledger.delete_quietly(key)
+        one.markers = {marker.key: marker}
+        one.not_before = when
+
+
+def _known(one: _Field) -> Job:
+    assert one.job is not None, "the job is read before its parts are"  # noqa: S101
+    return one.job
+
+
+def _is_claimable(part: Part, job: Job, now: float) -> bool:
+    when = part.next_change()
+    if part.gen < job.gen:
+        return True
+    if when is None or when > now:
+        return False
+    return len(part.leases) < MAX_LEASES or any(lease.expires <= now for lease in part.leases)

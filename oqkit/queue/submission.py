@@ -1,0 +1,92 @@
+"""How a job comes into being: inputs, then the job object (the commit point), then its marker, then the bell.
+
+A crash before the job object leaves unnamed inputs; a crash after it leaves a job that only lacks
+its marker, which the next submission under the same key, or `oq doctor`, puts up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from oqkit.errors import Missing
+from oqkit.queue import key as keys
+from oqkit.queue.job import Job
+from oqkit.queue.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """A submission's end: the job that now exists, and whether this submission created it."""
+
+    job: Job
+    is_new: bool
+
+
+class Submission:
+    """One attempt to create `job`; upload its inputs, then `commit` it."""
+
+    def __init__(self, ledger: Ledger, job: Job) -> None:
+        self._ledger = ledger
+        self._keys = ledger.keys_of(job)
+        self._uploaded: list[str] = []
+
+    def put_input(self, data: bytes) -> str:
+        """Upload the next input file and return its key."""
+        digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+        key = self._keys.input(len(self._uploaded), digest)
+        self._ledger.loop.put_once(key, data)
+        self._uploaded.append(key)
+        return key
+
+    def commit(self, job: Job) -> Submitted:
+        """Create the job, or find that its id is taken: then that job is returned and the inputs are withdrawn."""
+        found = self._ledger.create_job(job).doc
+        if found.origin == job.origin:
+            announce(self._ledger, found)
+            return Submitted(job=found, is_new=True)
+        if self._ledger.keys_of(found).folder != self._keys.folder:
+            for key in self._uploaded:
+                self._ledger.delete_quietly(key)
+        resume(self._ledger, found)
+        return Submitted(job=found, is_new=False)
+
+
+def announce(ledger: Ledger, job: Job) -> None:
+    """Tell workers of a job that is stored."""
+    if job.n_tasks:
+        ledger.put_marker(ledger.marker(job, due=max(job.policy.not_before, job.created)))
+        ledger.ring()
+
+
+def resume(ledger: Ledger, job: Job) -> None:
+    """Put up the marker of a job whose submitter may have died before it could."""
+    if not ledger.store.list(ledger.keys_of(job).parts, limit=1).entries:
+        announce(ledger, job)
+
+
+# --- jobs with a key -----------------------------------------------------------------------------
+
+JOB_SCOPE = "job"
+
+
+def latest(ledger: Ledger, scope: str, key: str) -> tuple[int, Job | None]:
+    """Return the newest generation of a keyed job and the job; ``(0, None)`` if there is none.
+
+    Generations have no gaps, so doubling and halving finds the last in ``O(log generations)`` reads.
+    """
+
+    def read(generation: int) -> Job | None:
+        try:
+            return ledger.read_job(keys.keyed_job_id(scope, key, generation)).doc
+        except Missing:
+            return None
+
+    low, job, step = 0, None, 1
+    while (found := read(low + step)) is not None:
+        low, job, step = low + step, found, step * 2
+    while step > 1:
+        step //= 2
+        if (found := read(low + step)) is not None:
+            low, job = low + step, found
+    return low, job

@@ -1,0 +1,82 @@
+"""The state machine of one task: every legal (verb, status) pair, and nothing else.
+
+==============  =========  =========  =============================================================
+verb            from       to         when
+==============  =========  =========  =============================================================
+``claim``       pending    running    a worker takes the task under a lease; the attempt rises by one
+``complete``    running    completed  the function returned
+``fail``        running    failed     it raised `PermanentError`, or the attempts are used up
+``retry``       running    pending    it raised something else and has attempts left; due after a back-off
+``reschedule``  running    pending    it raised `Reschedule`; no attempt is used up
+``release``     running    pending    its worker handed it back unstarted; no attempt is used up
+``lose``        running    pending    its lease ran out with attempts left; due after a back-off
+``cancel``      pending    cancelled
+``cancel``      running    cancelled  its worker loses the right to write an outcome
+``expire``      pending    expired    its time to live is over; a running task still completes
+``reopen``      failed     pending    `retry` by hand; all earlier attempts are forgiven
+``reopen``      cancelled  pending
+``reopen``      expired    pending
+==============  =========  =========  =============================================================
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from oqkit.errors import IllegalTransition
+
+
+class Status(StrEnum):
+    """Where a task is."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether only a `reopen` by hand can change it."""
+        return self not in {Status.PENDING, Status.RUNNING}
+
+
+class Verb(StrEnum):
+    """What can happen to a task."""
+
+    CLAIM = "claim"
+    COMPLETE = "complete"
+    FAIL = "fail"
+    RETRY = "retry"
+    RESCHEDULE = "reschedule"
+    RELEASE = "release"
+    LOSE = "lose"
+    CANCEL = "cancel"
+    EXPIRE = "expire"
+    REOPEN = "reopen"
+
+
+TRANSITIONS: dict[tuple[Verb, Status], Status] = {
+    (Verb.CLAIM, Status.PENDING): Status.RUNNING,
+    (Verb.COMPLETE, Status.RUNNING): Status.COMPLETED,
+    (Verb.FAIL, Status.RUNNING): Status.FAILED,
+    (Verb.RETRY, Status.RUNNING): Status.PENDING,
+    (Verb.RESCHEDULE, Status.RUNNING): Status.PENDING,
+    (Verb.RELEASE, Status.RUNNING): Status.PENDING,
+    (Verb.LOSE, Status.RUNNING): Status.PENDING,
+    (Verb.CANCEL, Status.PENDING): Status.CANCELLED,
+    (Verb.CANCEL, Status.RUNNING): Status.CANCELLED,
+    (Verb.EXPIRE, Status.PENDING): Status.EXPIRED,
+    (Verb.REOPEN, Status.FAILED): Status.PENDING,
+    (Verb.REOPEN, Status.CANCELLED): Status.PENDING,
+    (Verb.REOPEN, Status.EXPIRED): Status.PENDING,
+}
+
+
+def target(verb: Verb, status: Status) -> Status:
+    """Return the status that `verb` leads to, or raise `IllegalTransition`."""
+    try:
+        return TRANSITIONS[verb, status]
+    except KeyError:
+        raise IllegalTransition(verb, status) from None

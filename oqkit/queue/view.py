@@ -1,0 +1,100 @@
+"""A job's state as a reader sees it: a cache of its parts that reads only what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from oqkit.queue import key as keys
+from oqkit.queue.cas import PART, Held
+from oqkit.queue.job import ControlVerb, Job
+from oqkit.queue.ledger import Ledger
+from oqkit.queue.part import Part
+from oqkit.queue.transition import Status
+
+
+class JobView:
+    """What the parts of one job said at the last `refresh`; final when every task is."""
+
+    def __init__(self, ledger: Ledger, job: Job) -> None:
+        self._ledger = ledger
+        self.job = job
+        self._parts: dict[int, Held[Part]] = {}
+
+    def refresh(self) -> None:
+        """Read what changed: one LIST per 1,000 parts and one GET per changed part; one GET for a single part."""
+        changed = [0] if self.job.n_parts == 1 else self._changed()
+        for held in self._ledger.map(self._read, changed):
+            if held is not None:
+                self._parts[held.doc.index] = held
+        if any(held.doc.gen > self.job.gen for held in self._parts.values()):
+            self.reload()
+
+    def reload(self) -> None:
+        """Read the job object again, to see orders given elsewhere; drops nothing that is known of the parts."""
+        self.job = self._ledger.read_job(self.job.id).doc
+
+    def _changed(self) -> list[int]:
+        entries = (e for page in self._ledger.store.list_all(self._ledger.keys_of(self.job).parts) for e in page.entries)
+        found = {keys.part_index(entry.key): entry.etag for entry in entries}
+        return [n for n, etag in found.items() if n not in self._parts or self._parts[n].etag != etag]
+
+    def _read(self, index: int) -> Held[Part] | None:
+        known = self._parts.get(index)
+        key = self._ledger.keys_of(self.job).part(index)
+        if known is None or known.etag is None:
+            held = self._ledger.read_part(self.job, index)
+            return held if held.etag is not None else None
+        blob = self._ledger.store.read_changed(key, etag=known.etag)
+        return None if blob is None else Held(PART.load(blob.data, key), blob.etag)
+
+    # --- what it says ----------------------------------------------------------------------------
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the state of every part, in order; untouched ones as fresh."""
+        for index in range(self.job.n_parts):
+            held = self._parts.get(index)
+            yield held.doc if held else self.job.fresh_part(index)
+
+    def counts(self) -> dict[Status, int]:
+        """Return how many tasks are in each status; sums to the number of tasks."""
+        total = dict.fromkeys(Status, 0)
+        touched = 0
+        for held in self._parts.values():
+            touched += held.doc.n_rows
+            for status, n in held.doc.counts().items():
+                total[status] += n
+        total[Status.PENDING] += self.job.n_tasks - touched
+        return total
+
+    @property
+    def is_final(self) -> bool:
+        """Whether every task has a final status, written in its part, after every order given."""
+        if len(self._parts) < self.job.n_parts:
+            return False
+        return all(held.doc.gen >= self.job.gen and held.doc.is_final for held in self._parts.values())
+
+    @property
+    def is_started(self) -> bool:
+        """Whether any worker has ever claimed a task."""
+        return bool(self._parts)
+
+    @property
+    def workers(self) -> set[str]:
+        """Who holds leases."""
+        return {lease.worker for held in self._parts.values() for lease in held.doc.leases}
+
+    @property
+    def status(self) -> str:
+        """One word for the whole job.
+
+        ``completed``, ``failed`` (some task failed), ``cancelled`` or ``expired`` when every task is
+        final; before that ``cancelling``, ``running`` or ``pending``.
+        """
+        counts = self.counts()
+        if self.is_final:
+            worst = (Status.FAILED, Status.CANCELLED, Status.EXPIRED)
+            return next((status for status in worst if counts[status]), Status.COMPLETED)
+        behind = any(held.doc.gen < self.job.gen for held in self._parts.values()) or not self._parts
+        if behind and self.job.controls and self.job.controls[-1].verb is ControlVerb.CANCEL:
+            return "cancelling"
+        return Status.RUNNING if self._parts else Status.PENDING

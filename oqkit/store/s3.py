@@ -1,0 +1,369 @@
+"""A bucket behind the S3 protocol: the only file that knows boto3.
+
+What the seam promises rests on four decisions about boto3:
+
+* **Nobody retries a conditional write but the caller.** The SDK's own retry turns a write that was
+  applied, and whose reply was lost, into a 412. So those run on clients that send once. Reads, listings,
+  deletes and unconditional writes mean the same when sent twice: those clients retry.
+* **A status is translated into what the caller may conclude** (`_refusal`). In particular 409 is
+  `Unavailable`: S3 says "somebody is writing now", which tells neither "exists" nor "lost".
+* **Every request that goes out is counted, and every date that comes in is observed**, by listening to
+  the SDK's events: so retries are counted, and also a 304, a 404 and a 412 tell the time.
+* **Listings are parsed here.** The SDK spends nearly all of a listing on timestamps and owners that
+  nobody asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import email.utils
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_plus, urlsplit
+from xml.etree import ElementTree as ET
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    SSOError,
+)
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
+
+from oqkit.clock import Clock
+from oqkit.errors import Conflict, Denied, Missing, StoreError, Unavailable, Unsupported, UsageError
+from oqkit.store.base import MAX_KEYS, Blob, Entry, Page, Store, Version, check_key, check_prefix
+
+_ATTEMPTS = 3  # of a request that may be sent twice
+_MIB = 1 << 20
+_LAST = "\U0010ffff"  # sorts behind everything in a folder
+_AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+_KINDS = {"PutObject": "put", "DeleteObject": "delete", "ListObjectsV2": "list", "ListObjectVersions": "list"}
+
+_NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, SSOError)
+# The request may or may not have arrived. HTTPError: botocore reads an error's body outside of its own handling.
+_NO_ANSWER = (HTTPClientError, IncompleteReadError, FlexibleChecksumError, ResponseParserError, HTTPError)
+
+_BUSY = {
+    "InternalError", "OperationAborted", "ConditionalRequestConflict", "RequestLimitExceeded", "RequestTimeout",
+    "ServiceUnavailable", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests",
+}  # fmt: skip
+_DENIED = {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
+_ELSEWHERE = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
+
+
+class S3Store(Store):
+    """The objects under ``s3://bucket/prefix``.
+
+    Credentials, region and endpoint are found as boto3 finds them: arguments, then the environment
+    (``AWS_PROFILE``, ``AWS_ENDPOINT_URL_S3`` …), then the profile's files, then the machine's role. Threads
+    may share a store; it can be pickled, and a forked child makes its own connections.
+    """
+
+    parallel = 16
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str = "",
+        *,
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        profile: str | None = None,
+        addressing_style: str | None = None,
+        clock: Clock | None = None,
+        connect_timeout_s: float = 3,
+        read_timeout_s: float = 10,
+    ) -> None:
+        prefix = prefix.strip("/")
+        super().__init__(f"s3://{bucket}/{prefix}".rstrip("/"), clock=clock)
+        self._bucket = bucket
+        self._root = f"{prefix}/" if prefix else ""
+        self._options = _Options(
+            endpoint_url=endpoint_url,
+            region=region,
+            profile=profile,
+            addressing_style=addressing_style,
+            connect_timeout_s=connect_timeout_s,
+            read_timeout_s=read_timeout_s,
+        )
+        self._thread = threading.local()
+        self._connection = self._connect()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (
+            type(self),
+            self._bucket,
+            self._root,
+            {"clock": self.clock, **dataclasses.asdict(self._options)},
+        )
+
+    # --- verbs -----------------------------------------------------------------------------------
+
+    def read(self, key: str) -> Blob:
+        with self._translated(key):
+            return self._get(key)
+
+    def read_changed(self, key: str, *, etag: str) -> Blob | None:
+        with self._translated(key):
+            try:
+                return self._get(key, IfNoneMatch=etag)
+            except ClientError as error:
+                if _status(error) == 304:
+                    return None
+                raise
+
+    def read_range(self, key: str, *, start: int, length: int) -> bytes:
+        last = "" if start < 0 else max(start, start + length - 1)  # HTTP cannot ask for no bytes: ask for one
+        with self._translated(key):
+            try:
+                return self._get(key, Range=f"bytes={start}{'-' if start >= 0 else ''}{last}").data[:length]
+            except ClientError as error:
+                if _status(error) == 416:  # beyond the end
+                    return b""
+                raise
+
+    def create(self, key: str, data: bytes) -> str:
+        return self._put(key, data, attempts=1, IfNoneMatch="*")
+
+    def replace(self, key: str, data: bytes, *, etag: str) -> str:
+        return self._put(key, data, attempts=1, IfMatch=etag)
+
+    def overwrite(self, key: str, data: bytes) -> str:
+        return self._put(key, data, attempts=_ATTEMPTS)
+
+    def delete(self, key: str) -> None:
+        with contextlib.suppress(Missing), self._translated(key):
+            self._client().delete_object(**self._names(key))
+
+    def list(self, prefix: str, *, after: str | None = None, limit: int = 1000, folders: bool = False) -> Page:
+        if limit < 1:
+            raise UsageError(f"limit must be at least 1, got {limit}")
+        asked = {"Bucket": self._bucket, "Prefix": self._root + check_prefix(prefix), "MaxKeys": min(limit, MAX_KEYS)}
+        if folders:
+            asked["Delimiter"] = "/"
+        if after is not None:
+            asked["StartAfter"] = self._root + _end_of(after, prefix=prefix, folders=folders)
+        with self._translated(prefix):
+            page: Page = self._client().list_objects_v2(**asked)["Page"]
+        return page
+
+    def versions(self, key: str) -> Iterator[Version]:
+        for id_, modified_s in self._version_ids(key):
+            with contextlib.suppress(Missing):  # it expired since it was listed, so it is no longer part of the past
+                with self._translated(key):
+                    blob = self._get(key, VersionId=id_)
+                yield Version(key=key, id=id_, data=blob.data, modified_s=modified_s)
+
+    # --- requests --------------------------------------------------------------------------------
+
+    def _names(self, key: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": self._root + check_key(key)}
+
+    def _get(self, key: str, **conditions: str) -> Blob:
+        reply = self._client().get_object(**self._names(key), **conditions)
+        with contextlib.closing(reply["Body"]) as body:
+            return Blob(key=key, data=body.read(), etag=reply["ETag"])
+
+    def _put(self, key: str, data: bytes, *, attempts: int, **conditions: str) -> str:
+        with self._translated(key):
+            client = self._client(attempts=attempts, size_bytes=len(data))
+            etag: str = client.put_object(**self._names(key), Body=data, **conditions)["ETag"]
+        return etag
+
+    def _version_ids(self, key: str) -> Iterator[tuple[str, float]]:
+        """Yield the versions of exactly this key; other keys that start with it sort behind it."""
+        marker: dict[str, str] = {}
+        while True:
+            with self._translated(key):
+                reply = self._client().list_object_versions(Bucket=self._bucket, Prefix=self._root + key, **marker)
+            found = reply.get("Versions", [])
+            mine = [version for version in found if version["Key"] == self._root + key]
+            for version in mine:
+                yield version["VersionId"], version["LastModified"].timestamp()
+            if not reply["IsTruncated"] or len(mine) < len(found):
+                return
+            marker = {"KeyMarker": reply["NextKeyMarker"], "VersionIdMarker": reply["NextVersionIdMarker"]}
+
+    # --- connections -----------------------------------------------------------------------------
+
+    def _client(self, *, attempts: int = _ATTEMPTS, size_bytes: int = 0) -> Any:
+        """Return a client that sends a request up to `attempts` times and waits long enough for `size_bytes`."""
+        if self._connection.pid != os.getpid():  # a fork: sockets and locks belong to the parent
+            self._connection = self._connect()
+        return self._connection.client(attempts=attempts, size_bytes=size_bytes)
+
+    def _connect(self) -> _Connection:
+        listeners = {
+            "before-send.s3": self._on_send,
+            "response-received.s3": self._on_reply,
+            "before-parse.s3.ListObjectsV2": self._on_listing,
+        }
+        return _Connection(self._options, events=listeners)
+
+    def _on_send(self, event_name: str, **_: object) -> None:
+        self.requests.add(_KINDS.get(event_name.rpartition(".")[2], "get"))
+        self._thread.sent = self.clock.monotonic()
+
+    def _on_reply(self, response_dict: dict[str, Any] | None, **_: object) -> None:
+        date = email.utils.parsedate_tz(response_dict["headers"].get("date")) if response_dict else None
+        if date is not None:
+            date_s = float(email.utils.mktime_tz(date))
+            self.server.observe(date_s, sent=self._thread.sent, received=self.clock.monotonic())
+
+    def _on_listing(self, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+        """Parse a listing in the SDK's place, and leave it an empty one to parse."""
+        if response_dict["status_code"] == 200:
+            customized_response_dict["Page"] = _page(response_dict["body"], root=self._root)
+            response_dict["body"] = b"<ListBucketResult/>"
+
+    # --- errors ----------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        """Let no error of the SDK out."""
+        try:
+            yield
+        except ClientError as error:
+            raise self._refusal(error, key) from error
+        except _NO_CREDENTIALS as error:
+            raise Denied(
+                f"no usable AWS credentials for {self.url}: {error}. Set AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, or name a profile with AWS_PROFILE"
+            ) from error
+        except _NO_ANSWER as error:
+            raise Unavailable(f"{self.url} gave no answer about {key!r}: {error}") from error
+        except BotoCoreError as error:
+            raise StoreError(f"{self.url} could not be asked about {key!r}: {error}") from error
+
+    def _refusal(self, error: ClientError, key: str) -> StoreError:  # noqa: PLR0911 - one line for each answer
+        """Say what an error reply means for the caller."""
+        status, code = _status(error), error.response["Error"].get("Code", "")
+        said = f"{self.url} answered {status} {code} about {key!r}: {error.response['Error'].get('Message', '')}"
+        if code == "NoSuchBucket":
+            return Unsupported(f"bucket {self._bucket!r} does not exist: create it first ({said})")
+        if code in _ELSEWHERE or status in {301, 307}:
+            return Unsupported(f"bucket {self._bucket!r} is in another region: pass its region= ({said})")
+        if code in _BUSY or status in {409, 429} or (status >= 500 and status != 501):
+            return Unavailable(said)
+        if status == 404:
+            return Missing(key)
+        if status == 412:
+            return Conflict(key)
+        if code in _DENIED or status in {401, 403}:
+            hint = "without s3:ListBucket, S3 answers this also for an object that does not exist"
+            return Denied(f"{said} ({hint})" if code == "AccessDenied" else said)
+        if status == 501:
+            return Unsupported(said)
+        return StoreError(said)
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _restore(cls: type[S3Store], bucket: str, prefix: str, options: dict[str, Any]) -> S3Store:
+    return cls(bucket, prefix, **options)
+
+
+def _end_of(after: str, *, prefix: str, folders: bool) -> str:
+    """Return the text that sorts behind `after`, and behind all of its folder where folders are rolled up."""
+    slash = after.find("/", len(prefix)) if folders else -1
+    return after if slash < 0 else after[: slash + 1] + _LAST
+
+
+def _page(body: bytes, *, root: str) -> Page:
+    """Read the XML of a ListObjectsV2 reply; keys lose the store's prefix."""
+    try:
+        tree = ET.fromstring(body)  # noqa: S314 - as botocore does; expat limits how entities may grow
+    except ET.ParseError as error:
+        raise ResponseParserError(f"a listing is not XML, or was cut off: {error}") from error
+    space = tree.tag[: tree.tag.rindex("}") + 1] if "}" in tree.tag else ""
+    plain = unquote_plus if tree.findtext(f"{space}EncodingType") == "url" else str
+    cut = len(root)
+    entries = tuple(
+        Entry(
+            key=plain(child.findtext(f"{space}Key", ""))[cut:],
+            etag=child.findtext(f"{space}ETag", ""),
+            size_bytes=int(child.findtext(f"{space}Size", "0")),
+        )
+        for child in tree.iterfind(f"{space}Contents")
+    )
+    found = tree.iterfind(f"{space}CommonPrefixes/{space}Prefix")
+    folders = tuple(plain(child.text or "")[cut:] for child in found)
+    last = max([entry.key for entry in entries[-1:]] + list(folders[-1:]), default=None)
+    return Page(entries=entries, folders=folders, next=last if tree.findtext(f"{space}IsTruncated") == "true" else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    """How to reach the bucket; None leaves it to what boto3 finds."""
+
+    endpoint_url: str | None
+    region: str | None
+    profile: str | None
+    addressing_style: str | None
+    connect_timeout_s: float
+    read_timeout_s: float
+
+
+class _Connection:
+    """One process's clients: they differ in how often they send a request and how long they wait for the reply."""
+
+    def __init__(self, options: _Options, *, events: dict[str, Callable[..., None]]) -> None:
+        self.pid = os.getpid()
+        self._options = options
+        self._lock = threading.Lock()
+        self._clients: dict[tuple[int, float], Any] = {}
+        self._checksums: dict[str, str] = {}
+        try:
+            self._session = boto3.Session(profile_name=options.profile, region_name=options.region)
+            for event, listener in events.items():
+                self._session.events.register(event, listener)
+            host = urlsplit(self._new_client(1, options.read_timeout_s).meta.endpoint_url).hostname or ""
+        except (BotoCoreError, ValueError) as error:
+            raise UsageError(f"cannot connect to S3: {error}") from error
+        if not host.endswith(_AWS_HOSTS):  # many other servers refuse the checksums that boto3 adds by default
+            choices = ("request_checksum_calculation", "response_checksum_validation")
+            self._checksums = dict.fromkeys(choices, "when_required")
+
+    def client(self, *, attempts: int, size_bytes: int) -> Any:
+        """Return the client for a request of this size, which gets a second more for each MiB.
+
+        Sizes are rounded up to a power of two, so that there are few clients.
+        """
+        doublings = (max(size_bytes, _MIB) // _MIB - 1).bit_length()
+        timeout_s = self._options.read_timeout_s + (1 << doublings if doublings else 0)
+        with self._lock:
+            if (attempts, timeout_s) not in self._clients:
+                self._clients[attempts, timeout_s] = self._new_client(attempts, timeout_s)
+            return self._clients[attempts, timeout_s]
+
+    def _new_client(self, attempts: int, timeout_s: float) -> Any:
+        style = self._options.addressing_style
+        return self._session.client(
+            "s3",
+            endpoint_url=self._options.endpoint_url,
+            region_name=self._session.region_name or "us-east-1",
+            config=Config(
+                retries={"mode": "standard", "total_max_attempts": attempts},
+                connect_timeout=self._options.connect_timeout_s,
+                read_timeout=timeout_s,
+                max_pool_connections=32,
+                tcp_keepalive=True,
+                s3={"addressing_style": style} if style else None,
+                **self._checksums,
+            ),
+        )

@@ -1,0 +1,46 @@
+"""The package's own files agree with each other."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+LOCKED = {canonicalize_name(name): version for name, version in re.findall(r"(?m)^([\w.-]+)==([^\s;]+)", LOCK)}
+WANTED = [*PROJECT["dependencies"], *(each for extra in PROJECT["optional-dependencies"].values() for each in extra)]
+
+
+@pytest.mark.parametrize("wanted", [each for each in WANTED if not each.startswith("oqkit[")])
+def test_lock_satisfies_every_dependency(wanted: str):
+    requirement = Requirement(wanted)
+    version = LOCKED.get(canonicalize_name(requirement.name))
+    assert version is not None, f"run `make lock`: requirements.lock lacks {requirement.name}"
+    assert requirement.specifier.contains(version, prereleases=True), f"run `make lock`: {wanted} is not {version}"
+
+
+def test_lock_names_no_place_to_get_packages_from():
+    assert not re.findall(r"(?m)^-.*|.*(?:://|file:).*", LOCK)
+
+
+def test_lock_pins_every_package_by_hash():
+    assert LOCK.count("--hash=sha256:") >= len(LOCKED)
+    assert all("--hash=sha256:" in entry for entry in re.split(r"(?m)^(?=[\w.-]+==)", LOCK)[1:])
+
+
+def test_public_names_exist_and_are_listed_once():
+    package = importlib.import_module("oqkit")
+    assert [name for name in package.__all__ if not hasattr(package, name)] == []
+    assert len(package.__all__) == len(set(package.__all__))
+
+
+def test_command_leads_to_a_function():
+    module, _, function = PROJECT["scripts"]["oq"].partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
