@@ -15,26 +15,27 @@ from oqkit.frame.spec import NATURAL, Column, Form, Spec, Unstorable, pack_array
 
 _MISSING: Final[dict[str, Any]] = {"None": None, "nan": np.nan, "NA": pd.NA, "NaT": pd.NaT}
 _MISSING_TYPES: Final = {type(None): "None", type(pd.NA): "NA", type(pd.NaT): "NaT"}
-_STR: Final = pd.StringDtype("pyarrow", na_value=np.nan)
+_STR: Final[Any] = pd.StringDtype("pyarrow", na_value=np.nan)
 
 
 # --- pandas to Arrow -----------------------------------------------------------------------------
 
 
 def encode(values: Any) -> Column:
-    """Store the array of a Series or Index, or raise `Unstorable`.
+    """Store the values of a Series or Index, or raise `Unstorable`.
 
     `decode` gives back an array with the same dtype and equal values; NaN in a float column stays NaN.
     """
     dtype = values.dtype
     if isinstance(dtype, np.dtype):
-        return _encode_numpy(np.asarray(values))
+        return _encode_numpy(values.to_numpy())
+    values = values.array
     if isinstance(dtype, pd.CategoricalDtype):
         return _encode_category(values)
     if isinstance(dtype, pd.ArrowDtype):
         return encode_arrow(pa.chunked_array(values.__arrow_array__()), form=Form.ARROW)
     if isinstance(dtype, pd.StringDtype):
-        missing = "nan" if dtype.na_value is np.nan else "NA"
+        missing = "nan" if dtype.na_value is not pd.NA else "NA"
         spec = Spec(form=Form.EXTENSION, dtype="string", storage=dtype.storage, missing=missing)
         return Column(array=pa.array(values), spec=NATURAL if dtype == _STR else spec)
     if _is_restorable(dtype):
@@ -72,7 +73,7 @@ def _encode_numpy(values: np.ndarray) -> Column:
 
 
 def _encode_category(values: Any) -> Column:
-    categories = encode(values.categories.array)
+    categories = encode(values.categories)
     codes = pa.array(values.codes, mask=values.codes < 0)
     spec = Spec(form=Form.CATEGORY, categories=pack_array(categories), ordered=bool(values.ordered))
     return Column(array=categories.array.take(codes), spec=spec)
@@ -83,7 +84,7 @@ def encode_arrow(array: pa.ChunkedArray, *, form: Form = Form.NATURAL) -> Column
     kind = array.type
     text = str(kind)
     is_coarse = "[s" in text or "time32[s]" in text or "date64" in text
-    is_changed = is_coarse or pa.types.is_dictionary(kind) and kind != pa.dictionary(pa.int32(), pa.string())
+    is_changed = is_coarse or pa.types.is_dictionary(kind)
     return Column(array=array, spec=Spec(form=form, arrow=pack_type(kind) if is_changed else None))
 
 
@@ -175,7 +176,9 @@ def decode(array: pa.Array, spec: Spec) -> Any:
         case Form.NATURAL:
             return _decode_natural(array)
         case Form.NUMPY:
-            return _decode_natural(array).astype(np.dtype(spec.dtype))
+            natural = _decode_natural(array)
+            # An int or bool with nulls has become Int64 or boolean, and stays it.
+            return natural.astype(np.dtype(spec.dtype)) if isinstance(natural.dtype, np.dtype) else natural
         case Form.EXTENSION:
             return _extension(spec).__from_arrow__(array)
         case Form.ARROW:
@@ -208,8 +211,8 @@ def _decode_natural(array: pa.Array) -> Any:
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         if not array.null_count:
             return array.to_numpy(zero_copy_only=False)
-        name = "boolean" if pa.types.is_boolean(kind) else str(kind).replace("i", "I").replace("uI", "UI")
-        return pd.api.types.pandas_dtype(name).__from_arrow__(array)
+        name = "boolean" if pa.types.is_boolean(kind) else str(kind).replace("uint", "UInt").replace("int", "Int")
+        return _extension(Spec(form=Form.EXTENSION, dtype=name)).__from_arrow__(array)
     if pa.types.is_floating(kind):
         return array.to_numpy(zero_copy_only=False)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -267,11 +270,12 @@ def to_objects(array: pa.Array, spec: Spec) -> list[Any]:
 def _ndarrays(array: pa.Array, spec: Spec) -> list[Any]:
     flat = array.flatten().to_numpy(zero_copy_only=False).astype(np.dtype(spec.dtype))  # a copy: users may write
     shape = (-1,) if spec.shape is None else spec.shape
-    rows = [flat[start:stop].reshape(shape) if stop > start else flat[:0]
-            for start, stop in pairwise(exact.list_bounds(array).tolist())]
-    for position in np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False)):
-        rows[position] = None  # type: ignore[call-overload]
-    return rows
+    bounds = pairwise(exact.list_bounds(array).tolist())
+    is_valid = array.is_valid().to_pylist()
+    return [
+        flat[start:stop].reshape(shape) if valid else None
+        for valid, (start, stop) in zip(is_valid, bounds, strict=True)
+    ]
 
 
 def to_list(array: pa.Array, spec: Spec) -> list[Any]:

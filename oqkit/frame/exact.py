@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 _SCALARS: Final[dict[type, Any]] = {
     bool: pa.bool_(),
@@ -102,7 +100,7 @@ _REFINED: Final[dict[type, Any]] = {
 
 
 def to_python(array: pa.Array) -> list[Any]:
-    """Return the values of one array as Python objects; 3 to 20 times as fast as ``to_pylist`` for numbers and lists."""
+    """Return the values of one array as Python objects; faster than ``to_pylist`` for numbers and lists."""
     kind = array.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _lists(array)

@@ -9,17 +9,15 @@ import base64
 import datetime as dt
 import json
 import uuid
+from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
 from oqkit.errors import SchemaError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 TAG: Final = "$oq"
 #: What the error texts recommend.
@@ -109,7 +107,7 @@ def _pack_numpy(value: Any) -> Any:
 
 
 def _pack_ndarray(value: Any) -> list[Any]:
-    if value.dtype.kind not in "biufU" or value.dtype.itemsize > 8 and value.dtype.kind == "f":  # noqa: PLR2004
+    if value.dtype.kind not in "biufU" or (value.dtype.itemsize > 8 and value.dtype.kind == "f"):  # noqa: PLR2004
         msg = f"an array of {value.dtype} cannot be stored in one cell; convert it to an array of numbers or a list"
         raise SchemaError(msg)
     return [value.dtype.str, list(value.shape), value.ravel().tolist()]

@@ -52,13 +52,13 @@ class Spec:
     ordered: bool = False
     arrow: str | None = None
 
-    def to_json(self) -> str:
+    def to_text(self) -> str:
         """Write the fields that say something as JSON text, always the same for the same spec."""
         return json.dumps({name: value for name, value in asdict(self).items() if value not in (None, False)})
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Spec:
-        """Read what `to_json` wrote, or raise `FormatError`."""
+    def from_text(cls, text: str | bytes) -> Spec:
+        """Read what `to_text` wrote, or raise `FormatError`."""
         try:
             facts = json.loads(text)
             shape = facts.pop("shape", None)
@@ -95,7 +95,7 @@ def field(name: str, column: Column, *, label: Label = None, metadata: dict[byte
     """Return the Arrow field of `column`, its sidecar in the metadata; a natural column has none."""
     facts = dict(metadata or {})
     if column.spec != NATURAL:
-        facts[_SPEC] = column.spec.to_json().encode()
+        facts[_SPEC] = column.spec.to_text().encode()
     if label is not None and label != name:
         facts[_LABEL] = json.dumps(label_to_json(label)).encode()
     return pa.field(name, column.array.type, metadata=facts or None)
@@ -109,7 +109,7 @@ def table_of(fields: list[pa.Field], columns: list[Column], metadata: dict[bytes
 def spec_of(stored: pa.Field) -> Spec:
     """Return the sidecar of a stored field."""
     text = (stored.metadata or {}).get(_SPEC)
-    return NATURAL if text is None else Spec.from_json(text)
+    return NATURAL if text is None else Spec.from_text(text)
 
 
 def label_of(stored: pa.Field) -> Label:

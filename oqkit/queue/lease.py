@@ -42,10 +42,13 @@ class HeldLease:
         """When others may take the rows over, in epoch seconds; 0 when the lease has ended."""
         return next((lease.expires for lease in self.part.leases if lease.id == self.id), 0.0)
 
-    def attempts(self) -> list[tuple[Range, int, int]]:
-        """Return (rows, attempt that counts, claims in all) for the rows held."""
-        runs = (run for run in self.part.runs if run.lease == self.id)
-        return [((run.first, run.stop), run.used, run.attempt) for run in runs]
+    def monotonic(self) -> float:
+        """Return this machine's monotonic time, in seconds."""
+        return self._ledger.store.clock.monotonic()
+
+    def attempts(self) -> tuple[tuple[Range, int], ...]:
+        """Return, for the rows held, which attempt that counts this is: 1 for the first."""
+        return tuple(((run.first, run.stop), run.used) for run in self.part.runs if run.lease == self.id)
 
     def put_output(self, data: bytes) -> None:
         """Upload the Parquet object that the next commit will name."""

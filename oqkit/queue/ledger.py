@@ -51,8 +51,11 @@ class Ledger:
         work = list(items)
         if self.store.parallel == 1 or len(work) <= 1:
             return [function(item) for item in work]
-        with ThreadPoolExecutor(min(self.store.parallel, len(work)), "oqkit-io") as pool:
+        pool = ThreadPoolExecutor(min(self.store.parallel, len(work)), "oqkit-io")
+        try:
             return list(pool.map(function, work))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # so that Ctrl-C returns at once
 
     # --- jobs ------------------------------------------------------------------------------------
 

@@ -108,6 +108,10 @@ class Scout:
         wakes = [max(one.not_before, one.due) - now for one in self._fields.values()]
         return max(0.0, min([*wakes, self.discovery.next_look_s()]))
 
+    def is_done(self) -> bool:
+        """Whether, as far as is known, no open job has or will have anything for this worker."""
+        return all(one.not_before == float("inf") for one in self._fields.values())
+
     def ended(self, lease: HeldLease) -> None:
         """Take in what the last commit of a lease showed of its part."""
         one = self._fields.get(lease.job.id)

@@ -51,9 +51,16 @@ class JobView:
 
     def parts(self) -> Iterator[Part]:
         """Yield the state of every part, in order; untouched ones as fresh."""
-        for index in range(self.job.n_parts):
-            held = self._parts.get(index)
-            yield held.doc if held else self.job.fresh_part(index)
+        return (self.part(index) for index in range(self.job.n_parts))
+
+    def part(self, index: int) -> Part:
+        """Return the state of one part."""
+        held = self._parts.get(index)
+        return held.doc if held else self.job.fresh_part(index)
+
+    def now(self) -> float:
+        """Return the store's time in epoch seconds."""
+        return self._ledger.now()
 
     def counts(self) -> dict[Status, int]:
         """Return how many tasks are in each status; sums to the number of tasks."""

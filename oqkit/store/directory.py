@@ -15,6 +15,9 @@ is forced to disk too: readers see all of it or nothing, and so does who comes a
 `create` needs no lock: of many processes that link a file to one name, the kernel lets one succeed.
 """
 
+# Paths are strings here: making a Path costs as much as the system call it is for.
+# ruff: noqa: PTH103, PTH105, PTH108, PTH116, PTH120, PTH123
+
 from __future__ import annotations
 
 import contextlib
@@ -29,8 +32,22 @@ from pathlib import Path
 import filelock
 
 from oqkit.clock import Clock, new_id, system_random, wall_time
-from oqkit.errors import Conflict, Denied, Missing, StoreError, Unavailable, Unsupported, UsageError
-from oqkit.store.base import Blob, Entry, Page, Store, Version, check_key, check_prefix
+from oqkit.errors import Conflict, Denied, Missing, StoreError, Unavailable, UsageError
+from oqkit.store.base import Blob, Page, Store, Version, check_key, check_prefix
+from oqkit.store.file import (
+    ABSENT,
+    can_link,
+    etag_of,
+    make_folder,
+    names_in,
+    prune,
+    rename_new,
+    stamp,
+    status_of,
+    sync_folder,
+    walk,
+    write_all,
+)
 
 _SLOTS = 256
 _LOCK_POLL_S = 0.001
@@ -38,12 +55,11 @@ _LOCK_TIMEOUT_S = 10.0  # it is held for microseconds: who holds it longer was s
 _CREATE_TRIES = 100
 _STALE_TEMP_S = 86_400.0
 _DATE_LASTS_S = 10.0
-_MTIME_STEP_NS = 1_000  # the coarsest mtimes of a usable file system: NTFS and SMB keep 100 ns, some FUSE 1 µs
 #: Folders this near to the root stay when they are empty: a queue empties the same ones all the time,
 #: and making one costs a forced write.
 _LASTING_DEPTH = 2
 
-_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_UNFIT = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -98,7 +114,7 @@ class DirectoryStore(Store):
         path = self._path(key)
         self.requests.add("get")
         with self._reading(key):
-            return None if _etag(os.stat(path)) == etag else _read(key, path)
+            return None if etag_of(os.stat(path)) == etag else _read(key, path)
 
     def read_range(self, key: str, *, start: int, length: int) -> bytes:
         path = self._path(key)
@@ -112,11 +128,11 @@ class DirectoryStore(Store):
         path = self._path(key)
         self.requests.add("put")
         with self._writing(key):
-            if _stat(path) is not None:  # spares a write that cannot succeed
+            if status_of(path) is not None:  # spares a write that cannot succeed
                 raise Conflict(key)
             with self._draft(data) as draft, contextlib.nullcontext() if self._has_links else self._locked(key):
                 etag = self._publish(key, draft)
-            _sync_folder(os.path.dirname(path))
+            sync_folder(os.path.dirname(path))
             return etag
 
     def replace(self, key: str, data: bytes, *, etag: str) -> str:
@@ -126,7 +142,7 @@ class DirectoryStore(Store):
             _expect(key, path, etag)  # spares a write that cannot succeed
             with self._draft(data) as draft, self._locked(key):
                 new_etag = self._supersede(key, draft, old=_expect(key, path, etag))
-            _sync_folder(os.path.dirname(path))
+            sync_folder(os.path.dirname(path))
             return new_etag
 
     def overwrite(self, key: str, data: bytes) -> str:
@@ -135,37 +151,240 @@ class DirectoryStore(Store):
         with self._writing(key):
             with self._draft(data) as draft, self._locked(key):
                 etag = self._put(key, draft)
-            _sync_folder(os.path.dirname(path))
+            sync_folder(os.path.dirname(path))
             return etag
 
     def delete(self, key: str) -> None:
         path = self._path(key)
         self.requests.add("delete")
-        with self._writing(key), contextlib.suppress(*_ABSENT):  # absent already: that is all it promises
+        with self._writing(key), contextlib.suppress(*ABSENT):  # absent already: that is all it promises
             os.stat(path)  # spares the lock
             with self._locked(key):
                 self._raise_floor(key, os.stat(path).st_mtime_ns)
                 os.unlink(path)
-            _sync_folder(self._prune(os.path.dirname(path)))
+            sync_folder(prune(os.path.dirname(path), n_levels=key.count("/") - _LASTING_DEPTH))
 
     def list(self, prefix: str, *, after: str | None = None, limit: int = 1000, folders: bool = False) -> Page:
         check_prefix(prefix)
         self.requests.add("list")
         with self._reading(prefix):
             self._look_at_clock()
-            folder = prefix[: prefix.rfind("/") + 1]
-            return Page.cut(self._walk(folder, prefix=prefix, after=after or "", folders=folders), limit=limit)
+            return Page.cut(walk(str(self.root), prefix, after=after or "", folders=folders), limit=limit)
 
     def versions(self, key: str) -> Iterator[Version]:
         present = self._version(key, self._path(key))
         if present is not None:
             yield present
         self.requests.add("list")
+        folder = f"{self.root}/.versions/{key}"
         with self._reading(key):
-            folder = self._own(f"versions/{key}")
-            ids = sorted(_names(folder, files_only=True), reverse=True)
+            ids = sorted((name for name in names_in(folder) if not name.endswith("/")), reverse=True)
         for id_ in ids:
-            if present is None or id_ < present.id:  # else it was superseded while we looked
+            if present is None or id_ < present.id:  # else it is what was present, superseded meanwhile
                 version = self._version(key, f"{folder}/{id_}")
                 if version is not None:
                     yield version
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def _path(self, key: str) -> str:
+        return f"{self.root}/{check_key(key)}"
+
+    def _version(self, key: str, path: str) -> Version | None:
+        self.requests.add("get")
+        with self._reading(key), contextlib.suppress(*ABSENT), open(path, "rb") as file:
+            mtime_ns = os.fstat(file.fileno()).st_mtime_ns
+            return Version(key=key, id=_version_id(mtime_ns), data=file.read(), modified_s=mtime_ns / 1e9)
+        return None
+
+    def _look_at_clock(self) -> None:
+        """Learn the date from a file's mtime, so that on a mount the server's clock rules, not ours."""
+        now = self.clock.monotonic()
+        if self._dated_s is not None and now - self._dated_s < _DATE_LASTS_S:
+            return
+        try:
+            with self._draft(b"", sync=False):
+                pass
+        except OSError:  # a read-only mount: this machine's clock is all there is
+            self.server.observe(wall_time(), sent=now, received=now)
+            self._dated_s = now
+
+    # --- writing ---------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _draft(self, data: bytes, *, sync: bool = True) -> Iterator[str]:
+        """Write a temporary file and yield its path; remove what is still there of it at the end."""
+        sent = self.clock.monotonic()
+        name, fd = self._open_new()
+        try:
+            with open(fd, "wb", buffering=0):
+                write_all(fd, data)
+                self._dated_s = self.clock.monotonic()
+                self.server.observe(os.fstat(fd).st_mtime_ns / 1e9, sent=sent, received=self._dated_s)
+                if sync:
+                    os.fsync(fd)
+            yield name
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+
+    def _open_new(self) -> tuple[str, int]:
+        name = f"{self.root}/.tmp/{os.getpid()}-{new_id(self._rng)}"  # forked processes share the generator's state
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+        try:
+            return name, os.open(name, flags, 0o666)
+        except FileNotFoundError:  # somebody removed the whole directory under us
+            self._make_own_folders()
+            return name, os.open(name, flags, 0o666)
+
+    def _publish(self, key: str, draft: str) -> str:
+        """Give `draft` its name and return its etag; raise `FileExistsError` if the name is taken."""
+        path = self._path(key)
+        etag = stamp(draft, above_ns=self._floor_ns(key))
+        for _ in range(_CREATE_TRIES):
+            try:
+                if self._has_links:
+                    os.link(draft, path)
+                else:  # then whoever is here holds the lock
+                    rename_new(draft, path)
+            except FileNotFoundError:  # the folder is new, or was empty and has just been pruned
+                make_folder(os.path.dirname(path))
+            else:
+                return etag
+        raise Unavailable(f"no folder for {key!r} in {self.root}: it is removed as soon as it is made")
+
+    def _put(self, key: str, draft: str) -> str:
+        while True:
+            try:
+                old = status_of(self._path(key))
+                return self._publish(key, draft) if old is None else self._supersede(key, draft, old=old)
+            except FileExistsError:
+                continue  # created a moment ago, for `create` takes no lock
+
+    def _supersede(self, key: str, draft: str, *, old: os.stat_result) -> str:
+        etag = stamp(draft, above_ns=max(old.st_mtime_ns, self._floor_ns(key)))
+        if not key.startswith(self.unversioned):
+            self._keep(key, old)
+        os.replace(draft, self._path(key))
+        return etag
+
+    def _keep(self, key: str, old: os.stat_result) -> None:
+        """Make what `key` holds a version; not forced to disk, for it is history and not truth."""
+        folder = f"{self.root}/.versions/{key}"
+        version = f"{folder}/{_version_id(old.st_mtime_ns)}"
+        os.makedirs(folder, exist_ok=True)
+        try:
+            os.link(self._path(key), version)
+        except FileExistsError:
+            pass  # the same state: a writer was killed between here and the rename
+        except OSError:  # no links here, or not to another user's file (fs.protected_hardlinks)
+            shutil.copy2(self._path(key), version)
+
+    # --- excluding others ------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        slot = _slot(key)
+        lock = filelock.FileLock(f"{self.root}/.locks/{slot:02x}.lock", timeout=_LOCK_TIMEOUT_S)
+        with _thread_locks[slot], lock.acquire(poll_interval=_LOCK_POLL_S):
+            yield
+
+    # An etag is (mtime, size, inode), which a listing has at hand. An inode is used again as soon as
+    # its file is gone, within the same clock tick, so mtimes are made to tell two states of one key
+    # apart, always: 1. What supersedes a file, under the lock, gets a later mtime than the file. 2.
+    # `delete` first notes the file's mtime as the slot's floor, and whoever makes a file gives it an
+    # mtime above the floor, which he reads *after* making the temporary file. Either the deleted file
+    # still existed then, and the inodes differ, or its mtime was noted already, and the mtimes do.
+
+    def _floor_ns(self, key: str) -> int:
+        try:
+            return os.stat(self._floor_path(key)).st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def _raise_floor(self, key: str, mtime_ns: int) -> None:
+        if mtime_ns > self._floor_ns(key):
+            with self._draft(b"", sync=False) as name:  # not set in place: that may be another user's file
+                os.utime(name, ns=(mtime_ns, mtime_ns))
+                os.replace(name, self._floor_path(key))
+
+    def _floor_path(self, key: str) -> str:
+        return f"{self.root}/.locks/{_slot(key):02x}.last"
+
+    # --- housekeeping ----------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        try:
+            self._make_own_folders()
+            with self._draft(b"", sync=False) as name:
+                self._has_links = can_link(name)
+            self._sweep()
+        except OSError as error:
+            if error.errno not in _DENIED or not self.root.is_dir():
+                raise self._error(".", error) from error
+            # A read-only mount can still be read, and a write will say that it is denied.
+
+    def _make_own_folders(self) -> None:
+        for name in (".tmp", ".locks", ".versions"):
+            make_folder(f"{self.root}/{name}")
+
+    def _sweep(self) -> None:
+        """Remove the temporary files of processes that were killed."""
+        oldest_s = self.server.now() - _STALE_TEMP_S
+        with os.scandir(f"{self.root}/.tmp") as found:
+            for entry in found:
+                with contextlib.suppress(FileNotFoundError, PermissionError):  # swept already, or not ours
+                    if entry.stat().st_mtime < oldest_s:
+                        os.unlink(entry.path)
+
+    @contextlib.contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except ABSENT:
+            raise Missing(key) from None
+        except OSError as error:
+            raise self._error(key, error) from error
+
+    @contextlib.contextmanager
+    def _writing(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except FileExistsError:
+            raise Conflict(key) from None
+        except OSError as error:
+            raise self._error(key, error) from error
+
+    def _error(self, key: str, error: OSError) -> StoreError | UsageError:
+        text = f"{key!r} in {self.root}: {error.strerror or error}"
+        if error.errno in _DENIED:
+            return Denied(f"no permission for {text}")
+        if error.errno in _UNFIT:
+            return UsageError(f"a directory cannot hold {text}")
+        if error.errno in _FULL:
+            return Unavailable(f"cannot write {text}; free some space and try again")
+        return Unavailable(f"no answer about {text}")
+
+
+def _slot(key: str) -> int:
+    return zlib.crc32(key.encode()) % _SLOTS
+
+
+def _version_id(mtime_ns: int) -> str:
+    return f"{mtime_ns:020d}"
+
+
+def _read(key: str, path: str) -> Blob:
+    with open(path, "rb", buffering=0) as file:
+        return Blob(key=key, data=file.readall(), etag=etag_of(os.fstat(file.fileno())))
+
+
+def _expect(key: str, path: str, etag: str) -> os.stat_result:
+    """Return the status of a file that has this etag; raise `Missing` or `Conflict`."""
+    try:
+        status = os.stat(path)
+    except ABSENT:
+        raise Missing(key) from None
+    if etag_of(status) != etag:
+        raise Conflict(key)
+    return status

@@ -54,7 +54,14 @@ _KINDS = {"PutObject": "put", "DeleteObject": "delete", "ListObjectsV2": "list",
 
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, SSOError)
 # The request may or may not have arrived. HTTPError: botocore reads an error's body outside of its own handling.
-_NO_ANSWER = (HTTPClientError, IncompleteReadError, FlexibleChecksumError, ResponseParserError, HTTPError)
+_NO_ANSWER = (
+    HTTPClientError,
+    IncompleteReadError,
+    FlexibleChecksumError,
+    ResponseParserError,
+    ET.ParseError,
+    HTTPError,
+)
 
 _BUSY = {
     "InternalError", "OperationAborted", "ConditionalRequestConflict", "RequestLimitExceeded", "RequestTimeout",
@@ -161,11 +168,9 @@ class S3Store(Store):
         return page
 
     def versions(self, key: str) -> Iterator[Version]:
-        for id_, modified_s in self._version_ids(key):
+        for chosen in self._past(key):
             with contextlib.suppress(Missing):  # it expired since it was listed, so it is no longer part of the past
-                with self._translated(key):
-                    blob = self._get(key, VersionId=id_)
-                yield Version(key=key, id=id_, data=blob.data, modified_s=modified_s)
+                yield self._version(key, **chosen)
 
     # --- requests --------------------------------------------------------------------------------
 
@@ -183,17 +188,29 @@ class S3Store(Store):
             etag: str = client.put_object(**self._names(key), Body=data, **conditions)["ETag"]
         return etag
 
-    def _version_ids(self, key: str) -> Iterator[tuple[str, float]]:
-        """Yield the versions of exactly this key; other keys that start with it sort behind it."""
+    def _version(self, key: str, **chosen: str) -> Version:
+        with self._translated(key):
+            reply = self._client().get_object(**self._names(key), **chosen)
+            with contextlib.closing(reply["Body"]) as body:
+                data = body.read()
+        id_ = reply.get("VersionId", "null")  # S3's own name for the version of an object that has no others
+        return Version(key=key, id=id_, data=data, modified_s=reply["LastModified"].timestamp())
+
+    def _past(self, key: str) -> Iterator[dict[str, str]]:
+        """Yield what chooses each version of exactly this key; other keys that start with it sort behind it."""
         marker: dict[str, str] = {}
+        names = self._names(key)
         while True:
-            with self._translated(key):
-                reply = self._client().list_object_versions(Bucket=self._bucket, Prefix=self._root + key, **marker)
+            try:
+                with self._translated(key):
+                    reply = self._client().list_object_versions(Bucket=names["Bucket"], Prefix=names["Key"], **marker)
+            except Unsupported:  # R2 has no versions, so there is only the present
+                yield {}
+                return
             found = reply.get("Versions", [])
-            mine = [version for version in found if version["Key"] == self._root + key]
-            for version in mine:
-                yield version["VersionId"], version["LastModified"].timestamp()
-            if not reply["IsTruncated"] or len(mine) < len(found):
+            mine = [{"VersionId": version["VersionId"]} for version in found if version["Key"] == names["Key"]]
+            yield from mine
+            if not reply.get("IsTruncated") or len(mine) < len(found):
                 return
             marker = {"KeyMarker": reply["NextKeyMarker"], "VersionIdMarker": reply["NextVersionIdMarker"]}
 
@@ -206,14 +223,17 @@ class S3Store(Store):
         return self._connection.client(attempts=attempts, size_bytes=size_bytes)
 
     def _connect(self) -> _Connection:
-        listeners = {
+        listeners: dict[str, Callable[..., None]] = {
             "before-send.s3": self._on_send,
             "response-received.s3": self._on_reply,
             "before-parse.s3.ListObjectsV2": self._on_listing,
         }
         return _Connection(self._options, events=listeners)
 
-    def _on_send(self, event_name: str, **_: object) -> None:
+    def _on_send(self, event_name: str, request: Any, **_: object) -> None:
+        length = request.headers.get("X-Amz-Decoded-Content-Length") or request.headers.get("Content-Length")
+        if length is not None and int(length) < _MIB:
+            request.headers.pop("Expect", None)  # a round trip to ask whether a small body may be sent, too
         self.requests.add(_KINDS.get(event_name.rpartition(".")[2], "get"))
         self._thread.sent = self.clock.monotonic()
 
@@ -286,12 +306,9 @@ def _end_of(after: str, *, prefix: str, folders: bool) -> str:
 
 def _page(body: bytes, *, root: str) -> Page:
     """Read the XML of a ListObjectsV2 reply; keys lose the store's prefix."""
-    try:
-        tree = ET.fromstring(body)  # noqa: S314 - as botocore does; expat limits how entities may grow
-    except ET.ParseError as error:
-        raise ResponseParserError(f"a listing is not XML, or was cut off: {error}") from error
+    tree = ET.fromstring(body)  # noqa: S314 - as botocore does; expat limits how entities may grow
     space = tree.tag[: tree.tag.rindex("}") + 1] if "}" in tree.tag else ""
-    plain = unquote_plus if tree.findtext(f"{space}EncodingType") == "url" else str
+    plain = _plain if tree.findtext(f"{space}EncodingType") == "url" else str
     cut = len(root)
     entries = tuple(
         Entry(
@@ -305,6 +322,12 @@ def _page(body: bytes, *, root: str) -> Page:
     folders = tuple(plain(child.text or "")[cut:] for child in found)
     last = max([entry.key for entry in entries[-1:]] + list(folders[-1:]), default=None)
     return Page(entries=entries, folders=folders, next=last if tree.findtext(f"{space}IsTruncated") == "true" else None)
+
+
+def _plain(text: str) -> str:
+    """Decode a key; nearly all of them have slashes to decode and nothing else, which is ten times as quick."""
+    text = text.replace("%2F", "/")
+    return unquote_plus(text) if "%" in text or "+" in text else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,245 @@
+"""From a call of `submit`, `map` or `submit_frame` to a job that can be stored; all checks come before any write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from oqkit.clock import new_id
+from oqkit.errors import SchemaError, UsageError
+from oqkit.frame.codec import JSON_COLUMN
+from oqkit.frame.payload import encode_payload
+from oqkit.frame.spec import label_of
+from oqkit.frame.table import Frame, to_table
+from oqkit.frame.table import fingerprint as frame_fingerprint
+from oqkit.frame.value import plain
+from oqkit.queue import key as keys
+from oqkit.queue.job import Code, Job
+from oqkit.queue.ledger import Ledger
+from oqkit.queue.part import Backoff, Policy
+from oqkit.worker.code import code_of
+from oqkit.worker.fingerprint import fingerprint
+from oqkit.worker.handler import Handler
+from oqkit.worker.task import DEFAULTS, Options, TaskFunction, as_task, seconds
+
+MAX_PART_ROWS = 10_000
+PARTS = 32
+INLINE_INPUT_BYTES = 65_536
+MAX_TAGS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """What is to run: a function and how it travels, or just the name of a task type."""
+
+    type: str
+    task: TaskFunction | None = None
+    code: Code = Code()  # noqa: RUF009 - frozen
+    data: bytes | None = None
+    """The function by value; None if it travels by name."""
+    fingerprint: str = ""
+    """Empty if unknown."""
+
+    @property
+    def options(self) -> Options:
+        """The options of the task type."""
+        return self.task.options if self.task else Options()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A job that is ready to be stored, but for its identity and its uploaded inputs."""
+
+    function: Function
+    n_tasks: int
+    part_rows: int
+    mode: str
+    content: str
+    """A digest of the inputs."""
+    input: Mapping[str, Any]
+    table: Any = None
+    """The input table; None if `input` holds everything."""
+    index: Any = None
+    """The pandas index of the frame, to align results without reading it back; None if there is none."""
+    source: Any = None
+    """The frame itself."""
+
+    def files(self) -> Iterator[tuple[int, int, bytes]]:
+        """Yield the input files: (first part, number of parts, bytes)."""
+        if self.table is not None and self.n_tasks:
+            for file in encode_payload(self.table, part_rows=self.part_rows):
+                yield file.first_part, file.n_parts, file.data
+
+
+def function_of(function: Any) -> Function:
+    """Describe a function, a `@oq.task`, or the name of a task type."""
+    if isinstance(function, str):
+        return Function(type=keys.check_type(function))
+    task = as_task(function)
+    code, data = code_of(task)
+    return Function(type=task.name, task=task, code=code, data=data, fingerprint=fingerprint(task) or "")
+
+
+# --- drafts --------------------------------------------------------------------------------------
+
+
+def draft_frame(df: Any, function: Any, *, columns: Sequence[Any] | None, part_rows: int | str) -> Draft:
+    """Draft a job of one task a row; raise `SchemaError` if the columns do not fit or cannot be stored."""
+    known = function_of(function)
+    frame = to_table(df, columns=columns)
+    if known.task is not None and not known.task.batch:
+        frame = _used(frame, Handler(known.task))
+    n_tasks = frame.table.num_rows
+    return Draft(
+        function=known,
+        n_tasks=n_tasks,
+        part_rows=_part_rows(part_rows, n_tasks),
+        mode="frame",
+        content=frame_fingerprint(frame),
+        input={"kind": "frame", "layout": frame.layout.to_json()},
+        table=frame.table,
+        index=df.index if frame.layout.backend == "pandas" else None,
+        source=df,
+    )
+
+
+def draft_values(values: Iterable[Any], function: Any, *, part_rows: int | str = "auto") -> Draft:
+    """Draft a job of one task a value; raise `SchemaError` naming the first value that JSON cannot hold."""
+    known = function_of(function)
+    texts = [_json(value, number) for number, value in enumerate(values)]
+    digest = hashlib.blake2b(digest_size=16)
+    for text in texts:
+        digest.update(text.encode() + b"\n")
+    is_inline = sum(map(len, texts)) <= INLINE_INPUT_BYTES
+    return Draft(
+        function=known,
+        n_tasks=len(texts),
+        part_rows=_part_rows(part_rows, len(texts)),
+        mode="value",
+        content=digest.hexdigest(),
+        input={"kind": "values", "values": [json.loads(text) for text in texts]} if is_inline else {"kind": "json"},
+        table=None if is_inline else pa.table({JSON_COLUMN: pa.array(texts, pa.large_string())}),
+    )
+
+
+def _used(frame: Frame, handler: Handler) -> Frame:
+    """Keep only the columns that a row function takes, and the index."""
+    labels = {label_of(frame.table.schema.field(name)): name for name in frame.layout.columns}
+    named = [label for label in labels if isinstance(label, str)]
+    chosen = [labels[name] for name in handler.for_rows(named).names]
+    kept = [name for name in frame.table.column_names if name in chosen or name in frame.layout.index]
+    columns = tuple(name for name in frame.layout.columns if name in chosen)
+    if not kept:  # a function of no columns: one column must carry the number of rows
+        kept, columns = frame.table.column_names[:1], frame.layout.columns[:1]
+    return Frame(table=frame.table.select(kept), layout=replace(frame.layout, columns=columns))
+
+
+def _part_rows(part_rows: int | str, n_tasks: int) -> int:
+    """Choose how many tasks share a state object: few enough that 32 workers can start at once."""
+    if part_rows == "auto":
+        return max(1, min(MAX_PART_ROWS, math.ceil(n_tasks / PARTS)))
+    if isinstance(part_rows, bool) or not isinstance(part_rows, int) or not 1 <= part_rows <= MAX_PART_ROWS:
+        raise UsageError(f"part_rows={part_rows!r} must be 'auto' or a number from 1 to {MAX_PART_ROWS:,}")
+    return part_rows
+
+
+def _json(value: Any, number: int) -> str:
+    def default(item: Any) -> Any:
+        simple = plain(item)
+        if simple is item or type(simple) is type(item):
+            raise TypeError(f"{type(item).__qualname__} has no JSON form")
+        return simple
+
+    try:
+        return json.dumps(value, allow_nan=False, default=default)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SchemaError(
+            f"input {number} ({value!r:.60}) cannot be stored: {error}. "
+            "Pass JSON values here, or a dataframe to submit_frame, which keeps dates, decimals and arrays"
+        ) from None
+
+
+# --- jobs ----------------------------------------------------------------------------------------
+
+
+def job_of(draft: Draft, ledger: Ledger, *, job_id: str, name: str, options: Options) -> Job:
+    """Make the job object of a draft."""
+    now = ledger.now()
+    chosen = options.over(draft.function.options).over(DEFAULTS)
+    return Job(
+        id=job_id,
+        type=draft.function.type,
+        name=name,
+        n_tasks=draft.n_tasks,
+        part_rows=draft.part_rows,
+        created=now,
+        origin=new_id(ledger.rng),
+        mode=draft.mode,
+        fingerprint=identity(draft, options),
+        code=draft.function.code,
+        policy=policy_of(chosen, now=now),
+        priority=_whole(chosen.priority, what="priority", low=0, high=255),
+        timeout_s=seconds(chosen.timeout or 0, what="timeout") or None,
+        tags=_tags(chosen.tags or {}),
+        input=draft.input,
+    )
+
+
+def identity(draft: Draft, options: Options) -> str:
+    """Return the digest of what is asked for: function, inputs and options."""
+    chosen = options.over(draft.function.options).over(DEFAULTS)
+    function = draft.function.fingerprint or f"type {draft.function.type}"
+    facts = repr((draft.function.type, function, draft.content, draft.mode, chosen))
+    return hashlib.sha256(facts.encode()).hexdigest()
+
+
+def policy_of(options: Options, *, now: float) -> Policy:
+    """Turn options into the rules that the state machine follows."""
+    backoff = options.backoff
+    if not isinstance(backoff, Backoff):
+        backoff = Backoff() if backoff is None else Backoff(initial_s=seconds(backoff, what="backoff"))
+    if options.at is not None and options.delay is not None:
+        raise UsageError("give at= or delay=, not both")
+    not_before = _moment(options.at) if options.at is not None else 0.0
+    if options.delay is not None:
+        not_before = now + seconds(options.delay, what="delay")
+    reschedules = options.max_reschedules
+    return Policy(
+        retries=_whole(options.retries, what="retries", low=0, high=1000),
+        backoff=backoff,
+        max_reschedules=None if reschedules is None else _whole(reschedules, what="max_reschedules", low=0, high=10**6),
+        not_before=not_before,
+        expires_at=None if options.ttl is None else now + seconds(options.ttl, what="ttl"),
+    )
+
+
+def _whole(value: Any, *, what: str, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise UsageError(f"{what}={value!r} must be a whole number from {low} to {high:,}")
+    return value
+
+
+def _moment(at: Any) -> float:
+    if isinstance(at, (int, float)) and not isinstance(at, bool):
+        return float(at)
+    if isinstance(at, datetime) and at.tzinfo is not None:
+        return at.timestamp()
+    raise UsageError(f"at={at!r} must be a datetime with a time zone, or epoch seconds")
+
+
+def _tags(tags: Mapping[str, str]) -> dict[str, str]:
+    if len(tags) > MAX_TAGS:
+        raise UsageError(f"{len(tags)} tags: at most {MAX_TAGS} are allowed")
+    for name, value in tags.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise UsageError(f"tag {name!r}: {value!r} must be text on both sides")
+    return dict(tags)
+
+

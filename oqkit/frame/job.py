@@ -1,0 +1,390 @@
+"""The handles that users hold: `Job`, and `Task` for one task of it. Both are views; the queue is the truth."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from oqkit.errors import IllegalTransition, JobFailed, UsageError, WaitTimeout, one_of
+from oqkit.frame.codec import ParquetCodec
+from oqkit.frame.collect import Collector
+from oqkit.frame.draft import function_of
+from oqkit.frame.value import decode_values
+from oqkit.frame.watch import Bar, Watch, interruptible, unfinished
+from oqkit.queue import control
+from oqkit.queue.job import Code
+from oqkit.queue.job import Job as JobObject
+from oqkit.queue.key import task_id
+from oqkit.queue.ledger import Ledger
+from oqkit.queue.run import Range, ranges_of
+from oqkit.queue.transition import Status, Verb
+from oqkit.queue.view import JobView
+from oqkit.worker.code import put_code
+from oqkit.worker.failure import cut
+
+Errors = Literal["raise", "coerce", "drop"]
+
+
+class Job:
+    """One submission. Get one from `submit_frame`, `map` or `oq.job(name)`; it can be made again any time."""
+
+    def __init__(
+        self, ledger: Ledger, job: JobObject, *, index: Any = None, source: Any = None, codec: ParquetCodec | None = None
+    ) -> None:
+        self._ledger = ledger
+        self._view = JobView(ledger, job)
+        self._source = source
+        self._collector = Collector(ledger, codec or ParquetCodec(ledger), self._view, index=index)
+
+    # --- what it is ------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """The job's id in its queue."""
+        return self._view.job.id
+
+    @property
+    def name(self) -> str:
+        """The name it was given, or got from its function and content; empty for a single task."""
+        return self._view.job.name
+
+    @property
+    def type(self) -> str:
+        """The task type."""
+        return self._view.job.type
+
+    def __len__(self) -> int:
+        return self._view.job.n_tasks
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{n:,} {status}" for status, n in self._known_counts().items() if n)
+        return f"<oqkit job {self.name or self.id!r}: {len(self):,} {self.type!r} tasks, {told or 'none'}>"
+
+    # --- watching --------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> str:
+        """One word: pending, running, cancelling, completed, failed, cancelled or expired. Asks the queue."""
+        self._view.refresh()
+        return str(self._view.status)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many tasks are in each status; sums to ``len(job)``. Asks the queue."""
+        self._view.refresh()
+        return self._known_counts()
+
+    def _known_counts(self) -> dict[str, int]:
+        return {status.value: n for status, n in self._view.counts().items()}
+
+    def done(self) -> bool:
+        """Whether every task has ended. Asks the queue."""
+        self._view.refresh()
+        return self._view.is_final
+
+    def wait(self, timeout: float | None = None, *, progress: bool | None = None) -> Job:
+        """Wait until every task has ended, however it ended, and return the job.
+
+        Raise `WaitTimeout` after `timeout` seconds. Ctrl-C stops the waiting, not the work. `progress`
+        shows a bar, by default where a person can see it.
+        """
+        if timeout is not None and timeout < 0:
+            raise UsageError(f"timeout={timeout!r} must be 0 or more seconds, or None to wait for ever")
+        bar = Bar(self._view, show=progress)
+        try:
+            with interruptible(self._view):
+                self._watch().until(lambda: self._view.is_final, timeout=timeout, on_poll=bar.update)
+        finally:
+            bar.close()
+        return self
+
+    def __await__(self) -> Generator[Any, None, Job]:
+        """Wait without blocking the kernel: widgets and other cells' coroutines go on."""
+        return self._wait_async().__await__()
+
+    async def _wait_async(self) -> Job:
+        bar = Bar(self._view, show=None)
+        try:
+            await self._watch().until_async(lambda: self._view.is_final, on_poll=bar.update)
+        finally:
+            bar.close()
+        return self
+
+    def _watch(self) -> Watch:
+        return Watch(self._view, clock=self._ledger.store.clock, poll_s=self._ledger.store.poll_s)
+
+    # --- results ---------------------------------------------------------------------------------
+
+    def result(self, timeout: float | None = None, *, errors: Errors = "raise", join: bool = False) -> Any:
+        """Wait, and return the results as a frame aligned with the submitted one.
+
+        What a function returned makes the columns: a dict, dataclass, named tuple or frame its fields,
+        anything else one column named after the task type. Tasks that did not complete raise
+        `JobFailed` (``errors="raise"``), give nulls (``"coerce"``) or no row (``"drop"``). With `join`
+        the submitted columns come first.
+        """
+        _check_errors(errors)
+        self.wait(timeout)
+        if errors == "raise":
+            self._raise_for_failures()
+        return self._results(errors, join=join)
+
+    def partial(self, *, errors: Errors = "drop", join: bool = False) -> Any:
+        """Return what has completed so far, without waiting; other tasks give no row (or nulls: ``"coerce"``)."""
+        _check_errors(errors)
+        self._view.refresh()
+        return self._results(errors, join=join)
+
+    def _results(self, errors: Errors, *, join: bool) -> Any:
+        missing: Literal["null", "drop"] = "drop" if errors == "drop" else "null"
+        frame = self._collector.frame(self._collector.pieces(), missing=missing)
+        return self._joined(frame, missing) if join else frame
+
+    def _joined(self, frame: Any, missing: str) -> Any:
+        if self._collector.backend != "pandas":
+            raise UsageError("join=True needs a pandas frame; put the columns of other frames side by side yourself")
+        source = self._source if self._source is not None else self._collector.stored()
+        if missing == "drop":
+            rows = np.sort(np.concatenate([rows for rows, _ in self._collector.pieces()] or [np.zeros(0, "int64")]))
+            source = source.iloc[rows]
+        twice = [name for name in frame.columns if name in source.columns]
+        return pd.concat([source, frame.rename(columns={name: f"{name}_result" for name in twice})], axis=1)
+
+    def _raise_for_failures(self) -> None:
+        counts = self._view.counts()
+        bad = len(self) - counts[Status.COMPLETED]
+        if not bad:
+            return
+        failures = self._collector.errors()
+        groups = failures.groupby(["type", "message"], sort=False).size().sort_values(ascending=False)
+        told = [f"{n:,} × {kind}: {cut(message, 80)}" for (kind, message), n in groups.head(3).items()]
+        told += [f"{counts[status]:,} {status}" for status in (Status.CANCELLED, Status.EXPIRED) if counts[status]]
+        raise JobFailed(
+            f"{bad:,} of {len(self):,} tasks of job {self.name or self.id} did not complete ({'; '.join(told)}). "
+            "See job.errors(); job.retry() runs them again, job.retry(fn=...) with a corrected function; "
+            "result(errors='coerce') or errors='drop' gives the rest",
+            failures,
+        )
+
+    def as_completed(self, timeout: float | None = None) -> AsCompleted:
+        """Iterate frames of results as they are committed, each row once; also ``async for``."""
+        return AsCompleted(self._view, self._collector, self._watch(), timeout=timeout)
+
+    def errors(self) -> pd.DataFrame:
+        """Return one row a failed task, by the index of the submitted frame; does not wait.
+
+        Columns: row, task_id, type, message, traceback, attempt, worker.
+        """
+        self._view.refresh()
+        return self._collector.errors()
+
+    def tasks(self, status: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """Return one row a task (of one `status`, of several, or None for all), by the index of the submitted frame.
+
+        Columns: row, status, attempt (times claimed), worker (while running), due (UTC, while backing off).
+        """
+        chosen = None if status is None else _statuses([status] if isinstance(status, str) else status, tuple(Status))
+        self._view.refresh()
+        return self._collector.tasks(chosen)
+
+    # --- steering --------------------------------------------------------------------------------
+
+    def cancel(self, where: Any = "all", *, reason: str | None = None) -> int:
+        """Cancel tasks that have not ended, and return how many that were.
+
+        `where`: ``"all"``, ``"pending"``, ``"running"``, a boolean mask over the rows, or row numbers.
+        A running call goes on to its end, but its result is not used.
+        """
+        before = self.counts()[Status.CANCELLED]
+        statuses, rows = self._where(where, control.CANCELLABLE)
+        self._view.job = control.cancel(
+            self._ledger, self.id, statuses=statuses, rows=rows, reason=reason or ""
+        )
+        return self.counts()[Status.CANCELLED] - before
+
+    def retry(self, where: Any = "failed", *, fn: Callable[..., Any] | None = None) -> int:
+        """Run tasks that did not complete again, and return how many those are.
+
+        `where`: ``"failed"``, ``"cancelled"``, ``"expired"``, ``"all"`` of these, a boolean mask over the
+        rows, or row numbers. `fn` is a corrected function, used for everything that has not run yet.
+        """
+        statuses, rows = self._where(where, control.RETRYABLE)
+        code = self._new_code(fn) if fn is not None else None
+        chosen = self.tasks([status.value for status in statuses])["row"].to_numpy()
+        if rows is not None:
+            wanted = np.zeros(len(self), "bool")
+            for first, stop in rows:
+                wanted[first:stop] = True
+            chosen = chosen[wanted[chosen]]
+        if len(chosen) or code is not None:
+            self._view.job = control.retry(self._ledger, self.id, statuses=statuses, rows=rows, code=code)
+        return len(chosen)
+
+    def _new_code(self, fn: Callable[..., Any]) -> Code:
+        function = function_of(fn)
+        if function.data is not None:
+            put_code(self._ledger, function.code, function.data)
+        return function.code
+
+    def _where(self, where: Any, allowed: tuple[Status, ...]) -> tuple[tuple[Status, ...], tuple[Range, ...] | None]:
+        if isinstance(where, str):
+            return (allowed if where == "all" else _statuses([where], allowed)), None
+        rows = np.asarray(where)
+        if rows.dtype == bool:
+            if rows.shape != (len(self),):
+                raise UsageError(f"the mask has shape {rows.shape}; it must have one value for each of {len(self)} rows")
+            rows = np.flatnonzero(rows)
+        if rows.size and (rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= len(self)):
+            raise UsageError(f"where={where!r}: give row numbers from 0 to {len(self) - 1}, a boolean mask, or a status")
+        return allowed, ranges_of(int(row) for row in rows)
+
+
+class AsCompleted:
+    """Frames of results as they come, by ``for`` or ``async for``."""
+
+    def __init__(self, view: JobView, collector: Collector, watch: Watch, *, timeout: float | None) -> None:
+        self._view = view
+        self._collector = collector
+        self._watch = watch
+        self._timeout = timeout
+        self._seen: set[tuple[int, str]] = set()
+
+    def __iter__(self) -> Iterator[Any]:
+        end = None if self._timeout is None else self._view.now() + self._timeout
+        while True:
+            left = None if end is None else max(0.0, end - self._view.now())
+            try:
+                with interruptible(self._view):
+                    self._watch.until(self._has_news, timeout=left, on_poll=_nothing)
+            except WaitTimeout:
+                raise WaitTimeout(unfinished(self._view, self._timeout)) from None
+            yield from self._news()
+            if self._view.is_final:
+                return
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        while True:
+            await self._watch.until_async(self._has_news, on_poll=_nothing)
+            for frame in await asyncio.to_thread(lambda: list(self._news())):
+                yield frame
+            if self._view.is_final:
+                return
+
+    def _has_news(self) -> bool:
+        return self._view.is_final or bool(self._collector.completed_outputs() - self._seen)
+
+    def _news(self) -> Iterator[Any]:
+        new = self._collector.completed_outputs()
+        pieces = [piece for piece in self._collector.pieces(skip=self._seen) if len(piece[0])]
+        self._seen |= new
+        if pieces:
+            yield self._collector.frame(pieces, missing="drop")
+
+
+class Task:
+    """One task: the same verbs as a job, for a single row."""
+
+    def __init__(self, ledger: Ledger, job: JobObject, row: int = 0) -> None:
+        if not 0 <= row < job.n_tasks:
+            raise UsageError(f"job {job.name or job.id} has rows 0 to {job.n_tasks - 1}, not {row}")
+        self.job = Job(ledger, job)
+        self.row = row
+        self._ledger = ledger
+        self._part, self._row = job.locate(row)
+
+    @property
+    def id(self) -> str:
+        """The task's id: job id, dot, row."""
+        return task_id(self.job.id, self.row)
+
+    def __repr__(self) -> str:
+        return f"<oqkit task {self.id} of type {self.job.type!r}>"
+
+    @property
+    def status(self) -> str:
+        """pending, running, completed, failed, cancelled or expired. Asks the queue, in one request."""
+        return self._state().status.value
+
+    @property
+    def attempt(self) -> int:
+        """How often the task has been claimed. Asks the queue."""
+        return self._state().attempt
+
+    def _state(self) -> Any:
+        part = self._ledger.read_part(self.job._view.job, self._part).doc  # noqa: SLF001 - two halves of one handle
+        return part.run_at(self._row)
+
+    def done(self) -> bool:
+        """Whether the task has ended. Asks the queue."""
+        return bool(self._state().status.is_final)
+
+    def wait(self, timeout: float | None = None) -> Task:
+        """Wait until the task has ended; raise `WaitTimeout` after `timeout` seconds."""
+        view = self.job._view  # noqa: SLF001 - two halves of one handle
+        with interruptible(view):
+            self.job._watch().until(lambda: self._is_final(), timeout=timeout, on_poll=_nothing)  # noqa: SLF001
+        return self
+
+    def _is_final(self) -> bool:
+        return self.job._view.part(self._part).run_at(self._row).status.is_final  # noqa: SLF001
+
+    def __await__(self) -> Generator[Any, None, Task]:
+        """Wait without blocking the event loop."""
+        return self._wait_async().__await__()
+
+    async def _wait_async(self) -> Task:
+        await self.job._watch().until_async(self._is_final, on_poll=_nothing)  # noqa: SLF001
+        return self
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait, and return what the function returned; raise `JobFailed` if the task did not complete."""
+        self.wait(timeout)
+        state = self.job._view.part(self._part).run_at(self._row)  # noqa: SLF001
+        if state.status is not Status.COMPLETED:
+            error = self.error()
+            told = f"{error['type']}: {error['message']}\n{error['traceback']}" if error is not None else state.status
+            raise JobFailed(f"task {self.id} did not complete: {told}", error)
+        for rows, values in self.job._collector.pieces():  # noqa: SLF001
+            place = np.flatnonzero(rows == self.row)
+            if len(place):
+                return decode_values(values.slice(int(place[0]), 1))[0]
+        raise AssertionError(f"completed task {self.id} has no output")
+
+    def error(self) -> dict[str, Any] | None:
+        """Return the failure (type, message, traceback, attempt, worker), or None if the task has not failed."""
+        errors = self.job.errors()
+        mine = errors[errors["row"] == self.row]
+        return dict(mine.iloc[0]) if len(mine) else None
+
+    def cancel(self, *, reason: str | None = None) -> None:
+        """Cancel the task; raise `IllegalTransition` if it has ended otherwise. Cancelling twice is fine."""
+        self.job.cancel([self.row], reason=reason)
+        status = self._state().status
+        if status is not Status.CANCELLED:
+            raise IllegalTransition(Verb.CANCEL, status)
+
+    def retry(self, *, fn: Callable[..., Any] | None = None) -> None:
+        """Run the task again; raise `IllegalTransition` unless it failed, expired or was cancelled."""
+        if not self.job.retry([self.row], fn=fn):
+            raise IllegalTransition(Verb.REOPEN, self._state().status)
+
+
+def _nothing() -> None:
+    """Show nothing."""
+
+
+def _check_errors(errors: str) -> None:
+    if errors not in {"raise", "coerce", "drop"}:
+        raise UsageError(f"errors={errors!r} must be 'raise', 'coerce' or 'drop'")
+
+
+def _statuses(names: Iterable[str], allowed: Collection[Status]) -> tuple[Status, ...]:
+    known = {status.value: status for status in allowed}
+    chosen = list(names)
+    unknown = [name for name in chosen if name not in known]
+    if unknown:
+        raise UsageError(f"{unknown[0]!r} is none of {one_of([repr(name) for name in known])}")
+    return tuple(known[name] for name in chosen)

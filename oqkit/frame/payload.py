@@ -1,0 +1,252 @@
+"""Arrow table ↔ Parquet objects in a store: row group k of a file is one part of the job."""
+
+from __future__ import annotations
+
+import bisect
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from oqkit.errors import FormatError, SchemaError
+from oqkit.store.base import Store
+
+#: Files up to this size are read whole, in one request.
+_SMALL_BYTES: Final = 2**20
+#: What the first request for a footer asks for.
+_TAIL_BYTES: Final = 2**16
+#: Two ranges closer than this are read in one request: cheaper than the request saved.
+_GAP_BYTES: Final = 2**20
+#: How many files a reader keeps open (a small file or a footer each).
+_MAX_OPEN: Final = 32
+_FOOTER_END: Final = 8  # four bytes of length, then "PAR1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadFile:
+    """One Parquet object of a payload: row group k holds part ``first_part + k``."""
+
+    first_part: int
+    n_parts: int
+    data: bytes
+
+
+class PayloadRef(NamedTuple):
+    """Where one file of a payload lies; a plain tuple in this order does as well."""
+
+    key: str
+    first_part: int
+    n_parts: int
+    size_bytes: int
+
+
+# --- write ---------------------------------------------------------------------------------------
+
+
+def encode_payload(table: pa.Table, *, part_rows: int, max_file_bytes: int = 64 * 2**20) -> Iterator[PayloadFile]:
+    """Yield the table as Parquet files whose row groups have `part_rows` rows each, the last one fewer.
+
+    A file ends with the row group that takes it past `max_file_bytes`. The bytes depend on content,
+    `part_rows` and the pyarrow version only. No rows give one file without a part, which still has
+    the schema. Memory: one file.
+    """
+    n_parts = -(-table.num_rows // part_rows)
+    part = 0
+    while part < n_parts or part == 0:
+        first, sink = part, pa.BufferOutputStream()
+        with new_writer(sink, table) as writer:
+            while part < n_parts and sink.tell() <= max_file_bytes:
+                # One chunk: page borders, and so the bytes, would follow the chunks.
+                writer.write_table(table.slice(part * part_rows, part_rows).combine_chunks())
+                part += 1
+        yield PayloadFile(first_part=first, n_parts=part - first, data=sink.getvalue().to_pybytes())
+        if not n_parts:
+            return
+
+
+def new_writer(sink: Any, table: pa.Table) -> pq.ParquetWriter:
+    """Open a Parquet writer in oqkit's settings: snappy, no statistics, dictionaries for text that repeats.
+
+    Measured on 1M x (float, int, str): snappy writes 1.6 times as fast as zstd level 1 for 25 % more bytes.
+    """
+    repeating = [name for name in table.column_names if _repeats(table.column(name))]
+    return pq.ParquetWriter(sink, table.schema, compression="snappy", use_dictionary=repeating, write_statistics=False)
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return True
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return False
+    sample = column.slice(0, 2000)
+    return bool(pc.count_distinct(sample).as_py() * 4 <= len(sample))
+
+
+# --- read ----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _OpenFile:
+    """A file whose footer is known, and all its bytes if it is small."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    footer: pq.FileMetaData | None = None
+    data: bytes | None = None
+
+
+class PayloadReader:
+    """Reads single parts of a payload with few requests. Threads may share one reader.
+
+    A file of at most 1 MiB costs one GET, once. Of a larger one the footer is read once, then each
+    part is one ranged GET. Raise `Missing` and the other errors of the store, and `FormatError`.
+    """
+
+    def __init__(self, store: Store, files: Sequence[tuple[str, int, int, int]]) -> None:
+        self._store = store
+        self._refs = sorted((PayloadRef(*ref) for ref in files), key=lambda ref: ref.first_part)
+        self._firsts = [ref.first_part for ref in self._refs]
+        self._open: OrderedDict[str, _OpenFile] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"PayloadReader({self._store!r}, {len(self._refs)} files)"
+
+    def part(self, n: int) -> pa.Table:
+        """Return the rows of part `n`, with the schema they were written with."""
+        place = bisect.bisect_right(self._firsts, n) - 1
+        ref = self._refs[place] if place >= 0 else None
+        if ref is None or n >= ref.first_part + ref.n_parts:
+            msg = f"part {n} is in no payload file"
+            raise IndexError(msg)
+        return self._read(ref, groups=[n - ref.first_part], names=None)
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Return these stored columns of all parts, in part order; ranges less than 1 MiB apart share a GET."""
+        return pa.concat_tables(self._read(ref, groups=range(ref.n_parts), names=list(names)) for ref in self._refs)
+
+    def schema(self) -> pa.Schema:
+        """Return the schema of the payload: the footer of the first file."""
+        file = self._opened(self._refs[0])
+        return _checked(self._refs[0], lambda: pq.ParquetFile(_Ranges(0), metadata=file.footer).schema_arrow)
+
+    def _read(self, ref: PayloadRef, *, groups: Sequence[int], names: list[str] | None) -> pa.Table:
+        file = self._opened(ref)
+        if file.data is not None:
+            source: Any = pa.BufferReader(file.data)
+        else:
+            source = _Ranges(ref.size_bytes)
+            for start, stop in _spans(file.footer, groups, names):
+                source.add(start, self._store.read_range(ref.key, start=start, length=stop - start))
+        return _checked(ref, lambda: _decode(source, file.footer, groups, names))
+
+    def _opened(self, ref: PayloadRef) -> _OpenFile:
+        with self._lock:
+            file = self._open.setdefault(ref.key, _OpenFile())
+            self._open.move_to_end(ref.key)
+            if len(self._open) > _MAX_OPEN:
+                self._open.popitem(last=False)
+        with file.lock:  # two threads that want one file ask for it once
+            if file.footer is None:
+                self._fill(ref, file)
+        return file
+
+    def _fill(self, ref: PayloadRef, file: _OpenFile) -> None:
+        if ref.size_bytes <= _SMALL_BYTES:
+            data = self._store.read(ref.key).data
+            file.footer = _checked(ref, lambda: pq.read_metadata(pa.BufferReader(data)))
+            file.data = data
+            return
+        tail = self._tail(ref, _TAIL_BYTES)
+        needed = int.from_bytes(tail[-_FOOTER_END:-4], "little") + _FOOTER_END
+        if len(tail) < needed <= ref.size_bytes:
+            tail = self._tail(ref, needed)
+        file.footer = _checked(ref, lambda: pq.read_metadata(pa.BufferReader(tail)))
+
+    def _tail(self, ref: PayloadRef, length: int) -> bytes:
+        return self._store.read_range(ref.key, start=-length, length=length)
+
+
+def _checked(ref: PayloadRef, read: Any) -> Any:
+    try:
+        return read()
+    except (pa.ArrowException, OSError) as error:
+        msg = f"{ref.key} is not the Parquet file that was written: {error}"
+        raise FormatError(msg) from error
+
+
+def _decode(source: Any, footer: Any, groups: Sequence[int], names: list[str] | None) -> pa.Table:
+    file = pq.ParquetFile(source, metadata=footer)
+    if names is not None:
+        unknown = set(names) - set(file.schema_arrow.names)
+        if unknown:
+            msg = f"the payload has no column {sorted(unknown)!r}; it has {file.schema_arrow.names!r}"
+            raise SchemaError(msg)
+    table = file.read_row_groups(list(groups), columns=names, use_threads=False)
+    return table if names is None else table.select(names)
+
+
+def _spans(footer: Any, groups: Sequence[int], names: list[str] | None) -> list[tuple[int, int]]:
+    """Return the byte ranges (start, stop) of these columns in these row groups, near ones joined, in order."""
+    found: list[list[int]] = []
+    for start, stop in sorted(_chunk_spans(footer, groups, names)):
+        if found and start - found[-1][1] <= _GAP_BYTES:
+            found[-1][1] = max(found[-1][1], stop)
+        else:
+            found.append([start, stop])
+    return [(start, stop) for start, stop in found]
+
+
+def _chunk_spans(footer: Any, groups: Sequence[int], names: list[str] | None) -> Iterator[tuple[int, int]]:
+    for group in groups:
+        row_group = footer.row_group(group)
+        for number in range(row_group.num_columns):
+            chunk = row_group.column(number)
+            path = chunk.path_in_schema
+            if names is None or any(path == name or path.startswith(f"{name}.") for name in names):
+                start = chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
+                yield start, start + chunk.total_compressed_size
+
+
+class _Ranges(io.RawIOBase):
+    """A read-only file of which only some ranges are at hand; reading elsewhere is an error."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__()
+        self._size = size_bytes
+        self._at = 0
+        self._parts: list[tuple[int, memoryview]] = []
+
+    def add(self, start: int, data: bytes) -> None:
+        """Put the bytes that lie at `start` at hand."""
+        self._parts.append((start, memoryview(data)))
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = base + offset
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        stop = self._size if size < 0 else min(self._at + size, self._size)
+        for start, data in self._parts:
+            if start <= self._at and stop <= start + len(data):
+                piece = bytes(data[self._at - start : stop - start])
+                self._at = stop
+                return piece
+        msg = f"bytes {self._at} to {stop} were not fetched"
+        raise OSError(msg)

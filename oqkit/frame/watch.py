@@ -1,0 +1,145 @@
+"""Waiting for a job: a bar while it runs, and an interrupt that stops the waiting and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from oqkit.errors import WaitTimeout
+from oqkit.queue.transition import Status
+from oqkit.queue.view import JobView
+
+SLICE_S = 0.2
+FIRST_POLL_POLLS = 1.0
+POLL_GROWTH = 1.3
+REFRESH_S = 0.5
+
+
+class Watch:
+    """Polls a view until its job is final; waits a little longer between polls as time goes on."""
+
+    def __init__(self, view: JobView, *, clock: Any, poll_s: float) -> None:
+        self._view = view
+        self._clock = clock
+        self._poll_s = poll_s
+        self._longest_s = max(poll_s * 2, 0.25)
+
+    def until(self, done: Callable[[], bool], *, timeout: float | None, on_poll: Callable[[], None]) -> None:
+        """Refresh until `done()`; raise `WaitTimeout` after `timeout` seconds. Interruptible within 0.2 s."""
+        for pause_s in self._polls(timeout):
+            self._view.refresh()
+            on_poll()
+            if done():
+                return
+            self._sleep(pause_s)
+        raise WaitTimeout(unfinished(self._view, timeout))
+
+    async def until_async(self, done: Callable[[], bool], *, on_poll: Callable[[], None]) -> None:
+        """Do the same without blocking the event loop, so that widgets stay alive."""
+        for pause_s in self._polls(None):
+            await asyncio.to_thread(self._view.refresh)
+            on_poll()
+            if done():
+                return
+            await asyncio.sleep(pause_s)
+
+    def _polls(self, timeout: float | None) -> Iterator[float]:
+        start, pause_s = self._clock.monotonic(), self._poll_s * FIRST_POLL_POLLS
+        while True:
+            left = float("inf") if timeout is None else start + timeout - self._clock.monotonic()
+            yield max(0.0, min(pause_s, left))
+            if timeout is not None and self._clock.monotonic() - start >= timeout:
+                return
+            pause_s = min(pause_s * POLL_GROWTH, self._longest_s)
+
+    def _sleep(self, seconds: float) -> None:
+        end = self._clock.monotonic() + seconds
+        while (left := end - self._clock.monotonic()) > 0:
+            self._clock.sleep(min(left, SLICE_S))
+
+
+def unfinished(view: JobView, timeout: float | None) -> str:
+    """Say how far a job is, and what may be missing."""
+    counts = view.counts()
+    told = ", ".join(f"{n:,} {status}" for status, n in counts.items() if n)
+    text = f"job {view.job.name or view.job.id} is not done after {timeout:g} s: {told}. It goes on; wait again later."
+    if not view.is_started:
+        text += (
+            " No worker has taken any of it yet: start some with oq.local_workers(2), or 'oq worker' on a machine "
+            "that reaches the queue" + ("" if view.job.code.digest else f", for tasks named {view.job.type!r}") + "."
+        )
+    return text
+
+
+class Bar:
+    """A tqdm bar of tasks that have ended, in a terminal or a notebook; silent where nobody looks."""
+
+    def __init__(self, view: JobView, *, show: bool | None) -> None:
+        self._view = view
+        self._bar = self._make() if (is_interactive() if show is None else show) else None
+        self._drawn = 0
+
+    def _make(self) -> Any:
+        from tqdm.auto import tqdm  # noqa: PLC0415 - 0.1 s at import, only needed where somebody looks
+
+        return tqdm(
+            total=self._view.job.n_tasks,
+            desc=self._view.job.name or self._view.job.type,
+            unit=" tasks",
+            mininterval=REFRESH_S,
+            dynamic_ncols=True,
+        )
+
+    def update(self) -> None:
+        """Show the counts of the last refresh."""
+        if self._bar is None:
+            return
+        counts = self._view.counts()
+        ended = sum(n for status, n in counts.items() if status.is_final)
+        self._bar.set_postfix({status: n for status, n in counts.items() if n and status in _SHOWN}, refresh=False)
+        self._bar.update(ended - self._drawn)
+        self._drawn = ended
+
+    def close(self) -> None:
+        """Leave the bar in its last state."""
+        if self._bar is not None:
+            self._bar.refresh()
+            self._bar.close()
+
+
+_SHOWN = (Status.RUNNING, Status.FAILED, Status.CANCELLED, Status.EXPIRED)
+
+
+def is_interactive() -> bool:
+    """Whether a person sees what is written: a terminal or a notebook."""
+    return is_notebook() or sys.stderr.isatty()
+
+
+def is_notebook() -> bool:
+    """Whether this runs in a Jupyter kernel."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def tell(text: str) -> None:
+    """Write one line for the person who called."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+@contextmanager
+def interruptible(view: JobView) -> Iterator[None]:
+    """On Ctrl-C, say that the work goes on and how to come back, then pass the interrupt on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        name = view.job.name or view.job.id
+        tell(
+            f"Stopped waiting; the job goes on. Come back with oq.job({name!r}), "
+            f"stop the work with oq.job({name!r}).cancel()."
+        )
+        raise

@@ -1,0 +1,1 @@
+"""Running functions: leases in, outcomes out. Knows neither stores nor frames."""

@@ -1,0 +1,41 @@
+"""How long a row takes, learned per function, so that a lease is worth about ten seconds of work."""
+
+from __future__ import annotations
+
+import threading
+
+from oqkit.queue.job import Job
+
+TARGET_S = 10.0
+WEIGHT = 0.5
+UNKNOWN_ROWS = 1_000_000
+
+
+class Pace:
+    """Seconds a row, as an average that favours the newest leases. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._row_s: dict[tuple[str, str], float] = {}
+        self._lock = threading.Lock()
+
+    def learn(self, job: Job, *, n_rows: int, elapsed_s: float) -> None:
+        """Take in a measurement."""
+        if n_rows <= 0:
+            return
+        new = elapsed_s / n_rows
+        with self._lock:
+            old = self._row_s.get(_key(job), new)
+            self._row_s[_key(job)] = old + WEIGHT * (new - old)
+
+    def row_s(self, job: Job) -> float | None:
+        """Return the seconds a row, or None while unknown."""
+        return self._row_s.get(_key(job))
+
+    def max_rows(self, job: Job) -> int:
+        """Return how many rows are worth a lease; as many as there are while unknown, since leases can be trimmed."""
+        row_s = self.row_s(job)
+        return UNKNOWN_ROWS if row_s is None else max(1, int(TARGET_S / max(row_s, 1e-9)))
+
+
+def _key(job: Job) -> tuple[str, str]:
+    return job.type, job.code.digest or job.code.reference

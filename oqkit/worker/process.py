@@ -1,0 +1,2 @@
+"""placeholder"""
+from oqkit.worker.executor import ThreadExecutor as ProcessExecutor  # noqa

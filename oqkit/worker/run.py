@@ -1,0 +1,192 @@
+"""Calling the user's function: row by row, slice by slice, or as coroutines; one bad row costs no other.
+
+These loops are the only code between two calls of the user's function, so they are kept bare.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from oqkit.errors import Reschedule, SchemaError
+from oqkit.queue.key import task_id
+from oqkit.queue.run import Range, ranges_of
+from oqkit.queue.transition import Verb
+from oqkit.worker.codec import Inputs
+from oqkit.worker.context import Context
+from oqkit.worker.failure import failure_of, verb_of
+from oqkit.worker.handler import Handler
+from oqkit.worker.tray import Mishap, Tray
+
+COROUTINES = 64
+GROWTH = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Rows to run, in order, and all that running them takes."""
+
+    handler: Handler
+    job_id: str
+    mode: str
+    first_task: int
+    """The number of the part's first task in the job."""
+    rows: tuple[int, ...]
+    inputs: Inputs
+    attempts: tuple[tuple[Range, int], ...]
+    worker: str
+    timeout_s: float | None
+    first_batch: int
+    """How many rows the first batch call takes; later ones grow to `max_batch` while calls are quick."""
+    max_batch: int
+    table: Callable[[Any, int], Any] = field(repr=False)
+
+    def attempt(self, row: int) -> int:
+        """Return which attempt of a row this is."""
+        return next((attempt for (first, stop), attempt in self.attempts if first <= row < stop), 1)
+
+    def context(self, row: int, tray: Tray) -> Context:
+        """Describe a row's task to the function."""
+        return Context(
+            task_id=task_id(self.job_id, self.first_task + row),
+            job_id=self.job_id,
+            attempt=self.attempt(row),
+            worker=self.worker,
+            _is_cancelled=lambda: tray.limit <= 0,
+        )
+
+    def mishap(self, row: int, error: BaseException) -> Mishap:
+        """Say what an exception means for a row."""
+        verb = verb_of(error)
+        if isinstance(error, Reschedule):
+            return Mishap(verb, delay_s=error.delay_s)
+        if verb is Verb.COMPLETE:
+            return Mishap(verb)
+        return Mishap(verb, failure=failure_of(error, attempt=self.attempt(row), worker=self.worker))
+
+
+def run(work: Work, tray: Tray) -> None:
+    """Run every row of `work` onto `tray`; returns early when the limit says so."""
+    try:
+        if work.handler.is_batch:
+            _run_batches(work, tray)
+        elif work.handler.is_async:
+            _run_coroutines(work, tray)
+        else:
+            _run_rows(work, tray)
+    except SchemaError as error:  # the inputs do not fit the function: no row can run
+        _refuse(work, tray, error)
+
+
+def _refuse(work: Work, tray: Tray, error: SchemaError) -> None:
+    done = {*tray.rows, *tray.mishaps}
+    failure = failure_of(error, attempt=work.attempt(work.rows[0]), worker=work.worker)
+    tray.mishaps.update({row: Mishap(Verb.FAIL, failure=failure) for row in work.rows if row not in done})
+    tray.taken = len(work.rows)
+
+
+def _calls(work: Work) -> tuple[Callable[..., Any], Iterator[tuple[Any, ...]]]:
+    ranges = ranges_of(work.rows)
+    if work.mode == "call":
+        return work.handler.for_value().call, ((value,) for value in work.inputs.values(ranges))
+    chosen = work.handler.for_rows(work.inputs.columns)
+    return chosen.call, work.inputs.arguments(chosen.names, ranges)
+
+
+def _run_rows(work: Work, tray: Tray) -> None:
+    call, arguments = _calls(work)
+    if work.handler.takes_context:
+        arguments = ((*values, work.context(row, tray)) for row, values in zip(work.rows, arguments, strict=True))
+    done, keep, taken = tray.rows.append, tray.values.append, 0
+    for row, values in zip(work.rows, arguments, strict=True):
+        taken += 1
+        tray.taken = taken
+        if taken > tray.limit:
+            tray.taken = taken - 1
+            return
+        try:
+            value = call(*values)
+        except BaseException as error:  # noqa: BLE001 - the user's function: whatever it raises is the row's outcome
+            tray.mishaps[row] = work.mishap(row, error)
+        else:
+            keep(value)
+            done(row)
+
+
+# --- batches -------------------------------------------------------------------------------------
+
+
+def _run_batches(work: Work, tray: Tray) -> None:
+    call = work.handler.for_frame().call
+    size, position = min(work.first_batch, work.max_batch), 0
+    while position < len(work.rows):
+        tray.taken = min(position + size, len(work.rows))
+        if tray.taken > tray.limit and position >= tray.limit:
+            tray.taken = position
+            return
+        _bisect(work, tray, call, work.rows[position : tray.taken])
+        position, size = tray.taken, min(size * GROWTH, work.max_batch)
+
+
+def _bisect(work: Work, tray: Tray, call: Callable[..., Any], rows: tuple[int, ...]) -> None:
+    """Call with all of `rows`; where that raises, with each half of them, down to the rows that are to blame."""
+    tray.calls += 1
+    tray.busy = rows
+    ranges = ranges_of(rows)
+    extra = (work.context(rows[0], tray),) if work.handler.takes_context else ()
+    frame = work.inputs.frame(ranges)
+    try:
+        result = call(frame, *extra)
+    except BaseException as error:  # noqa: BLE001 - the user's function
+        if len(rows) == 1 or isinstance(error, Reschedule):
+            tray.mishaps.update({row: work.mishap(row, error) for row in rows})
+            return
+        if tray.limit <= 0:
+            return
+        half = len(rows) // 2
+        _bisect(work, tray, call, rows[:half])
+        _bisect(work, tray, call, rows[half:])
+        return
+    try:
+        tray.tables.append((ranges, work.table(result, len(rows))))
+    except SchemaError as error:  # the function is wrong, not a row
+        failure = failure_of(error, attempt=work.attempt(rows[0]), worker=work.worker)
+        tray.mishaps.update(dict.fromkeys(rows, Mishap(Verb.FAIL, failure=failure)))
+
+
+# --- coroutines ----------------------------------------------------------------------------------
+
+
+def _run_coroutines(work: Work, tray: Tray) -> None:
+    call, arguments = _calls(work)
+    asyncio.run(_gather(work, tray, call, iter(list(zip(work.rows, arguments, strict=True)))))
+
+
+async def _gather(
+    work: Work, tray: Tray, call: Callable[..., Any], queue: Iterator[tuple[int, Sequence[Any]]]
+) -> None:
+    async def consume() -> None:
+        for row, values in queue:
+            tray.taken += 1
+            if tray.taken > tray.limit:
+                tray.taken -= 1
+                return
+            await _one(work, tray, call, row, values)
+
+    await asyncio.gather(*(consume() for _ in range(min(COROUTINES, len(work.rows)))))
+
+
+async def _one(work: Work, tray: Tray, call: Callable[..., Any], row: int, values: Sequence[Any]) -> None:
+    extra = (work.context(row, tray),) if work.handler.takes_context else ()
+    try:
+        async with asyncio.timeout(work.timeout_s):
+            value = await call(*values, *extra)
+    except BaseException as error:  # noqa: BLE001 - the user's function
+        tray.mishaps[row] = work.mishap(row, error)
+    else:
+        tray.values.append(value)
+        tray.rows.append(row)
+
+

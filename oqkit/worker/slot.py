@@ -1,0 +1,95 @@
+"""One lane of a worker: claims a lease, runs it, and meanwhile fetches the next and commits the last."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from oqkit.errors import OqError
+from oqkit.worker.stint import Stint
+
+log = logging.getLogger(__name__)
+
+AHEAD_S = 2.0
+LONGEST_IDLE_S = 1.0
+ERROR_WAIT_S = 1.0
+
+
+class Slot:
+    """Runs stints one after the other, in the thread that calls `run`.
+
+    While one stint runs, its slot's thread is free: it claims and loads the next when the present
+    one is near its end, and commits the one before.
+    """
+
+    def __init__(
+        self,
+        acquire: Callable[[], Stint | None],
+        ended: Callable[[Stint], None],
+        *,
+        close: Callable[[], None],
+        wait_s: Callable[[], float],
+        stopping: threading.Event,
+        killing: threading.Event,
+    ) -> None:
+        self._acquire = acquire
+        self._ended = ended
+        self._close = close
+        self._wait_s = wait_s
+        self._stopping = stopping
+        self._killing = killing
+        self.is_idle = False
+
+    def run(self) -> None:
+        """Work until told to stop; then hand back what was not started, and return."""
+        try:
+            self._loop()
+        finally:
+            self._close()
+
+    def _loop(self) -> None:
+        current: Stint | None = None
+        ahead: Stint | None = None
+        while current is not None or not self._stopping.is_set():
+            if current is None:
+                current = self._begin(self._next())
+                continue
+            if self._stopping.is_set():
+                self._wind_up(current, ahead)
+                ahead = None
+            elif ahead is None and current.remaining_s() <= AHEAD_S:
+                ahead = self._next(wait=False)
+            if current.step():
+                done, current, ahead = current, self._begin(ahead), None
+                self._end(done)
+
+    def _begin(self, stint: Stint | None) -> Stint | None:
+        if stint is not None:
+            stint.start()
+        return stint
+
+    def _next(self, *, wait: bool = True) -> Stint | None:
+        try:
+            stint = self._acquire()
+        except OqError:
+            log.warning("no new work could be fetched; trying again", exc_info=True)
+            self._stopping.wait(ERROR_WAIT_S if wait else 0)
+            return None
+        self.is_idle = stint is None and wait
+        if self.is_idle:
+            self._stopping.wait(min(self._wait_s(), LONGEST_IDLE_S))
+        return stint
+
+    def _wind_up(self, current: Stint, ahead: Stint | None) -> None:
+        if ahead is not None:
+            self._end(ahead)
+        current.hand_back()
+        if self._killing.is_set():
+            current.give_up()
+
+    def _end(self, stint: Stint) -> None:
+        try:
+            stint.finish()
+        finally:
+            self._ended(stint)

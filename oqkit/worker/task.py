@@ -1,0 +1,120 @@
+"""`@oq.task`: a function that is also a task type. Calling it still just calls it."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, ParamSpec, TypeVar, overload
+
+from oqkit.errors import UsageError
+from oqkit.queue.key import check_type
+from oqkit.queue.part import Backoff
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|w)\s*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a task type or a submission says about its tasks; None leaves it to the next in line.
+
+    A submission's options win over its task's, and those over `DEFAULTS`.
+    """
+
+    retries: int | None = None
+    timeout: float | str | None = None
+    """The longest one call may take, in seconds or as text such as ``"5m"``; 0 for no limit."""
+    backoff: Backoff | float | None = None
+    """How to wait between attempts; a number is the first wait in seconds."""
+    priority: int | None = None
+    """0 to 255, higher first."""
+    max_reschedules: int | None = None
+    delay: float | str | None = None
+    """Not to be started before this time has passed."""
+    at: Any = None
+    """Not to be started before this moment: a datetime with a time zone, or epoch seconds."""
+    ttl: float | str | None = None
+    """What has not started after this time expires."""
+    tags: dict[str, str] | None = None
+
+    def over(self, other: Options) -> Options:
+        """Return these options, with those of `other` where these say nothing."""
+        given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        return replace(other, **given)
+
+
+DEFAULTS = Options(retries=3, timeout=0, backoff=Backoff(), priority=128)
+
+
+def seconds(value: float | str, *, what: str) -> float:
+    """Read a duration: seconds, or text such as ``"90s"``, ``"5m"``, ``"1.5h"``, ``"2d"``."""
+    if isinstance(value, str):
+        found = _DURATION.fullmatch(value)
+        if not found:
+            raise UsageError(f"{what}={value!r} is not a duration: give seconds, or text such as '90s', '5m' or '2h'")
+        return float(found[1]) * _UNITS[found[2]]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise UsageError(f"{what}={value!r} is not a duration: give seconds, 0 or more")
+    return float(value)
+
+
+class TaskFunction:
+    """A function under the name by which queues and workers know it."""
+
+    def __init__(
+        self, function: Callable[..., Any], *, name: str | None = None, batch: bool = False, options: Options
+    ) -> None:
+        if not callable(function):
+            raise UsageError(f"{function!r} is not a function")
+        self.function = function
+        self.name = check_type(name or _default_name(function))
+        self.batch = batch
+        self.options = options
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<oqkit task {self.name!r}{' of batches' if self.batch else ''}>"
+
+
+@overload
+def task(function: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def task(
+    *,
+    name: str | None = None,
+    batch: bool = False,
+    retries: int | None = None,
+    timeout: float | str | None = None,
+    backoff: Backoff | float | None = None,
+    priority: int | None = None,
+    max_reschedules: int | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def task(function: Any = None, /, *, name: str | None = None, batch: bool = False, **options: Any) -> Any:
+    """Make a function a task type: ``@oq.task`` or ``@oq.task(name=, batch=, retries=, timeout=, …)``.
+
+    The name defaults to the function's. With ``batch=True`` the function takes slices of the frame
+    at once and returns a frame, series or array of the same length. Options are the defaults of its
+    submissions (see `Options`).
+    """
+    chosen = Options(**options)
+    if function is not None:
+        return TaskFunction(function, options=chosen)
+    return lambda wrapped: TaskFunction(wrapped, name=name, batch=batch, options=chosen)
+
+
+def as_task(function: Any) -> TaskFunction:
+    """Return a plain function as a task with default options; a `TaskFunction` as it is."""
+    return function if isinstance(function, TaskFunction) else TaskFunction(function, options=Options())
+
+
+def _default_name(function: Any) -> str:
+    name = getattr(function, "__name__", type(function).__name__)
+    return "lambda_" if name == "<lambda>" else str(name)

@@ -1,0 +1,205 @@
+"""A worker: takes leases, runs functions, commits outcomes, and stops without losing anything."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+from oqkit.clock import new_id
+from oqkit.errors import FormatError, Missing, SchemaError, Unavailable, UsageError
+from oqkit.queue.lease import HeldLease
+from oqkit.queue.ledger import Ledger
+from oqkit.queue.run import rows_of
+from oqkit.queue.scout import Scout
+from oqkit.worker.codec import Codec, Inputs
+from oqkit.worker.executor import Executor, ThreadExecutor
+from oqkit.worker.handler import Handler
+from oqkit.worker.pace import Pace
+from oqkit.worker.process import ProcessExecutor
+from oqkit.worker.roster import Roster
+from oqkit.worker.run import Work
+from oqkit.worker.slot import Slot
+from oqkit.worker.stint import Stint
+from oqkit.worker.task import TaskFunction
+
+LEASE_S = 60.0
+GRACE_S = 30.0
+FIRST_BATCH = 256
+
+ExecutorName = Literal["thread", "process"]
+
+
+class WorkerLoop:
+    """Runs the tasks of a queue until it is stopped. `concurrency` leases are worked off at once."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        codec: Codec,
+        tasks: Iterable[TaskFunction],
+        *,
+        concurrency: int = 1,
+        executor: ExecutorName = "thread",
+        trust_code: bool = False,
+        lease_s: float = LEASE_S,
+        grace_s: float = GRACE_S,
+        name: str | None = None,
+    ) -> None:
+        if concurrency < 1:
+            raise UsageError(f"concurrency={concurrency} must be 1 or more")
+        if executor not in {"thread", "process"}:
+            raise UsageError(f"executor={executor!r} must be 'thread' or 'process'")
+        self.name = name or _worker_name(ledger)
+        self._ledger = ledger
+        self._codec = codec
+        self._concurrency = concurrency
+        self._make_executor: Callable[[], Executor] = ThreadExecutor if executor == "thread" else ProcessExecutor
+        self._grace_s = grace_s
+        self._roster = Roster(ledger, tasks, trusts_code=trust_code)
+        self._pace = Pace()
+        self._lock = threading.Lock()
+        self._scout = Scout(
+            ledger,
+            self._roster.lanes(),
+            worker=self.name,
+            lease_s=lease_s,
+            can_run=self._roster.can_run,
+            max_rows=self._pace.max_rows,
+        )
+        self._stopping = threading.Event()
+        self._killing = threading.Event()
+        self._broken: list[BaseException] = []
+
+    def run(self, *, until_idle: bool = False) -> None:
+        """Work until `stop`; with `until_idle` also stop once no open job has anything for this worker.
+
+        Ctrl-C stops it as `stop` does: rows not started are handed back, calls in progress get the
+        grace period to end.
+        """
+        slots = [self._slot() for _ in range(self._concurrency)]
+        threads = [threading.Thread(target=self._guard, args=(slot,), name="oqkit-slot", daemon=True) for slot in slots]
+        for thread in threads:
+            thread.start()
+        try:
+            while any(thread.is_alive() for thread in threads):
+                threads[0].join(0.05 if until_idle else 0.2)
+                self._stopping.wait(0.05)
+                if until_idle and all(slot.is_idle for slot in slots) and self._is_done():
+                    self.stop()
+                if self._stopping.is_set():
+                    break
+        except KeyboardInterrupt:
+            self.stop()
+        self._drain(threads)
+        if self._broken:
+            raise self._broken[0]
+
+    def stop(self) -> None:
+        """Ask the worker to stop, from any thread or signal handler; `run` returns when it has."""
+        self._stopping.set()
+
+    def _drain(self, threads: list[threading.Thread]) -> None:
+        self._stopping.set()
+        clock = self._ledger.store.clock
+        end = clock.monotonic() + self._grace_s
+        for thread in threads:
+            thread.join(max(0.0, end - clock.monotonic()))
+        self._killing.set()
+        for thread in threads:
+            thread.join(self._grace_s)
+
+    def _is_done(self) -> bool:
+        with self._lock:
+            return self._scout.is_done()
+
+    def _slot(self) -> Slot:
+        executor = self._make_executor()
+        return Slot(
+            lambda: self._acquire(executor),
+            self._ended,
+            close=executor.close,
+            wait_s=self._wait_s,
+            stopping=self._stopping,
+            killing=self._killing,
+        )
+
+    def _guard(self, slot: Slot) -> None:
+        try:
+            slot.run()
+        except BaseException as error:  # noqa: BLE001 - reported by run(), which must not go on with fewer slots
+            self._broken.append(error)
+            self._stopping.set()
+
+    # --- what slots need -------------------------------------------------------------------------
+
+    def _acquire(self, executor: Executor) -> Stint | None:
+        with self._lock:
+            lease = self._scout.find()
+        if lease is None:
+            return None
+        handler = self._roster.handler(lease.job)
+        if handler is None:
+            raise AssertionError(f"claimed job {lease.job.id} without a handler")
+        try:
+            inputs = self._codec.open(lease.job, lease.index)
+        except (FormatError, Missing) as error:
+            inputs = Unreadable(f"the inputs of part {lease.index} cannot be read: {error}")
+        except Unavailable:
+            lease.commit([], is_last=True)
+            raise
+        work = self._work(lease, handler, inputs)
+        return Stint(lease, work, codec=self._codec, executor=executor, pace=self._pace)
+
+    def _work(self, lease: HeldLease, handler: Handler, inputs: Inputs) -> Work:
+        job, rows = lease.job, tuple(rows_of(lease.rows))
+        known = self._pace.row_s(job) is not None
+        return Work(
+            handler=handler,
+            job_id=job.id,
+            mode=job.mode,
+            first_task=lease.index * job.part_rows,
+            rows=rows,
+            inputs=inputs,
+            attempts=lease.attempts(),
+            worker=self.name,
+            timeout_s=job.timeout_s,
+            first_batch=len(rows) if known else min(FIRST_BATCH, len(rows)),
+            max_batch=len(rows),
+            table=self._codec.table,
+        )
+
+    def _ended(self, stint: Stint) -> None:
+        with self._lock:
+            if stint.is_lost:
+                self._scout.lost(stint.lease)
+            else:
+                self._scout.ended(stint.lease)
+
+    def _wait_s(self) -> float:
+        with self._lock:
+            return self._scout.wait_s()
+
+
+class Unreadable:
+    """Inputs that are not there: whoever asks for them learns why."""
+
+    columns: tuple[str, ...] = ()
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    def arguments(self, *_: Any) -> Any:
+        """Raise `SchemaError`."""
+        raise SchemaError(self._message)
+
+    values = frame = only = arguments
+
+
+def _worker_name(ledger: Ledger) -> str:
+    host = re.sub(r"[^A-Za-z0-9.-]", "", socket.gethostname())[:40] or "worker"
+    return f"{host}-{os.getpid()}-{new_id(ledger.rng)[:4]}"
+

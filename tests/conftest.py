@@ -1,0 +1,56 @@
+"""Real S3 servers, one of each for a whole run of the tests (for each worker under xdist), started when first asked for."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from oqkit.testing.server import S3Server, ministack, moto, rclone, seaweedfs
+
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[S3Server]:
+    """The server to believe: a real store, whose races are right."""
+    memory = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="oqkit-seaweed-", dir=memory) as directory, seaweedfs(directory) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ministack_server() -> Iterator[S3Server]:
+    """A second implementation: quick, and with the status codes of AWS."""
+    with ministack() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[S3Server]:
+    """A third one, that races confuse."""
+    with moto() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone_server() -> Iterator[S3Server]:
+    """A server that takes conditions and ignores them."""
+    with rclone() as server:
+        yield server
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Let boto3 find the credentials of the servers above, and nothing else of this machine's."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    credentials = S3Server(name="any", endpoint_url="", pid=0).env()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
+        monkeypatch.setenv(name, credentials[name])
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    return monkeypatch
