@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from oqkit.errors import FormatError
@@ -145,15 +146,16 @@ class ParquetCodec:
 
     def pack(self, finished: Finished, *, refuse: Callable[[int, str], Failure]) -> Packed:
         """Encode outcomes: as JSON if they are few and plain, else as Parquet."""
-        rows, tables = list(finished.rows), [table for _, table in finished.tables]
+        numbers = [np.asarray(finished.rows, "int64")]
+        tables = [table for _, table in finished.tables]
         refused: dict[int, Failure] = {}
-        if rows:
+        if finished.rows:
             values, bad = encode_values(finished.values)
-            refused = {rows[place]: refuse(rows[place], message) for place, message in bad.items()}
+            refused = {row: refuse(row, message) for row, message in ((finished.rows[n], m) for n, m in bad.items())}
             tables.insert(0, values)
-        for ranges, _ in finished.tables:
-            rows.extend(row for first, stop in ranges for row in range(first, stop))
-        if not rows and not finished.failures:
+        numbers += [np.arange(first, stop) for ranges, _ in finished.tables for first, stop in ranges]
+        rows = np.concatenate(numbers)
+        if not len(rows) and not finished.failures:
             return Packed()
         values = pa.concat_tables(unify(tables)) if len(tables) > 1 else tables[0] if tables else None
         failures = {**finished.failures, **refused}

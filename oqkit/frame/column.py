@@ -33,7 +33,7 @@ def encode(values: Any) -> Column:
     if isinstance(dtype, pd.CategoricalDtype):
         return _encode_category(values)
     if isinstance(dtype, pd.ArrowDtype):
-        return encode_arrow(pa.chunked_array(values.__arrow_array__()), form=Form.ARROW)
+        return encode_arrow(values.__arrow_array__(), form=Form.ARROW)
     if isinstance(dtype, pd.StringDtype):
         missing = "nan" if dtype.na_value is not pd.NA else "NA"
         spec = Spec(form=Form.EXTENSION, dtype="string", storage=dtype.storage, missing=missing)

@@ -241,5 +241,3 @@ def _tags(tags: Mapping[str, str]) -> dict[str, str]:
         if not isinstance(name, str) or not isinstance(value, str):
             raise UsageError(f"tag {name!r}: {value!r} must be text on both sides")
     return dict(tags)
-
-

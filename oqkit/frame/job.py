@@ -33,7 +33,13 @@ class Job:
     """One submission. Get one from `submit_frame`, `map` or `oq.job(name)`; it can be made again any time."""
 
     def __init__(
-        self, ledger: Ledger, job: JobObject, *, index: Any = None, source: Any = None, codec: ParquetCodec | None = None
+        self,
+        ledger: Ledger,
+        job: JobObject,
+        *,
+        index: Any = None,
+        source: Any = None,
+        codec: ParquetCodec | None = None,
     ) -> None:
         self._ledger = ledger
         self._view = JobView(ledger, job)
@@ -200,9 +206,7 @@ class Job:
         """
         before = self.counts()[Status.CANCELLED]
         statuses, rows = self._where(where, control.CANCELLABLE)
-        self._view.job = control.cancel(
-            self._ledger, self.id, statuses=statuses, rows=rows, reason=reason or ""
-        )
+        self._view.job = control.cancel(self._ledger, self.id, statuses=statuses, rows=rows, reason=reason or "")
         return self.counts()[Status.CANCELLED] - before
 
     def retry(self, where: Any = "failed", *, fn: Callable[..., Any] | None = None) -> int:
@@ -235,10 +239,14 @@ class Job:
         rows = np.asarray(where)
         if rows.dtype == bool:
             if rows.shape != (len(self),):
-                raise UsageError(f"the mask has shape {rows.shape}; it must have one value for each of {len(self)} rows")
+                raise UsageError(
+                    f"the mask has shape {rows.shape}; it must have one value for each of {len(self)} rows"
+                )
             rows = np.flatnonzero(rows)
         if rows.size and (rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= len(self)):
-            raise UsageError(f"where={where!r}: give row numbers from 0 to {len(self) - 1}, a boolean mask, or a status")
+            raise UsageError(
+                f"where={where!r}: give row numbers from 0 to {len(self) - 1}, a boolean mask, or a status"
+            )
         return allowed, ranges_of(int(row) for row in rows)
 
 

@@ -124,7 +124,7 @@ def decode_inline(doc: dict[str, Any]) -> Outcomes:
     try:
         failures = {int(row): Failure(**facts) for row, facts in doc.get("failures", {}).items()}
         values, _ = encode_values(doc["values"])
-        return Outcomes(rows=np.array(doc["rows"], "int64"), values=values, failures=failures)
+        return _checked(doc["rows"], values, failures)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         msg = f"these outcomes are not readable here: {error!r}"
         raise FormatError(msg) from error

@@ -73,7 +73,8 @@ def encode_payload(table: pa.Table, *, part_rows: int, max_file_bytes: int = 64 
 def new_writer(sink: Any, table: pa.Table) -> pq.ParquetWriter:
     """Open a Parquet writer in oqkit's settings: snappy, no statistics, dictionaries for text that repeats.
 
-    Measured on 1M x (float, int, str): snappy writes 1.6 times as fast as zstd level 1 for 25 % more bytes.
+    Measured on 1M x (float, int, str): snappy writes 1.4 times and reads 1.3 times as fast as zstd level 1, for
+    25 % more bytes; dictionaries for all columns make writing 1.7 times as slow.
     """
     repeating = [name for name in table.column_names if _repeats(table.column(name))]
     return pq.ParquetWriter(sink, table.schema, compression="snappy", use_dictionary=repeating, write_statistics=False)

@@ -137,7 +137,7 @@ def label_from_json(value: Any) -> Label:
 
 def pack_array(column: Column) -> str:
     """Write a column as text: an Arrow IPC stream in base64."""
-    table = table_of([field("value", column)], [column])
+    table = table_of([field("value", column)], [column]).combine_chunks()  # equal content, equal text
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)

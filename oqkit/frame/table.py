@@ -150,9 +150,11 @@ def _from_pandas(df: pd.DataFrame, columns: Sequence[Label] | None) -> Frame:
     for place, label in zip(places, labels, strict=True):
         stored.append(_encode(df.iloc[:, place], df.index, what=f"column {label!r}"))
     schema = [field(name, kept, label=label) for name, kept, label in zip(names, stored, labels, strict=True)]
-    index_names, index = _index_columns(df.index, is_range_allowed=bool(labels))
+    index_names, index = _index_columns(df.index)
     schema += [field(*pair) for pair in zip(index_names, index, strict=True)]
     table = table_of(schema, stored + index)
+    if not table.num_columns:  # a table's length is that of its columns
+        table = pa.table({f"{RESERVED}rows": pa.nulls(len(df))})
     _refuse_unwritable(table.schema)
     return Frame(table=table, layout=_layout(df, tuple(names), tuple(index_names)))
 
@@ -165,7 +167,7 @@ def _layout(df: Any, columns: tuple[str, ...], index: tuple[str, ...]) -> Layout
         index=index,
         index_names=_level_names(df.index),
         is_multi=isinstance(df.index, pd.MultiIndex),
-        range=(df.index.start, df.index.stop, df.index.step) if _is_range(df.index) and not index else None,
+        range=(df.index.start, df.index.stop, df.index.step) if _is_range(df.index) else None,
         freq=getattr(df.index, "freqstr", None) if isinstance(df.index, pd.DatetimeIndex | pd.TimedeltaIndex) else None,
         axis_names=_level_names(axis),
         axis_dtype=_axis_dtype(axis),
@@ -184,8 +186,8 @@ def _level_names(index: Any) -> tuple[Label, ...]:
     return names
 
 
-def _index_columns(index: Any, *, is_range_allowed: bool) -> tuple[list[str], list[Column]]:
-    if _is_range(index) and is_range_allowed:
+def _index_columns(index: Any) -> tuple[list[str], list[Column]]:
+    if _is_range(index):
         return [], []
     names = [f"{RESERVED}index:{number}" for number in range(index.nlevels)]
     is_multi = isinstance(index, pd.MultiIndex)
@@ -335,9 +337,12 @@ def _stored_names(labels: list[Label]) -> list[str]:
 
 def _refuse_unwritable(schema: pa.Schema) -> None:
     """Raise `SchemaError` for the first column that Parquet has no form for."""
-    for stored in schema:
-        try:
-            pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([stored])).close()
-        except pa.ArrowException as error:
-            msg = f"column {label_of(stored)!r}, row 0: Parquet cannot hold {stored.type} ({error}); cast it first"
-            raise SchemaError(msg) from None
+    try:
+        pq.ParquetWriter(pa.BufferOutputStream(), schema).close()
+    except pa.ArrowException as error:
+        if len(schema) > 1:
+            for stored in schema:
+                _refuse_unwritable(pa.schema([stored]))
+        stored = schema.field(0)
+        msg = f"column {label_of(stored)!r}, row 0: Parquet cannot hold {stored.type} ({error}); cast it first"
+        raise SchemaError(msg) from None

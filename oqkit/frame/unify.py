@@ -63,8 +63,10 @@ def _nulls(schema: pa.Schema, n_rows: int) -> pa.Table:
 
 
 def _folded(table: pa.Table) -> pa.Table:
-    """Make one column of dicts of a table of columns."""
-    return scalar_table(column.encode_json(decode_values(table)))
+    """Make one column of dicts of a table of columns; a row of nulls most likely was None."""
+    dicts = decode_values(table)
+    values = [row if any(value is not None for value in row.values()) else None for row in dicts]
+    return scalar_table(column.encode_json(values))
 
 
 def _column(table: pa.Table, name: str) -> Column:

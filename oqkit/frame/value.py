@@ -143,6 +143,7 @@ def _bools(values: list[Any], _: set[type]) -> Column:
 
 def _datetimes(values: list[Any], _: set[type]) -> Column:
     """Store in microseconds, in nanoseconds if one value has that unit; all have one zone or none."""
+    values = [_or_none(pd.Timestamp(it)) if isinstance(it, np.datetime64) else it for it in values]
     zones = {getattr(value, "tzinfo", None) for value in values if value is not None}
     if len(zones) > 1:
         msg = "datetimes of different zones"
@@ -152,13 +153,16 @@ def _datetimes(values: list[Any], _: set[type]) -> Column:
 
 
 def _timedeltas(values: list[Any], _: set[type]) -> Column:
+    values = [_or_none(pd.Timedelta(it)) if isinstance(it, np.timedelta64) else it for it in values]
     return Column(array=pa.array(values, pa.duration(_unit(values))))
 
 
 def _unit(values: list[Any]) -> str:
-    units = {getattr(value, "unit", None) for value in values}
-    dtypes = {value.dtype.name for value in values if isinstance(value, np.generic)}
-    return "ns" if "ns" in units or any("[ns]" in dtype for dtype in dtypes) else "us"
+    return "ns" if any(getattr(value, "unit", None) == "ns" for value in values) else "us"
+
+
+def _or_none(value: Any) -> Any:
+    return None if value is pd.NaT else value
 
 
 def _arrow_scalars(values: list[Any], _: set[type]) -> Column:
@@ -276,7 +280,7 @@ def _series_of(values: Any) -> Any:
 
 def _batch_scalar(result: Any) -> pa.Table:
     try:
-        if isinstance(result, pd.Series | pd.Index) or pd.api.types.is_extension_array_dtype(result):
+        if isinstance(result, pd.Series | pd.Index | pd.api.extensions.ExtensionArray):
             return scalar_table(column.encode(pd.Series(result)))
         if isinstance(result, np.ndarray) and result.ndim:
             return scalar_table(_encode_ndarray(result))

@@ -78,13 +78,17 @@ class Loop:
     ) -> Held[D]:
         """Apply `change` exactly once and return the result; `held` (if fresh) saves the first read.
 
+        Raise `Missing` if the object is not there (and `absent` is None) or was deleted meanwhile.
+
         `change` is pure and may raise to refuse; returning an equal document writes nothing.
         `applied` must recognise the change in every later state of the document.
         """
         last: Exception | None = None
+        existed = False
         for _ in self.attempts():
             try:
-                held = held or self.read(kind, key, absent=absent)
+                held = held or self.read(kind, key, absent=None if existed else absent)
+                existed = held.etag is not None
                 if applied(held.doc):
                     return held
                 new = change(held.doc)
@@ -94,10 +98,6 @@ class Loop:
                 return Held(new, self._write(key, kind.dump(new), held.etag))
             except (Conflict, Unavailable) as error:
                 held, last = None, error
-            except Missing as error:
-                if held is None:
-                    raise
-                held, last = None, error  # deleted under us: read again, and see what its absence means
         raise Unavailable(f"{key!r} could not be changed within {self.patience_s:g} s: {last}") from last
 
     def put_once(self, key: str, data: bytes) -> None:

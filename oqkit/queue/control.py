@@ -87,4 +87,4 @@ def bring_up_part(ledger: Ledger, job: Job, index: int) -> None:
 def existing_parts(ledger: Ledger, job: Job) -> list[int]:
     """Return the parts that have an object."""
     pages = ledger.store.list_all(ledger.keys_of(job).parts)
-    return [keys.part_index(entry.key) for page in pages for entry in page.entries]
+    return list(keys.part_etags((entry for page in pages for entry in page.entries), n_parts=job.n_parts))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from oqkit.errors import FormatError, Missing, Unavailable
 from oqkit.queue import key as keys
-from oqkit.queue.ledger import BELL_EVERY_S, Ledger
+from oqkit.queue.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Lanes:
 
     def holds(self, lane: str) -> bool:
         """Whether jobs of this lane concern the worker."""
-        return self.everything or lane.removeprefix("type-") in self.types
+        return self.everything or any(lane == keys.lane_of(name, by_value=False) for name in self.types)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,18 +57,24 @@ class Discovery:
     _again: float = float("inf")
     _busy: float = float("-inf")
     _shard: int = -1
+    _strange: set[str] = field(default_factory=set)
+    """Names that are no markers and were reported."""
 
-    def is_due(self) -> bool:
-        """Whether to list now; asks the doorbell (one GET) at most every poll interval."""
+    def is_due(self, *, has_work: bool) -> bool:
+        """Whether to list now; asks the doorbell (one GET) at most every poll interval.
+
+        With work at hand only a ring is a reason (and the rings left out after it), since newer work may be more urgent.
+        """
         now = self.ledger.store.clock.monotonic()
         pace = self.pace()
-        if now - self._listed >= LIST_EVERY_S * (2.0 if pace > 1 else 1.0) or now >= self._again:
+        every_s = LIST_EVERY_S * (2.0 if pace > 1 else 1.0)
+        if now >= self._again or (not has_work and now - self._listed >= every_s):
             return True
         if now - self._looked < self.ledger.store.poll_s * pace:
             return False
         self._looked = now
         if self._rang():
-            self._again = now + BELL_EVERY_S + 0.2  # rings are left out for a second after one: look once more
+            self._again = now + self.ledger.store.ring_s + 0.2  # rings are left out for a while after one: look again
             return True
         return False
 
@@ -115,7 +121,7 @@ class Discovery:
         found = [entry.key for entry in page.entries]
         if page.next is not None:
             found += [key for lane in self._lanes(prefix) for key in self._walk(lane)]
-        markers = (marker for key in dict.fromkeys(found) if (marker := _read(key)) is not None)
+        markers = (marker for key in dict.fromkeys(found) if (marker := self._read(key)) is not None)
         mine = tuple(marker for marker in markers if self.lanes.holds(marker.lane))
         return Listing(markers=mine, shard=shard, is_complete=page.next is None)
 
@@ -130,10 +136,11 @@ class Discovery:
         self._cursors[lane] = ready.next
         return [entry.key for entry in (*ready.entries, *later.entries)]
 
-
-def _read(key: str) -> keys.Marker | None:
-    try:
-        return keys.parse_marker(key)
-    except FormatError as error:
-        log.warning("left alone: %s", error)
-        return None
+    def _read(self, key: str) -> keys.Marker | None:
+        try:
+            return keys.parse_marker(key)
+        except FormatError as error:
+            if key not in self._strange:
+                log.warning("left alone: %s", error)
+                self._strange.add(key)
+            return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from oqkit.errors import FormatError
 from oqkit.queue.job import Code, Control, ControlVerb, Job
-from oqkit.queue.part import Backoff, Event, Lease, Part, Policy
+from oqkit.queue.part import Backoff, Event, Lease, Part, Policy, output_id
 from oqkit.queue.run import Run
 from oqkit.queue.transition import Status, Verb
 
@@ -16,12 +17,13 @@ T = TypeVar("T")
 
 FORMAT = 1
 MAX_BYTES = 64 * 2**20
+MAX_PRIORITY = 255
 
 
 def dump(document: Mapping[str, Any]) -> bytes:
     """Write a document as one line a field, so that a person can read it and a diff shows what changed."""
     lines = ",\n".join(f" {json.dumps(name)}: {_compact(value)}" for name, value in document.items())
-    return f"{{\n{lines}\n}}\n".encode()
+    return f"{{\n{lines}\n}}\n".encode(errors="backslashreplace")  # os.fsdecode leaves lone surrogates: JSON's own escape
 
 
 def _compact(value: Any) -> str:
@@ -33,20 +35,67 @@ def load(data: bytes, *, what: str) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         raise FormatError(f"{what} is {len(data)} bytes; this oqkit reads at most {MAX_BYTES}")
     try:
-        document = json.loads(data)
+        document = json.loads(data, parse_float=_finite, parse_constant=_finite)
         known = document["format"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FormatError(f"{what} does not parse: {error}") from None
-    if known != FORMAT:
+    if known != FORMAT or not isinstance(known, int):
         raise FormatError(f"{what} is of format {known!r}, this oqkit reads format {FORMAT}: upgrade oqkit here")
     return dict(document)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number of JSON")
+    return number
 
 
 def _parsed(build: Callable[[], T], *, what: str) -> T:
     try:
         return build()
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise FormatError(f"{what} does not parse: {type(error).__name__}: {error}") from None
+
+
+def _int(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is not a whole number")
+    return value
+
+
+def _float(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is not a number")
+    return float(value)
+
+
+def _bool(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is neither true nor false")
+    return value
+
+
+def _str(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "bool": _bool,
+    "int": _int,
+    "float": _float,
+    "str": _str,
+    "int | None": lambda value: None if value is None else _int(value),
+    "float | None": lambda value: None if value is None else _float(value),
+}
+
+
+def _checked(cls: type, doc: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `doc` as arguments for the dataclass `cls`, or raise if a value is not of the type that it declares."""
+    types = cls.__annotations__
+    return {name: _CHECKS[types[name]](value) for name, value in doc.items()}
 
 
 # --- jobs ----------------------------------------------------------------------------------------
@@ -86,26 +135,20 @@ def load_job(data: bytes, *, key: str) -> Job:
 
 
 def _job(doc: Mapping[str, Any]) -> Job:
-    return Job(
-        id=doc["job"],
-        type=doc["type"],
-        name=doc["name"],
-        n_tasks=int(doc["n_tasks"]),
-        part_rows=max(1, int(doc["part_rows"])),
-        created=float(doc["created"]),
-        origin=doc["origin"],
-        mode=doc["mode"],
-        fingerprint=doc["fingerprint"],
-        code=Code(**doc["code"]),
+    simple = ("type", "n_tasks", "part_rows", "created", "origin", "mode", "name", "fingerprint", "timeout_s", "op", "rev")
+    job = Job(
+        id=_str(doc["job"]),
+        **_checked(Job, {name: doc[name] for name in simple}),
+        code=Code(**_checked(Code, doc["code"])),
         policy=_policy(doc["policy"]),
-        priority=int(doc["priority"]),
-        timeout_s=doc["timeout_s"],
-        tags=doc["tags"],
-        input=doc["input"],
+        priority=_int(doc["priority"]),
+        tags={_str(name): _str(value) for name, value in doc["tags"].items()},
+        input=dict(doc["input"].items()),
         controls=tuple(_control(entry) for entry in doc["controls"]),
-        rev=int(doc["rev"]),
-        op=doc["op"],
     )
+    if job.n_tasks < 0 or job.part_rows < 1 or not 0 <= job.priority <= MAX_PRIORITY:
+        raise ValueError(f"n_tasks={job.n_tasks}, part_rows={job.part_rows}, priority={job.priority} cannot be")
+    return job
 
 
 def _dump_policy(policy: Policy) -> dict[str, Any]:
@@ -125,7 +168,8 @@ def _dump_policy(policy: Policy) -> dict[str, Any]:
 
 
 def _policy(doc: Mapping[str, Any]) -> Policy:
-    return Policy(**{**doc, "backoff": Backoff(**doc["backoff"])})
+    simple = {name: value for name, value in doc.items() if name != "backoff"}
+    return Policy(**_checked(Policy, simple), backoff=Backoff(**_checked(Backoff, doc["backoff"])))
 
 
 def _dump_control(control: Control) -> dict[str, Any]:
@@ -141,18 +185,18 @@ def _dump_control(control: Control) -> dict[str, Any]:
 
 def _control(doc: Mapping[str, Any]) -> Control:
     return Control(
-        op=doc["op"],
+        op=_str(doc["op"]),
         verb=ControlVerb(doc["verb"]),
-        at=float(doc["at"]),
+        at=_float(doc["at"]),
         statuses=tuple(Status(status) for status in doc["statuses"]),
         rows=None if doc["rows"] is None else _ranges(doc["rows"]),
-        reason=doc["reason"],
+        reason=_str(doc["reason"]),
     )
 
 
 # --- parts ---------------------------------------------------------------------------------------
 
-_RUN_FIELDS = ("attempt", "spared", "lost", "reschedules", "due", "lease")
+_RUN_FIELDS = ("attempt", "spared", "lost", "reschedules", "due", "is_reopened", "lease")
 
 
 def dump_part(part: Part) -> bytes:
@@ -186,27 +230,30 @@ def load_part(data: bytes, *, key: str) -> Part:
     """Read a part object, or raise `FormatError`."""
     doc = load(data, what=f"part object {key!r}")
     part = _parsed(lambda: _part(doc), what=f"part object {key!r}")
-    borders = [(run.first, run.stop) for run in part.runs]
-    starts = [0, *(stop for _, stop in borders)]
-    if [first for first, _ in borders] != starts[:-1] or starts[-1] != part.n_rows:
+    starts = [0, *(run.stop for run in part.runs)]
+    is_gapless = [run.first for run in part.runs] == starts[:-1] and starts[-1] == part.n_rows
+    if not is_gapless or any(run.first >= run.stop for run in part.runs):
         raise FormatError(f"part object {key!r} does not parse: its runs do not cover its {part.n_rows} rows")
+    holders = {lease.id for lease in part.leases}
+    if any((run.lease in holders) != (run.status is Status.RUNNING) for run in part.runs):
+        raise FormatError(f"part object {key!r} does not parse: its leases do not fit its running rows")
     return part
 
 
 def _part(doc: Mapping[str, Any]) -> Part:
-    names = [name for name, _ in doc["outputs"]]
+    names = [_str(name) for name, _ in doc["outputs"]]
     return Part(
-        job=doc["job"],
-        index=int(doc["part"]),
-        n_rows=int(doc["n_rows"]),
+        job=_str(doc["job"]),
+        index=_int(doc["part"]),
+        n_rows=_int(doc["n_rows"]),
         runs=tuple(_run(entry, names) for entry in doc["runs"]),
-        gen=int(doc["gen"]),
-        rev=int(doc["rev"]),
-        op=doc["op"],
-        at=float(doc["at"]),
-        leases=tuple(Lease(**entry) for entry in doc["leases"]),
+        gen=_int(doc["gen"]),
+        rev=_int(doc["rev"]),
+        op=_str(doc["op"]),
+        at=_float(doc["at"]),
+        leases=tuple(Lease(**_checked(Lease, entry)) for entry in doc["leases"]),
         outputs=dict(doc["outputs"]),
-        done=tuple(doc["done"]),
+        done=tuple(_commit(last) for last in doc["done"]),
         log=tuple(_event(entry) for entry in doc["log"]),
     )
 
@@ -221,9 +268,25 @@ def _dump_run(run: Run, numbers: Mapping[str, int]) -> list[Any]:
 def _run(entry: list[Any], names: list[str]) -> Run:
     status, first, stop, *extra = entry
     fields = dict(extra[0]) if extra else {}
-    if "output" in fields:
-        fields["output"] = names[fields["output"]]
-    return Run(first=first, stop=stop, status=Status(status), **fields)
+    output = fields.pop("output", None)
+    return Run(
+        first=_int(first),
+        stop=_int(stop),
+        status=Status(status),
+        output="" if output is None else names[_index(output)],
+        **_checked(Run, fields),
+    )
+
+
+def _commit(value: Any) -> str:
+    lease, _, number = _str(value).rpartition(".")
+    return output_id(lease, int(number))
+
+
+def _index(value: Any) -> int:
+    if _int(value) < 0:
+        raise IndexError(f"{value} is not the number of an output")
+    return _int(value)
 
 
 def _dump_event(event: Event) -> dict[str, Any]:
@@ -232,11 +295,12 @@ def _dump_event(event: Event) -> dict[str, Any]:
 
 
 def _event(doc: Mapping[str, Any]) -> Event:
-    return Event(**{**doc, "verb": Verb(doc["verb"]), "rows": _ranges(doc["rows"])})
+    simple = {name: value for name, value in doc.items() if name not in {"verb", "rows"}}
+    return Event(**_checked(Event, simple), verb=Verb(doc["verb"]), rows=_ranges(doc["rows"]))
 
 
 def _ranges(doc: Any) -> tuple[tuple[int, int], ...]:
-    return tuple((int(first), int(stop)) for first, stop in doc)
+    return tuple((_int(first), _int(stop)) for first, stop in doc)
 
 
 def _without_defaults(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Job:
     origin: str
     """The id of the submission that created it: how a submitter whose reply was lost knows its own job."""
     mode: str
-    """How tasks and calls relate: ``call``, ``row``, ``batch`` or ``group``."""
+    """What a task is: a row of a ``frame``, or a ``value`` of its own."""
     name: str = ""
     fingerprint: str = ""
     """Of function, content and options; empty if unknown, and then never equal to another."""

@@ -11,6 +11,7 @@
 ``open/{shard}/{lane}/ready/{...}``   marker: a job has work that is due
 ``open/{shard}/{lane}/later/{...}``   marker: a job has work that is not due yet
 ``code/{digest}``                     functions shipped by value
+``workers/{name}.json``               what a worker last said of itself; for people to look at
 ====================================  ==========================================================
 """
 
@@ -19,19 +20,23 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from oqkit.clock import base32
 from oqkit.errors import FormatError, UsageError
+from oqkit.store.base import Entry, check_key
 
 SETTINGS = "queue.json"
 BELL = "bell"
 JOBS = "jobs/"
 WORK = "work/"
 OPEN = "open/"
+WORKERS = "workers/"
 CODE_LANE = "code"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
+_PART = re.compile(r"([0-9]{7,})\.json")
 _MILLIS = 1 << 45  # enough until the year 3084
 _ID_LENGTH = 18
 
@@ -73,7 +78,7 @@ def task_id(job_id: str, row: int) -> str:
 def parse_task_id(text: str) -> tuple[str, int]:
     """Return (job id, row), or raise `UsageError`."""
     job_id, dot, row = text.rpartition(".")
-    if not dot or not row.isdigit() or not is_job_id(job_id):
+    if not dot or not re.fullmatch(r"[0-9]+", row) or not is_job_id(job_id):
         raise UsageError(f"{text!r} is not a task id: expected <job id>.<row>, such as {'0' * _ID_LENGTH}.0")
     return job_id, int(row)
 
@@ -127,9 +132,16 @@ def job_key(job_id: str, shards: int) -> str:
     return f"{JOBS}{shard_of(job_id, shards)}/{job_id}.json"
 
 
-def part_index(key: str) -> int:
-    """Return the number of the part that `key` holds."""
-    return int(key.rpartition("/")[2].removesuffix(".json"))
+def job_of_key(key: str) -> str:
+    """Return the job id that a job object's key ends in."""
+    return key.rpartition("/")[2].removesuffix(".json")
+
+
+def part_etags(entries: Iterable[Entry], *, n_parts: int) -> dict[int, str]:
+    """Return the etag of each part in a listing; whatever else lies there is passed over."""
+    names = ((_PART.fullmatch(entry.key.rpartition("/")[2]), entry.etag) for entry in entries)
+    found = {int(name[1]): etag for name, etag in names if name is not None}
+    return {index: etag for index, etag in found.items() if index < n_parts}
 
 
 def job_of_folder(folder: str) -> str:
@@ -140,6 +152,11 @@ def job_of_folder(folder: str) -> str:
 def code_key(digest: str) -> str:
     """Return the key of a function shipped by value."""
     return f"code/{digest}"
+
+
+def worker_key(name: str) -> str:
+    """Return the key of a worker's record."""
+    return f"{WORKERS}{name}.json"
 
 
 # --- markers -------------------------------------------------------------------------------------
@@ -185,7 +202,8 @@ def parse_marker(key: str) -> Marker:
         _, shard, lane, when, name = key.split("/")
         one, two, rest = name.split("-")
         job, _, gen = rest.partition(".")
-        due, rank = (one, two) if when == "later" else (two, one)
+        due, rank = {"later": (one, two), "ready": (two, one)}[when]
+        check_key(job)  # it becomes part of one
         return Marker(
             job=job,
             gen=int(gen),
@@ -195,5 +213,5 @@ def parse_marker(key: str) -> Marker:
             lane=lane,
             shard=shard,
         )
-    except ValueError:
+    except (KeyError, ValueError):
         raise FormatError(f"{key!r} is not a marker that this oqkit knows") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from oqkit.errors import LeaseLost, Missing
 from oqkit.queue.cas import Held
 from oqkit.queue.job import Job, caught_up
 from oqkit.queue.ledger import Ledger
@@ -85,10 +86,13 @@ class HeldLease:
                 lease_s=None if is_last else self.lease_s,
             )
 
-        self.held = self._ledger.update_part(
-            self.job,
-            self.index,
-            change,
-            applied=lambda part: part.has_commit(self.id, number),
-            held=self.held,
-        )
+        try:
+            self.held = self._ledger.update_part(
+                self.job,
+                self.index,
+                change,
+                applied=lambda part: part.has_commit(self.id, number),
+                held=self.held,
+            )
+        except Missing:  # the job was deleted
+            raise LeaseLost(self.id) from None

@@ -22,7 +22,6 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 MAX_SHARDS = 4096
-BELL_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,9 +144,9 @@ class Ledger:
             return
 
     def ring(self) -> None:
-        """Tell idle workers to look, at most once a second: they look again a little later for what was left out."""
+        """Tell idle workers to look, at most every `ring_s`: they look again a little later for what was left out."""
         now = self.store.clock.monotonic()
-        if self._rang is not None and now - self._rang < BELL_EVERY_S:
+        if self._rang is not None and now - self._rang < self.store.ring_s:
             return
         self._rang = now
         try:

@@ -33,8 +33,11 @@ class Backoff:
 
     def delay_s(self, attempt: int, *, chance: float) -> float:
         """Return the wait after `attempt`; `chance` in ``[0, 1)`` draws the jitter."""
-        exponent = min(max(attempt, 1) - 1, 60)
-        return min(self.max_s, self.initial_s * self.factor**exponent) * (1 + self.jitter * (2 * chance - 1))
+        try:
+            delay_s = self.initial_s * float(self.factor) ** (max(attempt, 1) - 1)
+        except OverflowError:
+            delay_s = self.max_s
+        return min(self.max_s, delay_s) * (1 + self.jitter * (2 * chance - 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +104,7 @@ class Part:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     """Output id to its inline outcomes, or to None when they are a Parquet object."""
     done: tuple[str, ...] = ()
-    """The leases that ended last: their holder can tell a lost reply from a lost lease."""
+    """The last commit of each lease that ended last: its holder can tell a lost reply from a lost lease."""
     log: tuple[Event, ...] = ()
 
     @property
@@ -131,7 +134,10 @@ class Part:
         """Whether commit `number` of a lease is part of this state: the evidence that survives other writers."""
         if any(lease.id == lease_id and lease.commits >= number for lease in self.leases):
             return True
-        return lease_id in self.done or output_id(lease_id, number) in self.outputs
+        ended = (last.rpartition(".") for last in self.done)
+        if any(one == lease_id and int(commits) >= number for one, _, commits in ended):
+            return True
+        return output_id(lease_id, number) in self.outputs
 
     def run_at(self, row: int) -> Run:
         """Return the run that holds `row`."""
@@ -145,7 +151,7 @@ class Part:
 
 
 def output_id(lease_id: str, number: int) -> str:
-    """Name the output of one commit of a lease."""
+    """Name one commit of a lease, and its output."""
     return f"{lease_id}.{number}"
 
 
@@ -167,14 +173,7 @@ def claim(part: Part, lease: Lease, *, max_rows: int, now: float, policy: Policy
     part = settle(part, now=now, policy=policy, chance=chance)
     if len(part.leases) >= MAX_LEASES or now < policy.not_before:
         return part
-    taken: list[Range] = []
-    for run in part.runs:
-        if run.status is not Status.PENDING or run.due > now:
-            continue
-        room = min(max_rows, _allowance(run, part.n_rows, policy)) - count(taken)
-        if room <= 0:
-            break
-        taken.append((run.first, min(run.stop, run.first + room)))
+    taken = _choice(part, max_rows=max_rows, now=now, policy=policy)
     if not taken:
         return part
 
@@ -184,6 +183,19 @@ def claim(part: Part, lease: Lease, *, max_rows: int, now: float, policy: Policy
 
     part = replace(part, runs=changed(part.runs, taken, take), leases=(*part.leases, lease))
     return _logged(part, now, Verb.CLAIM, taken, worker=lease.worker)
+
+
+def _choice(part: Part, *, max_rows: int, now: float, policy: Policy) -> list[Range]:
+    """Return the first due rows, no more of them than the most suspicious one allows."""
+    taken: list[Range] = []
+    for run in part.runs:
+        if run.status is Status.PENDING and run.due <= now:
+            max_rows = min(max_rows, _allowance(run, part.n_rows, policy))
+            room = max_rows - count(taken)
+            if room <= 0:
+                break
+            taken.append((run.first, min(run.stop, run.first + room)))
+    return taken
 
 
 def _allowance(run: Run, n_rows: int, policy: Policy) -> int:
@@ -222,12 +234,17 @@ def commit(
         part = replace(part, outputs={**part.outputs, name: output})
     back = part.held(lease_id) if lease_s is None else _within(part.held(lease_id), release)
     part = _released(part, lease, back, now=now)
-    others = tuple(other for other in part.leases if other.id != lease_id)
     if lease_s is None:
-        part = replace(part, leases=others, done=(*part.done, lease_id)[-DONE_RING:])
-    else:
-        part = replace(part, leases=(*others, replace(lease, expires=now + lease_s)))
-    return _swept(part)
+        return _swept(_ended(part, lease))
+    others = tuple(other for other in part.leases if other.id != lease_id)
+    return _swept(replace(part, leases=(*others, replace(lease, expires=now + lease_s))))
+
+
+def _ended(part: Part, lease: Lease) -> Part:
+    """Strike a lease out, but keep the evidence of what was committed under it."""
+    last = (output_id(lease.id, lease.commits),) if lease.commits else ()
+    others = tuple(other for other in part.leases if other.id != lease.id)
+    return replace(part, leases=others, done=(*part.done, *last)[-DONE_RING:])
 
 
 def _record(
@@ -267,7 +284,9 @@ def settle(part: Part, *, now: float, policy: Policy, chance: float) -> Part:
         if lease.expires <= now:
             part = _lost(part, lease, now=now, policy=policy, chance=chance)
     if policy.expires_at is not None and now >= policy.expires_at:
-        overdue = _where(part, {Status.PENDING})
+        overdue = tuple(
+            (run.first, run.stop) for run in part.runs if run.status is Status.PENDING and not run.is_reopened
+        )
         part = _moved(part, overdue, Verb.EXPIRE, now=now)
     return part
 
@@ -282,18 +301,20 @@ def _lost(part: Part, lease: Lease, *, now: float, policy: Policy, chance: float
             return replace(run, output="")
         return replace(run, due=now + policy.backoff.delay_s(run.used, chance=chance))
 
-    part = replace(
-        part, runs=changed(part.runs, rows, drop), leases=tuple(one for one in part.leases if one.id != lease.id)
-    )
+    part = _ended(replace(part, runs=changed(part.runs, rows, drop)), lease)
     return _swept(_logged(part, now, Verb.LOSE, rows, worker=lease.worker))
 
 
 def cancel(part: Part, rows: Sequence[Range], *, now: float, statuses: frozenset[Status], note: str = "") -> Part:
     """Cancel the rows that are in one of `statuses` (pending, running); the others stay as they are."""
     chosen = _within(_where(part, statuses), rows)
-    part = _moved(part, chosen, Verb.CANCEL, now=now, note=note)
     holders = {run.lease for run in part.runs}
-    return replace(part, leases=tuple(lease for lease in part.leases if lease.id in holders))
+    part = _moved(part, chosen, Verb.CANCEL, now=now, note=note)
+    holders -= {run.lease for run in part.runs}
+    for lease in part.leases:
+        if lease.id in holders:
+            part = _ended(part, lease)
+    return part
 
 
 def reopen(part: Part, rows: Sequence[Range], *, now: float, statuses: frozenset[Status]) -> Part:
@@ -305,7 +326,7 @@ def _moved(part: Part, rows: Sequence[Range], verb: Verb, *, now: float, note: s
     def move(run: Run) -> Run:
         run = replace(run, status=target(verb, run.status), lease="", due=0.0)
         if verb is Verb.REOPEN:
-            return replace(run, spared=run.attempt, lost=0, reschedules=0, output="")
+            return replace(run, spared=run.attempt, lost=0, reschedules=0, is_reopened=True, output="")
         return run
 
     return _logged(replace(part, runs=changed(part.runs, rows, move)), now, verb, rows, note=note)

@@ -6,7 +6,7 @@ functions here keep the runs sorted, gapless and merged, and take ``O(runs + ran
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from oqkit.queue.transition import Status
@@ -31,6 +31,8 @@ class Run:
     reschedules: int = 0
     due: float = 0.0
     """Not to be claimed before, in epoch seconds."""
+    is_reopened: bool = False
+    """Whether they were put back by hand: their time to live does not count any more."""
     lease: str = ""
     """Who runs them; empty unless running."""
     output: str = ""
@@ -83,8 +85,13 @@ def changed(runs: Iterable[Run], ranges: Iterable[Range], change: Callable[[Run]
 
 def ranges_of(rows: Iterable[int]) -> tuple[Range, ...]:
     """Write row numbers (any order, duplicates allowed) as sorted ranges."""
+    numbers = rows if isinstance(rows, range) and rows.step > 0 else sorted(set(rows))
+    if not numbers:
+        return ()
+    if numbers[-1] - numbers[0] == len(numbers) - 1:  # the common case, at the speed of the sort
+        return ((numbers[0], numbers[-1] + 1),)
     out: list[list[int]] = []
-    for row in sorted(set(rows)):
+    for row in numbers:
         if out and out[-1][1] == row:
             out[-1][1] = row + 1
         else:
@@ -92,9 +99,22 @@ def ranges_of(rows: Iterable[int]) -> tuple[Range, ...]:
     return tuple((first, stop) for first, stop in out)
 
 
-def rows_of(ranges: Iterable[Range]) -> list[int]:
-    """List the row numbers of `ranges`."""
+def rows_of(ranges: Sequence[Range]) -> Sequence[int]:
+    """Return the row numbers of `ranges`, in order; a `range` where they are one."""
+    if len(ranges) == 1:
+        return range(*ranges[0])
     return [row for first, stop in ranges for row in range(first, stop)]
+
+
+def joined(ranges: Iterable[Range]) -> tuple[Range, ...]:
+    """Sort disjoint ranges and join neighbours."""
+    out: list[Range] = []
+    for first, stop in sorted(ranges):
+        if out and out[-1][1] == first:
+            out[-1] = (out[-1][0], stop)
+        else:
+            out.append((first, stop))
+    return tuple(out)
 
 
 def count(ranges: Iterable[Range]) -> int:

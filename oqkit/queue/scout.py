@@ -7,7 +7,8 @@ most `READS` parts it does not know, however many jobs, parts and workers there 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from oqkit.clock import new_id
@@ -93,9 +94,11 @@ class Scout:
 
     def find(self) -> HeldLease | None:
         """Claim rows of some job, or return None if there is nothing to claim right now."""
-        if self.discovery.is_due():
+        choices = self._choices()
+        if self.discovery.is_due(has_work=bool(choices)):
             self._take_in(self.discovery.look())
-        for job_id in self._choices():
+            choices = self._choices()
+        for job_id in choices:
             lease = self._try(job_id, self._fields[job_id])
             if lease is not None:
                 self.discovery.found_work()
@@ -118,9 +121,10 @@ class Scout:
         if one is None or one.job is None:
             return
         one.recheck_s = one.not_before = 0.0
-        self._learn(one, lease.held)
-        if not self._finish(one):
-            self._postpone(one, lease.job, lease.part)
+        with self._excusing(one, lease.job.id):
+            self._learn(one, lease.held)
+            if not self._finish(one):
+                self._postpone(one, lease.job, lease.part)
 
     def lost(self, lease: HeldLease) -> None:
         """Forget what a lease that is gone showed of its part."""
@@ -154,16 +158,23 @@ class Scout:
         return [job for _, job in ready[:JOBS_A_CALL]]
 
     def _try(self, job_id: str, one: _Field) -> HeldLease | None:
-        try:
+        lease = None
+        with self._excusing(one, job_id):
             if one.job is None or one.job.gen < one.gen:
                 one.start_over(self._ledger.read_job(job_id).doc)
-            return self._claim_in(one)
+            lease = self._claim_in(one)
+        return lease
+
+    @contextmanager
+    def _excusing(self, one: _Field, job_id: str) -> Iterator[None]:
+        """Go on without a job whose object turns out to be gone or not to parse."""
+        try:
+            yield
         except Missing:
             self._take_down(one, job_id)  # the job was deleted: its markers are all that is left of it
         except FormatError as error:
             log.warning("left alone: %s", error)
             one.not_before = float("inf")
-        return None
 
     def _claim_in(self, one: _Field) -> HeldLease | None:
         job, now = _known(one), self._ledger.now()
@@ -180,6 +191,8 @@ class Scout:
             lease = self._claim(one, index)
             if lease is not None:
                 return lease
+        else:
+            return None  # each of them was settled or taken by others: go on with more at the next call
         if not self._finish(one):
             self._rest(one)
         return None
@@ -208,14 +221,14 @@ class Scout:
         if job.n_parts == 1:
             if first_look:
                 one.untouched = [0]  # most likely nobody was here: the claim itself will tell
-            else:
+            elif 0 not in one.poison:
                 self._read(one, 0)
             return
         keys_of = self._ledger.keys_of(job)
         after = keys_of.part(one.cursor - 1) if one.cursor else None
         page = self._ledger.store.list(keys_of.parts, after=after, limit=WINDOW)
-        found = {keys.part_index(entry.key): entry.etag for entry in page.entries}
-        stop = job.n_parts if page.next is None else max(found) + 1
+        found = keys.part_etags(page.entries, n_parts=job.n_parts)
+        stop = job.n_parts if page.next is None else max(found, default=job.n_parts - 1) + 1
         stop = min(stop, one.cursor + WINDOW)
         one.untouched = [n for n in range(one.cursor, stop) if n not in found]
         self._ledger.rng.shuffle(one.untouched)
@@ -276,6 +289,9 @@ class Scout:
         except FormatError as error:
             self._leave_alone(one, index, error)
             return None
+        except Missing:
+            one.start_over(ledger.read_job(job.id).doc)  # the part was deleted: is the job?
+            return None
         self._learn(one, held)
         if not has_lease(held.doc):
             return None
@@ -314,10 +330,11 @@ class Scout:
         if marker.key in one.markers:
             return
         self._ledger.put_marker(marker)
-        for key in one.markers:
+        newer = {key: other for key, other in one.markers.items() if other.gen > job.gen}
+        for key in one.markers.keys() - newer:
             self._ledger.delete_quietly(key)
-        one.markers = {marker.key: marker}
-        one.not_before = when
+        one.markers = {marker.key: marker, **newer}
+        one.not_before = 0.0 if newer else when
 
 
 def _known(one: _Field) -> Job:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from oqkit.queue import key as keys
 from oqkit.queue.cas import PART, Held
-from oqkit.queue.job import ControlVerb, Job
+from oqkit.queue.job import ControlVerb, Job, caught_up
 from oqkit.queue.ledger import Ledger
 from oqkit.queue.part import Part
 from oqkit.queue.transition import Status
@@ -35,7 +35,7 @@ class JobView:
 
     def _changed(self) -> list[int]:
         entries = (e for page in self._ledger.store.list_all(self._ledger.keys_of(self.job).parts) for e in page.entries)
-        found = {keys.part_index(entry.key): entry.etag for entry in entries}
+        found = keys.part_etags(entries, n_parts=self.job.n_parts)
         return [n for n, etag in found.items() if n not in self._parts or self._parts[n].etag != etag]
 
     def _read(self, index: int) -> Held[Part] | None:
@@ -75,10 +75,14 @@ class JobView:
 
     @property
     def is_final(self) -> bool:
-        """Whether every task has a final status, written in its part, after every order given."""
-        if len(self._parts) < self.job.n_parts:
-            return False
-        return all(held.doc.gen >= self.job.gen and held.doc.is_final for held in self._parts.values())
+        """Whether every task has a final status, written in its part, that no order given will change."""
+        return len(self._parts) >= self.job.n_parts and all(self._is_settled(held.doc) for held in self._parts.values())
+
+    def _is_settled(self, part: Part) -> bool:
+        if part.gen >= self.job.gen or not part.is_final:
+            return part.is_final
+        # whoever gave the order died before it met this part, and nobody may come by any more
+        return caught_up(part, self.job, now=part.at).runs == part.runs
 
     @property
     def is_started(self) -> bool:
@@ -87,8 +91,9 @@ class JobView:
 
     @property
     def workers(self) -> set[str]:
-        """Who holds leases."""
-        return {lease.worker for held in self._parts.values() for lease in held.doc.leases}
+        """Who runs rows."""
+        running = ((held.doc, run.lease) for held in self._parts.values() for run in held.doc.runs if run.lease)
+        return {part.lease(lease_id).worker for part, lease_id in running}
 
     @property
     def status(self) -> str:

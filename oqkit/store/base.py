@@ -130,6 +130,8 @@ class Store(abc.ABC):
 
     #: How long an idle worker waits between two looks at the doorbell, in seconds: what polling costs decides.
     poll_s: ClassVar[float] = 0.75
+    #: How often the doorbell is rung at most, in seconds: one object takes few writes.
+    ring_s: ClassVar[float] = 1.0
     #: How many requests are worth sending at once: 1 where latency is nothing.
     parallel: ClassVar[int] = 1
     #: How far the dates of replies are cut down, in seconds.

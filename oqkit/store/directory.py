@@ -85,6 +85,8 @@ class DirectoryStore(Store):
     """
 
     poll_s = 0.05
+    ring_s = 0.0
+    parallel = 4  # not for latency: decoding in between gains
     date_granularity_s = 0.01  # Linux stamps files with the time of the last timer tick
 
     def __init__(
@@ -303,8 +305,12 @@ class DirectoryStore(Store):
             return 0
 
     def _raise_floor(self, key: str, mtime_ns: int) -> None:
-        if mtime_ns > self._floor_ns(key):
-            with self._draft(b"", sync=False) as name:  # not set in place: that may be another user's file
+        if mtime_ns <= self._floor_ns(key):
+            return
+        try:
+            os.utime(self._floor_path(key), ns=(mtime_ns, mtime_ns))
+        except (FileNotFoundError, PermissionError):  # the first in this slot, or another user's file
+            with self._draft(b"", sync=False) as name:
                 os.utime(name, ns=(mtime_ns, mtime_ns))
                 os.replace(name, self._floor_path(key))
 

@@ -93,6 +93,7 @@ class MemoryStore(Store):
     """
 
     poll_s = 0.02
+    ring_s = 0.0
     date_granularity_s = 1e-6
 
     _named: ClassVar[dict[str, _Content]] = {}

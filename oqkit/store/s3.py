@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import email.utils
+import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -26,19 +27,10 @@ from typing import Any
 from urllib.parse import unquote_plus, urlsplit
 from xml.etree import ElementTree as ET
 
-import boto3
+import botocore.session
+from botocore import exceptions as sdk
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    CredentialRetrievalError,
-    FlexibleChecksumError,
-    HTTPClientError,
-    IncompleteReadError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    SSOError,
-)
+from botocore.loaders import create_loader
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
@@ -52,15 +44,16 @@ _LAST = "\U0010ffff"  # sorts behind everything in a folder
 _AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 _KINDS = {"PutObject": "put", "DeleteObject": "delete", "ListObjectsV2": "list", "ListObjectVersions": "list"}
 
-_NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, SSOError)
-# The request may or may not have arrived. HTTPError: botocore reads an error's body outside of its own handling.
+_NO_CREDENTIALS = (sdk.CredentialRetrievalError, sdk.NoCredentialsError, sdk.PartialCredentialsError, sdk.SSOError)
+# The request may or may not have arrived.
 _NO_ANSWER = (
-    HTTPClientError,
-    IncompleteReadError,
-    FlexibleChecksumError,
+    sdk.ConnectionError,
+    sdk.FlexibleChecksumError,
+    sdk.HTTPClientError,
+    sdk.IncompleteReadError,
     ResponseParserError,
     ET.ParseError,
-    HTTPError,
+    HTTPError,  # botocore reads the body of an error reply outside of its own handling
 )
 
 _BUSY = {
@@ -127,7 +120,7 @@ class S3Store(Store):
         with self._translated(key):
             try:
                 return self._get(key, IfNoneMatch=etag)
-            except ClientError as error:
+            except sdk.ClientError as error:
                 if _status(error) == 304:
                     return None
                 raise
@@ -137,7 +130,7 @@ class S3Store(Store):
         with self._translated(key):
             try:
                 return self._get(key, Range=f"bytes={start}{'-' if start >= 0 else ''}{last}").data[:length]
-            except ClientError as error:
+            except sdk.ClientError as error:
                 if _status(error) == 416:  # beyond the end
                     return b""
                 raise
@@ -256,7 +249,7 @@ class S3Store(Store):
         """Let no error of the SDK out."""
         try:
             yield
-        except ClientError as error:
+        except sdk.ClientError as error:
             raise self._refusal(error, key) from error
         except _NO_CREDENTIALS as error:
             raise Denied(
@@ -265,10 +258,10 @@ class S3Store(Store):
             ) from error
         except _NO_ANSWER as error:
             raise Unavailable(f"{self.url} gave no answer about {key!r}: {error}") from error
-        except BotoCoreError as error:
+        except sdk.BotoCoreError as error:
             raise StoreError(f"{self.url} could not be asked about {key!r}: {error}") from error
 
-    def _refusal(self, error: ClientError, key: str) -> StoreError:  # noqa: PLR0911 - one line for each answer
+    def _refusal(self, error: sdk.ClientError, key: str) -> StoreError:  # noqa: PLR0911 - one line for each answer
         """Say what an error reply means for the caller."""
         status, code = _status(error), error.response["Error"].get("Code", "")
         said = f"{self.url} answered {status} {code} about {key!r}: {error.response['Error'].get('Message', '')}"
@@ -290,7 +283,7 @@ class S3Store(Store):
         return StoreError(said)
 
 
-def _status(error: ClientError) -> int:
+def _status(error: sdk.ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
@@ -320,7 +313,11 @@ def _page(body: bytes, *, root: str) -> Page:
     )
     found = tree.iterfind(f"{space}CommonPrefixes/{space}Prefix")
     folders = tuple(plain(child.text or "")[cut:] for child in found)
-    last = max([entry.key for entry in entries[-1:]] + list(folders[-1:]), default=None)
+    items = [*(entry.key for entry in entries), *folders]
+    # SeaweedFS lists "a/" before "a-", and its token is the item it listed last (in a versioned bucket it adds
+    # ".versions"). The tokens of others are riddles, but they list in order.
+    token = plain(tree.findtext(f"{space}NextContinuationToken", ""))[cut:].removesuffix(".versions")
+    last = token if token in items else max(items, default=None)
     return Page(entries=entries, folders=folders, next=last if tree.findtext(f"{space}IsTruncated") == "true" else None)
 
 
@@ -328,6 +325,12 @@ def _plain(text: str) -> str:
     """Decode a key; nearly all of them have slashes to decode and nothing else, which is ten times as quick."""
     text = text.replace("%2F", "/")
     return unquote_plus(text) if "%" in text or "+" in text else text
+
+
+@functools.cache
+def _loader(data_path: str | None) -> Any:
+    """Return the SDK's description of S3; reading it takes 0.1 s, so all stores of a process share it."""
+    return create_loader(data_path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,11 +355,12 @@ class _Connection:
         self._clients: dict[tuple[int, float], Any] = {}
         self._checksums: dict[str, str] = {}
         try:
-            self._session = boto3.Session(profile_name=options.profile, region_name=options.region)
+            self._session = botocore.session.Session(profile=options.profile)
+            self._session.register_component("data_loader", _loader(self._session.get_config_variable("data_path")))
             for event, listener in events.items():
-                self._session.events.register(event, listener)
+                self._session.register(event, listener)
             host = urlsplit(self._new_client(1, options.read_timeout_s).meta.endpoint_url).hostname or ""
-        except (BotoCoreError, ValueError) as error:
+        except (sdk.BotoCoreError, ValueError) as error:
             raise UsageError(f"cannot connect to S3: {error}") from error
         if not host.endswith(_AWS_HOSTS):  # many other servers refuse the checksums that boto3 adds by default
             choices = ("request_checksum_calculation", "response_checksum_validation")
@@ -376,10 +380,10 @@ class _Connection:
 
     def _new_client(self, attempts: int, timeout_s: float) -> Any:
         style = self._options.addressing_style
-        return self._session.client(
+        return self._session.create_client(
             "s3",
             endpoint_url=self._options.endpoint_url,
-            region_name=self._session.region_name or "us-east-1",
+            region_name=self._options.region or self._session.get_config_variable("region") or "us-east-1",
             config=Config(
                 retries={"mode": "standard", "total_max_attempts": attempts},
                 connect_timeout=self._options.connect_timeout_s,

@@ -265,12 +265,12 @@ class StoreContract(StoreRaces):
 
     @pytest.mark.parametrize("limit", [1, 2, 3])
     def test_list_returns_each_folder_once_when_paged(self, store: Store, limit: int) -> None:
-        for key in ("f/a/1", "f/a/2", "f/b", "f/c/1", "f/c/2", "f/d"):
+        for key in ("f/a/1", "f/a/2", "f/a-", "f/a0", "f/b", "f/c/1", "f/c/2", "f/d"):
             store.create(key, b"")
         found = pages(store, "f/", limit=limit, folders=True)
         assert all(len(page.entries) + len(page.folders) <= limit for page in found)
         assert [folder for page in found for folder in page.folders] == ["f/a/", "f/c/"]
-        assert [entry.key for page in found for entry in page.entries] == ["f/b", "f/d"]
+        assert [entry.key for page in found for entry in page.entries] == ["f/a-", "f/a0", "f/b", "f/d"]
 
     def test_list_skips_the_folder_it_starts_after(self, store: Store) -> None:
         for key in ("f/a/1", "f/a/2", "f/b/1"):

@@ -302,8 +302,10 @@ class _Connection(BaseHTTPRequestHandler):
         """Write nothing to stderr: the proxy keeps its own log."""
 
     def _exchange(self) -> None:
-        headers = _end_to_end(self.headers.items())
-        request = _Request(verb=self.command, target=self.path, headers=headers, body=self._body())
+        headers, body = _end_to_end(self.headers.items()), self._body()
+        if "Transfer-Encoding" in self.headers:  # the chunks are put together, so their length is known
+            headers += (("Content-Length", str(len(body))),)
+        request = _Request(verb=self.command, target=self.path, headers=headers, body=body)
         fault = self._proxy.choose(request)
         status, reply = self._meet(request, fault)
         self._proxy.note(request, status=status, fault=fault)
@@ -316,7 +318,9 @@ class _Connection(BaseHTTPRequestHandler):
 
     do_DELETE = do_GET = do_HEAD = do_POST = do_PUT = _exchange  # noqa: N815 - the names that the base class looks for
 
-    def _meet(self, request: _Request, fault: Fault | None) -> tuple[int | None, _Reply | None]:
+    def _meet(  # noqa: PLR0911 - one for each kind
+        self, request: _Request, fault: Fault | None
+    ) -> tuple[int | None, _Reply | None]:
         """Return what the server answered, if it was asked, and what the client gets; None closes the connection."""
         if fault is None:
             return self._forward(request)
@@ -345,7 +349,7 @@ class _Connection(BaseHTTPRequestHandler):
         return (reply.status if reply else None), reply
 
     def _body(self) -> bytes:
-        """Read the whole body; one in chunks is put together, so that it can be forwarded with its length."""
+        """Read the whole body, and put it together if it comes in chunks."""
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
             return self.rfile.read(int(self.headers.get("Content-Length", 0)))
         chunks = []

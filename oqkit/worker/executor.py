@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Protocol
 
 from oqkit.worker.run import Work, run
 from oqkit.worker.tray import Tray
+
+log = logging.getLogger(__name__)
 
 
 class Execution(Protocol):
@@ -17,7 +20,7 @@ class Execution(Protocol):
 
     @property
     def crash(self) -> str:
-        """Return how the process that ran it died, or an empty string."""
+        """Return why the running ended before its time (how the process died), or an empty string."""
 
     def abandon(self) -> None:
         """Give the work up at once: whatever is still running must leave no trace."""
@@ -36,9 +39,8 @@ class Executor(Protocol):
 class ThreadExecution:
     """Work in a daemon thread. It cannot be killed: abandoned, it ends with its present call, unheard."""
 
-    crash = ""
-
     def __init__(self, work: Work, tray: Tray) -> None:
+        self.crash = ""
         self.finished = threading.Event()
         self._tray = tray
         threading.Thread(target=self._run, args=(work,), name="oqkit-run", daemon=True).start()
@@ -46,6 +48,9 @@ class ThreadExecution:
     def _run(self, work: Work) -> None:
         try:
             run(work, self._tray)
+        except Exception as error:  # not the user's function, but a thread has nobody to raise to
+            log.exception("running job %s broke", work.job_id)
+            self.crash = f"{type(error).__name__}: {error}"
         finally:
             self.finished.set()
 

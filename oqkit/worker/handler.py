@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from oqkit.errors import SchemaError, one_of
+from oqkit.errors import SchemaError
 from oqkit.worker.context import Context
 from oqkit.worker.task import TaskFunction
 
@@ -68,8 +68,9 @@ class Handler:
     def _check(self, taken: Sequence[inspect.Parameter], present: Sequence[str]) -> None:
         missing = [p.name for p in taken if p.name not in present and p.default is inspect.Parameter.empty]
         if missing:
+            told = f"a parameter {missing[0]!r}" if len(missing) == 1 else f"parameters {', '.join(map(repr, missing))}"
             raise SchemaError(
-                f"function {self.name!r} takes {one_of([repr(name) for name in missing])}, which is not a column; "
+                f"function {self.name!r} has {told}, but there is no such column; "
                 f"the columns are {', '.join(map(repr, present)) or 'none'}. Rename the parameter or the column, "
                 "give it a default, or use @oq.task(batch=True) for a function that takes a whole frame"
             )

@@ -1,2 +1,305 @@
-"""placeholder"""
-from oqkit.worker.executor import ThreadExecutor as ProcessExecutor  # noqa
+"""Running work in a child process, which can be killed, and whose crash costs one row an attempt.
+
+The child is a fresh interpreter rather than a `multiprocessing.Process`: it never imports the
+program's main module, so a script needs no ``if __name__ == "__main__"`` and a notebook is as good
+as a file. What it does is in `oqkit.worker.child`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from dataclasses import fields
+from itertools import count
+from multiprocessing import Pipe
+from typing import Any, assert_never
+
+from oqkit.errors import SchemaError, UsageError
+from oqkit.queue.run import ranges_of, rows_of
+from oqkit.worker.child import METER_BYTES, Kind, Order, shared_meter
+from oqkit.worker.code import code_of
+from oqkit.worker.run import Work, fail, lay_table, refuse
+from oqkit.worker.task import TaskFunction
+from oqkit.worker.tray import Load, Tray
+
+log = logging.getLogger(__name__)
+
+# A processor may show its store to the others after its next load, but within nanoseconds: once this
+# has passed, the child has either seen the new limit, or what it had started is in `taken`.
+FENCE_S = 0.001
+POLL_S = 0.2
+END_S = 1.0
+KILL_S = 5.0
+_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+_PROGRAM = """
+import json, sys
+sys.path[:] = json.loads(sys.argv.pop())
+from oqkit.worker.child import main
+fds = [int(fd) for fd in sys.argv[1:]]
+del sys.argv[1:]
+main(*fds)
+"""
+
+
+class ProcessExecutor:
+    """Runs work in a child process that serves many leases, and is replaced when it died."""
+
+    def __init__(self) -> None:
+        if sys.platform == "win32":
+            raise UsageError("executor='process' needs Linux or macOS; on Windows start more workers instead")
+        self._child: ChildProcess | None = None
+        self._execution: ProcessExecution | None = None
+
+    def start(self, work: Work, tray: Tray) -> ProcessExecution:
+        """Begin to run `work` in the child."""
+        self._settle()
+        if self._child is None or not self._child.is_alive():
+            self._child = ChildProcess()
+        self._execution = ProcessExecution(work, tray, self._child)
+        return self._execution
+
+    def close(self) -> None:
+        """End the child: at once if it still runs something."""
+        self._settle()
+        if self._child is not None:
+            self._child.end()
+            self._child = None
+
+    def _settle(self) -> None:
+        if self._execution is not None:
+            if not self._execution.finished.is_set():
+                self._execution.abandon()
+            self._execution.detach()
+            self._execution = None
+
+
+class ProcessExecution:
+    """Work in a child process, and the thread that lays what comes from there onto the tray."""
+
+    def __init__(self, work: Work, tray: Tray, child: ChildProcess) -> None:
+        self.crash = ""
+        self.finished = threading.Event()
+        self._work = work
+        self._tray = tray
+        self._child = child
+        self._lock = threading.Lock()
+        self._is_abandoned = False
+        for cell, value in enumerate(tray.meter):
+            child.meter[cell] = value
+        tray.meter, tray.fence_s = child.meter, FENCE_S
+        threading.Thread(target=self._run, name="oqkit-process", daemon=True).start()
+
+    def abandon(self) -> None:
+        """Kill the child; nothing reaches the tray any more, and its numbers stand still."""
+        self._is_abandoned = True
+        self._child.kill()
+        with self._lock:  # what is being laid is laid
+            self.crash = ""
+            self.finished.set()
+
+    def detach(self) -> None:
+        """Give the tray its own copy of the numbers, so that the next work can use the shared ones."""
+        self._tray.meter, self._tray.fence_s = list(self._tray.meter), 0.0
+
+    def _run(self) -> None:
+        crash = ""
+        try:
+            crash = self._serve()
+        except Exception as error:  # not the user's function, but a thread has nobody to raise to
+            log.exception("running job %s broke", self._work.job_id)
+            self._child.kill()
+            crash = f"{type(error).__name__}: {error}"
+        finally:
+            with self._lock:
+                self.crash = "" if self._is_abandoned else crash
+                self.finished.set()
+
+    def _serve(self) -> str:
+        """Give the order, lay what comes, and return why it ended early, if it did."""
+        work, child, trouble = self._work, self._child, ""
+        try:
+            child.order(work)
+        except UsageError as error:  # neither the function nor the inputs can get there: no row can run
+            self._refuse(error)
+            return ""
+        while (message := child.receive()) is not None:
+            kind, content = message
+            if kind is Kind.LOAD:
+                self._lay(content)
+            elif kind is Kind.VALUES:
+                self._lay(self._unpickled(*content))
+            elif kind is Kind.REFUSED:
+                child.forget(work.handler.task)
+                self._refuse(content)
+            elif kind is Kind.BROKEN:
+                child.forget(work.handler.task)
+                log.error("running job %s broke in its child process:\n%s", work.job_id, content)
+                trouble = content.strip().rpartition("\n")[2]
+            elif kind is Kind.END:
+                return trouble
+            else:
+                assert_never(kind)
+        return child.death()
+
+    def _refuse(self, error: UsageError) -> None:
+        with self._lock:
+            if not self._is_abandoned:
+                refuse(self._work, self._tray, error)
+
+    def _lay(self, load: Load) -> None:
+        with self._lock:
+            if self._is_abandoned:
+                return
+            tray = self._tray
+            tray.values.extend(load.values)
+            tray.rows.extend(load.rows)
+            tray.mishaps.update(load.mishaps)
+            for ranges, data in load.tables:
+                rows = rows_of(ranges)
+                try:
+                    result = _unpickle(data)
+                except SchemaError as error:
+                    fail(self._work, tray, rows, error)
+                else:
+                    lay_table(self._work, tray, rows, result)
+
+    def _unpickled(self, rows: list[int], data: bytes) -> Load:
+        try:
+            return Load(rows, _unpickle(data), [], {})
+        except SchemaError as error:
+            tray = Tray(limit=0)
+            fail(self._work, tray, rows, error)
+            return tray.drain()
+
+
+def _unpickle(data: bytes) -> Any:
+    try:
+        return pickle.loads(data)  # noqa: S301 - from a process that this one started
+    except Exception as error:  # unpickling imports the user's modules and runs their code
+        raise SchemaError(
+            f"a returned value cannot be read outside of the child process that made it ({type(error).__name__}: "
+            f"{error}); return plain values, or use executor='thread'"
+        ) from error
+
+
+class ChildProcess:
+    """A child process from outside."""
+
+    def __init__(self) -> None:
+        self._connection, theirs = Pipe()
+        life, self._life = Pipe(duplex=False)  # both ends close with their objects: the child dies with this process
+        self._sent: dict[TaskFunction, int] = {}
+        self._numbers = count()
+        self._is_killed = False
+        memory = _shared_file()
+        try:
+            self.meter = shared_meter(memory)
+            self._process = _spawn(theirs.fileno(), memory, life.fileno())
+        finally:
+            os.close(memory)
+            theirs.close()
+            life.close()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def is_alive(self) -> bool:
+        """Whether it can take an order."""
+        return not self._is_killed and self._process.poll() is None
+
+    def order(self, work: Work) -> None:
+        """Send work; raise `UsageError` if that cannot travel. Whether it arrives shows in what is received."""
+        data = pickle.dumps(self._order(work), pickle.HIGHEST_PROTOCOL)
+        with suppress(OSError):
+            self._connection.send_bytes(data)
+
+    def _order(self, work: Work) -> Order:
+        task, ranges = work.handler.task, ranges_of(work.rows)
+        code: str | bytes = ""
+        if task not in self._sent:
+            reference, data = code_of(task)
+            code = reference.reference or data or b""
+        number = self._sent.setdefault(task, next(self._numbers))
+        apart = {"handler", "rows", "inputs", "table"}
+        return Order(
+            task=number,
+            code=code,
+            name=task.name,
+            is_batch=task.batch,
+            ranges=ranges,
+            inputs=work.inputs.only(ranges),
+            options={f.name: getattr(work, f.name) for f in fields(work) if f.name not in apart},
+        )
+
+    def forget(self, task: TaskFunction) -> None:
+        """Send the code of `task` again with its next work: the child could not make use of it."""
+        self._sent.pop(task, None)
+
+    def receive(self) -> tuple[Kind, Any] | None:
+        """Return the next message, or None when the process has died."""
+        try:
+            while not self._connection.poll(POLL_S):  # asks, since a process forked there would keep the socket open
+                if self._process.poll() is not None and not self._connection.poll(0):
+                    return None
+            data = self._connection.recv_bytes()
+        except (EOFError, OSError):
+            return None
+        kind, content = pickle.loads(data)  # noqa: S301 - from a process that this one started
+        return kind, content
+
+    def kill(self) -> None:
+        """Kill it, and wait until it is dead."""
+        self._is_killed = True
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: as good as dead
+            self._process.wait(KILL_S)
+
+    def end(self) -> None:
+        """Let it end, or kill it if it does not."""
+        if self.is_alive():
+            self._connection.close()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_S)
+        self.kill()
+
+    def death(self) -> str:
+        """Say how it died."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_S)
+        self.kill()
+        code = self._process.returncode
+        if code is None or code >= 0:
+            return f"exited with code {code}"
+        known = {number.value: number.name for number in signal.Signals}
+        return f"killed by signal {-code}" + (f" ({known[-code]})" if -code in known else "")
+
+
+def _spawn(*fds: int) -> subprocess.Popen[bytes]:
+    path = json.dumps([str(entry) for entry in sys.path])
+    command = [sys.executable, "-P", "-c", _PROGRAM, *map(str, fds), path]
+    # Blocked signals stay blocked in the child: Ctrl-C cannot hit it before it can ignore it.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        return subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL)  # noqa: S603 - this very Python
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _shared_file() -> int:
+    if sys.platform == "linux":
+        fd = os.memfd_create("oqkit-meter")
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.truncate(fd, METER_BYTES)
+    return fd

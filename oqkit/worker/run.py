@@ -6,19 +6,20 @@ These loops are the only code between two calls of the user's function, so they 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from oqkit.errors import Reschedule, SchemaError
+from oqkit.errors import Reschedule, SchemaError, UsageError
 from oqkit.queue.key import task_id
 from oqkit.queue.run import Range, ranges_of
 from oqkit.queue.transition import Verb
 from oqkit.worker.codec import Inputs
 from oqkit.worker.context import Context
-from oqkit.worker.failure import failure_of, verb_of
+from oqkit.worker.failure import MAX_MESSAGE, Failure, cut, failure_of, verb_of
 from oqkit.worker.handler import Handler
-from oqkit.worker.tray import Mishap, Tray
+from oqkit.worker.tray import LIMIT, TAKEN, Mishap, Tray
 
 COROUTINES = 64
 GROWTH = 8
@@ -33,7 +34,7 @@ class Work:
     mode: str
     first_task: int
     """The number of the part's first task in the job."""
-    rows: tuple[int, ...]
+    rows: Sequence[int]
     inputs: Inputs
     attempts: tuple[tuple[Range, int], ...]
     worker: str
@@ -76,20 +77,41 @@ def run(work: Work, tray: Tray) -> None:
             _run_coroutines(work, tray)
         else:
             _run_rows(work, tray)
-    except SchemaError as error:  # the inputs do not fit the function: no row can run
-        _refuse(work, tray, error)
+    except SchemaError as error:  # the inputs do not fit the function: no further row can run
+        refuse(work, tray, error)
+    finally:
+        tray.is_over = True
 
 
-def _refuse(work: Work, tray: Tray, error: SchemaError) -> None:
+def refuse(work: Work, tray: Tray, error: UsageError) -> None:
+    """Fail every row that has no outcome yet: running it here is impossible."""
+    first = tray.busy[0] if work.handler.is_batch else tray.taken
     done = {*tray.rows, *tray.mishaps}
-    failure = failure_of(error, attempt=work.attempt(work.rows[0]), worker=work.worker)
-    tray.mishaps.update({row: Mishap(Verb.FAIL, failure=failure) for row in work.rows if row not in done})
+    fail(work, tray, [row for row in work.rows[first:] if row not in done], error)
     tray.taken = len(work.rows)
+
+
+def fail(work: Work, tray: Tray, rows: Iterable[int], error: UsageError) -> None:
+    """Fail `rows` without a retry, for an error that their function did not raise."""
+    kind, message = type(error).__name__, cut(str(error), MAX_MESSAGE)
+    for row in rows:
+        failure = Failure(type=kind, message=message, traceback="", attempt=work.attempt(row), worker=work.worker)
+        tray.mishaps[row] = Mishap(Verb.FAIL, failure=failure)
+
+
+def lay_table(work: Work, tray: Tray, rows: Sequence[int], result: Any) -> None:
+    """Lay what a batch function returned for `rows` onto `tray`; fail them if it is not a table of theirs."""
+    try:
+        table = work.table(result, len(rows))
+    except SchemaError as error:  # the function is wrong, not a row
+        fail(work, tray, rows, error)
+    else:
+        tray.tables.append((ranges_of(rows), table))
 
 
 def _calls(work: Work) -> tuple[Callable[..., Any], Iterator[tuple[Any, ...]]]:
     ranges = ranges_of(work.rows)
-    if work.mode == "call":
+    if work.mode == "value":
         return work.handler.for_value().call, ((value,) for value in work.inputs.values(ranges))
     chosen = work.handler.for_rows(work.inputs.columns)
     return chosen.call, work.inputs.arguments(chosen.names, ranges)
@@ -99,12 +121,11 @@ def _run_rows(work: Work, tray: Tray) -> None:
     call, arguments = _calls(work)
     if work.handler.takes_context:
         arguments = ((*values, work.context(row, tray)) for row, values in zip(work.rows, arguments, strict=True))
-    done, keep, taken = tray.rows.append, tray.values.append, 0
-    for row, values in zip(work.rows, arguments, strict=True):
-        taken += 1
-        tray.taken = taken
-        if taken > tray.limit:
-            tray.taken = taken - 1
+    done, keep, meter = tray.rows.append, tray.values.append, tray.meter
+    for taken, (row, values) in enumerate(zip(work.rows, arguments, strict=True), start=1):
+        meter[TAKEN] = taken
+        if taken > meter[LIMIT]:
+            meter[TAKEN] = taken - 1
             return
         try:
             value = call(*values)
@@ -123,37 +144,35 @@ def _run_batches(work: Work, tray: Tray) -> None:
     size, position = min(work.first_batch, work.max_batch), 0
     while position < len(work.rows):
         tray.taken = min(position + size, len(work.rows))
-        if tray.taken > tray.limit and position >= tray.limit:
-            tray.taken = position
+        limit = tray.limit
+        if tray.taken > limit:
+            tray.taken = max(limit, position)
+        if tray.taken == position:
             return
-        _bisect(work, tray, call, work.rows[position : tray.taken])
+        _bisect(work, tray, call, (position, tray.taken))
         position, size = tray.taken, min(size * GROWTH, work.max_batch)
 
 
-def _bisect(work: Work, tray: Tray, call: Callable[..., Any], rows: tuple[int, ...]) -> None:
-    """Call with all of `rows`; where that raises, with each half of them, down to the rows that are to blame."""
-    tray.calls += 1
-    tray.busy = rows
-    ranges = ranges_of(rows)
+def _bisect(work: Work, tray: Tray, call: Callable[..., Any], span: Range) -> None:
+    """Call with all rows of `span` (positions); where that raises, with each half, down to the rows to blame."""
+    first, stop = span
+    rows = work.rows[first:stop]
+    tray.begin_call(first, stop)
     extra = (work.context(rows[0], tray),) if work.handler.takes_context else ()
-    frame = work.inputs.frame(ranges)
+    frame = work.inputs.frame(ranges_of(rows))
     try:
         result = call(frame, *extra)
     except BaseException as error:  # noqa: BLE001 - the user's function
+        tray.end_call()
         if len(rows) == 1 or isinstance(error, Reschedule):
             tray.mishaps.update({row: work.mishap(row, error) for row in rows})
-            return
-        if tray.limit <= 0:
-            return
-        half = len(rows) // 2
-        _bisect(work, tray, call, rows[:half])
-        _bisect(work, tray, call, rows[half:])
-        return
-    try:
-        tray.tables.append((ranges, work.table(result, len(rows))))
-    except SchemaError as error:  # the function is wrong, not a row
-        failure = failure_of(error, attempt=work.attempt(rows[0]), worker=work.worker)
-        tray.mishaps.update(dict.fromkeys(rows, Mishap(Verb.FAIL, failure=failure)))
+        elif tray.limit > 0:
+            half = (first + stop) // 2
+            _bisect(work, tray, call, (first, half))
+            _bisect(work, tray, call, (half, stop))
+    else:
+        tray.end_call()
+        lay_table(work, tray, rows, result)
 
 
 # --- coroutines ----------------------------------------------------------------------------------
@@ -164,29 +183,25 @@ def _run_coroutines(work: Work, tray: Tray) -> None:
     asyncio.run(_gather(work, tray, call, iter(list(zip(work.rows, arguments, strict=True)))))
 
 
-async def _gather(
-    work: Work, tray: Tray, call: Callable[..., Any], queue: Iterator[tuple[int, Sequence[Any]]]
-) -> None:
+async def _gather(work: Work, tray: Tray, call: Callable[..., Any], queue: Iterator[tuple[int, Sequence[Any]]]) -> None:
     async def consume() -> None:
         for row, values in queue:
             tray.taken += 1
             if tray.taken > tray.limit:
                 tray.taken -= 1
                 return
-            await _one(work, tray, call, row, values)
+            extra = (work.context(row, tray),) if work.handler.takes_context else ()
+            await _one(work, tray, row, partial(call, *values, *extra))
 
     await asyncio.gather(*(consume() for _ in range(min(COROUTINES, len(work.rows)))))
 
 
-async def _one(work: Work, tray: Tray, call: Callable[..., Any], row: int, values: Sequence[Any]) -> None:
-    extra = (work.context(row, tray),) if work.handler.takes_context else ()
+async def _one(work: Work, tray: Tray, row: int, call: Callable[[], Awaitable[Any]]) -> None:
     try:
         async with asyncio.timeout(work.timeout_s):
-            value = await call(*values, *extra)
+            value = await call()
     except BaseException as error:  # noqa: BLE001 - the user's function
         tray.mishaps[row] = work.mishap(row, error)
     else:
         tray.values.append(value)
         tray.rows.append(row)
-
-

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from oqkit.errors import LeaseLost, Unavailable
 from oqkit.queue.lease import HeldLease
 from oqkit.queue.part import Outcome
-from oqkit.queue.run import Range, count, ranges_of, rows_of
+from oqkit.queue.run import Range, count, joined, ranges_of, rows_of
 from oqkit.queue.transition import Verb
 from oqkit.worker.codec import Codec, Finished, Packed
 from oqkit.worker.executor import Execution, Executor
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 FIRST_CHECK_S = 1.0
 TICK_S = 0.25
 STORE_PATIENCE_S = 600.0
+BARREN = 3
+BLOCKED_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +56,13 @@ class Stint:
         self._clock: Callable[[], float] = lease.monotonic
         self._tray = Tray(limit=len(work.rows))
         self._execution: Execution | None = None
-        self._left = work.rows
-        self._n_finished = 0
-        self._started = self._committed = self._mark_since = 0.0
+        self._later: list[Work] = []
+        self._n_barren = 0
+        self.n_finished = 0
+        self._started = self._run_since = self._committed = self._mark_since = 0.0
         self._mark = (0, 0)
         self._is_checked = False
+        self._is_handing_back = False
         self._is_given_up = False
         self.is_lost = False
 
@@ -66,9 +70,8 @@ class Stint:
 
     def start(self) -> None:
         """Begin to run."""
-        self._started = self._committed = self._mark_since = self._clock()
-        self._is_checked = self._pace.row_s(self.lease.job) is not None
-        self._execution = self._executor.start(self._work, self._tray)
+        self._started = self._committed = self._clock()
+        self._begin(self._work)
 
     def step(self) -> bool:
         """Wait a moment, do what is due, and return whether the running is over; then call `finish`."""
@@ -76,16 +79,15 @@ class Stint:
         over = execution.finished.wait(self._tick_s())
         if self.is_lost or self._is_given_up:
             return True
-        if over and not execution.crash:
-            return True
         now = self._clock()
         if over:
-            self._resume(Mishap(Verb.RETRY, failure=self._failure("WorkerCrashed", execution.crash)))
-        elif self._is_overdue(now):
-            execution.abandon()
-            text = f"still running after its time-out of {self._work.timeout_s:g} s"
-            self._resume(Mishap(Verb.RETRY, failure=self._failure("TimeoutError", text)))
-        elif not self._is_checked and now - self._started >= FIRST_CHECK_S:
+            if execution.crash:
+                self._resume("WorkerCrashed", execution.crash)
+            return not self._begin_next()
+        if self._is_overdue(now):
+            self._resume("TimeoutError", f"still running after its time-out of {self._work.timeout_s:g} s")
+            return not self._begin_next()
+        if not self._is_checked and now - self._run_since >= FIRST_CHECK_S:
             self._is_checked = True
             self._trim(now)
         elif now - self._committed >= self.lease.lease_s / 3:
@@ -94,6 +96,7 @@ class Stint:
 
     def hand_back(self) -> None:
         """Start nothing more; what was not started goes back with `finish`."""
+        self._is_handing_back = True
         self._tray.limit = min(self._tray.limit, self._tray.taken)
 
     def give_up(self) -> None:
@@ -106,17 +109,17 @@ class Stint:
         row_s = self._pace.row_s(self.lease.job)
         if row_s is None:
             return math.inf
-        done = self._clock() - self._started
-        return max(0.0, len(self._work.rows) * row_s - done)
+        n_rows = sum(len(work.rows) for work in (self._work, *self._later))
+        return max(0.0, n_rows * row_s - (self._clock() - self._run_since))
 
     def finish(self) -> None:
         """Commit what is left, hand the rest back and end the lease; also right for a stint that never started."""
         elapsed_s = self._clock() - self._started
         load = self._tray.drain()
-        n_rows = self._n_finished + _size(load)
+        self.n_finished += _size(load)
         if not self.is_lost:
             self._commit(load, is_last=True)
-            self._pace.learn(self.lease.job, n_rows=n_rows, elapsed_s=elapsed_s)
+            self._pace.learn(self.lease.job, n_rows=self.n_finished, elapsed_s=elapsed_s)
 
     def _running(self) -> Execution:
         assert self._execution is not None, "start() comes first"  # noqa: S101
@@ -129,37 +132,74 @@ class Stint:
 
     # --- time-outs and crashes -------------------------------------------------------------------
 
+    def _begin(self, work: Work) -> None:
+        self._work = work
+        self._tray = Tray(limit=len(work.rows))
+        self._mark, self._run_since = (0, 0), self._clock()
+        self._mark_since = self._run_since
+        self._is_checked = self._pace.row_s(self.lease.job) is not None
+        self._execution = self._executor.start(work, self._tray)
+
+    def _begin_next(self) -> bool:
+        """Run what an earlier execution left, as far as the lease still holds it; return whether there is any."""
+        if not self._later or self.is_lost or self._is_handing_back:
+            return False
+        tray = self._tray
+        if tray.rows or tray.tables or tray.mishaps:
+            self._checkpoint()
+        held = set(rows_of(self.lease.rows))
+        while self._later and not self.is_lost:
+            work = self._later.pop(0)
+            rows = tuple(row for row in work.rows if row in held)
+            if rows:
+                self._begin(replace(work, rows=rows))
+                return True
+        return False
+
     def _is_overdue(self, now: float) -> bool:
-        mark = self._tray.mark()
-        if mark != self._mark:
+        tray, timeout_s, handler = self._tray, self._work.timeout_s, self._work.handler
+        mark = tray.mark()
+        is_calling = tray.busy[1] > 0 if handler.is_batch else tray.taken > 0
+        if mark != self._mark or not is_calling or tray.is_over:  # loading code or inputs, or sending results
             self._mark, self._mark_since = mark, now
-        timeout_s = self._work.timeout_s
-        return timeout_s is not None and not self._work.handler.is_async and now - self._mark_since >= timeout_s
+        if timeout_s is None:
+            return False
+        # Coroutines have a time-out of their own, within which all in progress must end: unless one blocks the others.
+        patience_s = 2 * timeout_s + BLOCKED_S if handler.is_async else timeout_s
+        return now - self._mark_since >= patience_s
 
-    def _resume(self, mishap: Mishap) -> None:
-        """Charge `mishap` to the call in progress and run the other rows in a new execution.
+    def _resume(self, kind: str, message: str) -> None:
+        """Charge the call in progress with the end of its execution, and plan to run the other rows again.
 
-        A batch call is first tried again in halves, to find the row that is to blame.
+        Of many rows in progress none can be blamed yet: each half of them runs by itself, and so on
+        down to one row. The rest follows, in smaller batches, as their size may have been the cause.
         """
-        tray, work = self._tray, self._work
-        busy = tray.busy if work.handler.is_batch else work.rows[max(tray.taken - 1, 0) : tray.taken]
-        load = tray.drain()
-        done = set(load.rows) | set(load.mishaps) | {row for ranges, _ in load.tables for row in rows_of(ranges)}
-        blamed = [row for row in busy if row not in done] if len(busy) == 1 else []
-        load.mishaps.update(dict.fromkeys(blamed, mishap))
+        tray, work, limit = self._tray, self._work, self._tray.limit
+        if not self._running().crash:
+            self._running().abandon()
+        suspects, load = self._suspects(), tray.drain()
+        held = set(rows_of(self.lease.rows)).difference(_rows(load))
+        suspects = [row for row in suspects if row in held]
+        left = [row for row in work.rows[: max(limit, tray.taken)] if row in held]
+        self._n_barren = 0 if load or suspects else self._n_barren + 1
+        blamed = left if self._n_barren >= BARREN else suspects if len(suspects) == 1 else []
+        load.mishaps.update({row: Mishap(Verb.RETRY, failure=self._failure(row, kind, message)) for row in blamed})
+        self.n_finished += _size(load)
         self._commit(load, is_last=False)
-        self._n_finished += _size(load)
-        limit = max(tray.limit, tray.taken) if tray.limit < len(work.rows) else len(work.rows)
-        left = tuple(row for row in work.rows[:limit] if row not in done and row not in blamed)
-        batch = max(1, len(busy) // 2) if len(busy) > 1 else work.max_batch
-        self._work = replace(work, rows=left, first_batch=batch, max_batch=batch)
-        self._tray = Tray(limit=0 if self.is_lost else len(left))
-        self._mark, self._mark_since = (0, 0), self._clock()
-        self._execution = self._executor.start(self._work, self._tray)
+        self._later[:0] = _plan(work, suspects, set(left).difference(suspects, blamed))
 
-    def _failure(self, kind: str, message: str) -> Failure:
-        busy = self._tray.busy or self._work.rows[max(self._tray.taken - 1, 0) : self._tray.taken] or self._work.rows
-        attempt = self._work.attempt(busy[0])
+    def _suspects(self) -> Sequence[int]:
+        """Return the rows that were, or may have been, in progress when the execution ended."""
+        tray, work = self._tray, self._work
+        if tray.mark() != self._mark and not self._running().crash:
+            return ()  # the call that was overdue has ended after all
+        if work.handler.is_batch:
+            return work.rows[slice(*tray.busy)]
+        first = 0 if work.handler.is_async else tray.taken - 1
+        return work.rows[max(first, 0) : tray.taken]
+
+    def _failure(self, row: int, kind: str, message: str) -> Failure:
+        attempt = self._work.attempt(row)
         return Failure(type=kind, message=message, traceback="", attempt=attempt, worker=self._work.worker)
 
     # --- commits ---------------------------------------------------------------------------------
@@ -167,17 +207,16 @@ class Stint:
     def _trim(self, now: float) -> None:
         """Keep what is worth a lease and hand the rest back, now that there is something to estimate it by."""
         tray, rows = self._tray, self._work.rows
-        row_s = (now - self._started) / max(tray.taken, 1)
+        row_s = (now - self._run_since) / max(tray.taken, 1)
         keep = max(1, int(TARGET_S / row_s))
         if len(rows) - tray.taken <= 2 * keep:
             return
         tray.limit = tray.taken + keep
-        tray.limit = max(tray.limit, tray.taken)
         self._checkpoint(release=ranges_of(rows[max(tray.limit, tray.taken) :]))
 
     def _checkpoint(self, *, release: tuple[Range, ...] = ()) -> None:
         load = self._tray.drain()
-        self._n_finished += _size(load)
+        self.n_finished += _size(load)
         self._commit(load, is_last=False, release=release)
         if not self.is_lost and not self.lease.rows:
             self._tray.limit = 0  # all cancelled: nobody wants the rest
@@ -226,13 +265,23 @@ class Stint:
             failures=failures,
         )
         packed = self._codec.pack(finished, refuse=self._refusal) if _size(load) else Packed()
-        return Flight(
-            outcomes=_outcomes(load, packed, skipped), packed=packed, release=release, is_last=is_last
-        )
+        return Flight(outcomes=_outcomes(load, packed, skipped), packed=packed, release=release, is_last=is_last)
 
     def _refusal(self, row: int, message: str) -> Failure:
-        attempt = self._work.attempt(row)
-        return Failure(type="SchemaError", message=message, traceback="", attempt=attempt, worker=self._work.worker)
+        return self._failure(row, "SchemaError", message)
+
+
+def _plan(work: Work, suspects: Sequence[int], rest: set[int]) -> list[Work]:
+    """Divide what is left of `work`: the halves of `suspects`, if they are more than one, and the rest."""
+    n = (len(suspects) + 1) // 2
+    halves = [tuple(suspects[:n]), tuple(suspects[n:])] if len(suspects) > 1 else []
+    again = [replace(work, rows=rows, first_batch=len(rows), max_batch=len(rows)) for rows in halves]
+    size = n if halves else work.max_batch
+    return [*again, replace(work, rows=tuple(sorted(rest)), max_batch=size)]
+
+
+def _rows(load: Load) -> list[int]:
+    return [*load.rows, *load.mishaps, *(row for ranges, _ in load.tables for row in rows_of(ranges))]
 
 
 def _size(load: Load) -> int:
@@ -241,16 +290,25 @@ def _size(load: Load) -> int:
 
 def _outcomes(load: Load, packed: Packed, skipped: list[int]) -> tuple[Outcome, ...]:
     """Say what became of each row, rows of one fate together; refused values are the function's fault: no retry."""
-    in_tables = [row for ranges, _ in load.tables for row in rows_of(ranges)]
-    completed = [row for row in (*load.rows, *skipped, *in_tables) if row not in packed.refused]
-    groups: dict[tuple[Verb, float, str], list[int]] = {(Verb.COMPLETE, 0.0, ""): completed}
+    kept = [row for row in load.rows if row not in packed.refused] if packed.refused else load.rows
+    completed = joined((*ranges_of(kept), *ranges_of(skipped), *(one for ranges, _ in load.tables for one in ranges)))
+    fates: dict[tuple[Verb, float], list[int]] = {}
     for row, one in load.mishaps.items():
         if one.verb is not Verb.COMPLETE:
-            note = f"{one.failure.type}: {one.failure.message}"[:120] if one.failure else ""
-            groups.setdefault((one.verb, one.delay_s, note), []).append(row)
-    groups.setdefault((Verb.FAIL, 0.0, "the returned value cannot be stored"), []).extend(packed.refused)
-    return tuple(
-        Outcome(verb=verb, rows=ranges_of(rows), delay_s=delay_s, note=note)
-        for (verb, delay_s, note), rows in groups.items()
-        if rows
-    )
+            fates.setdefault((one.verb, one.delay_s), []).append(row)
+    outcomes = [
+        Outcome(verb=verb, rows=ranges_of(rows), delay_s=delay_s, note=_note(load, rows))
+        for (verb, delay_s), rows in fates.items()
+    ]
+    if completed:
+        outcomes.append(Outcome(verb=Verb.COMPLETE, rows=completed))
+    if packed.refused:
+        note = "the returned value cannot be stored"
+        outcomes.append(Outcome(verb=Verb.FAIL, rows=ranges_of(packed.refused), note=note))
+    return tuple(outcomes)
+
+
+def _note(load: Load, rows: list[int]) -> str:
+    failure = load.mishaps[rows[0]].failure
+    others = f" (and {len(rows) - 1:,} others)" if len(rows) > 1 else ""
+    return f"{failure.type}: {failure.message}"[:120] + others if failure else ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from oqkit.queue.run import Range
 from oqkit.queue.transition import Verb
@@ -28,8 +30,23 @@ class Load:
     tables: list[tuple[tuple[Range, ...], Any]]
     mishaps: dict[int, Mishap]
 
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.tables or self.mishaps)
 
-@dataclass(slots=True)
+
+class Meter(Protocol):
+    """The numbers of a tray: a list, or memory that a child process shares, so that they outlive it."""
+
+    def __getitem__(self, cell: int, /) -> int: ...
+    def __setitem__(self, cell: int, value: int, /) -> None: ...
+    def __iter__(self) -> Iterator[int]: ...
+
+
+LIMIT, TAKEN, CALLS, BUSY_FIRST, BUSY_STOP, OVER = range(6)
+"""The cells of a `Meter`."""
+N_CELLS = 6
+
+
 class Tray:
     """Written by the one thread that runs a lease, drained by the one that commits it.
 
@@ -37,22 +54,75 @@ class Tray:
     its row, so that every row on the tray has its value.
     """
 
-    limit: int
-    """Positions from here on must not be started; may be lowered at any time."""
-    taken: int = 0
-    """Positions below were started. Set before `limit` is looked at, so that whoever lowers the limit knows."""
-    calls: int = 0
-    """Counts the calls of functions that take many rows at once."""
-    busy: tuple[int, ...] = ()
-    """The rows of the batch call in progress."""
-    rows: list[int] = field(default_factory=list)
-    values: list[Any] = field(default_factory=list)
-    tables: list[tuple[tuple[Range, ...], Any]] = field(default_factory=list)
-    mishaps: dict[int, Mishap] = field(default_factory=dict)
+    __slots__ = ("fence_s", "meter", "mishaps", "rows", "tables", "values")
+
+    def __init__(self, *, limit: int) -> None:
+        self.meter: Meter = [limit] + [0] * (N_CELLS - 1)
+        self.fence_s = 0.0
+        """How long a lowered limit may go unseen by the runner after `limit` was set, in seconds."""
+        self.rows: list[int] = []
+        self.values: list[Any] = []
+        self.tables: list[tuple[tuple[Range, ...], Any]] = []
+        self.mishaps: dict[int, Mishap] = {}
+
+    @property
+    def limit(self) -> int:
+        """Positions from here on must not be started; may be lowered at any time.
+
+        Once it is lowered, `taken` tells for good which positions beyond it were started before.
+        """
+        return self.meter[LIMIT]
+
+    @limit.setter
+    def limit(self, value: int) -> None:
+        is_lower = value < self.meter[LIMIT]
+        self.meter[LIMIT] = value
+        if is_lower and self.fence_s:
+            time.sleep(self.fence_s)
+
+    @property
+    def taken(self) -> int:
+        """Positions below were started. Set before `limit` is looked at, so that whoever lowers the limit knows."""
+        return self.meter[TAKEN]
+
+    @taken.setter
+    def taken(self, value: int) -> None:
+        self.meter[TAKEN] = value
+
+    @property
+    def calls(self) -> int:
+        """Counts the calls of functions that take many rows at once."""
+        return self.meter[CALLS]
+
+    @property
+    def busy(self) -> Range:
+        """The positions of the batch call in progress; an empty range between calls."""
+        return self.meter[BUSY_FIRST], self.meter[BUSY_STOP]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last call has ended."""
+        return bool(self.meter[OVER])
+
+    @is_over.setter
+    def is_over(self, value: bool) -> None:
+        self.meter[OVER] = int(value)
+
+    def begin_call(self, first: int, stop: int) -> None:
+        """Note that a call with the positions ``first <= position < stop`` starts now."""
+        meter = self.meter
+        meter[BUSY_STOP] = 0  # whatever moment the process dies at, nobody is blamed for another's call
+        meter[BUSY_FIRST] = first
+        meter[CALLS] += 1
+        meter[BUSY_STOP] = stop
+
+    def end_call(self) -> None:
+        """Note that no call is in progress."""
+        self.meter[BUSY_STOP] = 0
 
     def mark(self) -> tuple[int, int]:
         """Return something that changes with every call."""
-        return self.taken, self.calls
+        return self.meter[TAKEN], self.meter[CALLS]
 
     def drain(self) -> Load:
         """Take everything that is complete."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -10,9 +11,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from oqkit.clock import new_id
-from oqkit.errors import FormatError, Missing, SchemaError, Unavailable, UsageError
+from oqkit.errors import FormatError, Missing, SchemaError, StoreError, Unavailable, UsageError
 from oqkit.queue.lease import HeldLease
 from oqkit.queue.ledger import Ledger
+from oqkit.queue.registry import BUSY_EVERY_S, IDLE_EVERY_S, WorkerRecord, put_worker
 from oqkit.queue.run import rows_of
 from oqkit.queue.scout import Scout
 from oqkit.worker.codec import Codec, Inputs
@@ -25,6 +27,8 @@ from oqkit.worker.run import Work
 from oqkit.worker.slot import Slot
 from oqkit.worker.stint import Stint
 from oqkit.worker.task import TaskFunction
+
+log = logging.getLogger(__name__)
 
 LEASE_S = 60.0
 GRACE_S = 30.0
@@ -73,6 +77,9 @@ class WorkerLoop:
         self._stopping = threading.Event()
         self._killing = threading.Event()
         self._broken: list[BaseException] = []
+        self._started = 0.0
+        self._reported = float("-inf")
+        self._n_rows = self._n_reported = 0
 
     def run(self, *, until_idle: bool = False) -> None:
         """Work until `stop`; with `until_idle` also stop once no open job has anything for this worker.
@@ -80,6 +87,8 @@ class WorkerLoop:
         Ctrl-C stops it as `stop` does: rows not started are handed back, calls in progress get the
         grace period to end.
         """
+        self._started = self._ledger.now()
+        self._report()
         slots = [self._slot() for _ in range(self._concurrency)]
         threads = [threading.Thread(target=self._guard, args=(slot,), name="oqkit-slot", daemon=True) for slot in slots]
         for thread in threads:
@@ -88,6 +97,7 @@ class WorkerLoop:
             while any(thread.is_alive() for thread in threads):
                 threads[0].join(0.05 if until_idle else 0.2)
                 self._stopping.wait(0.05)
+                self._report_when_due()
                 if until_idle and all(slot.is_idle for slot in slots) and self._is_done():
                     self.stop()
                 if self._stopping.is_set():
@@ -95,6 +105,7 @@ class WorkerLoop:
         except KeyboardInterrupt:
             self.stop()
         self._drain(threads)
+        self._report(is_stopped=True)
         if self._broken:
             raise self._broken[0]
 
@@ -111,6 +122,31 @@ class WorkerLoop:
         self._killing.set()
         for thread in threads:
             thread.join(self._grace_s)
+
+    def _report_when_due(self) -> None:
+        every_s = IDLE_EVERY_S if self._n_rows == self._n_reported else BUSY_EVERY_S
+        if self._ledger.store.clock.monotonic() - self._reported >= every_s:
+            self._report()
+
+    def _report(self, *, is_stopped: bool = False) -> None:
+        self._reported, self._n_reported = self._ledger.store.clock.monotonic(), self._n_rows
+        record = WorkerRecord(
+            name=self.name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            types=sorted(self._roster.lanes().types),
+            trusts_code=self._roster.lanes().everything,
+            concurrency=self._concurrency,
+            started=self._started,
+            seen=self._ledger.now(),
+            n_rows=self._n_rows,
+            requests=dict(self._ledger.store.requests.snapshot()),
+            is_stopped=is_stopped,
+        )
+        try:
+            put_worker(self._ledger, record)
+        except StoreError as error:
+            log.warning("the worker's record could not be written: %s", error)
 
     def _is_done(self) -> bool:
         with self._lock:
@@ -155,7 +191,7 @@ class WorkerLoop:
         return Stint(lease, work, codec=self._codec, executor=executor, pace=self._pace)
 
     def _work(self, lease: HeldLease, handler: Handler, inputs: Inputs) -> Work:
-        job, rows = lease.job, tuple(rows_of(lease.rows))
+        job, rows = lease.job, rows_of(lease.rows)
         known = self._pace.row_s(job) is not None
         return Work(
             handler=handler,
@@ -174,6 +210,7 @@ class WorkerLoop:
 
     def _ended(self, stint: Stint) -> None:
         with self._lock:
+            self._n_rows += stint.n_finished
             if stint.is_lost:
                 self._scout.lost(stint.lease)
             else:

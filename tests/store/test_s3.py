@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import pickle
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import ClassVar
 
 import boto3
+import botocore.endpoint
 import pytest
 
 from oqkit.clock import new_id, system_random, wall_time
@@ -22,42 +27,65 @@ from oqkit.testing.server import S3Server
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("aws")]
 
 
+@functools.cache
+def make_bucket(server: S3Server, name: str, *, is_versioned: bool = False) -> None:
+    server.create_bucket(name)
+    if is_versioned:
+        with contextlib.closing(
+            boto3.client("s3", endpoint_url=server.endpoint_url, region_name=server.region)
+        ) as client:
+            client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+
+
 def new_store(server: S3Server, *, bucket: str = "plain", **options: object) -> S3Store:
     """An empty store: a prefix of its own."""
-    server.create_bucket(bucket)
+    make_bucket(server, bucket, is_versioned=bucket == "versioned")
     return S3Store(bucket, new_id(system_random()), **{"endpoint_url": server.endpoint_url, **options})
 
 
-def new_versioned_store(server: S3Server) -> S3Store:
-    server.create_bucket("versioned")
-    client = boto3.client("s3", endpoint_url=server.endpoint_url, region_name=server.region)
-    client.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
-    client.close()
-    return new_store(server, bucket="versioned")
-
-
 class S3Contract(StoreContract):
+    """The contract, less what a server is known to get wrong."""
+
     keeps_versions = False
     n_race_keys = 5
     n_increments = 8
+    known_faults: ClassVar[dict[str, str]] = {}
+
+    @pytest.fixture(autouse=True)
+    def skip_known_faults(self, request):
+        if reason := self.known_faults.get(request.function.__name__):
+            pytest.skip(reason)
 
     @pytest.fixture
-    def another_client(self, store: S3Store) -> Store:
+    def another_client(self, store):
         return pickle.loads(pickle.dumps(store))
 
 
 class TestS3StoreOnSeaweed(S3Contract):
+    n_race_keys = 3  # losers of a race can wait 1 to 4 s for their answer
+    known_faults: ClassVar = {
+        "test_list_shows_no_folder_whose_keys_are_deleted": "SeaweedFS goes on listing a folder whose keys are deleted"
+    }
+
     @pytest.fixture
     def store(self, seaweed):
         return new_store(seaweed)
 
 
+@pytest.mark.slow
 class TestS3StoreOnVersionedSeaweed(S3Contract):
     keeps_versions = True
+    n_race_keys = 3
+    known_faults: ClassVar = {
+        **TestS3StoreOnSeaweed.known_faults,
+        "test_replace_never_revives_an_object_when_deletes_race": (
+            "SeaweedFS 4.48, with versioning: a delete that races with replaces is answered 204 and can leave no trace"
+        ),
+    }
 
     @pytest.fixture
     def store(self, seaweed):
-        return new_versioned_store(seaweed)
+        return new_store(seaweed, bucket="versioned")
 
 
 class TestS3StoreOnMinistack(S3Contract):
@@ -71,14 +99,13 @@ class TestS3StoreOnVersionedMinistack(S3Contract):
 
     @pytest.fixture
     def store(self, ministack_server):
-        return new_versioned_store(ministack_server)
+        return new_store(ministack_server, bucket="versioned")
 
 
 class TestS3StoreOnMoto(S3Contract):
-    @pytest.fixture(autouse=True)
-    def skip_races(self, request):
-        if request.function.__name__ in vars(StoreRaces):
-            pytest.skip("moto tests a condition and then acts without a lock: it is no judge of races")
+    known_faults: ClassVar = dict.fromkeys(
+        vars(StoreRaces), "moto tests a condition and then acts without a lock: it is no judge of races"
+    )
 
     @pytest.fixture
     def store(self, moto_server):
@@ -95,7 +122,13 @@ def proxy(seaweed) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture
-def store(seaweed, proxy) -> S3Store:
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the SDK retry at once."""
+    monkeypatch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=lambda _seconds: None))
+
+
+@pytest.fixture
+def store(seaweed, proxy, no_backoff) -> S3Store:
     """A store on the real server, behind the proxy, that does not wait long."""
     return new_store(seaweed, endpoint_url=proxy.url, read_timeout_s=0.5)
 
@@ -143,11 +176,11 @@ def test_overwrite_is_sent_again_when_it_fails(store, proxy):
 
 @pytest.mark.parametrize(
     ("method", "kind", "ask"),
-    [
+    (
         ("GET", "get", lambda store: store.read("a")),
         ("LIST", "list", lambda store: store.list("")),
         ("DELETE", "delete", lambda store: store.delete("a")),
-    ],
+    ),
     ids=["read", "list", "delete"],
 )
 def test_retries_are_made_and_counted_when_the_request_may_be_repeated(store, proxy, method, kind, ask):
@@ -171,11 +204,27 @@ def test_read_is_unavailable_when_the_object_arrives_in_part(store, proxy):
         store.read("a")
 
 
-@pytest.mark.parametrize("ask", [lambda store: store.read("absent"), lambda store: store.list("")], ids=["get", "list"])
+@pytest.mark.parametrize("ask", (lambda store: store.read("absent"), lambda store: store.list("")), ids=["get", "list"])
 def test_no_error_of_the_sdk_gets_out_when_an_xml_reply_arrives_in_part(store, proxy, ask):
     proxy.inject(Fault(FaultKind.CUT))
     with pytest.raises(StoreError):
         ask(store)
+
+
+def test_read_is_unavailable_when_an_error_reply_stops_in_the_middle():
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+
+        def answer() -> socket.socket:
+            connection, _ = listener.accept()
+            connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 500\r\n\r\n<Error>")
+            return connection  # open, so that the rest may still come
+
+        accepted = pool.submit(answer)
+        store = S3Store("plain", endpoint_url=f"http://127.0.0.1:{listener.getsockname()[1]}", read_timeout_s=0.2)
+        with pytest.raises(Unavailable):
+            store.read("a")
+        accepted.result().close()
 
 
 def test_connection_refused_is_unavailable():
@@ -198,12 +247,12 @@ def test_large_writes_are_given_more_time():
 
 @pytest.mark.parametrize(
     ("ask", "error"),
-    [
+    (
         (lambda store: store.read("a"), None),
         (lambda store: store.read_changed("a", etag=store.read("a").etag), None),
         (lambda store: store.read("absent"), Missing),
         (lambda store: store.create("a", b"2"), Conflict),
-    ],
+    ),
     ids=["200", "304", "404", "412"],
 )
 def test_now_is_learned_from_every_reply(seaweed, ask: Callable[[Store], object], error):
@@ -223,7 +272,7 @@ def test_now_is_learned_from_every_reply(seaweed, ask: Callable[[Store], object]
 
 
 @pytest.mark.parametrize(
-    ("style", "host"), [("path", "localhost"), ("virtual", "plain.localhost")], ids=["path", "virtual"]
+    ("style", "host"), (("path", "localhost"), ("virtual", "plain.localhost")), ids=["path", "virtual"]
 )
 def test_addressing_style_decides_where_the_bucket_is_named(seaweed, aws, style, host):
     asked = set()
@@ -240,7 +289,7 @@ def test_addressing_style_decides_where_the_bucket_is_named(seaweed, aws, style,
     assert asked == {host}
 
 
-@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+@pytest.mark.parametrize("name", ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"))
 def test_endpoint_is_found_in_the_environment(seaweed, aws, name):
     aws.setenv(name, seaweed.endpoint_url)
     store = new_store(seaweed, endpoint_url=None)
@@ -264,7 +313,7 @@ def test_profile_gives_credentials_and_endpoint(seaweed, aws, tmp_path):
 
 @pytest.mark.parametrize(
     ("endpoint_url", "is_default"),
-    [(None, True), ("https://s3.eu-west-1.amazonaws.com", True), ("https://minio.example.com", False)],
+    ((None, True), ("https://s3.eu-west-1.amazonaws.com", True), ("https://minio.example.com", False)),
 )
 def test_checksums_are_those_of_boto3_on_aws_alone(endpoint_url, is_default):
     config = S3Store("plain", endpoint_url=endpoint_url)._client().meta.config
@@ -275,7 +324,7 @@ def test_region_is_us_east_1_when_none_is_set(seaweed):
     assert new_store(seaweed)._client().meta.region_name == "us-east-1"
 
 
-@pytest.mark.parametrize("options", [{"profile": "absent"}, {"endpoint_url": "nonsense"}, {"region": "not a region"}])
+@pytest.mark.parametrize("options", ({"profile": "absent"}, {"endpoint_url": "nonsense"}, {"region": "not a region"}))
 def test_wrong_options_are_a_usage_error(options):
     with pytest.raises(UsageError):
         S3Store("plain", **options)
@@ -294,7 +343,7 @@ def test_denied_when_there_are_no_credentials(seaweed, aws):
 
 
 @pytest.mark.parametrize(
-    "ask", [lambda store: store.list(""), lambda store: store.create("a", b"1"), lambda store: store.read("a")]
+    "ask", (lambda store: store.list(""), lambda store: store.create("a", b"1"), lambda store: store.read("a"))
 )
 def test_missing_bucket_is_named(seaweed, ask):
     with pytest.raises(Unsupported, match="bucket 'nobody-made-me' does not exist: create it first"):
@@ -337,8 +386,9 @@ def test_forked_child_makes_connections_of_its_own(seaweed):
 # --- versions ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_versions_go_on_over_many_pages(ministack_server):
-    store = new_versioned_store(ministack_server)
+    store = new_store(ministack_server, bucket="versioned")
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: store.overwrite("a", b"%d" % number), range(1003)))
     store.create("a.json", b"another")
@@ -348,7 +398,7 @@ def test_versions_go_on_over_many_pages(ministack_server):
 
 
 def test_versions_outlive_the_object(seaweed):
-    store = new_versioned_store(seaweed)
+    store = new_store(seaweed, bucket="versioned")
     store.create("a", b"1")
     store.delete("a")
     assert [version.data for version in store.versions("a")] == [b"1"]
@@ -364,7 +414,7 @@ def test_versions_are_the_present_alone_when_the_server_has_none(rclone_server):
 # --- which stores can hold a queue ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["seaweed", "ministack_server"])
+@pytest.mark.parametrize("name", ("seaweed", "ministack_server"))
 def test_probe_accepts_a_server_that_honours_conditions(request, name):
     store = new_store(request.getfixturevalue(name))
     probe(store, rng=system_random())

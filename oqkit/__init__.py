@@ -1,0 +1,91 @@
+"""oqkit: durable dataframe jobs on an S3 bucket and nothing else. ``import oqkit as oq``."""
+
+from __future__ import annotations
+
+# the queue
+from oqkit.connect.opening import connect, default_queue
+from oqkit.connect.queue import Queue
+
+# on the default queue
+from oqkit.connect.shortcut import get, history, job, jobs, map, submit, submit_frame, submit_many  # noqa: A004
+
+# work
+from oqkit.connect.working import LocalWorkers, Worker, local_workers
+
+# errors
+from oqkit.errors import (
+    Denied,
+    DuplicateJob,
+    FormatError,
+    IllegalTransition,
+    JobFailed,
+    LeaseLost,
+    Missing,
+    OqError,
+    PermanentError,
+    Reschedule,
+    SchemaError,
+    Skip,
+    StoreError,
+    TaskError,
+    Unavailable,
+    UnknownJob,
+    UnknownTask,
+    Unsupported,
+    UsageError,
+    WaitTimeout,
+)
+
+# handles
+from oqkit.frame.job import AsCompleted, Job, Task
+from oqkit.queue.part import Backoff
+
+# functions
+from oqkit.worker.context import Context
+from oqkit.worker.task import Options, task
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AsCompleted",
+    "Backoff",
+    "Context",
+    "Denied",
+    "DuplicateJob",
+    "FormatError",
+    "IllegalTransition",
+    "Job",
+    "JobFailed",
+    "LeaseLost",
+    "LocalWorkers",
+    "Missing",
+    "OqError",
+    "Options",
+    "PermanentError",
+    "Queue",
+    "Reschedule",
+    "SchemaError",
+    "Skip",
+    "StoreError",
+    "Task",
+    "TaskError",
+    "Unavailable",
+    "UnknownJob",
+    "UnknownTask",
+    "Unsupported",
+    "UsageError",
+    "WaitTimeout",
+    "Worker",
+    "connect",
+    "default_queue",
+    "get",
+    "history",
+    "job",
+    "jobs",
+    "local_workers",
+    "map",
+    "submit",
+    "submit_frame",
+    "submit_many",
+    "task",
+]

@@ -1,0 +1,148 @@
+"""The command ``oq``: run workers, and look at and steer jobs from a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import pandas as pd
+
+from oqkit.connect.opening import connect
+from oqkit.connect.queue import Queue
+from oqkit.connect.working import Worker
+from oqkit.errors import OqError, UsageError
+from oqkit.worker.code import tasks_of
+from oqkit.worker.worker import GRACE_S, LEASE_S
+
+PARENT_CHECK_S = 1.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0 well, 1 the queue said no, 2 the call was wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        queue = connect(
+            options.url, endpoint_url=options.endpoint_url, region=options.region, profile=options.profile
+        )
+        return int(options.run(queue, options))
+    except UsageError as error:
+        sys.stderr.write(f"oq: {error}\n")
+        return 2
+    except OqError as error:
+        sys.stderr.write(f"oq: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="oq", description="Durable dataframe jobs on an S3 bucket, or a directory.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    worker = _command(commands, "worker", _worker, "run tasks until stopped")
+    worker.add_argument("functions", nargs="*", metavar="MODULE[:FUNCTION]", help="what to run; a module: all its tasks")
+    worker.add_argument("-c", "--concurrency", type=int, default=1, metavar="N", help="leases at once (default 1)")
+    worker.add_argument("--executor", choices=("thread", "process"), default="thread", help="where functions run")
+    worker.add_argument("--trust-code", action="store_true", help="also run functions that were submitted by value")
+    worker.add_argument("--lease", type=float, default=LEASE_S, metavar="S", help=f"seconds (default {LEASE_S:g})")
+    worker.add_argument("--grace", type=float, default=GRACE_S, metavar="S", help=f"seconds (default {GRACE_S:g})")
+    worker.add_argument("--until-idle", action="store_true", help="exit when no job has work for it")
+    worker.add_argument("--exit-with-parent", action="store_true", help="stop when the process that started it ends")
+    jobs = _command(commands, "jobs", _jobs, "list the newest jobs")
+    jobs.add_argument("-n", "--limit", type=int, default=20, metavar="N")
+    for name, run, text in (
+        ("status", _status, "show how far a job is"),
+        ("errors", _errors, "show what failed"),
+        ("cancel", _cancel, "cancel what has not ended"),
+        ("retry", _retry, "run what failed again"),
+    ):
+        _command(commands, name, run, text).add_argument("job", metavar="JOB", help="its name or id")
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[Queue, argparse.Namespace], int],
+    text: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(run=run)
+    parser.add_argument("--url", help="the queue (default: OQ_URL, oq.toml, or a directory in your home)")
+    parser.add_argument("--endpoint-url", help="of an S3 server that is not AWS")
+    parser.add_argument("--region")
+    parser.add_argument("--profile", help="a [profiles.NAME] table of oq.toml")
+    return parser
+
+
+def _worker(queue: Queue, options: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as `python -m` does, so that local modules are found
+    worker = Worker(
+        queue,
+        [task for name in options.functions for task in tasks_of(name)],
+        concurrency=options.concurrency,
+        executor=options.executor,
+        trust_code=options.trust_code or bool(queue.settings.trust_code),
+        lease_s=options.lease,
+        grace_s=options.grace,
+    )
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del frame
+        signal.signal(number, signal.SIG_DFL)  # a second signal ends it at once
+        worker.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    if options.exit_with_parent:
+        threading.Thread(target=_stop_with_parent, args=(worker, os.getppid()), daemon=True).start()
+    logging.getLogger(__name__).info("worker %s on %s", worker.name, queue.url)
+    worker.run(until_idle=options.until_idle)
+    return 0
+
+
+def _stop_with_parent(worker: Worker, parent: int) -> None:
+    never = threading.Event()
+    while os.getppid() == parent:
+        never.wait(PARENT_CHECK_S)
+    worker.stop()
+
+
+def _jobs(queue: Queue, options: argparse.Namespace) -> int:
+    frame = queue.jobs(limit=options.limit)
+    _print(frame.drop(columns=[name for name in ("cancelled", "expired") if not frame[name].any()]))
+    return 0
+
+
+def _status(queue: Queue, options: argparse.Namespace) -> int:
+    job = queue.job(options.job)
+    counts = job.counts()
+    told = "  ".join(f"{status} {n:,}" for status, n in counts.items() if n)
+    sys.stdout.write(f"{job.name or job.id}  {job.type}  {job.status}\n{told}\n")
+    return 0
+
+
+def _errors(queue: Queue, options: argparse.Namespace) -> int:
+    _print(queue.job(options.job).errors().drop(columns=["traceback", "task_id"]))
+    return 0
+
+
+def _cancel(queue: Queue, options: argparse.Namespace) -> int:
+    sys.stdout.write(f"cancelled {queue.job(options.job).cancel():,}\n")
+    return 0
+
+
+def _retry(queue: Queue, options: argparse.Namespace) -> int:
+    sys.stdout.write(f"running {queue.job(options.job).retry():,} again\n")
+    return 0
+
+
+def _print(frame: pd.DataFrame) -> None:
+    with pd.option_context("display.width", 200, "display.max_columns", None, "display.max_rows", None):
+        sys.stdout.write(f"{frame.to_string() if len(frame) else 'none'}\n")

@@ -1,0 +1,283 @@
+"""`Queue`: what a person or program does with a queue. Everything here also exists as ``oq.<name>``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from typing import Any, Literal
+
+import pandas as pd
+
+from oqkit.config import Settings
+from oqkit.errors import DuplicateJob, Missing, UnknownJob, UsageError
+from oqkit.frame.codec import ParquetCodec
+from oqkit.frame.draft import Draft, draft_frame, draft_values, identity, job_of
+from oqkit.frame.job import Job, Task
+from oqkit.frame.watch import tell
+from oqkit.queue import key as keys
+from oqkit.queue.history import history
+from oqkit.queue.job import Job as JobObject
+from oqkit.queue.ledger import Ledger
+from oqkit.queue.listing import newest_jobs
+from oqkit.queue.registry import WorkerRecord, workers
+from oqkit.queue.submission import JOB_SCOPE, Submission, latest, resume
+from oqkit.queue.transition import Status
+from oqkit.queue.view import JobView
+from oqkit.worker.code import put_code
+from oqkit.worker.task import Options
+
+OnDuplicate = Literal["attach", "rerun", "raise"]
+
+CHECK_FIRST_BYTES = 256 * 2**20  # in memory; some 64 MiB as Parquet
+JOB_COLUMNS = ("name", "type", "status", "tasks", *(status.value for status in Status), "created")
+
+
+class Queue:
+    """One queue, in a bucket or a directory. Get one from `oq.connect`."""
+
+    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+        self.ledger = ledger
+        self.settings = settings
+        self._codec = ParquetCodec(ledger)
+        self._codes: set[str] = set()
+        self._names: set[str] = set()
+
+    @property
+    def url(self) -> str:
+        """Where the queue is."""
+        return self.ledger.store.url
+
+    def __repr__(self) -> str:
+        return f"<oqkit queue {self.url}>"
+
+    # --- submitting ------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        fn: Callable[..., Any] | str,
+        input: Any = None,  # noqa: A002 - the word of the contract
+        *,
+        key: str | None = None,
+        retries: int | None = None,
+        timeout: float | str | None = None,
+        **options: Any,
+    ) -> Task:
+        """Submit one call, and return its `Task` once it is stored for good.
+
+        `fn` is a function, or the name of a task type. `input` is a JSON value: a dict whose keys are
+        the parameters is passed by keyword, anything else as the only argument. With `key` the same
+        call is submitted once however often this runs; the same key with another input raises
+        `DuplicateJob`. Options: see `oq.Options`.
+        """
+        chosen = Options(retries=retries, timeout=timeout, **options)
+        draft = draft_values([input], fn, part_rows=1)
+        if key is None:
+            return Task(self.ledger, self._store(draft, chosen, job_id=None, name="").job)
+        scope = f"task {draft.function.type}"
+        found = self._store(draft, chosen, job_id=keys.keyed_job_id(scope, _text(key, "key"), 1), name="")
+        if not found.is_new and found.job.fingerprint != identity(draft, chosen):
+            raise DuplicateJob(f"key {key!r} was already used for another {draft.function.type!r} task: {found.job.id}.0")
+        return Task(self.ledger, found.job)
+
+    def map(
+        self,
+        fn: Callable[..., Any] | str,
+        inputs: Iterable[Any],
+        *,
+        name: str | None = None,
+        part_rows: int | str = "auto",
+        on_duplicate: OnDuplicate = "attach",
+        max_tasks: int | None = None,
+        **options: Any,
+    ) -> Job:
+        """Submit one call for each of `inputs` (JSON values, as in `submit`) as one job."""
+        draft = draft_values(inputs, fn, part_rows=part_rows)
+        return self._submit(draft, Options(**options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
+
+    submit_many = map
+
+    def submit_frame(
+        self,
+        df: Any,
+        fn: Callable[..., Any] | str,
+        *,
+        name: str | None = None,
+        columns: Sequence[Any] | None = None,
+        part_rows: int | str = "auto",
+        on_duplicate: OnDuplicate = "attach",
+        max_tasks: int | None = None,
+        **options: Any,
+    ) -> Job:
+        """Submit one task for each row of `df`, and return the job once it is stored for good.
+
+        `df` is a pandas or polars frame, or anything with the Arrow C stream interface. A row function
+        takes columns by parameter name; a batch function takes slices of the frame (of `columns`, or
+        all). Submitting the same function, content and options again attaches to the job that is there,
+        whether it runs or has ended; ``on_duplicate="rerun"`` runs it once more, ``"raise"`` raises
+        `DuplicateJob`, and so does a `name` that is taken by other content. `part_rows` is how many
+        tasks share a state object, `max_tasks` a limit against mistakes. Options: see `oq.Options`.
+        """
+        draft = draft_frame(df, fn, columns=columns, part_rows=part_rows)
+        return self._submit(draft, Options(**options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
+
+    def _submit(
+        self, draft: Draft, options: Options, *, name: str | None, on_duplicate: str, max_tasks: int | None
+    ) -> Job:
+        if on_duplicate not in {"attach", "rerun", "raise"}:
+            raise UsageError(f"on_duplicate={on_duplicate!r} must be 'attach', 'rerun' or 'raise'")
+        if max_tasks is not None and draft.n_tasks > max_tasks:
+            raise UsageError(f"{draft.n_tasks:,} tasks are more than max_tasks={max_tasks:,}; raise it if you mean it")
+        wanted = identity(draft, options)
+        if name is None:
+            if not draft.function.fingerprint:
+                return self._handle(self._store(draft, options, job_id=None, name="").job, draft)
+            name = f"{draft.function.type}-{wanted[:12]}"
+        name = _text(name, "name")
+        generation, found = 1, None
+        if on_duplicate == "rerun" or name in self._names or _is_large(draft):
+            generation, found = latest(self.ledger, JOB_SCOPE, name)
+            if found is not None and on_duplicate != "rerun":
+                return self._attach(found, draft, wanted, on_duplicate)
+            generation += 1
+        job_id = keys.keyed_job_id(JOB_SCOPE, name, generation)
+        stored = self._store(draft, options, job_id=job_id, name=name)
+        self._names.add(name)
+        if stored.is_new:
+            return self._handle(stored.job, draft)
+        _, found = latest(self.ledger, JOB_SCOPE, name)
+        return self._attach(found or stored.job, draft, wanted, on_duplicate)
+
+    def _attach(self, job: JobObject, draft: Draft, wanted: str, on_duplicate: str) -> Job:
+        if on_duplicate == "raise" or job.fingerprint != wanted:
+            what = "the same" if job.fingerprint == wanted else "another function, other content or other options"
+            raise DuplicateJob(
+                f"job {job.name!r} exists already, with {what}. Choose another name=, or pass "
+                f"on_duplicate='rerun' to run this as a new job of that name (oq.job({job.name!r}) is the old one)"
+            )
+        resume(self.ledger, job)
+        handle = self._handle(job, draft)
+        age_s = max(0.0, self.ledger.now() - job.created)
+        tell(f"Attached to job {job.name!r}, submitted {_ago(age_s)}; on_duplicate='rerun' would run it again.")
+        return handle
+
+    def _store(self, draft: Draft, options: Options, *, job_id: str | None, name: str) -> Any:
+        ledger, function = self.ledger, draft.function
+        job_id = job_id or keys.timed_job_id(ledger.now(), ledger.rng)
+        job = job_of(draft, ledger, job_id=job_id, name=name, options=options)
+        if function.data is not None and function.code.digest not in self._codes:
+            put_code(ledger, function.code, function.data)
+            self._codes.add(function.code.digest)
+        submission = Submission(ledger, job)
+        files = [[submission.put_input(data), first, n, len(data)] for first, n, data in draft.files()]
+        return submission.commit(replace(job, input={**draft.input, **({"files": files} if files else {})}))
+
+    def _handle(self, job: JobObject, draft: Draft | None = None) -> Job:
+        if draft is None:
+            return Job(self.ledger, job, codec=self._codec)
+        return Job(self.ledger, job, index=draft.index, source=draft.source, codec=self._codec)
+
+    # --- finding ---------------------------------------------------------------------------------
+
+    def job(self, id_or_name: str) -> Job:
+        """Return a job by its id or name (of several of one name the newest), or raise `UnknownJob`."""
+        text = _text(id_or_name, "id_or_name")
+        if keys.is_job_id(text):
+            try:
+                return self._handle(self.ledger.read_job(text).doc)
+            except Missing:
+                pass
+        _, found = latest(self.ledger, JOB_SCOPE, text)
+        if found is None:
+            raise UnknownJob(f"no job has the id or name {text!r} in {self.url}; oq.jobs() lists the newest")
+        return self._handle(found)
+
+    def get(self, task_id: str) -> Task:
+        """Return a task by its id, or raise `UnknownJob`."""
+        job_id, row = keys.parse_task_id(task_id)
+        try:
+            return Task(self.ledger, self.ledger.read_job(job_id).doc, row)
+        except Missing:
+            raise UnknownJob(f"no task has the id {task_id!r} in {self.url}") from None
+
+    def jobs(
+        self,
+        status: str | None = None,
+        *,
+        type: str | None = None,  # noqa: A002 - the word of the contract
+        tags: Mapping[str, str] | None = None,
+        since: Any = None,
+        limit: int = 100,
+    ) -> pd.DataFrame:
+        """Return the newest `limit` jobs, newest first, as a frame; the filters choose among those.
+
+        Columns: name, type, status, tasks, the count in each status, created (UTC); the index is the
+        job id. `since` is a datetime with a time zone or epoch seconds.
+        """
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise UsageError(f"limit={limit!r} must be a whole number, 1 or more")
+        jobs = newest_jobs(self.ledger, limit=limit)
+        wanted = [job for job in jobs if _matches(job, type=type, tags=tags or {}, since=since)]
+        rows = [self._job_row(job) for job in wanted]
+        frame = pd.DataFrame.from_records([row for _, row in rows], columns=list(JOB_COLUMNS))
+        frame.index = pd.Index([job_id for job_id, _ in rows], name="job", dtype=object)
+        frame["created"] = pd.to_datetime(frame["created"].astype("float64"), unit="s", utc=True).dt.floor("ms")
+        return frame if status is None else frame[frame["status"] == status]
+
+    def _job_row(self, job: JobObject) -> tuple[str, tuple[Any, ...]]:
+        view = JobView(self.ledger, job)
+        view.refresh()
+        counts = view.counts()
+        return job.id, (job.name, job.type, str(view.status), job.n_tasks, *(counts[s] for s in Status), job.created)
+
+    def workers(self) -> pd.DataFrame:
+        """Return one row a worker that ever reported: host, pid, types, rows, requests, started, seen, stopped.
+
+        `requests` is a dict of counts by kind. A worker reports when it starts and stops, every minute
+        while it has work and every ten minutes while it has none.
+        """
+        records = [asdict(record) for record in workers(self.ledger)]
+        names = [field.name for field in fields(WorkerRecord)]
+        frame = pd.DataFrame.from_records(records, columns=names).set_index("name")
+        for column in ("started", "seen"):
+            frame[column] = pd.to_datetime(frame[column].astype("float64"), unit="s", utc=True).dt.floor("ms")
+        return frame.rename(columns={"n_rows": "rows", "is_stopped": "stopped"})
+
+    def history(self, task_id: str) -> pd.DataFrame:
+        """Return what happened to a task, oldest first: at (UTC), status, attempt, worker, note.
+
+        Complete where the store keeps versions (a directory, a versioned bucket); elsewhere the last
+        transitions of the task's part.
+        """
+        task = self.get(task_id)
+        steps = history(self.ledger, self.ledger.read_job(task.job.id).doc, task.row)
+        records = [(step.at, step.status.value, step.attempt, step.worker, step.note) for step in steps]
+        frame = pd.DataFrame.from_records(records, columns=["at", "status", "attempt", "worker", "note"])
+        frame["at"] = pd.to_datetime(frame["at"], unit="s", utc=True).dt.floor("ms")
+        frame["attempt"] = frame["attempt"].astype("Int64")
+        return frame
+
+
+def _is_large(draft: Draft) -> bool:
+    return draft.table is not None and draft.table.nbytes > CHECK_FIRST_BYTES
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str) or not value or len(value) > 512:  # noqa: PLR2004
+        raise UsageError(f"{what}={value!r:.80} must be text of 1 to 512 characters")
+    return value
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second")):
+        if seconds >= size:
+            n = int(seconds / size)
+            return f"{n} {unit}{'s' if n > 1 else ''} ago"
+    return "just now"
+
+
+def _matches(job: JobObject, *, type: str | None, tags: Mapping[str, str], since: Any) -> bool:  # noqa: A002
+    if type is not None and job.type != type:
+        return False
+    if any(job.tags.get(name) != value for name, value in tags.items()):
+        return False
+    return since is None or job.created >= (since.timestamp() if hasattr(since, "timestamp") else float(since))

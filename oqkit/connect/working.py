@@ -1,0 +1,169 @@
+"""Workers: `Worker` in this process, `local_workers` in processes of this machine."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from oqkit.config import to_environment
+from oqkit.connect.opening import default_queue
+from oqkit.connect.queue import Queue
+from oqkit.errors import UsageError
+from oqkit.frame.codec import ParquetCodec
+from oqkit.frame.watch import tell
+from oqkit.worker.task import as_task
+from oqkit.worker.worker import GRACE_S, LEASE_S, ExecutorName, WorkerLoop
+
+RESTART_EVERY_S = 1.0
+FAST_DEATHS = 3
+
+
+class Worker(WorkerLoop):
+    """Runs tasks of a queue in this process: `run` blocks until `stop`, which any thread may call.
+
+    `functions` are what it can run; with `trust_code` also functions that were submitted by value,
+    which means running whatever is stored in the queue. `concurrency` leases are worked off at once,
+    each in a thread or, with ``executor="process"``, in a child process that is killed and replaced
+    when a call runs past its time-out. A lease lasts `lease_s` seconds and is renewed while work
+    goes on; on `stop`, calls in progress have `grace_s` seconds to end.
+    """
+
+    def __init__(
+        self,
+        queue: Queue | None = None,
+        functions: Iterable[Callable[..., Any]] = (),
+        *,
+        concurrency: int = 1,
+        executor: ExecutorName = "thread",
+        trust_code: bool = False,
+        lease_s: float = LEASE_S,
+        grace_s: float = GRACE_S,
+        name: str | None = None,
+    ) -> None:
+        ledger = (queue or default_queue()).ledger
+        super().__init__(
+            ledger,
+            ParquetCodec(ledger),
+            [as_task(function) for function in functions],
+            concurrency=concurrency,
+            executor=executor,
+            trust_code=trust_code,
+            lease_s=lease_s,
+            grace_s=grace_s,
+            name=name,
+        )
+
+
+class LocalWorkers:
+    """Worker processes of this machine; use it in a ``with`` block, or call `stop`.
+
+    A process that dies is replaced. All end when this process does.
+    """
+
+    def __init__(self, n: int, *, queue: Queue, arguments: list[str]) -> None:
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise UsageError(f"n={n!r} must be the number of processes, 1 or more")
+        if queue.url.startswith("memory://"):
+            raise UsageError("a memory:// queue exists in this process alone; use a directory, or run oq.Worker here")
+        self._command = [sys.executable, "-m", "oqkit", "worker", "--exit-with-parent", *arguments]
+        self._environment = {
+            **os.environ,
+            **to_environment(replace(queue.settings, url=queue.settings.url)),
+            "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+        }
+        with tempfile.NamedTemporaryFile(prefix="oqkit-workers-", suffix=".log", delete=False) as file:
+            self.log_path = Path(file.name)
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._processes = [self._start() for _ in range(n)]
+        self._guard = threading.Thread(target=self._watch, name="oqkit-local-workers", daemon=True)
+        self._guard.start()
+        atexit.register(self.stop)
+
+    @property
+    def pids(self) -> list[int]:
+        """The ids of the processes that run now."""
+        with self._lock:
+            return [process.pid for process in self._processes if process.poll() is None]
+
+    def __len__(self) -> int:
+        return len(self._processes)
+
+    def __repr__(self) -> str:
+        return f"<{len(self.pids)} oqkit worker processes, log in {self.log_path}>"
+
+    def __enter__(self) -> LocalWorkers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+    def stop(self, *, grace_s: float = GRACE_S) -> None:
+        """Let the processes hand back what they have not started, and end them; kill those that take too long."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        atexit.unregister(self.stop)
+        self._guard.join()
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            try:
+                process.wait(grace_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.log_path.unlink(missing_ok=True)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self.log_path.open("ab") as log:
+            return subprocess.Popen(  # noqa: S603 - our own module
+                self._command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C in a terminal is for the waiting, not for the workers
+            )
+
+    def _watch(self) -> None:
+        deaths = 0
+        while not self._stopping.wait(RESTART_EVERY_S):
+            dead = [place for place, process in enumerate(self._processes) if process.poll() is not None]
+            deaths = deaths + len(dead) if dead else 0
+            if deaths > FAST_DEATHS * len(self):
+                tell(f"Local workers cannot start: {self._last_words()} (see {self.log_path})")
+                return
+            for place in dead:
+                with self._lock:
+                    self._processes[place] = self._start()
+
+    def _last_words(self) -> str:
+        lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit code {self._processes[0].returncode}"
+
+
+def local_workers(
+    n: int | None = None,
+    functions: Iterable[str] = (),
+    *,
+    queue: Queue | None = None,
+    lease_s: float = LEASE_S,
+    executor: ExecutorName = "thread",
+) -> LocalWorkers:
+    """Start `n` worker processes on this machine (None: one a processor) for the default queue, or `queue`.
+
+    They trust code from the queue, so that functions typed into a notebook run. `functions` names
+    more to run, as ``module:name``, for jobs that were submitted by the name of a task type.
+    """
+    arguments = ["--trust-code", "--lease", f"{lease_s:g}", "--executor", executor, *functions]
+    return LocalWorkers(n if n is not None else os.cpu_count() or 1, queue=queue or default_queue(), arguments=arguments)

@@ -1,0 +1,273 @@
+"""The child process of `oqkit.worker.process`: runs work as a thread would, and sends what finished to its parent.
+
+The numbers of the tray (what was started, what must not be) are in memory shared with the parent,
+which therefore knows, however this process dies, which row was running. Everything else goes
+through one socket. The child never outlives its parent: a pipe that nobody writes to ends when the
+parent does.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from multiprocessing.connection import Connection
+from types import FrameType, FunctionType
+from typing import Any
+
+from oqkit.errors import SchemaError, UnknownTask
+from oqkit.queue.run import Range, rows_of
+from oqkit.worker.code import import_task
+from oqkit.worker.codec import Inputs
+from oqkit.worker.handler import Handler
+from oqkit.worker.run import Work, fail, run
+from oqkit.worker.task import TaskFunction, as_task
+from oqkit.worker.tray import N_CELLS, Meter, Tray
+
+SEND_S = 0.1
+METER_BYTES = 8 * N_CELLS
+_PLAIN_MODULES = {"builtins", "collections", "datetime", "decimal", "numpy", "oqkit", "pandas", "uuid"}
+
+
+class Kind(Enum):
+    """What a message of the child is about."""
+
+    LOAD = auto()
+    """A `Load`."""
+    VALUES = auto()
+    """Rows, and the pickle of their values, which needs the user's classes to load."""
+    REFUSED = auto()
+    """The error for which no row can run."""
+    BROKEN = auto()
+    """A traceback: oqkit itself failed, or the inputs did."""
+    END = auto()
+    """Nothing more will come of this order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Work as it travels to the child."""
+
+    task: int
+    """The number under which the child keeps the task."""
+    code: str | bytes
+    """Its import reference, or its cloudpickle; empty once the child has it."""
+    name: str
+    is_batch: bool
+    ranges: tuple[Range, ...]
+    inputs: Inputs
+    options: Mapping[str, Any]
+    """The other fields of `Work`."""
+
+
+def main(socket: int, memory: int, life: int) -> None:
+    """Serve the parent that holds the other ends of these file descriptors until it hangs up."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent decides; programs started here get the default back
+        signal.signal(number, _ignore)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    for fd in (socket, memory, life):
+        os.set_inheritable(fd, False)  # noqa: FBT003 - takes no keyword
+    _die_with_parent(life)
+    child = Child(Connection(socket), shared_meter(memory))
+    while child.serve():
+        pass
+
+
+def shared_meter(fd: int) -> Meter:
+    """Map the numbers of a tray from a file; aligned 8-byte cells, which are written as a whole."""
+    return memoryview(mmap.mmap(fd, METER_BYTES)).cast("q")
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    pass
+
+
+def _die_with_parent(life: int) -> None:
+    if sys.platform == "linux":
+        # Linux: the kernel itself kills, also while C code holds the interpreter lock and no thread can watch.
+        import fcntl  # Unix only
+
+        fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+
+    def watch() -> None:
+        os.read(life, 1)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="oqkit-life", daemon=True).start()
+
+
+class Child:
+    """Takes one order after the other."""
+
+    def __init__(self, connection: Connection, meter: Meter) -> None:
+        self._connection = connection
+        self._meter = meter
+        self._handlers: dict[int, Handler] = {}
+
+    def serve(self) -> bool:
+        """Carry out one order, and return whether there was one."""
+        try:
+            data = self._connection.recv_bytes()
+        except (EOFError, OSError):
+            return False
+        try:
+            order: Order = pickle.loads(data)  # noqa: S301 - from the process that started this one
+            work = self._work(order)
+        except UnknownTask as error:
+            self._send(Kind.REFUSED, error)
+        except Exception:  # noqa: BLE001 - the parent has a log to put it in, this process has not
+            self._send(Kind.BROKEN, traceback.format_exc())
+        else:
+            self._run(work)
+        self._send(Kind.END, None)
+        return True
+
+    def _work(self, order: Order) -> Work:
+        handler = self._handlers.get(order.task)
+        if handler is None:
+            handler = self._handlers[order.task] = load_handler(order)
+        rows = rows_of(order.ranges)
+        return Work(handler=handler, rows=rows, inputs=order.inputs, table=pickle_result, **order.options)
+
+    def _run(self, work: Work) -> None:
+        tray, is_done = Tray(limit=0), threading.Event()
+        tray.meter = self._meter
+
+        def pump() -> None:
+            while not is_done.wait(SEND_S):
+                self._ship(work, tray)
+
+        pumping = threading.Thread(target=pump, name="oqkit-pump", daemon=True)
+        pumping.start()
+        broken = ""
+        try:
+            run(work, tray)
+        except Exception:  # noqa: BLE001 - see serve()
+            broken = traceback.format_exc()
+        is_done.set()
+        pumping.join()
+        self._ship(work, tray)
+        if broken:
+            self._send(Kind.BROKEN, broken)
+
+    def _ship(self, work: Work, tray: Tray) -> None:
+        load = tray.drain()
+        if not load:
+            return
+        data = pickle_plain((Kind.LOAD, load))
+        if data is not None:
+            self._write(data)
+            return
+        rest = Tray(limit=0)
+        for chunk in pickle_values(work, rest, load.rows, load.values):
+            self._send(Kind.VALUES, chunk)
+        rest.mishaps.update(load.mishaps)
+        self._send(Kind.LOAD, replace(rest.drain(), tables=load.tables))
+
+    def _send(self, kind: Kind, content: object) -> None:
+        self._write(pickle.dumps((kind, content)))
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._connection.send_bytes(data)
+        except OSError:  # the parent is gone
+            os._exit(1)
+
+
+def load_handler(order: Order) -> Handler:
+    """Return the handler of the task that an order names or contains, or raise `UnknownTask`."""
+    try:
+        task = import_task(order.code) if isinstance(order.code, str) else as_task(_cloudpickle().loads(order.code))
+    except UnknownTask:
+        raise
+    except Exception as error:  # this imports the user's modules and runs their code
+        text = f"the function cannot be loaded in a child process: {type(error).__name__}: {error}"
+        raise UnknownTask(text) from error
+    return Handler(TaskFunction(task.function, name=order.name, batch=order.is_batch, options=task.options))
+
+
+def _cloudpickle() -> Any:
+    import cloudpickle  # 0.1 s at import, needed only for functions and classes by value
+
+    return cloudpickle
+
+
+# --- pickles -------------------------------------------------------------------------------------
+
+
+class _NotPlain(Exception):
+    pass
+
+
+class _PlainPickler(pickle.Pickler):
+    """Writes what can be read anywhere; Python is called only for objects that are of no built-in type."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        owner = obj if isinstance(obj, (type, FunctionType)) else type(obj)
+        if owner.__module__.partition(".")[0] in _PLAIN_MODULES:
+            return NotImplemented
+        raise _NotPlain
+
+
+def pickle_plain(value: object) -> bytes | None:
+    """Pickle `value` if everything in it is of a well-known type, so that it is sure to load in the parent."""
+    buffer = io.BytesIO()
+    try:
+        _PlainPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
+    except Exception:  # noqa: BLE001 - of whatever kind: then each value is looked at by itself
+        return None
+    return buffer.getvalue()
+
+
+def pickle_values(work: Work, tray: Tray, rows: list[int], values: list[Any]) -> Iterator[tuple[list[int], bytes]]:
+    """Pickle `values` in as few pieces as can be; rows whose value cannot be pickled, or read again, fail."""
+    if not rows:
+        return
+    try:
+        data = _pickle(values)
+        pickle.loads(data)  # noqa: S301 - its own
+    except Exception as error:  # noqa: BLE001 - pickling runs the user's __reduce__
+        if len(rows) == 1:
+            fail(work, tray, rows, _unpicklable(values[0], error))
+            return
+        half = len(rows) // 2
+        yield from pickle_values(work, tray, rows[:half], values[:half])
+        yield from pickle_values(work, tray, rows[half:], values[half:])
+    else:
+        yield rows, data
+
+
+def pickle_result(result: object, _n_rows: int = 1) -> bytes:
+    """Pickle what a function returned, by value if need be, or raise `SchemaError`.
+
+    At once, where it stands in for `Codec.table`: the function may use its arrays again.
+    """
+    try:
+        return _pickle(result)
+    except Exception as error:  # pickling runs the user's __reduce__
+        raise _unpicklable(result, error) from error
+
+
+def _pickle(value: object) -> bytes:
+    try:
+        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    except Exception:  # noqa: BLE001 - as above; classes that came here by value can only go back in that way
+        return bytes(_cloudpickle().dumps(value))
+
+
+def _unpicklable(value: object, error: Exception) -> SchemaError:
+    kind = type(value)
+    return SchemaError(
+        f"a value of type {kind.__module__}.{kind.__qualname__} cannot leave the child process that made it "
+        f"({type(error).__name__}: {error}); return plain values, or use executor='thread'"
+    )

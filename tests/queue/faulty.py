@@ -1,0 +1,265 @@
+"""Fakes for the queue's tests: a clock that only moves when told, and stores that misbehave by a script."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from oqkit.errors import Conflict, Missing, Unavailable
+from oqkit.queue.discovery import Lanes
+from oqkit.queue.job import Job
+from oqkit.queue.ledger import Ledger, Settings
+from oqkit.queue.lease import HeldLease
+from oqkit.queue.part import Outcome, Policy
+from oqkit.queue.scout import Scout
+from oqkit.queue.submission import Submission, Submitted
+from oqkit.queue.transition import Verb
+from oqkit.store.base import Blob, Page, Store, Version
+from oqkit.store.memory import MemoryStore
+
+EPOCH_S = 1_800_000_000.0
+
+
+class FakeClock:
+    def __init__(self, time_s: float = 1000.0) -> None:
+        self.time_s = time_s
+
+    def monotonic(self) -> float:
+        return self.time_s
+
+    def sleep(self, seconds: float) -> None:
+        self.time_s += seconds
+
+    def wall(self) -> float:
+        return EPOCH_S + self.time_s
+
+
+class WrappedStore(Store):
+    """Passes every verb on to `inner`; subclasses interfere in `_do`."""
+
+    poll_s = 0.75  # as on S3
+    date_granularity_s = MemoryStore.date_granularity_s
+
+    def __init__(self, inner: MemoryStore) -> None:
+        super().__init__(inner.url, clock=inner.clock)
+        self.inner = inner
+        self.server = inner.server
+        self.requests = inner.requests
+
+    def _do(self, verb: str, key: str, call: Callable[[], object]):
+        return call()
+
+    def read(self, key: str) -> Blob:
+        return self._do("read", key, lambda: self.inner.read(key))
+
+    def read_changed(self, key: str, *, etag: str) -> Blob | None:
+        return self._do("read_changed", key, lambda: self.inner.read_changed(key, etag=etag))
+
+    def read_range(self, key: str, *, start: int, length: int) -> bytes:
+        return self._do("read_range", key, lambda: self.inner.read_range(key, start=start, length=length))
+
+    def create(self, key: str, data: bytes) -> str:
+        return self._do("create", key, lambda: self.inner.create(key, data))
+
+    def replace(self, key: str, data: bytes, *, etag: str) -> str:
+        return self._do("replace", key, lambda: self.inner.replace(key, data, etag=etag))
+
+    def overwrite(self, key: str, data: bytes) -> str:
+        return self._do("overwrite", key, lambda: self.inner.overwrite(key, data))
+
+    def delete(self, key: str) -> None:
+        return self._do("delete", key, lambda: self.inner.delete(key))
+
+    def list(self, prefix: str, *, after: str | None = None, limit: int = 1000, folders: bool = False) -> Page:
+        return self._do("list", prefix, lambda: self.inner.list(prefix, after=after, limit=limit, folders=folders))
+
+    def versions(self, key: str) -> Iterator[Version]:
+        return self.inner.versions(key)
+
+
+WRITES = ("create", "replace", "overwrite", "delete")
+
+
+class FaultyStore(WrappedStore):
+    """The n-th write (from 0) meets the fault of that number in `script`; a write beyond it is sound.
+
+    ``""`` sound · ``refuse`` not applied, `Unavailable` · ``drop`` applied, `Unavailable` ·
+    ``zombie`` `Unavailable`, and applied (if its condition still holds) after the next read or list ·
+    ``late`` the same, but just before the next write instead · ``someday`` the same, when the test says `land` ·
+    ``conflict`` applied, but answered with `Conflict`, as after a retry inside the SDK ·
+    ``unsure`` not applied, and yet answered with `Conflict` · ``gone`` not applied, `Missing`.
+    """
+
+    def __init__(self, inner: MemoryStore, script: tuple[str, ...] = (), *, only: str = "") -> None:
+        super().__init__(inner)
+        self.script = list(script)
+        self.only = only
+        self.before_write: Callable[[str, str], None] | None = None
+        self.before_read: Callable[[str, str], None] | None = None
+        self._zombies: dict[str, list[Callable[[], object]]] = {"zombie": [], "late": [], "someday": []}
+
+    def _do(self, verb: str, key: str, call: Callable[[], object]):
+        if verb not in WRITES:
+            if self.before_read is not None:
+                self.before_read(verb, key)
+            try:
+                return call()
+            finally:
+                self.land("zombie")
+        self.land("late")
+        if self.before_write is not None:
+            self.before_write(verb, key)
+        fault = self.script.pop(0) if self.script and self.only in key else ""
+        return self._write(fault, key, call)
+
+    def _write(self, fault: str, key: str, call: Callable[[], object]):
+        if fault in self._zombies:
+            self._zombies[fault].append(call)
+        elif fault in ("drop", "conflict", ""):
+            answer = call()
+            if not fault:
+                return answer
+        if fault in ("conflict", "unsure"):
+            raise Conflict(key)
+        if fault == "gone":
+            raise Missing(key)
+        raise Unavailable(f"{fault} {key}")
+
+    def land(self, kind: str) -> None:
+        """Let the writes land that are still on their way."""
+        calls, self._zombies[kind] = self._zombies[kind], []
+        for call in calls:
+            try:
+                call()
+            except (Conflict, Missing):
+                continue
+
+
+class Crash(BaseException):
+    """The process dies here: nothing may catch it."""
+
+
+class CrashingStore(WrappedStore):
+    """Dies at the request number `at` (from 0), before or (`is_after`) after it is applied."""
+
+    def __init__(self, inner: MemoryStore, *, at: int, is_after: bool) -> None:
+        super().__init__(inner)
+        self.at = at
+        self.is_after = is_after
+        self.n = 0
+
+    def _do(self, verb: str, key: str, call: Callable[[], object]):
+        number, self.n = self.n, self.n + 1
+        if number == self.at and not self.is_after:
+            raise Crash
+        answer = call()
+        if number == self.at:
+            raise Crash
+        return answer
+
+
+class World:
+    """One bucket, one clock, and as many clients of it as a test wants."""
+
+    def __init__(self, *, shards: int = 1, seed: int = 1) -> None:
+        self.clock = FakeClock()
+        self.inner = MemoryStore(clock=self.clock, wall=self.clock.wall)
+        self.settings = Settings(shards=shards)
+        self.rng = random.Random(seed)
+
+    def ledger(self, store: Store | None = None) -> Ledger:
+        store = store or WrappedStore(self.inner)
+        return Ledger(store, self.settings, rng=random.Random(self.rng.random()))
+
+    def now(self) -> float:
+        return self.clock.wall()
+
+    def keys(self, prefix: str = "") -> list[str]:
+        return [entry.key for page in self.inner.list_all(prefix) for entry in page.entries]
+
+    def markers(self) -> list[str]:
+        return self.keys("open/")
+
+    def job(self, number: int = 0, *, n_tasks: int = 1, part_rows: int = 10, type: str = "score", **more) -> Job:
+        more.setdefault("id", f"0{number:017d}")
+        more.setdefault("origin", f"origin-{self.rng.random()}")
+        more.setdefault("created", self.now())
+        more.setdefault("policy", Policy())
+        return Job(n_tasks=n_tasks, part_rows=part_rows, type=type, mode="row", **more)
+
+    def submit(self, job: Job, ledger: Ledger | None = None) -> Submitted:
+        return Submission(ledger or self.ledger(), job).commit(job)
+
+    def worker(self, name: str = "w", ledger: Ledger | None = None, **more) -> TinyWorker:
+        return TinyWorker(self, name, ledger or self.ledger(), **more)
+
+    def parts(self, job: Job) -> list:
+        ledger = self.ledger()
+        job = ledger.read_job(job.id).doc
+        return [ledger.read_part(job, n).doc for n in range(job.n_parts)]
+
+    def statuses(self, job: Job) -> Counter[str]:
+        out: Counter[str] = Counter()
+        for part in self.parts(job):
+            out.update({str(status): n for status, n in part.counts().items() if n})
+        return out
+
+
+class TinyWorker:
+    """Finds, completes, commits: a worker without the work. `ran` counts each row's executions."""
+
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        ledger: Ledger,
+        *,
+        types: tuple[str, ...] = ("score",),
+        everything: bool = False,
+        max_rows: int = 1000,
+        lease_s: float = 60.0,
+        can_run: Callable[[Job], bool] = lambda job: True,
+    ) -> None:
+        self.world = world
+        self.ledger = ledger
+        self.scout = Scout(
+            ledger,
+            Lanes(types=frozenset(types), everything=everything),
+            worker=name,
+            lease_s=lease_s,
+            can_run=can_run,
+            max_rows=lambda job: max_rows,
+        )
+        self.ran: Counter[tuple[str, int]] = Counter()
+
+    def find(self) -> HeldLease | None:
+        return self.scout.find()
+
+    def finish(self, lease: HeldLease, verb: Verb = Verb.COMPLETE, **more) -> None:
+        first = lease.index * lease.job.part_rows
+        for start, stop in lease.rows:
+            self.ran.update((lease.job.id, first + row) for row in range(start, stop))
+        lease.commit(
+            [Outcome(verb=verb, rows=lease.rows, **more)], output={"by": lease.id}, has_output=True, is_last=True
+        )
+        self.scout.ended(lease)
+
+    def step(self, verb: Verb = Verb.COMPLETE) -> bool:
+        """Run one lease if there is one."""
+        lease = self.find()
+        if lease is None:
+            return False
+        self.finish(lease, verb)
+        return True
+
+    def drain(self, *, until_s: float = 3600.0, idle_s: float = 300.0, verb: Verb = Verb.COMPLETE) -> int:
+        """Work until nothing was found for `idle_s`; return how many leases were run."""
+        n, clock = 0, self.world.clock
+        end, last = clock.time_s + until_s, clock.time_s
+        while clock.time_s < end and clock.time_s - last < idle_s:
+            if self.step(verb):
+                n, last = n + 1, clock.time_s
+            else:
+                clock.sleep(max(0.01, self.scout.wait_s()))
+        return n

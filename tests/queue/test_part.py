@@ -1,0 +1,600 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oqkit.errors import IllegalTransition, LeaseLost
+from oqkit.queue.document import dump_part, load_part
+from oqkit.queue.part import (
+    DONE_RING,
+    LOG_RANGES,
+    LOG_RING,
+    LOST_SHRINK,
+    MAX_LEASES,
+    Backoff,
+    Lease,
+    Outcome,
+    Policy,
+    cancel,
+    claim,
+    commit,
+    fresh,
+    output_id,
+    reopen,
+    settle,
+)
+from oqkit.queue.run import count, rows_of
+from oqkit.queue.transition import Status, Verb
+
+ALL = frozenset(Status)
+NO_WAIT = Policy(retries=3, backoff=Backoff(initial_s=0.0, jitter=0.0))
+
+
+def new(n_rows=10):
+    return fresh("job", 0, n_rows=n_rows, gen=1)
+
+
+def take(part, lease="a", *, max_rows=1000, now=0.0, policy=NO_WAIT, lease_s=60.0, worker="w"):
+    one = Lease(id=lease, worker=worker, expires=now + lease_s)
+    return claim(part, one, max_rows=max_rows, now=now, policy=policy, chance=0.5)
+
+
+def end(part, lease, verb, rows=None, *, now=0.0, policy=NO_WAIT, chance=0.5, lease_s=None, **more):
+    fields = {name: more.pop(name) for name in ("delay_s", "note") if name in more}
+    outcome = Outcome(verb=verb, rows=part.held(lease) if rows is None else rows, **fields)
+    return commit(part, lease, [outcome], now=now, policy=policy, chance=chance, lease_s=lease_s, **more)
+
+
+def statuses(part):
+    return [str(part.run_at(row).status) for row in range(part.n_rows)]
+
+
+# --- claim --------------------------------------------------------------------------------------
+
+
+def test_claim_takes_the_first_rows_and_raises_their_attempt():
+    part = take(new(), max_rows=3)
+    assert part.held("a") == ((0, 3),)
+    assert [part.run_at(row).attempt for row in (0, 2, 3)] == [1, 1, 0]
+    assert part.leases == (Lease(id="a", worker="w", expires=60.0),)
+
+
+def test_claim_passes_over_rows_that_others_run_and_rows_that_are_not_due():
+    part = take(take(new(6), "a", max_rows=2), "b", max_rows=1)
+    part = end(part, "b", Verb.RESCHEDULE, delay_s=100.0)
+    part = take(part, "c")
+    assert part.held("c") == ((3, 6),)
+
+
+def test_claim_takes_scattered_rows_up_to_its_size():
+    part = take(new(10), "a")
+    part = end(part, "a", Verb.COMPLETE, tuple((n, n + 1) for n in range(0, 10, 2)))
+    part = take(part, "b", max_rows=3)
+    assert rows_of(part.held("b")) == [1, 3, 5]
+
+
+def test_claim_without_a_row_leaves_no_lease():
+    part = take(new(), "a")
+    assert take(part, "b") == part
+
+
+def test_claim_before_the_job_may_start_takes_nothing():
+    policy = Policy(not_before=50.0)
+    assert take(new(), now=49.9, policy=policy) == new()
+    assert take(new(), now=50.0, policy=policy).held("a")
+
+
+def test_claim_is_refused_when_there_are_as_many_leases_as_a_part_may_hold():
+    part = new(100)
+    for n in range(MAX_LEASES + 1):
+        part = take(part, f"l{n}", max_rows=1)
+    assert len(part.leases) == MAX_LEASES
+    assert part.held(f"l{MAX_LEASES}") == ()
+
+
+def test_claim_of_a_full_part_goes_through_once_a_lease_ran_out():
+    part = new(100)
+    for n in range(MAX_LEASES):
+        part = take(part, f"l{n}", max_rows=1, now=float(n))
+    part = take(part, "late", max_rows=1, now=60.0)
+    assert part.held("late")
+    assert len(part.leases) == MAX_LEASES
+
+
+# --- outcomes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verb", "status"), ((Verb.COMPLETE, "completed"), (Verb.FAIL, "failed"), (Verb.RETRY, "pending"))
+)
+def test_outcome_gives_the_rows_their_status_and_frees_them(verb, status):
+    part = end(take(new(2)), "a", verb)
+    assert statuses(part) == [status] * 2
+    assert part.leases == ()
+    assert {run.lease for run in part.runs} == {""}
+
+
+@pytest.mark.parametrize("verb", (Verb.CLAIM, Verb.CANCEL, Verb.EXPIRE, Verb.REOPEN))
+def test_outcome_cannot_be_a_verb_that_is_not_for_workers(verb):
+    if verb is Verb.CANCEL:
+        pytest.skip("legal for a running row; no worker sends it")
+    with pytest.raises(IllegalTransition):
+        end(take(new(2)), "a", verb)
+
+
+@pytest.mark.parametrize("retries", (0, 1, 3))
+def test_retry_fails_when_the_retries_are_used_up(retries):
+    policy = Policy(retries=retries, backoff=NO_WAIT.backoff)
+    part, n = new(1), 0
+    while not part.is_final:
+        part = end(take(part, f"l{n}", policy=policy, now=float(n)), f"l{n}", Verb.RETRY, policy=policy, now=float(n))
+        n += 1
+    assert n == part.run_at(0).attempt == retries + 1
+    assert statuses(part) == ["failed"]
+
+
+def test_permanent_error_fails_at_the_first_attempt():
+    part = end(take(new(1), policy=Policy(retries=99)), "a", Verb.FAIL, policy=Policy(retries=99))
+    assert (statuses(part), part.run_at(0).attempt) == (["failed"], 1)
+
+
+@given(
+    st.integers(1, 200),
+    st.floats(0, 1, exclude_max=True),
+    st.builds(
+        Backoff,
+        initial_s=st.floats(0, 100),
+        factor=st.floats(1, 1e9),
+        max_s=st.floats(0, 1000),
+        jitter=st.floats(0, 1),
+    ),
+)
+def test_backoff_is_exponential_bounded_and_jittered(attempt, chance, backoff):
+    middle = min(backoff.max_s, backoff.initial_s * backoff.factor ** min(attempt - 1, 30))
+    delay = backoff.delay_s(attempt, chance=chance)
+    assert 0 <= delay <= backoff.max_s * (1 + backoff.jitter)
+    if attempt <= 30:
+        assert middle * (1 - backoff.jitter) * 0.999 <= delay <= middle * (1 + backoff.jitter) * 1.001
+
+
+def test_backoff_doubles_from_one_second_to_a_minute_by_default():
+    delays = [Backoff().delay_s(attempt, chance=0.5) for attempt in range(1, 9)]
+    assert delays == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert Backoff().delay_s(1, chance=0.0) == 0.75
+    assert Backoff().delay_s(1, chance=1.0) == 1.25
+
+
+def test_retried_row_is_due_after_its_backoff():
+    policy = Policy(backoff=Backoff(initial_s=10.0))
+    part = end(take(new(1), policy=policy), "a", Verb.RETRY, now=5.0, policy=policy, chance=0.0)
+    assert part.next_change() == 12.5
+    assert not take(part, "b", now=12.4, policy=policy).held("b")
+    assert take(part, "b", now=12.5, policy=policy).held("b")
+
+
+def test_reschedule_uses_no_attempt_and_falls_due_when_it_says():
+    policy = Policy(retries=0)
+    part = new(1)
+    for n in range(50):
+        part = take(part, f"l{n}", now=n * 10.0, policy=policy)
+        part = end(part, f"l{n}", Verb.RESCHEDULE, now=n * 10.0, policy=policy, delay_s=10.0)
+    run = part.run_at(0)
+    assert (run.attempt, run.used, run.reschedules, run.due) == (50, 0, 50, 500.0)
+    assert statuses(part) == ["pending"]
+
+
+def test_reschedule_fails_beyond_its_maximum():
+    policy = Policy(max_reschedules=2)
+    part = new(1)
+    for n in range(3):
+        assert statuses(part) == ["pending"]
+        part = end(take(part, f"l{n}", policy=policy), f"l{n}", Verb.RESCHEDULE, policy=policy)
+    assert statuses(part) == ["failed"]
+
+
+def test_reschedules_count_for_each_row_by_itself():
+    policy = Policy(max_reschedules=1)
+    part = end(take(new(2), policy=policy), "a", Verb.RESCHEDULE, ((0, 1),), policy=policy)
+    part = end(take(part, "b", policy=policy), "b", Verb.RESCHEDULE, policy=policy)
+    assert statuses(part) == ["failed", "pending"]
+
+
+def test_released_rows_are_due_at_once_and_keep_their_attempts():
+    policy = Policy(retries=0)
+    part = new(4)
+    for n in range(20):
+        part = end(take(part, f"l{n}", policy=policy), f"l{n}", Verb.COMPLETE, (), policy=policy)
+    assert part.next_change() == 0.0
+    assert (part.run_at(0).attempt, part.run_at(0).used) == (20, 0)
+
+
+def test_rows_without_an_outcome_are_released_when_the_lease_ends():
+    part = end(take(new(4)), "a", Verb.COMPLETE, ((0, 2),))
+    assert statuses(part) == ["completed"] * 2 + ["pending"] * 2
+
+
+def test_checkpoint_keeps_the_lease_longer_and_hands_back_what_it_is_told():
+    part = end(take(new(6)), "a", Verb.COMPLETE, ((0, 1),), now=30.0, lease_s=60.0, release=((3, 6),))
+    assert part.held("a") == ((1, 3),)
+    assert part.lease("a").expires == 90.0
+    assert statuses(part) == ["completed", "running", "running", "pending", "pending", "pending"]
+    assert part.run_at(3).used == 0
+
+
+def test_release_of_rows_that_the_lease_does_not_hold_does_nothing():
+    part = take(take(new(4), "a", max_rows=2), "b", max_rows=2)
+    part = end(part, "a", Verb.COMPLETE, (), lease_s=60.0, release=((0, 4),))
+    assert part.held("b") == ((2, 4),)
+
+
+# --- leases that run out ------------------------------------------------------------------------
+
+
+def test_lease_lives_until_its_time_is_over():
+    part = take(new(), lease_s=60.0)
+    assert settle(part, now=59.9, policy=NO_WAIT, chance=0.5) == part
+    part = settle(part, now=60.0, policy=NO_WAIT, chance=0.5)
+    assert part.leases == ()
+    assert set(statuses(part)) == {"pending"}
+
+
+def test_lost_row_waits_for_its_backoff_and_has_used_an_attempt():
+    policy = Policy(backoff=Backoff(initial_s=8.0, jitter=0.0))
+    part = settle(take(new(1), policy=policy), now=60.0, policy=policy, chance=0.5)
+    assert (part.run_at(0).due, part.run_at(0).used, part.run_at(0).lost) == (68.0, 1, 1)
+
+
+def test_lost_row_fails_when_the_retries_are_used_up():
+    policy = Policy(retries=1, backoff=NO_WAIT.backoff)
+    part = new(1)
+    for n in range(2):
+        assert statuses(part) == ["pending"]
+        part = settle(take(part, f"l{n}", now=n * 100.0, policy=policy), now=n * 100.0 + 60, policy=policy, chance=0.5)
+    assert statuses(part) == ["failed"]
+    assert part.run_at(0).output == ""
+
+
+def test_claim_takes_over_from_a_lease_that_ran_out():
+    part = take(take(new(), "a"), "b", now=60.0)
+    assert part.held("a") == ()
+    assert part.held("b")
+
+
+def test_holder_may_still_commit_after_its_time_when_nobody_took_over():
+    assert statuses(end(take(new(1)), "a", Verb.COMPLETE, now=1000.0)) == ["completed"]
+
+
+def test_holder_that_was_taken_over_is_fenced_by_lease_not_by_worker():
+    part = take(new(1), "a", worker="same")
+    part = take(part, "b", worker="same", now=60.0)
+    with pytest.raises(LeaseLost):
+        end(part, "a", Verb.COMPLETE, ((0, 1),), now=61.0)
+    assert statuses(end(part, "b", Verb.COMPLETE, now=61.0)) == ["completed"]
+
+
+def test_outcome_for_rows_of_another_lease_is_not_recorded():
+    part = take(take(new(4), "a", max_rows=2), "b", max_rows=2)
+    part = end(part, "a", Verb.COMPLETE, ((0, 4),))
+    assert statuses(part) == ["completed", "completed", "running", "running"]
+
+
+def test_ended_lease_cannot_commit_again():
+    part = end(take(new(1)), "a", Verb.RETRY)
+    with pytest.raises(LeaseLost):
+        end(part, "a", Verb.COMPLETE, ((0, 1),))
+
+
+def test_claims_shrink_after_each_loss_and_are_single_on_the_last_attempt():
+    policy = Policy(retries=3, backoff=NO_WAIT.backoff)
+    n_rows, now, sizes = 4096, 0.0, []
+    part = new(n_rows)
+    for n in range(4):
+        part = take(part, f"l{n}", max_rows=100_000, now=now, policy=policy)
+        sizes.append(count(part.held(f"l{n}")))
+        now += 60.0
+    assert sizes == [n_rows, n_rows // LOST_SHRINK, n_rows // LOST_SHRINK**2 or 1, 1]
+
+
+def test_row_on_its_last_attempt_is_claimed_alone_when_others_wait_behind_it():
+    policy = Policy(retries=1, backoff=NO_WAIT.backoff)
+    part = take(new(10), "a", max_rows=1, policy=policy)
+    part = take(part, "b", max_rows=1000, now=60.0, policy=policy)
+    assert part.held("b") == ((0, 1),)
+
+
+def test_row_on_its_last_attempt_is_not_added_to_a_claim_of_others():
+    policy = Policy(retries=1, backoff=NO_WAIT.backoff)
+    part = end(take(new(10), "a", policy=policy), "a", Verb.RETRY, ((0, 5),), policy=policy)
+    part = take(part, "b", max_rows=1, policy=policy, now=1.0)  # row 0 …
+    part = take(part, "c", max_rows=4, policy=policy, now=1.0)
+    part = end(part, "b", Verb.RETRY, policy=Policy(retries=9, backoff=NO_WAIT.backoff), now=2.0)
+    part = take(part, "d", now=61.0, policy=policy, max_rows=1000)
+    lost = [row for row in rows_of(part.held("d")) if part.run_at(row).lost]
+    assert not lost or part.held("d") == ((lost[0], lost[0] + 1),)
+
+
+@given(st.lists(st.sampled_from(["lose", "retry", "complete", "release"]), max_size=12), st.integers(1, 40))
+def test_no_claim_mixes_a_lost_row_on_its_last_attempt_with_others(story, max_rows):
+    policy = Policy(retries=2, backoff=NO_WAIT.backoff)
+    part, now = new(20), 0.0
+    for n, what in enumerate(story):
+        before = part
+        part = take(part, f"l{n}", max_rows=max_rows, now=now, policy=policy)
+        rows = rows_of(part.held(f"l{n}"))
+        doomed = [row for row in rows if before.run_at(row).lost and before.run_at(row).used >= policy.retries]
+        assert len(rows) == 1 or not doomed
+        if not rows:
+            continue
+        if what == "lose":
+            now += 60.0
+            part = settle(part, now=now, policy=policy, chance=0.5)
+        else:
+            verb = {"retry": Verb.RETRY, "complete": Verb.COMPLETE, "release": Verb.RELEASE}[what]
+            part = end(part, f"l{n}", verb, part.held(f"l{n}")[:1], now=now, policy=policy)
+
+
+def test_killer_row_costs_its_neighbours_no_failure():
+    policy = Policy(retries=3, backoff=NO_WAIT.backoff)
+    part, now, n = new(300), 0.0, 0
+    while not part.is_final:
+        part = take(part, f"l{n}", now=now, policy=policy)
+        if 137 in rows_of(part.held(f"l{n}")):
+            now += 60.0  # the worker dies
+            part = settle(part, now=now, policy=policy, chance=0.5)
+        else:
+            part = end(part, f"l{n}", Verb.COMPLETE, now=now, policy=policy)
+        n += 1
+        assert n < 1000
+    assert part.counts()[Status.FAILED] == 1
+    assert statuses(part)[137] == "failed"
+
+
+def test_losses_are_forgotten_after_an_outcome():
+    part = settle(take(new(100)), now=60.0, policy=NO_WAIT, chance=0.5)
+    part = end(take(part, "b", now=60.0), "b", Verb.RETRY, now=61.0)
+    assert part.run_at(0).lost == 0
+
+
+# --- time to live -------------------------------------------------------------------------------
+
+TTL = Policy(expires_at=100.0, backoff=NO_WAIT.backoff)
+
+
+def test_pending_rows_expire_when_their_time_is_over():
+    assert set(statuses(settle(new(), now=99.9, policy=TTL, chance=0.5))) == {"pending"}
+    assert set(statuses(settle(new(), now=100.0, policy=TTL, chance=0.5))) == {"expired"}
+
+
+def test_claim_after_the_time_to_live_takes_nothing():
+    part = take(new(), now=100.0, policy=TTL)
+    assert (part.is_final, part.leases) == (True, ())
+
+
+def test_running_rows_still_complete_after_their_time_to_live():
+    part = settle(take(new(1), now=99.0, policy=TTL), now=101.0, policy=TTL, chance=0.5)
+    assert statuses(part) == ["running"]
+    assert statuses(end(part, "a", Verb.COMPLETE, now=102.0, policy=TTL)) == ["completed"]
+
+
+def test_lost_rows_expire_after_their_time_to_live():
+    part = take(new(1), now=99.0, policy=TTL)
+    assert statuses(settle(part, now=159.0, policy=TTL, chance=0.5)) == ["expired"]
+
+
+@pytest.mark.parametrize("status", ("expired", "failed", "cancelled"))
+def test_task_reopened_after_its_time_to_live_runs(status):
+    part = take(new(1), policy=TTL)
+    if status == "failed":
+        part = end(part, "a", Verb.FAIL, policy=TTL)
+    elif status == "cancelled":
+        part = cancel(part, ((0, 1),), now=5.0, statuses=ALL)
+    else:
+        part = settle(end(part, "a", Verb.RETRY, policy=TTL), now=100.0, policy=TTL, chance=0.5)
+    assert statuses(part) == [status]
+    part = reopen(part, ((0, 1),), now=200.0, statuses=frozenset({Status(status)}))
+    part = take(part, "b", now=201.0, policy=TTL)
+    assert statuses(part) == ["running"]
+    assert statuses(end(part, "b", Verb.COMPLETE, now=202.0, policy=TTL)) == ["completed"]
+
+
+# --- cancel and reopen --------------------------------------------------------------------------
+
+
+def mixed():
+    """Rows 0 completed, 1 failed, 2 cancelled, 3 running under b, 4 pending."""
+    part = take(new(5), "a", max_rows=3)
+    outcomes = [Outcome(verb=Verb.COMPLETE, rows=((0, 1),)), Outcome(verb=Verb.FAIL, rows=((1, 2),))]
+    part = commit(part, "a", outcomes, now=1.0, policy=NO_WAIT, chance=0.5, has_output=True, output={"x": 1})
+    part = cancel(part, ((2, 3),), now=1.0, statuses=ALL & {Status.PENDING})
+    return take(part, "b", max_rows=1, now=2.0)
+
+
+def test_cancel_takes_pending_and_running_rows_and_leaves_the_rest():
+    part = cancel(mixed(), ((0, 5),), now=3.0, statuses=frozenset({Status.PENDING, Status.RUNNING}), note="why")
+    assert statuses(part) == ["completed", "failed", "cancelled", "cancelled", "cancelled"]
+    assert part.leases == ()
+    assert (part.log[-1].verb, part.log[-1].note, part.log[-1].rows) == (Verb.CANCEL, "why", ((3, 5),))
+
+
+def test_cancel_of_some_rows_leaves_the_lease_of_the_others():
+    part = cancel(take(new(4)), ((0, 2),), now=1.0, statuses=frozenset({Status.RUNNING}))
+    assert part.held("a") == ((2, 4),)
+    assert part.lease("a")
+
+
+def test_cancel_takes_the_right_to_commit_away():
+    part = cancel(take(new(2)), ((0, 2),), now=1.0, statuses=frozenset({Status.RUNNING}))
+    with pytest.raises(LeaseLost):
+        end(part, "a", Verb.COMPLETE, ((0, 2),))
+
+
+def test_commit_leaves_rows_alone_that_were_cancelled_meanwhile():
+    part = cancel(take(new(3)), ((1, 2),), now=1.0, statuses=frozenset({Status.RUNNING}))
+    part = end(part, "a", Verb.COMPLETE, ((0, 3),), has_output=True, output={})
+    assert statuses(part) == ["completed", "cancelled", "completed"]
+    assert part.run_at(1).output == ""
+
+
+def test_cancel_of_final_rows_is_refused():
+    with pytest.raises(IllegalTransition):
+        cancel(mixed(), ((0, 5),), now=3.0, statuses=frozenset({Status.COMPLETED}))
+
+
+def test_reopen_of_completed_rows_is_refused():
+    with pytest.raises(IllegalTransition):
+        reopen(mixed(), ((0, 5),), now=3.0, statuses=frozenset({Status.COMPLETED}))
+
+
+def test_reopen_takes_only_the_statuses_it_was_told():
+    part = reopen(mixed(), ((0, 5),), now=3.0, statuses=frozenset({Status.FAILED}))
+    assert statuses(part) == ["completed", "pending", "cancelled", "running", "pending"]
+
+
+def test_reopened_row_has_all_its_retries_again_but_its_attempts_go_on():
+    policy = Policy(retries=1, backoff=NO_WAIT.backoff)
+    part = new(1)
+    for n in range(2):
+        part = end(take(part, f"l{n}", policy=policy), f"l{n}", Verb.RETRY, policy=policy)
+    part = reopen(part, ((0, 1),), now=5.0, statuses=frozenset({Status.FAILED}))
+    assert part.run_at(0).attempt == 2
+    for n in range(2, 4):
+        assert statuses(part) == ["pending"]
+        part = end(take(part, f"l{n}", policy=policy, now=5.0), f"l{n}", Verb.RETRY, policy=policy, now=5.0)
+    assert statuses(part) == ["failed"]
+    assert part.run_at(0).attempt == 4
+
+
+# --- outputs and evidence -----------------------------------------------------------------------
+
+
+def test_output_is_named_by_the_rows_of_its_commit():
+    part = end(take(new(4)), "a", Verb.COMPLETE, ((0, 2),), has_output=True, output={"x": 1}, lease_s=60.0)
+    part = end(part, "a", Verb.COMPLETE, ((2, 4),), has_output=True)
+    assert part.outputs == {"a.1": {"x": 1}, "a.2": None}
+    assert [part.run_at(row).output for row in range(4)] == ["a.1", "a.1", "a.2", "a.2"]
+
+
+def test_output_is_swept_only_when_no_row_names_it():
+    part = end(take(new(2)), "a", Verb.RETRY, has_output=True, output={"error": 1})
+    part = end(take(part, "b", max_rows=1), "b", Verb.COMPLETE, has_output=True, output={"ok": 1})
+    assert set(part.outputs) == {"a.1", "b.1"}, "row 1 still tells of its error"
+    part = end(take(part, "c"), "c", Verb.COMPLETE, has_output=True, output={"ok": 2})
+    assert set(part.outputs) == {"b.1", "c.1"}
+
+
+def test_output_that_no_row_took_is_not_kept():
+    part = take(new(2))
+    part = cancel(part, ((0, 1),), now=1.0, statuses=frozenset({Status.RUNNING}))
+    part = end(part, "a", Verb.COMPLETE, ((0, 1),), has_output=True, output={}, lease_s=60.0)
+    assert part.outputs == {}
+    assert part.has_commit("a", 1)
+
+
+def test_commit_is_evident_after_others_wrote():
+    part = end(take(take(new(9), "a", max_rows=1), "b", max_rows=1), "a", Verb.COMPLETE, has_output=True, output={})
+    part = end(take(part, "c"), "c", Verb.COMPLETE, now=2.0)
+    assert part.has_commit("a", 1)
+    assert not part.has_commit("b", 1)
+    assert not part.has_commit("never", 1)
+
+
+def test_checkpoint_is_evident_by_its_number():
+    part = end(take(new(9)), "a", Verb.COMPLETE, (), lease_s=60.0)
+    assert part.has_commit("a", 1)
+    assert not part.has_commit("a", 2)
+
+
+def test_commit_with_an_output_is_evident_after_the_ring_overflowed():
+    part = end(take(new(DONE_RING * 3), "a", max_rows=1), "a", Verb.COMPLETE, has_output=True, output={})
+    for n in range(DONE_RING + 1):
+        part = end(take(part, f"l{n}", max_rows=1), f"l{n}", Verb.COMPLETE)
+    assert not [last for last in part.done if last.startswith("a.")]
+    assert len(part.done) == DONE_RING
+    assert part.has_commit("a", 1)
+
+
+def test_checkpoint_with_an_output_is_evident_after_its_lease_was_taken_over():
+    part = end(take(new(2)), "a", Verb.COMPLETE, ((0, 1),), has_output=True, output={}, lease_s=60.0)
+    part = take(part, "b", now=100.0)
+    assert part.has_commit("a", 1)
+    assert not part.has_commit("a", 2)
+
+
+def test_checkpoint_without_an_output_is_evident_after_its_lease_was_taken_over():
+    """Told "lost" must mean: not in the document."""
+    part = end(take(new(2)), "a", Verb.COMPLETE, ((0, 1),), lease_s=60.0)
+    part = take(part, "b", now=100.0)
+    assert part.has_commit("a", 1)
+    assert not part.has_commit("a", 2)
+
+
+def test_checkpoint_is_evident_after_the_rest_of_its_lease_was_cancelled():
+    part = end(take(new(2)), "a", Verb.COMPLETE, ((0, 1),), lease_s=60.0)
+    part = cancel(part, ((0, 2),), now=2.0, statuses=frozenset({Status.RUNNING}))
+    assert part.has_commit("a", 1)
+    assert not part.has_commit("a", 2)
+
+
+def test_lease_without_a_commit_leaves_no_evidence_when_it_is_taken_over():
+    part = take(take(new(2)), "b", now=100.0)
+    assert not part.has_commit("a", 1)
+
+
+# --- log ----------------------------------------------------------------------------------------
+
+
+def test_log_is_a_short_ring():
+    part = new(1)
+    for n in range(LOG_RING):
+        part = end(take(part, f"l{n}"), f"l{n}", Verb.RELEASE)
+    assert len(part.log) == LOG_RING
+    assert part.log[-1].verb is Verb.RELEASE
+
+
+def test_log_shortens_scattered_rows():
+    rows = tuple((n, n + 1) for n in range(0, 4 * LOG_RANGES, 2))
+    part = end(take(new(4 * LOG_RANGES)), "a", Verb.COMPLETE, rows)
+    event = next(event for event in part.log if event.verb is Verb.COMPLETE)
+    assert event.rows == ((0, rows[-1][1]),)
+    assert event.n_rows == 2 * LOG_RANGES
+
+
+def test_log_says_who_did_what_when():
+    part = end(take(new(2), worker="host:7", now=5.0), "a", Verb.RETRY, now=6.0, note="ValueError: x")
+    assert [(e.at, str(e.verb), e.rows, e.worker, e.note) for e in part.log] == [
+        (5.0, "claim", ((0, 2),), "host:7", ""),
+        (6.0, "retry", ((0, 2),), "host:7", "ValueError: x"),
+    ]
+
+
+# --- the part as a whole ------------------------------------------------------------------------
+
+
+def test_untouched_part_is_all_pending():
+    part = new(7)
+    assert part.counts() == {**dict.fromkeys(Status, 0), Status.PENDING: 7}
+    assert (part.is_final, part.next_change()) == (False, 0.0)
+
+
+def test_final_part_never_changes_by_itself():
+    part = end(take(new()), "a", Verb.COMPLETE)
+    assert part.is_final
+    assert part.next_change() is None
+    assert settle(part, now=1e9, policy=TTL, chance=0.5) == part
+    assert take(part, "b", now=1e9, policy=TTL) == part
+
+
+def test_next_change_is_the_first_due_row_or_lease_to_run_out():
+    part = end(take(new(2), max_rows=1, lease_s=60.0), "a", Verb.RESCHEDULE, delay_s=500.0)
+    part = take(part, "b", lease_s=60.0, now=3.0)
+    assert part.next_change() == 63.0
+
+
+def test_document_of_a_long_history_stays_bounded():
+    part, patient = new(100), Policy(retries=10**6, backoff=NO_WAIT.backoff)
+    for n in range(500):
+        part = end(take(part, f"lease{n:011d}"), f"lease{n:011d}", Verb.RETRY, policy=patient, has_output=True)
+    assert len(dump_part(part)) < 8000
+    assert load_part(dump_part(part), key="k") == part
+    assert output_id("lease00000000499", 1) in part.outputs

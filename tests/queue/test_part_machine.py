@@ -1,0 +1,311 @@
+"""One part under several leases, beside a model that keeps every row by itself and knows no ranges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from oqkit.errors import LeaseLost
+from oqkit.queue.document import dump_part, load_part
+from oqkit.queue.part import (
+    DONE_RING,
+    LOST_SHRINK,
+    MAX_LEASES,
+    Backoff,
+    Lease,
+    Outcome,
+    Policy,
+    cancel,
+    claim,
+    commit,
+    fresh,
+    output_id,
+    reopen,
+    settle,
+)
+from oqkit.queue.run import ranges_of, rows_of
+from oqkit.queue.transition import Status, Verb
+
+LEASE_S = 60.0
+FINAL = {"completed", "failed", "cancelled", "expired"}
+ENDS = {Verb.COMPLETE: "completed", Verb.FAIL: "failed", Verb.RETRY: "pending", Verb.RESCHEDULE: "pending"}
+
+
+@dataclass
+class Row:
+    status: str = "pending"
+    attempt: int = 0
+    spared: int = 0
+    lost: int = 0
+    reschedules: int = 0
+    due: float = 0.0
+    is_reopened: bool = False
+    lease: str = ""
+    output: str = ""
+
+    @property
+    def used(self) -> int:
+        return self.attempt - self.spared
+
+
+class Model:
+    """The reference: written without looking at `part.py`, row by row."""
+
+    def __init__(self, n_rows: int, policy: Policy) -> None:
+        self.rows = [Row() for _ in range(n_rows)]
+        self.leases: dict[str, list] = {}  # id -> [expires, commits]
+        self.policy = policy
+
+    def wait_s(self, row: Row) -> float:
+        backoff = self.policy.backoff  # without jitter in this test
+        return min(backoff.max_s, backoff.initial_s * backoff.factor ** (row.used - 1))
+
+    def settle(self, now: float) -> None:
+        for lease in [one for one, (expires, _) in self.leases.items() if expires <= now]:
+            del self.leases[lease]
+            for row in self.rows:
+                if row.lease == lease:
+                    row.lease, row.lost = "", row.lost + 1
+                    if row.used > self.policy.retries:
+                        row.status, row.output = "failed", ""
+                    else:
+                        row.status, row.due = "pending", now + self.wait_s(row)
+        for row in self.rows:
+            if self.policy.expires_at is not None and now >= self.policy.expires_at:
+                if row.status == "pending" and not row.is_reopened:
+                    row.status, row.due = "expired", 0.0
+
+    def claim(self, lease: str, max_rows: int, now: float) -> None:
+        self.settle(now)
+        if len(self.leases) >= MAX_LEASES:
+            return
+        chosen: list[Row] = []
+        for row in self.rows:
+            if row.status == "pending" and row.due <= now:
+                max_rows = min(max_rows, self.most(row))
+                if len(chosen) >= max_rows:
+                    break
+                chosen.append(row)
+        for row in chosen:
+            row.status, row.lease, row.attempt, row.due = "running", lease, row.attempt + 1, 0.0
+        if chosen:
+            self.leases[lease] = [now + LEASE_S, 0]
+
+    def most(self, row: Row) -> int:
+        if not row.lost:
+            return len(self.rows)
+        return 1 if row.used >= self.policy.retries else max(1, len(self.rows) // LOST_SHRINK**row.lost)
+
+    def commit(self, lease, outcomes, release, now, *, output, lease_s) -> None:
+        entry = self.leases[lease]
+        entry[1] += 1
+        name = f"{lease}.{entry[1]}" if output else ""
+        for verb, numbers, delay_s in outcomes:
+            for number in numbers:
+                row = self.rows[number]
+                if row.lease == lease:
+                    self.record(row, verb, delay_s, name, now)
+        for number, row in enumerate(self.rows):
+            if row.lease == lease and (lease_s is None or number in release):
+                row.status, row.lease, row.spared = "pending", "", row.spared + 1
+        if lease_s is None:
+            del self.leases[lease]
+        else:
+            entry[0] = now + lease_s
+
+    def record(self, row: Row, verb: Verb, delay_s: float, name: str, now: float) -> None:
+        row.lease, row.lost, row.output = "", 0, name or row.output
+        most = self.policy.max_reschedules
+        if verb is Verb.RETRY and row.used > self.policy.retries:
+            verb = Verb.FAIL
+        if verb is Verb.RESCHEDULE and most is not None and row.reschedules >= most:
+            verb = Verb.FAIL
+        row.status = ENDS[verb]
+        if verb is Verb.RETRY:
+            row.due = now + self.wait_s(row)
+        if verb is Verb.RESCHEDULE:
+            row.due, row.spared, row.reschedules = now + delay_s, row.spared + 1, row.reschedules + 1
+
+    def cancel(self, numbers, statuses) -> None:
+        touched = set()
+        for number in numbers:
+            row = self.rows[number]
+            if row.status in statuses:
+                touched.add(row.lease)
+                row.status, row.lease, row.due = "cancelled", "", 0.0
+        for lease in touched - {row.lease for row in self.rows}:
+            self.leases.pop(lease, None)
+
+    def reopen(self, numbers, statuses) -> None:
+        for number in numbers:
+            row = self.rows[number]
+            if row.status in statuses:
+                self.rows[number] = Row(attempt=row.attempt, spared=row.attempt, is_reopened=True)
+
+
+row_sets = st.sets(st.integers(0, 39))
+
+
+class PartMachine(RuleBasedStateMachine):
+    @initialize(
+        n_rows=st.integers(1, 40),
+        retries=st.integers(0, 3),
+        max_reschedules=st.sampled_from([None, 0, 2]),
+        expires_at=st.sampled_from([None, None, 300.0]),
+    )
+    def start(self, n_rows, retries, max_reschedules, expires_at):
+        backoff = Backoff(initial_s=5.0, max_s=30.0, jitter=0.0)
+        policy = Policy(retries=retries, backoff=backoff, max_reschedules=max_reschedules, expires_at=expires_at)
+        self.policy, self.part, self.model = policy, fresh("job", 0, n_rows=n_rows, gen=1), Model(n_rows, policy)
+        self.now, self.n_leases = 0.0, 0
+        self.known: list[str] = []  # every lease there ever was
+        self.committed: list[tuple[str, int, int]] = []  # lease, number, how many leases had ended then
+        self.n_ended = 0
+        self.before = None
+        self.is_reopening = False
+
+    def chosen(self, rows):
+        return tuple(row for row in sorted(rows) if row < self.part.n_rows)
+
+    def change(self, new):
+        self.before, self.part = self.part, new
+
+    @rule(seconds=st.sampled_from([1.0, 10.0, 70.0]))
+    def time_passes(self, seconds):
+        self.now += seconds
+
+    @rule(max_rows=st.integers(1, 50))
+    def somebody_claims(self, max_rows):
+        lease = Lease(id=f"l{self.n_leases}", worker="same worker", expires=self.now + LEASE_S)
+        self.n_leases += 1
+        self.known.append(lease.id)
+        self.change(claim(self.part, lease, max_rows=max_rows, now=self.now, policy=self.policy, chance=0.5))
+        self.model.claim(lease.id, max_rows, self.now)
+
+    @rule()
+    def somebody_settles(self):
+        self.change(settle(self.part, now=self.now, policy=self.policy, chance=0.5))
+        self.model.settle(self.now)
+
+    @precondition(lambda self: self.known)
+    @rule(
+        data=st.data(),
+        verbs=st.lists(st.tuples(st.sampled_from(list(ENDS)), row_sets), max_size=3),
+        is_last=st.booleans(),
+        output=st.booleans(),
+        release=row_sets,
+        mine_only=st.booleans(),
+    )
+    def somebody_commits(self, data, verbs, is_last, output, release, mine_only):
+        live = list(self.model.leases)
+        lease = data.draw(st.sampled_from(live if live and mine_only else self.known))
+        outcomes = [Outcome(verb=verb, rows=ranges_of(self.chosen(rows)), delay_s=20.0) for verb, rows in verbs]
+        lease_s = None if is_last else LEASE_S
+        call = {
+            "now": self.now,
+            "policy": self.policy,
+            "chance": 0.5,
+            "has_output": output,
+            "output": {"by": lease},
+            "release": ranges_of(self.chosen(release)),
+            "lease_s": lease_s,
+        }
+        if lease not in self.model.leases:
+            with pytest.raises(LeaseLost):
+                commit(self.part, lease, outcomes, **call)
+            return
+        number = self.model.leases[lease][1] + 1
+        theirs = {n: row for n, row in enumerate(self.part_rows()) if row[7] != lease}
+        self.change(commit(self.part, lease, outcomes, **call))
+        now_rows = self.part_rows()
+        assert all(now_rows[n] == row for n, row in theirs.items()), "only rows of the lease may change"
+        plain = [(o.verb, rows_of(o.rows), o.delay_s) for o in outcomes]
+        self.model.commit(lease, plain, set(self.chosen(release)), self.now, output=output, lease_s=lease_s)
+        self.committed.append((lease, number, self.n_leases))
+
+    @rule(rows=row_sets, statuses=st.sampled_from([{"pending"}, {"running"}, {"pending", "running"}]))
+    def somebody_cancels(self, rows, statuses):
+        wanted = frozenset(Status(status) for status in statuses)
+        self.change(cancel(self.part, ranges_of(self.chosen(rows)), now=self.now, statuses=wanted))
+        self.model.cancel(self.chosen(rows), statuses)
+
+    @rule(rows=row_sets, statuses=st.sampled_from([{"failed"}, {"failed", "cancelled", "expired"}]))
+    def somebody_reopens(self, rows, statuses):
+        wanted = frozenset(Status(status) for status in statuses)
+        self.is_reopening = True
+        self.change(reopen(self.part, ranges_of(self.chosen(rows)), now=self.now, statuses=wanted))
+        self.model.reopen(self.chosen(rows), statuses)
+
+    # --- what always holds -----------------------------------------------------------------------
+
+    def part_rows(self, part=None):
+        return [
+            (
+                str(run.status),
+                run.attempt,
+                run.spared,
+                run.lost,
+                run.reschedules,
+                run.due,
+                run.is_reopened,
+                run.lease,
+                run.output,
+            )
+            for run in (part or self.part).runs
+            for _ in range(len(run))
+        ]
+
+    @invariant()
+    def part_says_what_the_model_says(self):
+        rows = [
+            (r.status, r.attempt, r.spared, r.lost, r.reschedules, r.due, r.is_reopened, r.lease, r.output)
+            for r in self.model.rows
+        ]
+        assert self.part_rows() == rows
+        assert {lease.id: [lease.expires, lease.commits] for lease in self.part.leases} == self.model.leases
+
+    @invariant()
+    def runs_cover_the_rows_and_counts_add_up(self):
+        assert [run.first for run in self.part.runs] == [0, *(run.stop for run in self.part.runs[:-1])]
+        assert self.part.runs[-1].stop == self.part.n_rows == sum(self.part.counts().values())
+        assert not any(a.fits(b) for a, b in zip(self.part.runs, self.part.runs[1:], strict=False))
+
+    @invariant()
+    def attempts_only_rise_and_final_rows_change_only_by_reopening(self):
+        if self.before is not None:
+            for old, new in zip(self.part_rows(self.before), self.part_rows(), strict=True):
+                assert new[1] >= old[1]
+                assert self.is_reopening or old[0] not in FINAL or new == old
+        self.before, self.is_reopening = None, False
+
+    @invariant()
+    def running_rows_have_a_live_lease_and_others_none(self):
+        live = {lease.id for lease in self.part.leases}
+        assert all((row[0] == "running") == (row[7] != "") and row[7] in live | {""} for row in self.part_rows())
+        assert len(live) == len(self.part.leases) <= MAX_LEASES
+
+    @invariant()
+    def every_commit_leaves_evidence_and_no_other_does(self):
+        last: dict[str, int] = {}
+        for lease, number, leases_then in self.committed:
+            last[lease] = max(last.get(lease, 0), number)
+            if self.n_leases - leases_then + MAX_LEASES < DONE_RING:
+                assert self.part.has_commit(lease, number)
+        assert not any(self.part.has_commit(lease, last.get(lease, 0) + 1) for lease in self.known)
+
+    @invariant()
+    def outputs_are_those_that_rows_name(self):
+        assert set(self.part.outputs) == {row[8] for row in self.part_rows()} - {""}
+        assert all(output_id(*name.split(".")) == name for name in self.part.outputs)
+
+    @invariant()
+    def document_is_read_back_as_it_was_written(self):
+        assert load_part(dump_part(self.part), key="k") == self.part
+
+
+TestPartMachine = PartMachine.TestCase
+TestPartMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

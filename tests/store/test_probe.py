@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from oqkit.errors import Unavailable, Unsupported
+from oqkit.store.base import Page
+from oqkit.store.memory import MemoryStore
+from oqkit.store.probe import probe
+
+
+class StillClock:
+    """Time that passes only by waiting."""
+
+    def __init__(self):
+        self.time_s = 0.0
+
+    def monotonic(self):
+        return self.time_s
+
+    def sleep(self, seconds):
+        self.time_s += seconds
+
+
+class CreatesAnyway(MemoryStore):
+    def create(self, key, data):
+        return self.overwrite(key, data)
+
+
+class ReplacesAnyway(MemoryStore):
+    def replace(self, key, data, *, etag):
+        return self.overwrite(key, data)
+
+
+class RevivesTheDead(MemoryStore):
+    def replace(self, key, data, *, etag):
+        if not self.list(key).entries:
+            return self.create(key, data)
+        return super().replace(key, data, etag=etag)
+
+
+class ShowsTheDead(MemoryStore):
+    def delete(self, key):
+        pass
+
+
+class ListsLate(MemoryStore):
+    def list(self, prefix, *, after=None, limit=1000, folders=False):
+        return Page(entries=())
+
+
+class LosesRaces(MemoryStore):
+    """Tests the condition and then acts, as moto does: any number of racing creates win."""
+
+    def create(self, key, data):
+        if data.startswith(b"writer"):
+            return self.overwrite(key, data)
+        return super().create(key, data)
+
+
+class LosesReplaceRaces(MemoryStore):
+    def replace(self, key, data, *, etag):
+        if data.startswith(b"writer"):
+            return self.overwrite(key, data)
+        return super().replace(key, data, etag=etag)
+
+
+class LiesAboutTheWinner(MemoryStore):
+    def create(self, key, data):
+        return super().create(key, b"another" if data.startswith(b"writer") else data)
+
+
+def test_probe_accepts_a_store_that_keeps_its_promises_and_leaves_nothing():
+    store = MemoryStore()
+    probe(store, rng=random.Random(1))
+    assert store.list("").entries == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    (
+        (CreatesAnyway, "created an object that existed"),
+        (ReplacesAnyway, "replaced an object that had changed"),
+        (RevivesTheDead, "replaced an object that was gone"),
+        (ShowsTheDead, "still shows an object that was deleted"),
+        (ListsLate, "does not list what was just written"),
+        (LosesRaces, "let 16 of 16 racing writers win"),
+        (LosesReplaceRaces, "let 8 of 8 racing writers win"),
+        (LiesAboutTheWinner, "shows another writer than the one it told had won"),
+    ),
+)
+def test_probe_refuses_a_store_that_breaks_a_promise(kind, text):
+    store = kind()
+    with pytest.raises(Unsupported, match=f"cannot hold a queue: it {text}"):
+        probe(store, rng=random.Random(1))
+    assert store.list("probe/").entries == () or kind is ShowsTheDead
+
+
+class Busy(MemoryStore):
+    """Gives no answer to every so many writes, although it made them."""
+
+    def __init__(self, *, every):
+        super().__init__(clock=StillClock())
+        self._every = every
+        self._n_writes = 0
+
+    def create(self, key, data):
+        etag = super().create(key, data)
+        self._n_writes += 1
+        if self._n_writes % self._every == 0:
+            raise Unavailable("409 ConditionalRequestConflict")
+        return etag
+
+
+def test_probe_asks_again_when_the_store_gives_no_answer():
+    store = Busy(every=3)
+    probe(store, rng=random.Random(1))
+    assert store.clock.time_s > 0
+
+
+def test_probe_is_unavailable_when_the_store_never_answers():
+    with pytest.raises(Unavailable):
+        probe(Busy(every=1), rng=random.Random(1))

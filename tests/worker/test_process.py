@@ -1,0 +1,540 @@
+"""Work in a child process: what comes back, what a crash or a kill leaves, and who dies with whom."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from oqkit.errors import SchemaError, Skip
+from oqkit.queue.job import Code
+from oqkit.queue.run import ranges_of, rows_of
+from oqkit.queue.transition import Verb
+from oqkit.worker.codec import Packed
+from oqkit.worker.context import Context
+from oqkit.worker.handler import Handler
+from oqkit.worker.pace import Pace
+from oqkit.worker.process import ProcessExecutor
+from oqkit.worker.run import Work, run
+from oqkit.worker.stint import Stint
+from oqkit.worker.task import Options, TaskFunction
+from oqkit.worker.tray import Tray
+
+WAIT_S = 60.0
+
+
+class FakeInputs:
+    """Row n has the one column x, whose value is n."""
+
+    columns = ("x",)
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def only(self, ranges):
+        return FakeInputs(list(rows_of(ranges)))
+
+    def arguments(self, names, ranges):
+        return iter([(row,) for row in self.frame(ranges)])
+
+    def frame(self, ranges):
+        rows = list(rows_of(ranges))
+        assert set(rows) <= set(self.rows), "only() came before"
+        return rows
+
+
+class Unpicklable:
+    def __reduce__(self):
+        raise RuntimeError("stays here")
+
+
+class Unreadable:
+    """Pickles, but what it becomes cannot be read."""
+
+    def __reduce__(self):
+        return int, ("x",)
+
+
+def the_table(_lock, result, n_rows):
+    if len(result) != n_rows:
+        raise SchemaError(f"{len(result)} rows instead of {n_rows}")
+    return list(result)
+
+
+def work_of(function, rows=range(10), *, batch=False, timeout_s=None, first_batch=256):
+    return Work(
+        handler=Handler(TaskFunction(function, name="work", batch=batch, options=Options())),
+        job_id="job",
+        mode="rows",
+        first_task=0,
+        rows=rows,
+        inputs=FakeInputs(list(rows)),
+        attempts=(((0, 1_000_000), 2),),
+        worker="here",
+        timeout_s=timeout_s,
+        first_batch=first_batch,
+        max_batch=len(rows),
+        table=partial(the_table, threading.Lock()),  # does not pickle, as a codec with a store may not
+    )
+
+
+@pytest.fixture(scope="module")
+def executor():
+    executor = ProcessExecutor()
+    yield executor
+    executor.close()
+
+
+def ran(executor, work, *, limit=None):
+    tray = Tray(limit=len(work.rows) if limit is None else limit)
+    execution = executor.start(work, tray)
+    assert execution.finished.wait(WAIT_S)
+    return tray, execution.crash
+
+
+def wait_until(claim):
+    end = time.monotonic() + WAIT_S
+    while not claim():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def results(tray):
+    return dict(zip(tray.rows, tray.values, strict=True))
+
+
+# --- what comes back -----------------------------------------------------------------------------
+
+
+def test_rows_come_back_with_what_a_closure_of_the_test_returned(executor):
+    offset = 100
+    tray, crash = ran(executor, work_of(lambda x: x + offset, range(5, 10)))
+    assert crash == ""
+    assert results(tray) == {row: row + 100 for row in range(5, 10)}
+    assert tray.mark() == (5, 0)
+    assert tray.is_over
+
+
+def test_scattered_rows_keep_their_numbers(executor):
+    tray, _ = ran(executor, work_of(lambda x: -x, (1, 2, 7)))
+    assert results(tray) == {1: -1, 2: -2, 7: -7}
+
+
+def test_mishaps_come_back_as_a_thread_would_lay_them(executor):
+    def work(x):
+        if x == 1:
+            raise ValueError("odd")
+        if x == 2:
+            raise Skip
+        return x
+
+    tray, _ = ran(executor, work_of(work, range(3)))
+    assert results(tray) == {0: 0}
+    assert tray.mishaps[1].verb is Verb.RETRY
+    assert (tray.mishaps[1].failure.type, tray.mishaps[1].failure.attempt) == ("ValueError", 2)
+    assert "in work" in tray.mishaps[1].failure.traceback
+    assert tray.mishaps[2].verb is Verb.COMPLETE
+
+
+def test_batches_are_converted_in_the_parent_and_isolated_in_the_child(executor):
+    def work(rows):
+        if 3 in rows:
+            raise ValueError("three")
+        return [row * 2 for row in rows] if 8 not in rows else [1]
+
+    tray, crash = ran(executor, work_of(work, range(10), batch=True, first_batch=6))
+    assert crash == ""
+    found = {row: value for ranges, table in tray.tables for row, value in zip(rows_of(ranges), table, strict=True)}
+    assert found == {row: row * 2 for row in range(6) if row != 3}
+    assert tray.mishaps[3].failure.type == "ValueError"
+    for row in range(6, 10):
+        assert tray.mishaps[row].verb is Verb.FAIL
+        assert tray.mishaps[row].failure.type == "SchemaError"
+    assert tray.busy[1] == 0
+
+
+def test_batch_result_is_taken_before_the_function_uses_its_memory_again(executor):
+    buffer = [0, 0]
+
+    def work(rows):
+        buffer[:] = rows
+        return buffer
+
+    tray, _ = ran(executor, work_of(work, range(4), batch=True, first_batch=2))
+    assert tray.tables[0] == (((0, 2),), [0, 1])
+
+
+def test_coroutines_run_together_in_the_child(executor):
+    async def work(x):
+        await asyncio.sleep(0.2)
+        return x
+
+    tray, _ = ran(executor, work_of(work, range(50)))
+    assert results(tray) == {row: row for row in range(50)}
+
+
+def test_context_shows_the_task_and_that_it_is_cancelled(executor):
+    def work(x: int, context: Context) -> tuple[str, int]:
+        while not context.cancelled:
+            time.sleep(0.01)
+        return context.task_id, context.attempt
+
+    tray = Tray(limit=3)
+    execution = executor.start(work_of(work, range(3)), tray)
+    wait_until(lambda: tray.taken == 1)
+    tray.limit = 0
+    assert execution.finished.wait(WAIT_S)
+    assert [attempt for _, attempt in tray.values] == [2]
+
+
+@dataclass
+class Point:
+    x: int
+
+
+def test_values_of_the_users_classes_come_back_as_such(executor):
+    @dataclass
+    class Local:
+        x: int
+
+    tray, _ = ran(executor, work_of(lambda x: Local(x) if x % 2 else Point(x), range(1000)))
+    assert results(tray)[4] == Point(4)
+    assert results(tray)[5] == Local(5)
+
+
+@pytest.mark.parametrize("kind", (Unpicklable, Unreadable))
+def test_value_that_cannot_travel_fails_its_row_alone(executor, kind):
+    tray, crash = ran(executor, work_of(lambda x: kind() if x in {2, 7} else x, range(10)))
+    assert crash == ""
+    assert results(tray) == {row: row for row in range(10) if row not in {2, 7}}
+    assert {row: one.verb for row, one in tray.mishaps.items()} == {2: Verb.FAIL, 7: Verb.FAIL}
+    failure = tray.mishaps[7].failure
+    assert failure.type == "SchemaError"
+    assert kind.__name__ in failure.message
+
+
+def test_batch_result_that_cannot_travel_fails_its_rows(executor):
+    tray, _ = ran(executor, work_of(lambda rows: [Unpicklable()] * len(rows), range(4), batch=True))
+    assert {one.failure.type for one in tray.mishaps.values()} == {"SchemaError"}
+    assert len(tray.mishaps) == 4
+
+
+def test_function_that_cannot_travel_fails_the_rows_with_the_reason(executor):
+    lock = threading.Lock()
+    tray, crash = ran(executor, work_of(lambda x: lock.locked(), range(3)))
+    assert crash == ""
+    assert {one.verb for one in tray.mishaps.values()} == {Verb.FAIL}
+    assert "lock" in tray.mishaps[2].failure.message
+
+
+def test_results_arrive_while_the_work_goes_on(executor):
+    def work(x, context: Context):
+        while x == 1 and not context.cancelled:
+            time.sleep(0.01)
+        return x
+
+    tray = Tray(limit=2)
+    execution = executor.start(work_of(work, range(2)), tray)
+    wait_until(lambda: tray.rows == [0])
+    assert not execution.finished.is_set()
+    tray.limit = 0
+    assert execution.finished.wait(WAIT_S)
+
+
+# --- one child -----------------------------------------------------------------------------------
+
+
+def test_child_and_its_copy_of_a_function_serve_many_leases(executor):
+    seen = []
+
+    def work(x):
+        seen.append(x)
+        return os.getpid(), len(seen)
+
+    task = work_of(work, range(1))
+    first, _ = ran(executor, task)
+    second, _ = ran(executor, task)
+    ((pid, n),), ((again, m),) = first.values, second.values
+    assert (pid, n, m) == (again, 1, 2)
+    assert pid not in {os.getpid(), 0}
+    assert first.taken == 1, "an old tray keeps its own numbers"
+
+
+def test_child_ignores_ctrl_c(executor):
+    def work(x):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return x
+
+    tray, crash = ran(executor, work_of(work, range(2)))
+    assert (crash, results(tray)) == ("", {0: 0, 1: 1})
+
+
+def test_programs_started_in_the_child_end_on_ctrl_c(executor):
+    def work(x):
+        with subprocess.Popen([sys.executable, "-c", "print(1, flush=True); input()"], stdin=-1, stdout=-1) as process:
+            process.stdout.readline()
+            process.terminate()
+        return process.returncode
+
+    tray, _ = ran(executor, work_of(work, range(1)))
+    assert tray.values == [-signal.SIGTERM]
+
+
+def test_lowered_limit_stops_the_child_and_taken_tells_what_was_started(executor, tmp_path):
+    log = tmp_path / "log"
+
+    def work(x):
+        with log.open("a") as file:
+            file.write(f"{x}\n")
+
+    for _ in range(10):
+        log.write_text("")
+        tray = Tray(limit=5_000)
+        execution = executor.start(work_of(work, range(5_000)), tray)
+        wait_until(lambda tray=tray: tray.taken > 3)
+        tray.limit = tray.taken + 2
+        stop = max(tray.limit, tray.taken)  # others may have the rows from here on
+        assert execution.finished.wait(WAIT_S)
+        started = [int(line) for line in log.read_text().split()]
+        assert started == list(range(len(started)))
+        assert len(started) <= stop
+        assert tray.rows == started
+        assert tray.taken == len(started)
+
+
+def test_limit_cuts_a_batch(executor):
+    tray, _ = ran(executor, work_of(list, range(10), batch=True, first_batch=4), limit=6)
+    assert [ranges for ranges, _ in tray.tables] == [((0, 4),), ((4, 6),)]
+
+
+# --- deaths --------------------------------------------------------------------------------------
+
+
+def test_crash_tells_how_and_which_row_was_running(executor):
+    def leave(x):
+        if x == 4:
+            os._exit(3)
+        return x
+
+    def fall(x):
+        if x == 2:
+            ctypes.string_at(0)
+        return x
+
+    tray, crash = ran(executor, work_of(leave))
+    assert crash == "exited with code 3"
+    assert tray.taken == 5
+    assert set(tray.rows) <= {0, 1, 2, 3}
+    tray, crash = ran(executor, work_of(fall))
+    assert crash == "killed by signal 11 (SIGSEGV)"
+    assert tray.taken == 3
+
+
+def test_crash_in_a_batch_tells_the_rows_of_the_call(executor):
+    def leave(rows):
+        if 5 in rows:
+            os._exit(3)
+        return rows
+
+    tray, _ = ran(executor, work_of(leave, range(10), batch=True, first_batch=4))
+    assert tray.busy == (4, 10)
+
+
+def test_abandoned_child_is_killed_and_replaced(executor):
+    def stay(x):
+        if x == 1:
+            time.sleep(1000)
+        return os.getpid()
+
+    tray = Tray(limit=3)
+    execution = executor.start(work_of(stay, range(3)), tray)
+    wait_until(lambda: tray.rows == [0])
+    (pid,) = tray.values
+    execution.abandon()
+    assert not psutil.pid_exists(pid)
+    assert execution.finished.is_set()
+    assert execution.crash == ""
+    assert (tray.rows, tray.taken) == ([0], 2)
+    again, _ = ran(executor, work_of(lambda x: os.getpid(), range(1)))
+    assert again.values != [pid]
+
+
+def test_close_ends_the_child():
+    executor = ProcessExecutor()
+    first, _ = ran(executor, work_of(lambda x: os.getpid(), range(1)))
+    executor.close()
+    assert not psutil.pid_exists(first.values[0])
+    executor.close()
+
+
+def test_children_die_with_their_parent_from_a_script_without_main_guard(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("""
+import os, time
+from tests.worker.test_process import ProcessExecutor, Tray, work_of
+
+def sleep(x):
+    os.write(1, b"%d\\n" % os.getpid())
+    time.sleep(1000)
+
+def hold_the_interpreter(x):
+    os.write(1, b"%d\\n" % os.getpid())
+    10 ** 10 ** 9
+
+executors = [ProcessExecutor(), ProcessExecutor()]
+works = [work_of(sleep, range(1)), work_of(hold_the_interpreter, range(1))]
+runs = [executor.start(work, Tray(limit=1)) for executor, work in zip(executors, works)]
+runs[0].finished.wait()
+""")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, env=environment) as parent:
+        children = [psutil.Process(int(parent.stdout.readline())) for _ in range(2)]
+        assert [child.ppid() for child in children] == [parent.pid] * 2
+        parent.kill()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+
+
+# --- a lease worked off by children --------------------------------------------------------------
+
+
+@dataclass
+class FakeLease:
+    """A lease whose commits are remembered, not written."""
+
+    n_rows: int
+    id: str = "lease"
+    lease_s: float = 60.0
+    job: Any = None
+    fates: dict[int, Verb] = field(default_factory=dict)
+    is_over: bool = False
+
+    def __post_init__(self):
+        self.job = SimpleNamespace(id="job", type="work", code=Code())
+
+    monotonic = staticmethod(time.monotonic)
+
+    @property
+    def rows(self):
+        return ranges_of(row for row in range(self.n_rows) if row not in self.fates)
+
+    def put_output(self, data):
+        raise AssertionError
+
+    def commit(self, outcomes, *, is_last, **_):
+        for outcome in outcomes:
+            for row in rows_of(outcome.rows):
+                assert self.fates.setdefault(row, outcome.verb) is outcome.verb
+        self.is_over = is_last
+
+
+class FakeCodec:
+    """Keeps what would be stored."""
+
+    def __init__(self):
+        self.failures = {}
+
+    def pack(self, finished, *, refuse):
+        self.failures.update(finished.failures)
+        return Packed(inline={})
+
+
+def worked_off(executor, work):
+    lease, codec, pace = FakeLease(len(work.rows)), FakeCodec(), Pace()
+    stint = Stint(lease, work, codec=codec, executor=executor, pace=pace)
+    stint.start()
+    end = time.monotonic() + WAIT_S
+    while not stint.step():
+        assert time.monotonic() < end
+    stint.finish()
+    assert lease.is_over
+    completed = {row for row, verb in lease.fates.items() if verb is Verb.COMPLETE}
+    assert completed | set(codec.failures) == set(work.rows)
+    return codec.failures
+
+
+def leaves(x):
+    if x == 2:
+        os._exit(3)
+    return x
+
+
+def leaves_with_batch(rows):
+    if 2 in rows:
+        os._exit(3)
+    return rows
+
+
+async def leaves_among_others(x):
+    await asyncio.sleep(0.01 if x == 2 else 0.05)
+    return leaves(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "batch"),
+    ((leaves, False), (leaves_with_batch, True), (leaves_among_others, False)),
+    ids=["row", "batch", "coroutine"],
+)
+def test_crash_costs_the_row_that_caused_it_an_attempt_and_no_other(executor, function, batch):
+    failures = worked_off(executor, work_of(function, range(4), batch=batch))
+    assert list(failures) == [2]
+    assert (failures[2].type, failures[2].message) == ("WorkerCrashed", "exited with code 3")
+
+
+def hangs(x):
+    if x == 2:
+        time.sleep(1000)
+    return x
+
+
+async def hangs_the_loop(x):
+    return hangs(x)
+
+
+@pytest.mark.parametrize(("function", "n"), ((hangs, 5), (hangs_the_loop, 3)), ids=["row", "coroutine"])
+def test_call_past_its_time_out_is_killed_and_the_others_complete(executor, function, n):
+    failures = worked_off(executor, work_of(function, range(n), timeout_s=0.3))
+    assert list(failures) == [2]
+    assert failures[2].type == "TimeoutError"
+
+
+def test_time_out_does_not_count_the_loading_of_the_function(executor):
+    class Slow:
+        def __reduce__(self):
+            return time.sleep, (0.5,)
+
+    slow = Slow()
+    assert worked_off(executor, work_of(lambda x: (slow, x), range(3), timeout_s=0.2)) == {}
+
+
+def test_child_that_never_starts_a_row_ends_in_failures_not_in_a_loop(executor):
+    class Fatal:
+        def __reduce__(self):
+            return os._exit, (4,)
+
+    fatal = Fatal()
+    failures = worked_off(executor, work_of(lambda x: (fatal, x), range(3)))
+    assert {one.message for one in failures.values()} == {"exited with code 4"}
+
+
+def test_thread_and_child_lay_the_same(executor):
+    work = work_of(lambda x: 10 // x, range(4))
+    here, there = Tray(limit=4), ran(executor, work)[0]
+    run(work, here)
+    assert results(here) == results(there)
+    assert here.mishaps[0].failure.message == there.mishaps[0].failure.message
+    assert list(here.meter) == list(there.meter)
