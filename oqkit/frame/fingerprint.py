@@ -45,7 +45,6 @@ def _streams(array: pa.ChunkedArray) -> Iterator[bytes]:
     if array.type != kind:
         yield from _streams(array)
         return
-    yield len(array).to_bytes(8, "little")
     if array.null_count:  # then hash which, and the others: what lies under a null is arbitrary
         yield _digest(array, lambda chunk: _bytes_of_bools(chunk.is_null()))
         array = array.drop_null()

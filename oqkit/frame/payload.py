@@ -62,8 +62,7 @@ def encode_payload(table: pa.Table, *, part_rows: int, max_file_bytes: int = 64 
         first, sink = part, pa.BufferOutputStream()
         with new_writer(sink, table) as writer:
             while part < n_parts and sink.tell() <= max_file_bytes:
-                # One chunk: page borders, and so the bytes, would follow the chunks.
-                writer.write_table(table.slice(part * part_rows, part_rows).combine_chunks())
+                writer.write_table(table.slice(part * part_rows, part_rows), row_group_size=part_rows)
                 part += 1
         yield PayloadFile(first_part=first, n_parts=part - first, data=sink.getvalue().to_pybytes())
         if not n_parts:

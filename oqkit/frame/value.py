@@ -203,7 +203,7 @@ def plain(value: Any) -> Any:
         return value
     if kind is list or kind is tuple:
         return kind(plain(item) for item in value)
-    if isinstance(value, np.number | np.bool_ | np.str_) and kind is not np.longdouble:
+    if isinstance(value, np.number | np.bool_ | np.str_) and kind not in _NO_NUMBERS:
         return value.item()
     if isinstance(value, pa.Scalar):
         return value.as_py()

@@ -7,6 +7,7 @@ half-way leaves the rest to whichever worker or later caller meets a part that i
 from __future__ import annotations
 
 from oqkit.clock import new_id
+from oqkit.errors import FormatError
 from oqkit.queue import key as keys
 from oqkit.queue.job import Code, Control, ControlVerb, Job, caught_up, has_control, with_control
 from oqkit.queue.ledger import Ledger
@@ -69,9 +70,22 @@ def _order(
 
 
 def bring_up(ledger: Ledger, job: Job, *, create: bool) -> None:
-    """Apply the job's controls to its parts; with `create` also to those that have no object yet."""
+    """Apply the job's controls to its parts; with `create` also to those that have no object yet.
+
+    A part that does not parse does not keep the others waiting; then its `FormatError` is raised.
+    """
+
+    def attempt(index: int) -> FormatError | None:
+        try:
+            bring_up_part(ledger, job, index)
+        except FormatError as error:
+            return error
+        return None
+
     indexes = range(job.n_parts) if create else existing_parts(ledger, job)
-    ledger.map(lambda index: bring_up_part(ledger, job, index), indexes)
+    for error in ledger.map(attempt, indexes):
+        if error is not None:
+            raise error
 
 
 def bring_up_part(ledger: Ledger, job: Job, index: int) -> None:

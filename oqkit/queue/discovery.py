@@ -63,12 +63,12 @@ class Discovery:
     def is_due(self, *, has_work: bool) -> bool:
         """Whether to list now; asks the doorbell (one GET) at most every poll interval.
 
-        With work at hand only a ring is a reason (and the rings left out after it), since newer work may be more urgent.
+        Also with work at hand, since newer work may be more urgent, but then it is less often time.
         """
         now = self.ledger.store.clock.monotonic()
         pace = self.pace()
-        every_s = LIST_EVERY_S * (2.0 if pace > 1 else 1.0)
-        if now >= self._again or (not has_work and now - self._listed >= every_s):
+        every_s = LIST_EVERY_S * (2.0 if pace > 1 or has_work else 1.0)
+        if now >= self._again or now - self._listed >= every_s:
             return True
         if now - self._looked < self.ledger.store.poll_s * pace:
             return False

@@ -125,5 +125,5 @@ def caught_up(part: Part, job: Job, *, now: float) -> Part:
 def _local(rows: Sequence[Range] | None, *, first: int, n_rows: int) -> tuple[Range, ...]:
     if rows is None:
         return ((0, n_rows),)
-    clipped = ((max(start - first, 0), min(stop - first, n_rows)) for start, stop in rows)
+    clipped = sorted((max(start - first, 0), min(stop - first, n_rows)) for start, stop in rows)
     return tuple((start, stop) for start, stop in clipped if start < stop)

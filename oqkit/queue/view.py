@@ -106,7 +106,8 @@ class JobView:
         if self.is_final:
             worst = (Status.FAILED, Status.CANCELLED, Status.EXPIRED)
             return next((status for status in worst if counts[status]), Status.COMPLETED)
-        behind = any(held.doc.gen < self.job.gen for held in self._parts.values()) or not self._parts
+        is_partly_new = len(self._parts) < self.job.n_parts
+        behind = is_partly_new or any(held.doc.gen < self.job.gen for held in self._parts.values())
         if behind and self.job.controls and self.job.controls[-1].verb is ControlVerb.CANCEL:
             return "cancelling"
         return Status.RUNNING if self._parts else Status.PENDING

@@ -50,8 +50,9 @@ def failure_of(error: BaseException, *, attempt: int, worker: str) -> Failure:
 
 
 def type_name(kind: type[BaseException]) -> str:
-    """Name an exception class: ``ValueError``, ``requests.exceptions.Timeout``."""
-    return kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"
+    """Name an exception class: ``ValueError``, ``PermanentError``, ``requests.exceptions.Timeout``."""
+    is_known = kind.__module__ in {"builtins", "__main__", "oqkit.errors"}
+    return kind.__qualname__ if is_known else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def cut(text: str, limit: int) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from oqkit.errors import OqError
 from oqkit.worker.stint import Stint
@@ -12,6 +14,7 @@ from oqkit.worker.stint import Stint
 log = logging.getLogger(__name__)
 
 AHEAD_S = 2.0
+COMMITS_AHEAD = 2
 LONGEST_IDLE_S = 1.0
 ERROR_WAIT_S = 1.0
 
@@ -19,8 +22,8 @@ ERROR_WAIT_S = 1.0
 class Slot:
     """Runs stints one after the other, in the thread that calls `run`.
 
-    While one stint runs, its slot's thread is free: it claims and loads the next when the present
-    one is near its end, and commits the one before.
+    Three things go on at once: one stint runs, the slot's thread claims and loads the next when that
+    is near its end, and a second thread commits the one before.
     """
 
     def __init__(
@@ -39,13 +42,17 @@ class Slot:
         self._wait_s = wait_s
         self._stopping = stopping
         self._killing = killing
+        self._committing: deque[Future[None]] = deque()
+        self._committer = ThreadPoolExecutor(1, thread_name_prefix="oqkit-commit")
         self.is_idle = False
 
     def run(self) -> None:
         """Work until told to stop; then hand back what was not started, and return."""
         try:
             self._loop()
+            self._settle(leave=0)
         finally:
+            self._committer.shutdown()
             self._close()
 
     def _loop(self) -> None:
@@ -62,7 +69,8 @@ class Slot:
                 ahead = self._next(wait=False)
             if current.step():
                 done, current, ahead = current, self._begin(ahead), None
-                self._end(done)
+                self._committing.append(self._committer.submit(self._end, done))
+                self._settle(leave=COMMITS_AHEAD)
 
     def _begin(self, stint: Stint | None) -> Stint | None:
         if stint is not None:
@@ -87,6 +95,11 @@ class Slot:
         current.hand_back()
         if self._killing.is_set():
             current.give_up()
+
+    def _settle(self, *, leave: int) -> None:
+        """Wait until at most `leave` commits are under way; raise what went wrong in the others."""
+        while self._committing and (len(self._committing) > leave or self._committing[0].done()):
+            self._committing.popleft().result()
 
     def _end(self, stint: Stint) -> None:
         try:

@@ -49,6 +49,14 @@ def test_encode_payload_makes_each_part_a_row_group(rows, n_parts):
     assert [footer.row_group(k).num_rows for k in range(n_parts)] == [min(10, rows - 10 * k) for k in range(n_parts)]
 
 
+def test_encode_payload_keeps_a_part_of_more_than_a_million_rows_whole():
+    table = pa.table({"x": pa.array(np.zeros(1_100_000, "i1"))})
+
+    (file,) = encode_payload(table, part_rows=1_100_000)
+
+    assert pq.read_metadata(pa.BufferReader(file.data)).num_row_groups == file.n_parts == 1
+
+
 def test_encode_payload_writes_the_same_bytes_whatever_the_chunks():
     table = random_table()  # a row group has several pages
     cut = pa.concat_tables([table.slice(0, 17), table.slice(17, 61_400), table.slice(61_417)])
@@ -170,7 +178,7 @@ def test_columns_reads_far_ranges_apart(monkeypatch):
     assert got.equals(table.select(["x"]))
 
 
-@pytest.mark.parametrize("name", ["x", "a.b", "s"])
+@pytest.mark.parametrize("name", ("x", "a.b", "s"))
 def test_columns_fetches_all_pages_of_a_column(name, monkeypatch):
     monkeypatch.setattr("oqkit.frame.payload._GAP_BYTES", 0)
     table = random_table()

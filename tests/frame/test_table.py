@@ -570,7 +570,7 @@ def test_fingerprint_ignores_what_lies_under_a_null():
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [
+    (
         ([[1], [2, 3]], [[1, 2], [3]]),
         ([[1], None], [[1], []]),
         ([None], [None, None]),
@@ -579,7 +579,7 @@ def test_fingerprint_ignores_what_lies_under_a_null():
         ([1], [True]),
         ([1], [1.0]),
         ([True, False], [False, True]),
-    ],
+    ),
 )
 def test_fingerprint_tells_like_columns_apart(one, other):
     digests = {hash_table(to_table(pd.DataFrame({"x": array_of(*values)})).table) for values in (one, other)}

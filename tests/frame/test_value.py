@@ -118,6 +118,8 @@ def test_encode_values_keeps_values_and_their_types(kind):
         ([np.datetime64("2020-01-01"), None], pa.timestamp("us"), [dt.datetime(2020, 1, 1), None]),
         ([np.datetime64(5, "ns"), None], pa.timestamp("ns"), None),
         ([np.timedelta64(5, "s"), None], pa.duration("us"), [dt.timedelta(seconds=5), None]),
+        ([np.timedelta64(5, "ns"), None], pa.duration("ns"), None),
+        ([[np.timedelta64(5, "ns")]], pa.large_string(), [[np.timedelta64(5, "ns")]]),
         ([np.timedelta64("NaT", "s"), np.timedelta64(1, "D")], pa.duration("us"), [None, dt.timedelta(1)]),
         ([np.timedelta64(5, "s"), 1], pa.large_string(), None),
         ([np.timedelta64(5, "s"), dt.timedelta(1)], pa.duration("us"), [dt.timedelta(seconds=5), dt.timedelta(1)]),
