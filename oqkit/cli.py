@@ -27,9 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 well, 1 the queue said no, 2 the call was wrong."""
     options = _parser().parse_args(arguments)
     try:
-        queue = connect(
-            options.url, endpoint_url=options.endpoint_url, region=options.region, profile=options.profile
-        )
+        queue = connect(options.url, endpoint_url=options.endpoint_url, region=options.region, profile=options.profile)
         return int(options.run(queue, options))
     except UsageError as error:
         sys.stderr.write(f"oq: {error}\n")
@@ -45,7 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="oq", description="Durable dataframe jobs on an S3 bucket, or a directory.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     worker = _command(commands, "worker", _worker, "run tasks until stopped")
-    worker.add_argument("functions", nargs="*", metavar="MODULE[:FUNCTION]", help="what to run; a module: all its tasks")
+    worker.add_argument(
+        "functions", nargs="*", metavar="MODULE[:FUNCTION]", help="what to run; a module: all its tasks"
+    )
     worker.add_argument("-c", "--concurrency", type=int, default=1, metavar="N", help="leases at once (default 1)")
     worker.add_argument("--executor", choices=("thread", "process"), default="thread", help="where functions run")
     worker.add_argument("--trust-code", action="store_true", help="also run functions that were submitted by value")

@@ -59,7 +59,7 @@ def to_environment(chosen: Settings) -> dict[str, str]:
 def _from_environment(environ: Mapping[str, str]) -> Settings:
     texts = {name: environ[variable] for name, variable in _VARIABLES.items() if environ.get(variable)}
     trust = texts.pop("trust_code", None)
-    return Settings(**texts, trust_code=None if trust is None else _bool(trust))  # type: ignore[arg-type]
+    return Settings(**texts, trust_code=None if trust is None else _bool(trust))
 
 
 def _bool(text: str) -> bool:

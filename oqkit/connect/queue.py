@@ -76,7 +76,9 @@ class Queue:
         scope = f"task {draft.function.type}"
         found = self._store(draft, chosen, job_id=keys.keyed_job_id(scope, _text(key, "key"), 1), name="")
         if not found.is_new and found.job.fingerprint != identity(draft, chosen):
-            raise DuplicateJob(f"key {key!r} was already used for another {draft.function.type!r} task: {found.job.id}.0")
+            raise DuplicateJob(
+                f"key {key!r} was already used for another {draft.function.type!r} task: {found.job.id}.0"
+            )
         return Task(self.ledger, found.job)
 
     def map(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from oqkit.config import to_environment
 from oqkit.connect.opening import default_queue
@@ -101,7 +101,7 @@ class LocalWorkers:
     def __repr__(self) -> str:
         return f"<{len(self.pids)} oqkit worker processes, log in {self.log_path}>"
 
-    def __enter__(self) -> LocalWorkers:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -166,4 +166,6 @@ def local_workers(
     more to run, as ``module:name``, for jobs that were submitted by the name of a task type.
     """
     arguments = ["--trust-code", "--lease", f"{lease_s:g}", "--executor", executor, *functions]
-    return LocalWorkers(n if n is not None else os.cpu_count() or 1, queue=queue or default_queue(), arguments=arguments)
+    return LocalWorkers(
+        n if n is not None else os.cpu_count() or 1, queue=queue or default_queue(), arguments=arguments
+    )

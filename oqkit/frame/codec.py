@@ -101,7 +101,7 @@ class ValueInputs:
         table, _ = encode_values(list(self.values(rows)))
         return table.to_pandas()
 
-    def only(self, rows: Sequence[Range]) -> ValueInputs:
+    def only(self, rows: Sequence[Range]) -> ValueInputs:  # noqa: ARG002 - the protocol gives them
         """Return these inputs; they are small."""
         return self
 

@@ -97,7 +97,7 @@ class Collector:
             if run.output == name and run.status is Status.COMPLETED:
                 current[run.first : run.stop] = True
         chosen = current[outcomes.rows]
-        rows, values = outcomes.rows, outcomes.values
+        rows, values = outcomes.rows, outcomes.values  # noqa: PD011 - a field, not the pandas attribute
         if not chosen.all():
             places = np.flatnonzero(chosen)
             rows, values = rows[places], values.take(pa.array(places))

@@ -226,7 +226,7 @@ def _whole(value: Any, *, what: str, low: int, high: int) -> int:
     return value
 
 
-def _moment(at: Any) -> float:
+def _moment(at: object) -> float:
     if isinstance(at, (int, float)) and not isinstance(at, bool):
         return float(at)
     if isinstance(at, datetime) and at.tzinfo is not None:

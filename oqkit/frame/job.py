@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterable, Iterator
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from oqkit.queue.job import Code
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.key import task_id
 from oqkit.queue.ledger import Ledger
-from oqkit.queue.run import Range, ranges_of
+from oqkit.queue.run import Range, Run, ranges_of
 from oqkit.queue.transition import Status, Verb
 from oqkit.queue.view import JobView
 from oqkit.worker.code import put_code
@@ -165,8 +166,8 @@ class Job:
         if not bad:
             return
         failures = self._collector.errors()
-        groups = failures.groupby(["type", "message"], sort=False).size().sort_values(ascending=False)
-        told = [f"{n:,} × {kind}: {cut(message, 80)}" for (kind, message), n in groups.head(3).items()]
+        groups = Counter(zip(failures["type"], failures["message"], strict=True))
+        told = [f"{n:,} x {kind}: {cut(message, 80)}" for (kind, message), n in groups.most_common(3)]
         told += [f"{counts[status]:,} {status}" for status in (Status.CANCELLED, Status.EXPIRED) if counts[status]]
         raise JobFailed(
             f"{bad:,} of {len(self):,} tasks of job {self.name or self.id} did not complete ({'; '.join(told)}). "
@@ -321,7 +322,7 @@ class Task:
         """How often the task has been claimed. Asks the queue."""
         return self._state().attempt
 
-    def _state(self) -> Any:
+    def _state(self) -> Run:
         part = self._ledger.read_part(self.job._view.job, self._part).doc  # noqa: SLF001 - two halves of one handle
         return part.run_at(self._row)
 
@@ -333,7 +334,7 @@ class Task:
         """Wait until the task has ended; raise `WaitTimeout` after `timeout` seconds."""
         view = self.job._view  # noqa: SLF001 - two halves of one handle
         with interruptible(view):
-            self.job._watch().until(lambda: self._is_final(), timeout=timeout, on_poll=_nothing)  # noqa: SLF001
+            self.job._watch().until(self._is_final, timeout=timeout, on_poll=_nothing)  # noqa: SLF001
         return self
 
     def _is_final(self) -> bool:

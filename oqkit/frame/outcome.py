@@ -15,22 +15,12 @@ from oqkit.errors import FormatError
 from oqkit.frame.payload import new_writer
 from oqkit.frame.spec import Column
 from oqkit.frame.value import decode_values, encode_values, is_scalar, scalar_table
+from oqkit.worker.failure import Failure
 
 _ROW: Final = "oq:row"
 _ERROR: Final = "oq:error"
 #: An outcome of more rows than this is never tried as JSON.
 _MAX_INLINE_ROWS: Final = 256
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """Why a row failed; `attempt` counts from 1."""
-
-    type: str
-    message: str
-    traceback: str
-    attempt: int
-    worker: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

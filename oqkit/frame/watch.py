@@ -83,7 +83,7 @@ class Bar:
         self._drawn = 0
 
     def _make(self) -> Any:
-        from tqdm.auto import tqdm  # noqa: PLC0415 - 0.1 s at import, only needed where somebody looks
+        from tqdm.auto import tqdm  # 0.1 s at import, only needed where somebody looks
 
         return tqdm(
             total=self._view.job.n_tasks,

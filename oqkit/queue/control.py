@@ -53,9 +53,7 @@ def _order(
     code: Code | None = None,
 ) -> Job:
     now = ledger.now()
-    control = Control(
-        op=new_id(ledger.rng), verb=verb, at=now, statuses=statuses, rows=rows, reason=reason
-    )
+    control = Control(op=new_id(ledger.rng), verb=verb, at=now, statuses=statuses, rows=rows, reason=reason)
     job = ledger.update_job(
         job_id,
         lambda doc: with_control(doc, control, code=code),

@@ -23,7 +23,9 @@ MAX_PRIORITY = 255
 def dump(document: Mapping[str, Any]) -> bytes:
     """Write a document as one line a field, so that a person can read it and a diff shows what changed."""
     lines = ",\n".join(f" {json.dumps(name)}: {_compact(value)}" for name, value in document.items())
-    return f"{{\n{lines}\n}}\n".encode(errors="backslashreplace")  # os.fsdecode leaves lone surrogates: JSON's own escape
+    return f"{{\n{lines}\n}}\n".encode(
+        errors="backslashreplace"
+    )  # os.fsdecode leaves lone surrogates: JSON's own escape
 
 
 def _compact(value: Any) -> str:
@@ -135,7 +137,19 @@ def load_job(data: bytes, *, key: str) -> Job:
 
 
 def _job(doc: Mapping[str, Any]) -> Job:
-    simple = ("type", "n_tasks", "part_rows", "created", "origin", "mode", "name", "fingerprint", "timeout_s", "op", "rev")
+    simple = (
+        "type",
+        "n_tasks",
+        "part_rows",
+        "created",
+        "origin",
+        "mode",
+        "name",
+        "fingerprint",
+        "timeout_s",
+        "op",
+        "rev",
+    )
     job = Job(
         id=_str(doc["job"]),
         **_checked(Job, {name: doc[name] for name in simple}),

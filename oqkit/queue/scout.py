@@ -162,8 +162,7 @@ class Scout:
         with self._excusing(one, job_id):
             if one.job is None or one.job.gen < one.gen:
                 one.start_over(self._ledger.read_job(job_id).doc)
-            lease = self._claim_in(one)
-        return lease
+            return self._claim_in(one)
 
     @contextmanager
     def _excusing(self, one: _Field, job_id: str) -> Iterator[None]:

@@ -106,11 +106,12 @@ class StoreRaces:
 
     def test_replace_has_one_winner_when_8_hold_the_same_etag(self, store: Store, another_client: Store) -> None:
         etag = store.create("a", b"start")
-        for _ in range(self.n_race_keys):
+        for turn in range(self.n_race_keys):
 
-            def replace(thread: int, etag: str = etag) -> str | None:
+            def replace(thread: int, etag: str = etag, turn: int = turn) -> str | None:
+                data = b"by %d in turn %d" % (thread, turn)  # S3: the same bytes would bring the same etag back
                 try:
-                    return (store, another_client)[thread % 2].replace("a", b"by %d" % thread, etag=etag)
+                    return (store, another_client)[thread % 2].replace("a", data, etag=etag)
                 except Conflict:
                     return None
 

@@ -42,14 +42,14 @@ def load_code(ledger: Ledger, code: Code) -> TaskFunction:
     """Return the function a job names. Only for workers that trust the queue: this runs what is stored there."""
     if code.reference:
         return import_task(code.reference)
-    import cloudpickle  # noqa: PLC0415 - only workers that trust code ever need it
+    import cloudpickle  # only workers that trust code ever need it
 
     data = ledger.store.read(code_key(code.digest)).data
     if hashlib.sha256(data).hexdigest() != code.digest:
         raise FormatError(f"the function stored under {code_key(code.digest)!r} is damaged: its hash is another one")
     try:
         return as_task(cloudpickle.loads(data))
-    except Exception as error:  # noqa: BLE001 - unpickling imports the user's modules and runs their code
+    except Exception as error:  # unpickling imports the user's modules and runs their code
         raise UnknownTask(
             f"the function cannot be loaded here ({type(error).__name__}: {error}); "
             "this worker needs the packages that the function uses, and the same Python version"
@@ -96,11 +96,11 @@ def _reference(task: TaskFunction) -> str:
 
 
 def _dump(task: TaskFunction) -> bytes:
-    import cloudpickle  # noqa: PLC0415 - 0.1 s at import, needed only for functions by value
+    import cloudpickle  # 0.1 s at import, needed only for functions by value
 
     try:
         data = bytes(cloudpickle.dumps(task))
-    except Exception as error:  # noqa: BLE001 - pickling runs the user's __reduce__
+    except Exception as error:  # pickling runs the user's __reduce__
         raise UsageError(
             f"function {task.name!r} cannot be shipped to workers: {error}. It probably refers to an open connection, "
             "lock or file; create that inside the function, or put the function into a module that workers can import"
@@ -119,7 +119,7 @@ def _dump(task: TaskFunction) -> bytes:
 
 
 def _largest(task: TaskFunction) -> str:
-    import cloudpickle  # noqa: PLC0415 - see above
+    import cloudpickle  # see above
 
     code, names = task.function.__code__, task.function.__globals__
     sizes = {name: len(cloudpickle.dumps(names[name])) for name in code.co_names if name in names}
@@ -127,5 +127,3 @@ def _largest(task: TaskFunction) -> str:
         return "look at its closure and defaults"
     name = max(sizes, key=lambda one: sizes[one])
     return f"most of it is the global {name!r}, {sizes[name] / 2**20:.1f} MiB"
-
-

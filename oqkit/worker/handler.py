@@ -55,7 +55,11 @@ class Handler:
 
     def _keywords(self, names: Sequence[str], present: Sequence[str]) -> Call:
         self._check([p for p in self.parameters if p.name in names], present)
-        chosen, function, context_name = tuple(name for name in names if name in present), self.task.function, self.context_name
+        chosen, function, context_name = (
+            tuple(name for name in names if name in present),
+            self.task.function,
+            self.context_name,
+        )
 
         def call(*values: Any) -> Any:
             arguments = dict(zip(chosen, values, strict=False))

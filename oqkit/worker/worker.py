@@ -239,4 +239,3 @@ class Unreadable:
 def _worker_name(ledger: Ledger) -> str:
     host = re.sub(r"[^A-Za-z0-9.-]", "", socket.gethostname())[:40] or "worker"
     return f"{host}-{os.getpid()}-{new_id(ledger.rng)[:4]}"
-
