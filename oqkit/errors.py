@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,9 +145,15 @@ class Skip(Exception):  # control flow, named for how it reads: `raise oq.Skip("
 class Reschedule(Exception):  # control flow: `raise oq.Reschedule(30)`
     """Raise inside a task to put it back for `delay` seconds without using up an attempt."""
 
+    LONGEST_S: ClassVar = 10 * 366 * 86_400.0
+    delay_s = 0.0  # for subclasses with an __init__ of their own
+    reason = ""
+
     def __init__(self, delay: float = 0.0, reason: str = "") -> None:
         super().__init__(delay, reason)
-        self.delay_s = float(delay)
+        if isinstance(delay, str) or not delay <= self.LONGEST_S:  # also refuses NaN
+            raise UsageError(f"Reschedule(delay={delay!r}) must be a number of seconds, at most ten years")
+        self.delay_s = max(0.0, float(delay))
         self.reason = reason
 
     def __str__(self) -> str:

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import pandas as pd
 
 from oqkit.config import Settings
-from oqkit.errors import DuplicateJob, Missing, UnknownJob, UsageError
+from oqkit.errors import DuplicateJob, Missing, UnknownJob, UsageError, one_of
 from oqkit.frame.codec import ParquetCodec
-from oqkit.frame.draft import Draft, draft_frame, draft_values, identity, job_of
+from oqkit.frame.draft import Draft, draft_frame, draft_values, identity, job_of, whole
 from oqkit.frame.job import Job, Task
 from oqkit.frame.watch import tell
 from oqkit.queue import key as keys
@@ -24,11 +24,12 @@ from oqkit.queue.submission import JOB_SCOPE, Submission, latest, resume
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobView
 from oqkit.worker.code import put_code
-from oqkit.worker.task import Options
+from oqkit.worker.task import Options, options_of
 
 OnDuplicate = Literal["attach", "rerun", "raise"]
 
 CHECK_FIRST_BYTES = 256 * 2**20  # in memory; some 64 MiB as Parquet
+JOB_STATUSES = ("pending", "running", "cancelling", "completed", "failed", "cancelled", "expired")
 JOB_COLUMNS = ("name", "type", "status", "tasks", *(status.value for status in Status), "created")
 
 
@@ -69,7 +70,7 @@ class Queue:
         call is submitted once however often this runs; the same key with another input raises
         `DuplicateJob`. Options: see `oq.Options`.
         """
-        chosen = Options(retries=retries, timeout=timeout, **options)
+        chosen = options_of({"retries": retries, "timeout": timeout, **options})
         draft = draft_values([input], fn, part_rows=1)
         if key is None:
             return Task(self.ledger, self._store(draft, chosen, job_id=None, name="").job)
@@ -94,7 +95,7 @@ class Queue:
     ) -> Job:
         """Submit one call for each of `inputs` (JSON values, as in `submit`) as one job."""
         draft = draft_values(inputs, fn, part_rows=part_rows)
-        return self._submit(draft, Options(**options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
+        return self._submit(draft, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
 
     submit_many = map
 
@@ -120,14 +121,14 @@ class Queue:
         tasks share a state object, `max_tasks` a limit against mistakes. Options: see `oq.Options`.
         """
         draft = draft_frame(df, fn, columns=columns, part_rows=part_rows)
-        return self._submit(draft, Options(**options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
+        return self._submit(draft, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
 
     def _submit(
         self, draft: Draft, options: Options, *, name: str | None, on_duplicate: str, max_tasks: int | None
     ) -> Job:
         if on_duplicate not in {"attach", "rerun", "raise"}:
             raise UsageError(f"on_duplicate={on_duplicate!r} must be 'attach', 'rerun' or 'raise'")
-        if max_tasks is not None and draft.n_tasks > max_tasks:
+        if max_tasks is not None and draft.n_tasks > whole(max_tasks, what="max_tasks", low=0, high=10**18):
             raise UsageError(f"{draft.n_tasks:,} tasks are more than max_tasks={max_tasks:,}; raise it if you mean it")
         wanted = identity(draft, options)
         if name is None:
@@ -151,10 +152,10 @@ class Queue:
 
     def _attach(self, job: JobObject, draft: Draft, wanted: str, on_duplicate: str) -> Job:
         if on_duplicate == "raise" or job.fingerprint != wanted:
-            what = "the same" if job.fingerprint == wanted else "another function, other content or other options"
+            what = "this same work" if job.fingerprint == wanted else "another function, other content or other options"
             raise DuplicateJob(
-                f"job {job.name!r} exists already, with {what}. Choose another name=, or pass "
-                f"on_duplicate='rerun' to run this as a new job of that name (oq.job({job.name!r}) is the old one)"
+                f"job {job.name!r} exists already, with {what}: oq.job({job.name!r}) is it. Choose another name=, "
+                "or pass on_duplicate='rerun' to run this as a new job of that name"
             )
         resume(self.ledger, job)
         handle = self._handle(job, draft)
@@ -215,8 +216,9 @@ class Queue:
         Columns: name, type, status, tasks, the count in each status, created (UTC); the index is the
         job id. `since` is a datetime with a time zone or epoch seconds.
         """
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise UsageError(f"limit={limit!r} must be a whole number, 1 or more")
+        whole(limit, what="limit", low=1, high=10**6)
+        if status is not None and status not in JOB_STATUSES:
+            raise UsageError(f"status={status!r} must be {one_of(JOB_STATUSES)}")
         jobs = newest_jobs(self.ledger, limit=limit)
         wanted = [job for job in jobs if _matches(job, type=type, tags=tags or {}, since=since)]
         rows = [self._job_row(job) for job in wanted]

@@ -139,8 +139,7 @@ class Collector:
         known = outputs.get((part.index, run.output))
         failure = known.failures.get(row) if known else None
         if failure is None:
-            text = f"its worker stopped without a word {run.lost} times in a row; does the task crash the process?"
-            return (*identity, "WorkerLost", text, "", run.used, "")
+            return (*identity, *_unwritten(run), "", run.used, "")
         return (*identity, failure.type, failure.message, failure.traceback, failure.attempt, failure.worker)
 
     def tasks(self, statuses: Collection[Status] | None = None) -> pd.DataFrame:
@@ -166,6 +165,14 @@ class Collector:
         )
         frame.index = self.index()[rows]
         return frame
+
+
+def _unwritten(run: Run) -> tuple[str, str]:
+    """Return type and message of a failure that no function raised."""
+    if run.lost:
+        times = "once" if run.lost == 1 else f"{run.lost} times in a row"
+        return "WorkerLost", f"its worker stopped without a word, {times}; does the task crash the process?"
+    return "Reschedule", f"it asked to be put back once more, after the {run.reschedules} times of max_reschedules"
 
 
 def _named(part: Part, status: Status) -> list[str]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -33,6 +33,7 @@ MAX_PART_ROWS = 10_000
 PARTS = 32
 INLINE_INPUT_BYTES = 65_536
 MAX_TAGS = 20
+LATEST_S = 7_258_118_400.0  # the year 2200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,7 @@ class Draft:
 
     def files(self) -> Iterator[tuple[int, int, bytes]]:
         """Yield the input files: (first part, number of parts, bytes)."""
-        if self.table is not None and self.n_tasks:
+        if self.table is not None:
             for file in encode_payload(self.table, part_rows=self.part_rows):
                 yield file.first_part, file.n_parts, file.data
 
@@ -185,7 +186,7 @@ def job_of(draft: Draft, ledger: Ledger, *, job_id: str, name: str, options: Opt
         fingerprint=identity(draft, options),
         code=draft.function.code,
         policy=policy_of(chosen, now=now),
-        priority=_whole(chosen.priority, what="priority", low=0, high=255),
+        priority=whole(chosen.priority, what="priority", low=0, high=255),
         timeout_s=seconds(chosen.timeout or 0, what="timeout") or None,
         tags=_tags(chosen.tags or {}),
         input=draft.input,
@@ -202,9 +203,6 @@ def identity(draft: Draft, options: Options) -> str:
 
 def policy_of(options: Options, *, now: float) -> Policy:
     """Turn options into the rules that the state machine follows."""
-    backoff = options.backoff
-    if not isinstance(backoff, Backoff):
-        backoff = Backoff() if backoff is None else Backoff(initial_s=seconds(backoff, what="backoff"))
     if options.at is not None and options.delay is not None:
         raise UsageError("give at= or delay=, not both")
     not_before = _moment(options.at) if options.at is not None else 0.0
@@ -212,29 +210,42 @@ def policy_of(options: Options, *, now: float) -> Policy:
         not_before = now + seconds(options.delay, what="delay")
     reschedules = options.max_reschedules
     return Policy(
-        retries=_whole(options.retries, what="retries", low=0, high=1000),
-        backoff=backoff,
-        max_reschedules=None if reschedules is None else _whole(reschedules, what="max_reschedules", low=0, high=10**6),
+        retries=whole(options.retries, what="retries", low=0, high=1000),
+        backoff=_backoff(options.backoff),
+        max_reschedules=None if reschedules is None else whole(reschedules, what="max_reschedules", low=0, high=10**6),
         not_before=not_before,
         expires_at=None if options.ttl is None else now + seconds(options.ttl, what="ttl"),
     )
 
 
-def _whole(value: Any, *, what: str, low: int, high: int) -> int:
+def _backoff(backoff: Backoff | float | str | None) -> Backoff:
+    if backoff is None:
+        return Backoff()
+    if not isinstance(backoff, Backoff):
+        return Backoff(initial_s=seconds(backoff, what="backoff"))
+    if not all(0 <= number < math.inf for number in astuple(backoff)):
+        raise UsageError(f"backoff={backoff!r}: every number must be 0 or more, and finite")
+    return backoff
+
+
+def whole(value: Any, *, what: str, low: int, high: int) -> int:
+    """Return `value` if it is a whole number in that range, else raise `UsageError`."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise UsageError(f"{what}={value!r} must be a whole number from {low} to {high:,}")
     return value
 
 
 def _moment(at: object) -> float:
-    if isinstance(at, (int, float)) and not isinstance(at, bool):
+    if isinstance(at, (int, float)) and not isinstance(at, bool) and 0 <= at <= LATEST_S:
         return float(at)
     if isinstance(at, datetime) and at.tzinfo is not None:
         return at.timestamp()
-    raise UsageError(f"at={at!r} must be a datetime with a time zone, or epoch seconds")
+    raise UsageError(f"at={at!r} must be a datetime with a time zone, or epoch seconds before the year 2200")
 
 
 def _tags(tags: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(tags, Mapping):
+        raise UsageError(f"tags={tags!r:.80} must be a dict, such as {{'team': 'risk'}}")
     if len(tags) > MAX_TAGS:
         raise UsageError(f"{len(tags)} tags: at most {MAX_TAGS} are allowed")
     for name, value in tags.items():

@@ -13,7 +13,7 @@ from oqkit.queue.transition import Status
 from oqkit.queue.view import JobView
 
 SLICE_S = 0.2
-FIRST_POLL_POLLS = 1.0
+FIRST_POLL_POLLS = 0.2
 POLL_GROWTH = 1.3
 REFRESH_S = 0.5
 

@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 LIST_EVERY_S = 30.0
 IDLE_AFTER_S = 600.0
 IDLE_FACTOR = 7.0
+HOT_S = 5.0
+HOT_FACTOR = 0.25
+LOOKS_A_RING = (0.3, 0.6, 1.2)
 PAGE = 1000
 
 
@@ -54,7 +57,8 @@ class Discovery:
     _bell: str = ""
     _looked: float = float("-inf")
     _listed: float = float("-inf")
-    _again: float = float("inf")
+    _again: list[float] = field(default_factory=list)
+    """When to list again after a ring, soonest first."""
     _busy: float = float("-inf")
     _shard: int = -1
     _strange: set[str] = field(default_factory=set)
@@ -66,31 +70,34 @@ class Discovery:
         Also with work at hand, since newer work may be more urgent, but then it is less often time.
         """
         now = self.ledger.store.clock.monotonic()
-        pace = self.pace()
-        every_s = LIST_EVERY_S * (2.0 if pace > 1 or has_work else 1.0)
-        if now >= self._again or now - self._listed >= every_s:
+        every_s = LIST_EVERY_S * (2.0 if has_work or self.poll_s() > self.ledger.store.poll_s else 1.0)
+        looks = self._again[-1:] if has_work else self._again[:1]
+        if now - self._listed >= every_s or any(now >= when for when in looks):
             return True
-        if now - self._looked < self.ledger.store.poll_s * pace:
+        if now - self._looked < self.poll_s():
             return False
         self._looked = now
         if self._rang():
-            self._again = now + self.ledger.store.ring_s + 0.2  # rings are left out for a while after one: look again
+            # Rings are left out for `ring_s` after one, so look a few times more.
+            self._again = [now + part * self.ledger.store.ring_s for part in LOOKS_A_RING]
             return True
         return False
 
     def next_look_s(self) -> float:
         """Return how long there is nothing to do before the next look, in seconds."""
         now = self.ledger.store.clock.monotonic()
-        wake = min(self._looked + self.ledger.store.poll_s * self.pace(), self._again)
+        wake = min([self._looked + self.poll_s(), *self._again[:1]])
         return max(0.0, wake - now)
 
-    def pace(self) -> float:
-        """Return by how much polling has slowed down: 1, or more when there has been no work for long."""
-        idle = self.ledger.store.clock.monotonic() - self._busy
-        return IDLE_FACTOR if self._busy > float("-inf") and idle > IDLE_AFTER_S else 1.0
+    def poll_s(self) -> float:
+        """Return how long to wait between two looks at the doorbell: short after work, long after a long idle time."""
+        idle_s = self.ledger.store.clock.monotonic() - self._busy
+        if idle_s < HOT_S:
+            return self.ledger.store.poll_s * HOT_FACTOR
+        return self.ledger.store.poll_s * (IDLE_FACTOR if idle_s > IDLE_AFTER_S else 1.0)
 
     def found_work(self) -> None:
-        """Poll at the full pace again."""
+        """Poll at the quick pace for a while."""
         self._busy = self.ledger.store.clock.monotonic()
 
     def _rang(self) -> bool:
@@ -110,9 +117,8 @@ class Discovery:
         """List markers of the lanes that concern this worker: at most two pages a lane, plus one."""
         now = self.ledger.store.clock.monotonic()
         if self._busy == float("-inf"):
-            self._busy = now
-        if now >= self._again:
-            self._again = float("inf")
+            self._busy = now - HOT_S
+        self._again = [when for when in self._again if when > now]
         self._listed = self._looked = now
         self._shard = (self._shard + 1) % self.ledger.settings.shards
         shard = f"{self._shard:04x}"

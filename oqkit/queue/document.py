@@ -23,9 +23,8 @@ MAX_PRIORITY = 255
 def dump(document: Mapping[str, Any]) -> bytes:
     """Write a document as one line a field, so that a person can read it and a diff shows what changed."""
     lines = ",\n".join(f" {json.dumps(name)}: {_compact(value)}" for name, value in document.items())
-    return f"{{\n{lines}\n}}\n".encode(
-        errors="backslashreplace"
-    )  # os.fsdecode leaves lone surrogates: JSON's own escape
+    # a lone surrogate (file names have them) becomes what happens to be JSON's own escape for it
+    return f"{{\n{lines}\n}}\n".encode(errors="backslashreplace")
 
 
 def _compact(value: Any) -> str:
@@ -136,23 +135,16 @@ def load_job(data: bytes, *, key: str) -> Job:
     return _parsed(lambda: _job(doc), what=f"job object {key!r}")
 
 
+_JOB_FIELDS = (
+    *("type", "n_tasks", "part_rows", "created", "origin", "mode"),
+    *("name", "fingerprint", "timeout_s", "rev", "op"),
+)
+
+
 def _job(doc: Mapping[str, Any]) -> Job:
-    simple = (
-        "type",
-        "n_tasks",
-        "part_rows",
-        "created",
-        "origin",
-        "mode",
-        "name",
-        "fingerprint",
-        "timeout_s",
-        "op",
-        "rev",
-    )
     job = Job(
         id=_str(doc["job"]),
-        **_checked(Job, {name: doc[name] for name in simple}),
+        **_checked(Job, {name: doc[name] for name in _JOB_FIELDS}),
         code=Code(**_checked(Code, doc["code"])),
         policy=_policy(doc["policy"]),
         priority=_int(doc["priority"]),

@@ -181,7 +181,8 @@ class Marker:
     @property
     def key(self) -> str:
         """Where the marker is."""
-        due, rank = f"{int(self.due * 1000):014d}", f"{255 - self.priority:03d}"
+        millis = round(self.due * 1_000_000) // 1000  # what was read from a name must give that name again
+        due, rank = f"{millis:014d}", f"{255 - self.priority:03d}"
         when, order = ("later", f"{due}-{rank}") if self.is_later else ("ready", f"{rank}-{due}")
         return f"{open_prefix(self.shard)}{self.lane}/{when}/{order}-{self.job}.{self.gen}"
 

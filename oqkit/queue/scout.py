@@ -7,9 +7,9 @@ most `READS` parts it does not know, however many jobs, parts and workers there 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from oqkit.clock import new_id
 from oqkit.errors import FormatError, Missing
@@ -20,6 +20,8 @@ from oqkit.queue.job import Job, caught_up
 from oqkit.queue.lease import HeldLease
 from oqkit.queue.ledger import Ledger
 from oqkit.queue.part import MAX_LEASES, Lease, Part, claim
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -121,10 +123,13 @@ class Scout:
         if one is None or one.job is None:
             return
         one.recheck_s = one.not_before = 0.0
-        with self._excusing(one, lease.job.id):
+
+        def take_in() -> None:
             self._learn(one, lease.held)
             if not self._finish(one):
                 self._postpone(one, lease.job, lease.part)
+
+        self._unless_gone(one, lease.job.id, take_in)
 
     def lost(self, lease: HeldLease) -> None:
         """Forget what a lease that is gone showed of its part."""
@@ -158,22 +163,23 @@ class Scout:
         return [job for _, job in ready[:JOBS_A_CALL]]
 
     def _try(self, job_id: str, one: _Field) -> HeldLease | None:
-        lease = None
-        with self._excusing(one, job_id):
+        def claim_in() -> HeldLease | None:
             if one.job is None or one.job.gen < one.gen:
                 one.start_over(self._ledger.read_job(job_id).doc)
             return self._claim_in(one)
 
-    @contextmanager
-    def _excusing(self, one: _Field, job_id: str) -> Iterator[None]:
-        """Go on without a job whose object turns out to be gone or not to parse."""
+        return self._unless_gone(one, job_id, claim_in)
+
+    def _unless_gone(self, one: _Field, job_id: str, action: Callable[[], T]) -> T | None:
+        """Do something with a job, or nothing if its object turns out to be gone or not to parse."""
         try:
-            yield
+            return action()
         except Missing:
             self._take_down(one, job_id)  # the job was deleted: its markers are all that is left of it
         except FormatError as error:
             log.warning("left alone: %s", error)
             one.not_before = float("inf")
+        return None
 
     def _claim_in(self, one: _Field) -> HeldLease | None:
         job, now = _known(one), self._ledger.now()

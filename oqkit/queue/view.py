@@ -34,10 +34,8 @@ class JobView:
         self.job = self._ledger.read_job(self.job.id).doc
 
     def _changed(self) -> list[int]:
-        entries = (
-            e for page in self._ledger.store.list_all(self._ledger.keys_of(self.job).parts) for e in page.entries
-        )
-        found = keys.part_etags(entries, n_parts=self.job.n_parts)
+        pages = self._ledger.store.list_all(self._ledger.keys_of(self.job).parts)
+        found = keys.part_etags((entry for page in pages for entry in page.entries), n_parts=self.job.n_parts)
         return [n for n, etag in found.items() if n not in self._parts or self._parts[n].etag != etag]
 
     def _read(self, index: int) -> Held[Part] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from oqkit.errors import SchemaError
 from oqkit.worker.context import Context
-from oqkit.worker.task import TaskFunction
+from oqkit.worker.task import TaskFunction, is_async
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -29,7 +29,7 @@ class Handler:
         self.task = task
         self.name = task.name
         self.is_batch = task.batch
-        self.is_async = inspect.iscoroutinefunction(task.function)
+        self.is_async = is_async(task.function)
         parameters = _parameters(task.function)
         self.context_name = next((p.name for p in parameters if _is_context(p)), None)
         self.parameters = [p for p in parameters if p.name != self.context_name]

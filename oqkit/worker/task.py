@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -48,6 +49,15 @@ class Options:
         return replace(other, **given)
 
 
+def options_of(given: Mapping[str, Any]) -> Options:
+    """Make `Options` of keyword arguments, or raise `UsageError` that lists the known ones."""
+    known = [f.name for f in fields(Options)]
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise UsageError(f"{unknown[0]}= is no option; the options are {', '.join(known)}")
+    return Options(**given)
+
+
 DEFAULTS = Options(retries=3, timeout=0, backoff=Backoff(), priority=128)
 
 
@@ -70,7 +80,12 @@ class TaskFunction:
         self, function: Callable[..., Any], *, name: str | None = None, batch: bool = False, options: Options
     ) -> None:
         if not callable(function):
-            raise UsageError(f"{function!r} is not a function")
+            raise UsageError(f"{function!r:.80} is not a function, nor the name of a task type")
+        if batch and is_async(function):
+            raise UsageError(
+                f"batch function {getattr(function, '__name__', function)!r} is a coroutine function; "
+                "use a plain def, or leave out batch=True to run many rows concurrently"
+            )
         self.function = function
         self.name = check_type(name or _default_name(function))
         self.batch = batch
@@ -104,7 +119,7 @@ def task(function: Any = None, /, *, name: str | None = None, batch: bool = Fals
     at once and returns a frame, series or array of the same length. Options are the defaults of its
     submissions (see `Options`).
     """
-    chosen = Options(**options)
+    chosen = options_of(options)
     if function is not None:
         return TaskFunction(function, options=chosen)
     return lambda wrapped: TaskFunction(wrapped, name=name, batch=batch, options=chosen)
@@ -113,6 +128,13 @@ def task(function: Any = None, /, *, name: str | None = None, batch: bool = Fals
 def as_task(function: Any) -> TaskFunction:
     """Return a plain function as a task with default options; a `TaskFunction` as it is."""
     return function if isinstance(function, TaskFunction) else TaskFunction(function, options=Options())
+
+
+def is_async(function: Any) -> bool:
+    """Whether calling the function, or an object as one, gives a coroutine."""
+    if inspect.iscoroutinefunction(function):
+        return True
+    return not isinstance(function, type) and inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
 def _default_name(function: Any) -> str:

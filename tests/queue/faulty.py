@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from oqkit.errors import Conflict, Missing, Unavailable
 from oqkit.queue.discovery import Lanes
 from oqkit.queue.job import Job
-from oqkit.queue.ledger import Ledger, Settings
 from oqkit.queue.lease import HeldLease
+from oqkit.queue.ledger import Ledger, Settings
 from oqkit.queue.part import Outcome, Policy
 from oqkit.queue.scout import Scout
 from oqkit.queue.submission import Submission, Submitted
@@ -175,18 +175,19 @@ class World:
     def now(self) -> float:
         return self.clock.wall()
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def listed(self, prefix: str = "") -> list[str]:
         return [entry.key for page in self.inner.list_all(prefix) for entry in page.entries]
 
     def markers(self) -> list[str]:
-        return self.keys("open/")
+        return self.listed("open/")
 
-    def job(self, number: int = 0, *, n_tasks: int = 1, part_rows: int = 10, type: str = "score", **more) -> Job:
+    def job(self, number: int = 0, *, n_tasks: int = 1, part_rows: int = 10, **more) -> Job:
         more.setdefault("id", f"0{number:017d}")
         more.setdefault("origin", f"origin-{self.rng.random()}")
         more.setdefault("created", self.now())
         more.setdefault("policy", Policy())
-        return Job(n_tasks=n_tasks, part_rows=part_rows, type=type, mode="row", **more)
+        more.setdefault("type", "score")
+        return Job(n_tasks=n_tasks, part_rows=part_rows, mode="frame", **more)
 
     def submit(self, job: Job, ledger: Ledger | None = None) -> Submitted:
         return Submission(ledger or self.ledger(), job).commit(job)

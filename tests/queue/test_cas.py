@@ -90,15 +90,13 @@ def test_checkpoints_in_a_row_are_each_applied_once(world, script):
         store.script = list(script)
         is_last = row == 3
         lease.put_output(b"row %d" % row)
-        lease.commit(
-            [Outcome(verb=Verb.COMPLETE, rows=((row, row + 1),))], has_output=True, is_last=is_last
-        )
+        lease.commit([Outcome(verb=Verb.COMPLETE, rows=((row, row + 1),))], has_output=True, is_last=is_last)
     store.land("late")
     (part,) = world.parts(lease.job)
     assert part.counts()[Status.COMPLETED] == 4
     assert [run.output for run in part.runs] == [f"{lease.id}.{n}" for n in range(1, 5)]
     assert [str(event.verb) for event in part.log] == ["claim", *["complete"] * 4]
-    outputs = [key for key in world.keys("work/") if "/out/" in key]
+    outputs = [key for key in world.listed("work/") if "/out/" in key]
     assert [world.inner.read(key).data for key in outputs] == [b"row %d" % row for row in range(4)]
 
 
@@ -108,7 +106,7 @@ def test_job_is_created_once_and_its_submitter_knows(world, script):
     submitted = world.submit(world.job(), world.ledger(store))
     store.land("late")
     assert submitted.is_new
-    assert len(world.keys("jobs/")) == 1
+    assert len(world.listed("jobs/")) == 1
     assert len(world.markers()) == 1
     assert world.ledger().read_job(submitted.job.id).doc == submitted.job
 
@@ -119,7 +117,7 @@ def test_two_submitters_of_one_id_agree_who_was_first(world, script):
     rival = world.job(5)
 
     def rival_submits(verb, key):
-        if key.startswith("jobs/") and not world.keys("jobs/"):
+        if key.startswith("jobs/") and not world.listed("jobs/"):
             faulty.before_write = None
             world.submit(rival)
 
@@ -128,7 +126,7 @@ def test_two_submitters_of_one_id_agree_who_was_first(world, script):
     faulty.land("late")
     assert not submitted.is_new
     assert submitted.job.origin == rival.origin
-    assert len(world.keys("jobs/")) == 1
+    assert len(world.listed("jobs/")) == 1
 
 
 @scripts
@@ -343,7 +341,7 @@ def test_loop_gives_up_after_its_patience(world, fault):
     assert 60.0 <= world.clock.time_s - began <= 60.0 + LONGEST_WAIT_S
     used = 100_000 - len(store.script)
     assert 30 <= used < 200, "it neither hammers nor sleeps through its patience"
-    assert not world.keys("parts/")
+    assert not world.listed("parts/")
 
 
 def test_waits_are_jittered_so_that_rivals_do_not_meet_again(world):
@@ -364,6 +362,6 @@ def test_conflict_never_leaves_the_queue(world):
         lambda: world.ledger(store).create_job(world.job()),
         lambda: world.submit(world.job(), world.ledger(store)),
     ):
-        with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is the question
+        with pytest.raises(Exception) as caught:
             call()
         assert not isinstance(caught.value, Conflict)

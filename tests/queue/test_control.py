@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from oqkit.errors import FormatError, LeaseLost, Missing
@@ -16,7 +18,7 @@ def test_cancel_writes_also_the_parts_that_nobody_touched(world):
     world.submit(job)
     control.cancel(world.ledger(), job.id, reason="wrong input")
     assert world.statuses(job) == {"cancelled": 35}
-    assert len([key for key in world.keys("work/") if "/parts/" in key]) == 4
+    assert len([key for key in world.listed("work/") if "/parts/" in key]) == 4
     assert world.parts(job)[3].log[-1].note == "wrong input"
 
 
@@ -35,7 +37,10 @@ def test_cancel_of_some_rows_crosses_parts(world):
     world.submit(job)
     control.cancel(world.ledger(), job.id, rows=((8, 12), (39, 40)))
     cancelled = [
-        part.index * 10 + row for part in world.parts(job) for row in range(10) if part.run_at(row).status == "cancelled"
+        part.index * 10 + row
+        for part in world.parts(job)
+        for row in range(10)
+        if part.run_at(row).status == "cancelled"
     ]
     assert cancelled == [8, 9, 10, 11, 39]
     world.worker().drain()
@@ -154,9 +159,8 @@ def test_controls_are_applied_in_the_order_they_were_given(world):
     store = FaultyStore(world.inner)
     store.before_write = lambda verb, key: (_ for _ in ()).throw(KeyboardInterrupt) if "/parts/" in key else None
     for order in (control.cancel, control.retry, control.cancel):
-        with pytest.raises(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt):  # a retry has no part to write
             order(world.ledger(store), job.id)
-            raise KeyboardInterrupt
     assert [c.verb for c in ledger.read_job(job.id).doc.controls] == [
         ControlVerb.CANCEL,
         ControlVerb.RETRY,
@@ -189,7 +193,9 @@ def test_order_given_while_a_worker_claims_is_obeyed_either_way(world):
 
     store.before_write = cancelled_just_before
     lease = worker.find()
-    assert lease is None or pytest.raises(LeaseLost, worker.finish, lease)
+    if lease is not None:
+        with pytest.raises(LeaseLost):
+            worker.finish(lease)
     assert world.statuses(job) == {"cancelled": 5}
 
 

@@ -21,7 +21,7 @@ shapes = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 sides = pytest.mark.parametrize("is_after", (False, True), ids=("before", "after"))
 
 
-def every_crash(prepare: Callable[[World], object], act: Callable[[World, object, object], None], is_after: bool):
+def every_crash(prepare: Callable[[World], object], act: Callable[[World, object, object], None], *, is_after: bool):
     """Yield the world after each way to die in `act`, which gets the world, the crashing ledger and what was prepared."""
     for at in itertools.count():
         world = World(seed=at)
@@ -50,7 +50,7 @@ def check_finished(world, job, *, statuses=("completed",)):
     assert set(got) <= set(statuses), got
     assert is_seen_as_final(world, job)
     assert world.markers() == [], "the last worker takes the markers down"
-    present = set(world.keys("work/"))
+    present = set(world.listed("work/"))
     ledger = world.ledger()
     for part in world.parts(job):
         assert not any(part.held(lease.id) for lease in part.leases)
@@ -75,9 +75,9 @@ def submit(world, ledger, shape):
 @shapes
 @sides
 def test_named_submission_that_died_is_completed_by_the_next(shape, is_after):
-    for world, _ in every_crash(lambda w: None, lambda w, ledger, _: submit(w, ledger, shape), is_after):
+    for world, _ in every_crash(lambda w: None, lambda w, ledger, _: submit(w, ledger, shape), is_after=is_after):
         job = submit(world, world.ledger(), shape)
-        assert len(world.keys("jobs/")) == 1
+        assert len(world.listed("jobs/")) == 1
         worker = world.worker()
         worker.drain()
         check_finished(world, job)
@@ -88,9 +88,9 @@ def test_named_submission_that_died_is_completed_by_the_next(shape, is_after):
 @sides
 def test_submission_that_died_is_either_not_there_or_whole(shape, is_after):
     n_jobs = set()
-    for world, _ in every_crash(lambda w: None, lambda w, ledger, _: submit(w, ledger, shape), is_after):
+    for world, _ in every_crash(lambda w: None, lambda w, ledger, _: submit(w, ledger, shape), is_after=is_after):
         world.worker().drain(until_s=100.0, idle_s=40.0)
-        jobs = world.keys("jobs/")
+        jobs = world.listed("jobs/")
         n_jobs.add(len(jobs))
         if jobs and not world.markers():
             assert set(world.statuses(named_job(world, shape))) in ({"completed"}, {"pending"})
@@ -116,7 +116,7 @@ def test_work_of_a_dead_worker_is_finished_by_another(shape, is_after):
     def prepare(world):
         return submit(world, world.ledger(), shape)
 
-    for world, job in every_crash(prepare, work_one_lease, is_after):
+    for world, job in every_crash(prepare, work_one_lease, is_after=is_after):
         before = {(part.index, row) for part in world.parts(job) for row in range(part.n_rows) if completed(part, row)}
         worker = world.worker("heir")
         worker.drain()
@@ -143,7 +143,7 @@ def test_failed_work_of_a_dead_worker_ends_too(shape, is_after):
     def prepare(world):
         return submit(world, world.ledger(), shape)
 
-    for world, job in every_crash(prepare, fail_all, is_after):
+    for world, job in every_crash(prepare, fail_all, is_after=is_after):
         world.worker("heir").drain()
         check_finished(world, job, statuses=("completed", "failed"))
 
@@ -164,7 +164,7 @@ def test_cancel_that_died_leaves_a_job_that_ends(shape, is_after, is_running):
         world.lease = world.holder.find() if is_running else None
         return job
 
-    for world, job in every_crash(prepare, lambda w, ledger, job: control.cancel(ledger, job.id), is_after):
+    for world, job in every_crash(prepare, lambda w, ledger, job: control.cancel(ledger, job.id), is_after=is_after):
         world.worker("heir").drain()
         check_finished(world, job, statuses=("completed", "cancelled"))
 
@@ -175,7 +175,7 @@ def test_cancel_that_died_is_completed_by_the_next(shape, is_after):
     def prepare(world):
         return half_done(world, shape)
 
-    for world, job in every_crash(prepare, lambda w, ledger, job: control.cancel(ledger, job.id), is_after):
+    for world, job in every_crash(prepare, lambda w, ledger, job: control.cancel(ledger, job.id), is_after=is_after):
         control.cancel(world.ledger(), job.id)
         assert set(world.statuses(job)) <= {"completed", "cancelled"}
         world.worker("heir").drain()
@@ -190,7 +190,7 @@ def test_cancel_that_died_after_the_work_ended_leaves_it_ended(shape, is_after):
         world.worker().drain()
         return job
 
-    for world, job in every_crash(prepare, lambda w, ledger, job: control.cancel(ledger, job.id), is_after):
+    for world, job in every_crash(prepare, lambda w, ledger, job: control.cancel(ledger, job.id), is_after=is_after):
         assert is_seen_as_final(world, job)
         world.worker("heir").drain()
         check_finished(world, job)
@@ -205,7 +205,7 @@ def test_cancel_that_died_while_a_worker_knew_only_the_old_job(shape, is_after):
         world.old.step()
         return job
 
-    for world, job in every_crash(prepare, lambda w, ledger, job: control.cancel(ledger, job.id), is_after):
+    for world, job in every_crash(prepare, lambda w, ledger, job: control.cancel(ledger, job.id), is_after=is_after):
         world.old.drain()
         check_finished(world, job, statuses=("completed", "cancelled"))
 
@@ -219,7 +219,7 @@ def test_retry_that_died_is_completed_by_the_next(shape, is_after):
         assert world.statuses(job) == {"failed": shape[0]}
         return job
 
-    for world, job in every_crash(prepare, lambda w, ledger, job: control.retry(ledger, job.id), is_after):
+    for world, job in every_crash(prepare, lambda w, ledger, job: control.retry(ledger, job.id), is_after=is_after):
         control.retry(world.ledger(), job.id)
         worker = world.worker("heir")
         worker.drain()
@@ -236,7 +236,7 @@ def test_retry_that_died_with_its_marker_up_is_completed_by_workers(shape, is_af
         return job
 
     n_completed = 0
-    for world, job in every_crash(prepare, lambda w, ledger, job: control.retry(ledger, job.id), is_after):
+    for world, job in every_crash(prepare, lambda w, ledger, job: control.retry(ledger, job.id), is_after=is_after):
         if not world.markers():
             continue
         n_completed += 1
@@ -259,6 +259,6 @@ def test_postponed_task_of_a_dead_worker_is_not_lost(is_after):
         worker = world.worker("dies", ledger=ledger)
         worker.step(Verb.RETRY)
 
-    for world, job in every_crash(prepare, fail_once, is_after):
+    for world, job in every_crash(prepare, fail_once, is_after=is_after):
         world.worker("heir").drain()
         check_finished(world, job)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +18,13 @@ from oqkit.queue.transition import Status, Verb
 
 KEY = "the/key.json"
 
-texts = st.text(st.characters(exclude_categories=()), max_size=12)  # with lone surrogates: file names have them
+
+def without_surrogate_pairs(text):
+    """JSON cannot tell the two halves of a pair from the character they make."""
+    return not any("\ud800" <= a <= "\udbff" and "\udc00" <= b <= "\udfff" for a, b in pairwise(text))
+
+
+texts = st.text(st.characters(exclude_categories=()), max_size=12).filter(without_surrogate_pairs)  # as in file names
 plain = st.text(max_size=12)
 times = st.floats(0, 4e9)
 json_values = st.recursive(
@@ -123,11 +130,6 @@ jobs = st.builds(
     rev=st.integers(0, 99),
     op=plain,
 )
-
-
-def without_surrogate_pairs(text):
-    """JSON cannot tell the two halves of a pair from the character they make."""
-    return not any("\ud800" <= a <= "\udbff" and "\udc00" <= b <= "\udfff" for a, b in zip(text, text[1:], strict=False))
 
 
 # --- round trips --------------------------------------------------------------------------------
@@ -366,10 +368,14 @@ def use_part(part):
     assert sum(part.counts().values()) == part.n_rows
     _ = (part.is_final, part.next_change())
     for now in (1.0, 20.0, 100.0):
-        claimed = claim(settle(part, now=now, policy=policy, chance=0.5), lease, max_rows=3, now=now, policy=policy, chance=0.5)
+        claimed = claim(
+            settle(part, now=now, policy=policy, chance=0.5), lease, max_rows=3, now=now, policy=policy, chance=0.5
+        )
         dump_part(claimed)
     try:
-        dump_part(commit(part, "l1", [Outcome(verb=Verb.RETRY, rows=part.held("l1"))], now=9.0, policy=policy, chance=0.5))
+        dump_part(
+            commit(part, "l1", [Outcome(verb=Verb.RETRY, rows=part.held("l1"))], now=9.0, policy=policy, chance=0.5)
+        )
     except LeaseLost:
         return
 

@@ -14,7 +14,7 @@ from oqkit.store.base import Entry, check_key
 from oqkit.store.memory import MemoryStore
 
 types = st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}\Z")
-millis = st.integers(0, 10**14 - 1)
+millis = st.integers(0, 4 * 10**12)
 markers = st.builds(
     keys.Marker,
     job=st.from_regex(r"\A[0k][0-9a-z]{17}\Z"),
@@ -40,9 +40,16 @@ def test_marker_is_read_back_from_its_name(one):
 
 
 @given(st.floats(0, 4e9))
-def test_marker_due_is_cut_never_raised(due):
+def test_marker_due_is_cut_to_milliseconds(due):
     read = keys.parse_marker(marker(due=due).key).due
-    assert read <= due < read + 0.0011
+    assert read - 1e-6 <= due < read + 0.0011
+
+
+@given(millis)
+def test_marker_that_was_read_has_the_name_it_was_read_from(ms):
+    """Otherwise it could not be deleted."""
+    name = f"open/0000/type-a/ready/127-{ms:014d}-{'0' * 18}.1"
+    assert keys.parse_marker(name).key == name
 
 
 @given(markers, markers)
@@ -136,7 +143,8 @@ def test_task_id_is_read_back():
 
 
 @pytest.mark.parametrize(
-    "text", ("", "x", ".", "0", "x.0", f"{'0' * 18}.", f"{'0' * 18}.x", f"{'0' * 18}.-1", f"{'0' * 18}.²", f"{'0' * 18}")
+    "text",
+    ("", "x", ".", "0", "x.0", f"{'0' * 18}.", f"{'0' * 18}.x", f"{'0' * 18}.-1", f"{'0' * 18}.²", f"{'0' * 18}"),
 )
 def test_text_that_is_no_task_id_is_a_clear_error(text):
     with pytest.raises(UsageError, match="is not a task id"):

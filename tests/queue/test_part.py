@@ -115,10 +115,8 @@ def test_outcome_gives_the_rows_their_status_and_frees_them(verb, status):
     assert {run.lease for run in part.runs} == {""}
 
 
-@pytest.mark.parametrize("verb", (Verb.CLAIM, Verb.CANCEL, Verb.EXPIRE, Verb.REOPEN))
+@pytest.mark.parametrize("verb", (Verb.CLAIM, Verb.EXPIRE, Verb.REOPEN))
 def test_outcome_cannot_be_a_verb_that_is_not_for_workers(verb):
-    if verb is Verb.CANCEL:
-        pytest.skip("legal for a running row; no worker sends it")
     with pytest.raises(IllegalTransition):
         end(take(new(2)), "a", verb)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from hypothesis import settings
@@ -75,9 +76,9 @@ class Model:
                     else:
                         row.status, row.due = "pending", now + self.wait_s(row)
         for row in self.rows:
-            if self.policy.expires_at is not None and now >= self.policy.expires_at:
-                if row.status == "pending" and not row.is_reopened:
-                    row.status, row.due = "expired", 0.0
+            is_over = self.policy.expires_at is not None and now >= self.policy.expires_at
+            if is_over and row.status == "pending" and not row.is_reopened:
+                row.status, row.due = "expired", 0.0
 
     def claim(self, lease: str, max_rows: int, now: float) -> None:
         self.settle(now)
@@ -272,7 +273,7 @@ class PartMachine(RuleBasedStateMachine):
     def runs_cover_the_rows_and_counts_add_up(self):
         assert [run.first for run in self.part.runs] == [0, *(run.stop for run in self.part.runs[:-1])]
         assert self.part.runs[-1].stop == self.part.n_rows == sum(self.part.counts().values())
-        assert not any(a.fits(b) for a, b in zip(self.part.runs, self.part.runs[1:], strict=False))
+        assert not any(a.fits(b) for a, b in pairwise(self.part.runs))
 
     @invariant()
     def attempts_only_rise_and_final_rows_change_only_by_reopening(self):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,9 +35,7 @@ def cut(rows):
 
 def is_canonical(runs, n):
     gapless = [run.first for run in runs] == [0, *(run.stop for run in runs[:-1])] and (not runs or runs[-1].stop == n)
-    different = all(
-        any(getattr(a, fact) != getattr(b, fact) for fact in FACTS) for a, b in zip(runs, runs[1:], strict=False)
-    )
+    different = all(any(getattr(a, fact) != getattr(b, fact) for fact in FACTS) for a, b in pairwise(runs))
     return gapless and different and all(run.first < run.stop for run in runs)
 
 
@@ -74,7 +73,7 @@ def test_ranges_of_and_rows_of_are_inverse(rows):
     assert list(rows_of(ranges)) == sorted(rows)
     assert count(ranges) == len(rows)
     assert all(first < stop for first, stop in ranges)
-    assert all(a[1] < b[0] for a, b in zip(ranges, ranges[1:], strict=False)), "touching ranges are joined"
+    assert all(a[1] < b[0] for a, b in pairwise(ranges)), "touching ranges are joined"
 
 
 @given(st.lists(st.integers(0, N)))

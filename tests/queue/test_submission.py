@@ -84,7 +84,7 @@ def test_marker_of_a_delayed_job_is_later(world):
 def test_inputs_are_named_by_number_and_content(world):
     job = world.job()
     submit(world.ledger(), job, (b"one", b"two", b"one"))
-    found = [key for key in world.keys("work/") if "/in-" in key]
+    found = [key for key in world.listed("work/") if "/in-" in key]
     assert [world.inner.read(key).data for key in found] == [b"one", b"two", b"one"]
 
 
@@ -97,15 +97,15 @@ def test_second_submission_of_a_name_finds_the_first(world):
     second = submit(world.ledger(), named(world), (b"other input",))
     assert (first.is_new, second.is_new) == (True, False)
     assert second.job == first.job
-    assert len(world.keys("jobs/")) == 1
+    assert len(world.listed("jobs/")) == 1
 
 
 def test_inputs_of_the_submission_that_was_second_are_withdrawn(world):
     submit(world.ledger(), named(world), (b"first",))
-    before = world.keys("work/")
+    before = world.listed("work/")
     world.clock.sleep(5.0)
     submit(world.ledger(), named(world), (b"second", b"more"))
-    assert world.keys("work/") == before
+    assert world.listed("work/") == before
 
 
 def test_inputs_in_the_same_folder_are_never_withdrawn(world):
@@ -113,7 +113,7 @@ def test_inputs_in_the_same_folder_are_never_withdrawn(world):
     submit(world.ledger(), named(world), (b"same",))
     second = submit(world.ledger(), named(world), (b"same",))
     assert not second.is_new
-    assert [world.inner.read(key).data for key in world.keys("work/")] == [b"same"]
+    assert [world.inner.read(key).data for key in world.listed("work/")] == [b"same"]
 
 
 def test_concurrent_submissions_of_a_name_make_one_job(world):
@@ -132,7 +132,7 @@ def test_concurrent_submissions_of_a_name_make_one_job(world):
         thread.join()
     assert sorted(one.is_new for one in outcomes) == [False] * 7 + [True]
     assert len({one.job.origin for one in outcomes}) == 1
-    assert len(world.keys("jobs/")) == 1
+    assert len(world.listed("jobs/")) == 1
     assert len(world.markers()) == 1
 
 
@@ -159,7 +159,7 @@ def test_finished_job_is_not_put_to_work_by_the_next_submission(world, n_tasks):
 # --- generations --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [*range(12), 63, 64, 100])
+@pytest.mark.parametrize("n", (*range(12), 63, 64, 100))
 def test_latest_finds_the_newest_generation_in_few_reads(world, n):
     ledger = world.ledger()
     for generation in range(1, n + 1):

@@ -1,0 +1,45 @@
+"""Functions for workers under attack: each call is on record before it does anything.
+
+A record is one line in a file of the process, written by one `write` to a file opened with
+`O_APPEND`: it is there also if the process is killed right after.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+
+import oqkit as oq
+
+RECORD = "CHAOS_RECORD"
+
+
+@functools.cache
+def _file(pid: int) -> int:
+    return os.open(f"{os.environ[RECORD]}/{pid}.calls", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+
+
+def note(label: str, number: int) -> None:
+    os.write(_file(os.getpid()), f"{label} {number}\n".encode())
+
+
+@oq.task
+def double(label: str, x: int) -> dict[str, int]:
+    note(label, x)
+    return {"y": 2 * x, "pid": os.getpid()}
+
+
+@oq.task
+def slow(label: str, x: int, wait_s: float) -> dict[str, int]:
+    note(label, x)
+    time.sleep(wait_s)
+    return {"y": 2 * x, "pid": os.getpid()}
+
+
+@oq.task
+def bulky(label: str, x: int, wait_s: float) -> dict[str, object]:
+    """Return so much that the outcomes of a few calls must be a Parquet object."""
+    note(label, x)
+    time.sleep(wait_s)
+    return {"y": 2 * x, "pid": os.getpid(), "text": os.urandom(1000).hex()}
