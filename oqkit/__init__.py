@@ -37,7 +37,8 @@ from oqkit.errors import (
 )
 
 # handles
-from oqkit.frame.job import AsCompleted, Job, Task
+from oqkit.frame.job import Job, Task
+from oqkit.frame.stream import AsCompleted
 from oqkit.queue.part import Backoff
 
 # functions

@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--lease", type=float, default=LEASE_S, metavar="S", help=f"seconds (default {LEASE_S:g})")
     worker.add_argument("--grace", type=float, default=GRACE_S, metavar="S", help=f"seconds (default {GRACE_S:g})")
     worker.add_argument("--until-idle", action="store_true", help="exit when no job has work for it")
-    worker.add_argument("--exit-with-parent", action="store_true", help="stop when the process that started it ends")
+    worker.add_argument("--exit-with", type=int, metavar="PID", help="stop when its parent, which has this id, ends")
     jobs = _command(commands, "jobs", _jobs, "list the newest jobs")
     jobs.add_argument("-n", "--limit", type=int, default=20, metavar="N")
     for name, run, text in (
@@ -100,8 +100,8 @@ def _worker(queue: Queue, options: argparse.Namespace) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    if options.exit_with_parent:
-        threading.Thread(target=_stop_with_parent, args=(worker, os.getppid()), daemon=True).start()
+    if options.exit_with is not None:
+        threading.Thread(target=_stop_with_parent, args=(worker, options.exit_with), daemon=True).start()
     logging.getLogger(__name__).info("worker %s on %s", worker.name, queue.url)
     worker.run(until_idle=options.until_idle)
     return 0

@@ -46,7 +46,12 @@ _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 def settings(given: Settings, *, profile: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Combine all sources; `profile` (or ``OQ_PROFILE``) names a ``[profiles.NAME]`` table of ``oq.toml``."""
     environ = os.environ if environ is None else environ
-    found = given.over(_from_environment(environ)).over(_from_file(profile or environ.get("OQ_PROFILE")))
+    if given.url is not None and not given.url.strip():
+        raise UsageError("url is empty: give s3://bucket/prefix, a directory or memory://name, or leave it out")
+    file = _from_file(profile or environ.get("OQ_PROFILE") or None)
+    variables = _from_environment(environ)
+    # A profile that is asked for in the call stands above the variables, as in boto3.
+    found = given.over(file.over(variables) if profile else variables.over(file))
     return found if found.url else replace(found, url=DEFAULT_FOLDER.expanduser().as_uri())
 
 
@@ -81,6 +86,8 @@ def _from_file(profile: str | None) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from None
     profiles = document.pop("profiles", {})
+    if not isinstance(profiles, dict) or not all(isinstance(table, dict) for table in profiles.values()):
+        raise UsageError(f"{path}: write each profile as a table, [profiles.NAME]")
     base = _table(document, path, "")
     if profile is None:
         return base

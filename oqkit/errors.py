@@ -149,7 +149,7 @@ class Reschedule(Exception):  # control flow: `raise oq.Reschedule(30)`
     delay_s = 0.0  # for subclasses with an __init__ of their own
     reason = ""
 
-    def __init__(self, delay: float = 0.0, reason: str = "") -> None:
+    def __init__(self, delay: Any = 0.0, reason: str = "") -> None:
         super().__init__(delay, reason)
         if isinstance(delay, str) or not delay <= self.LONGEST_S:  # also refuses NaN
             raise UsageError(f"Reschedule(delay={delay!r}) must be a number of seconds, at most ten years")

@@ -11,7 +11,7 @@ import pandas as pd
 from oqkit.config import Settings
 from oqkit.errors import DuplicateJob, Missing, UnknownJob, UsageError, one_of
 from oqkit.frame.codec import ParquetCodec
-from oqkit.frame.draft import Draft, draft_frame, draft_values, identity, job_of, whole
+from oqkit.frame.draft import Draft, draft_frame, draft_values, identity, job_of, moment, whole
 from oqkit.frame.job import Job, Task
 from oqkit.frame.watch import tell
 from oqkit.queue import key as keys
@@ -219,8 +219,9 @@ class Queue:
         whole(limit, what="limit", low=1, high=10**6)
         if status is not None and status not in JOB_STATUSES:
             raise UsageError(f"status={status!r} must be {one_of(JOB_STATUSES)}")
+        after = None if since is None else moment(since, what="since")
         jobs = newest_jobs(self.ledger, limit=limit)
-        wanted = [job for job in jobs if _matches(job, type=type, tags=tags or {}, since=since)]
+        wanted = [job for job in jobs if _matches(job, type=type, tags=tags or {}, since=after)]
         rows = [self._job_row(job) for job in wanted]
         frame = pd.DataFrame.from_records([row for _, row in rows], columns=list(JOB_COLUMNS))
         frame.index = pd.Index([job_id for job_id, _ in rows], name="job", dtype=object)
@@ -284,4 +285,4 @@ def _matches(job: JobObject, *, type: str | None, tags: Mapping[str, str], since
         return False
     if any(job.tags.get(name) != value for name, value in tags.items()):
         return False
-    return since is None or job.created >= (since.timestamp() if hasattr(since, "timestamp") else float(since))
+    return since is None or job.created >= since

@@ -74,10 +74,10 @@ class LocalWorkers:
             raise UsageError(f"n={n!r} must be the number of processes, 1 or more")
         if queue.url.startswith("memory://"):
             raise UsageError("a memory:// queue exists in this process alone; use a directory, or run oq.Worker here")
-        self._command = [sys.executable, "-m", "oqkit", "worker", "--exit-with-parent", *arguments]
+        self._command = [sys.executable, "-m", "oqkit", "worker", "--exit-with", str(os.getpid()), *arguments]
         self._environment = {
             **os.environ,
-            **to_environment(replace(queue.settings, url=queue.settings.url)),
+            **to_environment(replace(queue.settings, url=queue.url)),
             "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
         }
         with tempfile.NamedTemporaryFile(prefix="oqkit-workers-", suffix=".log", delete=False) as file:

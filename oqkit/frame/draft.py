@@ -205,16 +205,16 @@ def policy_of(options: Options, *, now: float) -> Policy:
     """Turn options into the rules that the state machine follows."""
     if options.at is not None and options.delay is not None:
         raise UsageError("give at= or delay=, not both")
-    not_before = _moment(options.at) if options.at is not None else 0.0
+    not_before = moment(options.at, what="at") if options.at is not None else 0.0
     if options.delay is not None:
-        not_before = now + seconds(options.delay, what="delay")
+        not_before = _from_now(options.delay, now=now, what="delay")
     reschedules = options.max_reschedules
     return Policy(
         retries=whole(options.retries, what="retries", low=0, high=1000),
         backoff=_backoff(options.backoff),
         max_reschedules=None if reschedules is None else whole(reschedules, what="max_reschedules", low=0, high=10**6),
         not_before=not_before,
-        expires_at=None if options.ttl is None else now + seconds(options.ttl, what="ttl"),
+        expires_at=None if options.ttl is None else _from_now(options.ttl, now=now, what="ttl"),
     )
 
 
@@ -235,12 +235,20 @@ def whole(value: Any, *, what: str, low: int, high: int) -> int:
     return value
 
 
-def _moment(at: object) -> float:
+def _from_now(value: float | str, *, now: float, what: str) -> float:
+    moment_s = now + seconds(value, what=what)
+    if moment_s > LATEST_S:
+        raise UsageError(f"{what}={value!r} ends after the year 2200; leave it out if you mean for ever")
+    return moment_s
+
+
+def moment(at: object, *, what: str) -> float:
+    """Return a datetime or epoch seconds as epoch seconds, or raise `UsageError`."""
     if isinstance(at, (int, float)) and not isinstance(at, bool) and 0 <= at <= LATEST_S:
         return float(at)
     if isinstance(at, datetime) and at.tzinfo is not None:
         return at.timestamp()
-    raise UsageError(f"at={at!r} must be a datetime with a time zone, or epoch seconds before the year 2200")
+    raise UsageError(f"{what}={at!r} must be a datetime with a time zone, or epoch seconds before the year 2200")
 
 
 def _tags(tags: Mapping[str, str]) -> dict[str, str]:

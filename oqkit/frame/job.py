@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from oqkit.errors import IllegalTransition, JobFailed, UsageError, WaitTimeout, one_of
+from oqkit.errors import IllegalTransition, JobFailed, UsageError, one_of
 from oqkit.frame.codec import ParquetCodec
 from oqkit.frame.collect import Collector
 from oqkit.frame.draft import function_of
+from oqkit.frame.stream import AsCompleted
 from oqkit.frame.value import decode_values
-from oqkit.frame.watch import Bar, Watch, interruptible, unfinished
+from oqkit.frame.watch import Bar, Watch, interruptible
 from oqkit.queue import control
 from oqkit.queue.job import Code
 from oqkit.queue.job import Job as JobObject
@@ -26,6 +26,7 @@ from oqkit.queue.transition import Status, Verb
 from oqkit.queue.view import JobView
 from oqkit.worker.code import put_code
 from oqkit.worker.failure import cut
+from oqkit.worker.task import seconds
 
 Errors = Literal["raise", "coerce", "drop"]
 
@@ -98,12 +99,11 @@ class Job:
         Raise `WaitTimeout` after `timeout` seconds. Ctrl-C stops the waiting, not the work. `progress`
         shows a bar, by default where a person can see it.
         """
-        if timeout is not None and timeout < 0:
-            raise UsageError(f"timeout={timeout!r} must be 0 or more seconds, or None to wait for ever")
+        limit_s = _limit_s(timeout)
         bar = Bar(self._view, show=progress)
         try:
             with interruptible(self._view):
-                self._watch().until(lambda: self._view.is_final, timeout=timeout, on_poll=bar.update)
+                self._watch().until(lambda: self._view.is_final, timeout=limit_s, on_poll=bar.update)
         finally:
             bar.close()
         return self
@@ -115,7 +115,7 @@ class Job:
     async def _wait_async(self) -> Job:
         bar = Bar(self._view, show=None)
         try:
-            await self._watch().until_async(lambda: self._view.is_final, on_poll=bar.update)
+            await self._watch().until_async(lambda: self._view.is_final, limit_s=None, on_poll=bar.update)
         finally:
             bar.close()
         return self
@@ -153,12 +153,18 @@ class Job:
     def _joined(self, frame: Any, missing: str) -> Any:
         if self._collector.backend != "pandas":
             raise UsageError("join=True needs a pandas frame; put the columns of other frames side by side yourself")
-        source = self._source if self._source is not None else self._collector.stored()
+        if self._view.job.mode != "frame":
+            raise UsageError("join=True needs a job of submit_frame; this one was submitted as values")
+        source = self._source if self._is_intact() else self._collector.stored()
         if missing == "drop":
             rows = np.sort(np.concatenate([rows for rows, _ in self._collector.pieces()] or [np.zeros(0, "int64")]))
             source = source.iloc[rows]
         twice = [name for name in frame.columns if name in source.columns]
         return pd.concat([source, frame.rename(columns={name: f"{name}_result" for name in twice})], axis=1)
+
+    def _is_intact(self) -> bool:
+        """Whether the submitted frame is at hand, with the rows that it had then."""
+        return self._source is not None and bool(self._source.index.equals(self._collector.index()))
 
     def _raise_for_failures(self) -> None:
         counts = self._view.counts()
@@ -171,14 +177,17 @@ class Job:
         told += [f"{counts[status]:,} {status}" for status in (Status.CANCELLED, Status.EXPIRED) if counts[status]]
         raise JobFailed(
             f"{bad:,} of {len(self):,} tasks of job {self.name or self.id} did not complete ({'; '.join(told)}). "
-            "See job.errors(); job.retry() runs them again, job.retry(fn=...) with a corrected function; "
+            "See job.errors(); job.retry('all') runs them again, job.retry(fn=...) failed ones with a corrected function; "
             "result(errors='coerce') or errors='drop' gives the rest",
             failures,
         )
 
     def as_completed(self, timeout: float | None = None) -> AsCompleted:
-        """Iterate frames of results as they are committed, each row once; also ``async for``."""
-        return AsCompleted(self._view, self._collector, self._watch(), timeout=timeout)
+        """Iterate frames of results as they are committed, each row once; also ``async for``.
+
+        Raise `WaitTimeout` if the job has not ended after `timeout` seconds.
+        """
+        return AsCompleted(self._view, self._collector, self._watch(), timeout=_limit_s(timeout))
 
     def errors(self) -> pd.DataFrame:
         """Return one row a failed task, by the index of the submitted frame; does not wait.
@@ -237,7 +246,7 @@ class Job:
     def _where(self, where: Any, allowed: tuple[Status, ...]) -> tuple[tuple[Status, ...], tuple[Range, ...] | None]:
         if isinstance(where, str):
             return (allowed if where == "all" else _statuses([where], allowed)), None
-        rows = np.asarray(where)
+        rows = np.atleast_1d(np.asarray(where))
         if rows.dtype == bool:
             if rows.shape != (len(self),):
                 raise UsageError(
@@ -249,48 +258,6 @@ class Job:
                 f"where={where!r}: give row numbers from 0 to {len(self) - 1}, a boolean mask, or a status"
             )
         return allowed, ranges_of(int(row) for row in rows)
-
-
-class AsCompleted:
-    """Frames of results as they come, by ``for`` or ``async for``."""
-
-    def __init__(self, view: JobView, collector: Collector, watch: Watch, *, timeout: float | None) -> None:
-        self._view = view
-        self._collector = collector
-        self._watch = watch
-        self._timeout = timeout
-        self._seen: set[tuple[int, str]] = set()
-
-    def __iter__(self) -> Iterator[Any]:
-        end = None if self._timeout is None else self._view.now() + self._timeout
-        while True:
-            left = None if end is None else max(0.0, end - self._view.now())
-            try:
-                with interruptible(self._view):
-                    self._watch.until(self._has_news, timeout=left, on_poll=_nothing)
-            except WaitTimeout:
-                raise WaitTimeout(unfinished(self._view, self._timeout)) from None
-            yield from self._news()
-            if self._view.is_final:
-                return
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        while True:
-            await self._watch.until_async(self._has_news, on_poll=_nothing)
-            for frame in await asyncio.to_thread(lambda: list(self._news())):
-                yield frame
-            if self._view.is_final:
-                return
-
-    def _has_news(self) -> bool:
-        return self._view.is_final or bool(self._collector.completed_outputs() - self._seen)
-
-    def _news(self) -> Iterator[Any]:
-        new = self._collector.completed_outputs()
-        pieces = [piece for piece in self._collector.pieces(skip=self._seen) if len(piece[0])]
-        self._seen |= new
-        if pieces:
-            yield self._collector.frame(pieces, missing="drop")
 
 
 class Task:
@@ -334,7 +301,7 @@ class Task:
         """Wait until the task has ended; raise `WaitTimeout` after `timeout` seconds."""
         view = self.job._view  # noqa: SLF001 - two halves of one handle
         with interruptible(view):
-            self.job._watch().until(self._is_final, timeout=timeout, on_poll=_nothing)  # noqa: SLF001
+            self.job._watch().until(self._is_final, timeout=_limit_s(timeout), on_poll=_nothing)  # noqa: SLF001
         return self
 
     def _is_final(self) -> bool:
@@ -345,7 +312,7 @@ class Task:
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> Task:
-        await self.job._watch().until_async(self._is_final, on_poll=_nothing)  # noqa: SLF001
+        await self.job._watch().until_async(self._is_final, limit_s=None, on_poll=_nothing)  # noqa: SLF001
         return self
 
     def result(self, timeout: float | None = None) -> Any:
@@ -355,7 +322,7 @@ class Task:
         if state.status is not Status.COMPLETED:
             error = self.error()
             told = f"{error['type']}: {error['message']}\n{error['traceback']}" if error is not None else state.status
-            raise JobFailed(f"task {self.id} did not complete: {told}", error)
+            raise JobFailed(f"task {self.id} did not complete: {told}", self._failures())
         for rows, values in self.job._collector.pieces():  # noqa: SLF001
             place = np.flatnonzero(rows == self.row)
             if len(place):
@@ -364,9 +331,12 @@ class Task:
 
     def error(self) -> dict[str, Any] | None:
         """Return the failure (type, message, traceback, attempt, worker), or None if the task has not failed."""
-        errors = self.job.errors()
-        mine = errors[errors["row"] == self.row]
+        mine = self._failures()
         return dict(mine.iloc[0]) if len(mine) else None
+
+    def _failures(self) -> pd.DataFrame:
+        errors = self.job.errors()
+        return errors[errors["row"] == self.row]
 
     def cancel(self, *, reason: str | None = None) -> None:
         """Cancel the task; raise `IllegalTransition` if it has ended otherwise. Cancelling twice is fine."""
@@ -379,6 +349,10 @@ class Task:
         """Run the task again; raise `IllegalTransition` unless it failed, expired or was cancelled."""
         if not self.job.retry([self.row], fn=fn):
             raise IllegalTransition(Verb.REOPEN, self._state().status)
+
+
+def _limit_s(timeout: float | str | None) -> float | None:
+    return None if timeout is None else seconds(timeout, what="timeout")
 
 
 def _nothing() -> None:

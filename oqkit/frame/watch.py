@@ -37,14 +37,17 @@ class Watch:
             self._sleep(pause_s)
         raise WaitTimeout(unfinished(self._view, timeout))
 
-    async def until_async(self, done: Callable[[], bool], *, on_poll: Callable[[], None]) -> None:
+    async def until_async(
+        self, done: Callable[[], bool], *, limit_s: float | None, on_poll: Callable[[], None]
+    ) -> None:
         """Do the same without blocking the event loop, so that widgets stay alive."""
-        for pause_s in self._polls(None):
+        for pause_s in self._polls(limit_s):
             await asyncio.to_thread(self._view.refresh)
             on_poll()
             if done():
                 return
             await asyncio.sleep(pause_s)
+        raise WaitTimeout(unfinished(self._view, limit_s))
 
     def _polls(self, timeout: float | None) -> Iterator[float]:
         start, pause_s = self._clock.monotonic(), self._poll_s * FIRST_POLL_POLLS

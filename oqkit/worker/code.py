@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import sys
 import types
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from oqkit.errors import FormatError, UnknownTask, UsageError
@@ -92,7 +94,9 @@ def _reference(task: TaskFunction) -> str:
     found: Any = module
     for attribute in name.split("."):
         found = getattr(found, attribute, None)
-    return f"{module_name}:{name}" if found is task or found is task.function else ""
+    # Imported there, a plain function would be called row by row.
+    is_same = found is task or (found is task.function and not task.batch)
+    return f"{module_name}:{name}" if is_same else ""
 
 
 def _dump(task: TaskFunction) -> bytes:
@@ -102,8 +106,9 @@ def _dump(task: TaskFunction) -> bytes:
         data = bytes(cloudpickle.dumps(task))
     except Exception as error:  # pickling runs the user's __reduce__
         raise UsageError(
-            f"function {task.name!r} cannot be shipped to workers: {error}. It probably refers to an open connection, "
-            "lock or file; create that inside the function, or put the function into a module that workers can import"
+            f"function {task.name!r} cannot be shipped to workers: {_culprit(task)}{type(error).__name__}: {error}. "
+            "Create connections, locks and files inside the function, or put the function into a module that workers "
+            "can import"
         ) from error
     if len(data) > MAX_BYTES:
         raise UsageError(
@@ -112,18 +117,58 @@ def _dump(task: TaskFunction) -> bytes:
         )
     if len(data) > WARN_BYTES:
         warnings.warn(
-            f"function {task.name!r} is {len(data) / 2**20:.1f} MiB with the data it refers to: {_largest(task)}",
-            stacklevel=4,
+            f"function {task.name!r} is {len(data) / 2**20:.1f} MiB with the data it refers to: {_largest(task)}. "
+            "Every worker loads all of it; pass data as columns, or load it inside the function",
+            stacklevel=_outside(),
         )
     return data
 
 
+def _culprit(task: TaskFunction) -> str:
+    """Name what cannot be pickled, if it is something that the function refers to."""
+    bad = [what for what, value in _referred(task) if _size(value) is None]
+    return f"{bad[0]} cannot be pickled: " if bad else ""
+
+
 def _largest(task: TaskFunction) -> str:
+    sizes = {what: _size(value) or 0 for what, value in _referred(task)}
+    if not sizes:
+        return "look at what it refers to"
+    what = max(sizes, key=lambda one: sizes[one])
+    return f"most of it is {what}, {sizes[what] / 2**20:.1f} MiB"
+
+
+def _referred(task: TaskFunction) -> Iterator[tuple[str, Any]]:
+    """Yield what a function refers to: (a name for it, the value)."""
+    function = inspect.unwrap(task.function)
+    if isinstance(function, types.FunctionType):
+        found = inspect.getclosurevars(function)
+        yield from ((f"the global {name!r}", value) for name, value in found.globals.items())
+        yield from ((f"the variable {name!r}", value) for name, value in found.nonlocals.items())
+        yield from ((f"the default of {name!r}", value) for name, value in _defaults(function))
+    else:
+        owner = getattr(function, "__self__", function)
+        yield from ((f"the attribute {name!r}", value) for name, value in getattr(owner, "__dict__", {}).items())
+
+
+def _defaults(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    parameters = inspect.signature(function).parameters.values()
+    return ((one.name, one.default) for one in parameters if one.default is not inspect.Parameter.empty)
+
+
+def _size(value: Any) -> int | None:
+    """Return the bytes of a pickled value, or None if it cannot be pickled."""
     import cloudpickle  # see above
 
-    code, names = task.function.__code__, task.function.__globals__
-    sizes = {name: len(cloudpickle.dumps(names[name])) for name in code.co_names if name in names}
-    if not sizes:
-        return "look at its closure and defaults"
-    name = max(sizes, key=lambda one: sizes[one])
-    return f"most of it is the global {name!r}, {sizes[name] / 2**20:.1f} MiB"
+    try:
+        return len(cloudpickle.dumps(value))
+    except Exception:  # noqa: BLE001 - pickling runs the user's __reduce__
+        return None
+
+
+def _outside() -> int:
+    """Return the `stacklevel` at which a warning points to the caller of oqkit."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("oqkit."):
+        frame, level = frame.f_back, level + 1
+    return level

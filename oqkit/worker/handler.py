@@ -33,6 +33,7 @@ class Handler:
         parameters = _parameters(task.function)
         self.context_name = next((p.name for p in parameters if _is_context(p)), None)
         self.parameters = [p for p in parameters if p.name != self.context_name]
+        self._is_named = not parameters or any(p.kind is not inspect.Parameter.VAR_POSITIONAL for p in parameters)
 
     @property
     def takes_context(self) -> bool:
@@ -42,6 +43,11 @@ class Handler:
     def for_rows(self, columns: Iterable[str]) -> Call:
         """Choose the columns that a row function takes by parameter name, or raise `SchemaError`."""
         present = list(columns)
+        if not self._is_named:
+            raise SchemaError(
+                f"function {self.name!r} does not name its parameters, so no column can be matched with them; "
+                f"wrap it: lambda {', '.join(present[:2]) or 'x'}: {self.name}({', '.join(present[:2]) or 'x'})"
+            )
         if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in self.parameters):
             named = [p.name for p in self.parameters if p.kind not in _VARIADIC]
             return self._keywords((*named, *(name for name in present if name not in named)), present)
@@ -106,7 +112,7 @@ def _parameters(function: Any) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # some builtins have no signature: call them with what there is
-        return [inspect.Parameter("value", inspect.Parameter.POSITIONAL_ONLY)]
+        return [inspect.Parameter("values", inspect.Parameter.VAR_POSITIONAL)]
 
 
 def _is_context(parameter: inspect.Parameter) -> bool:

@@ -28,6 +28,7 @@ from oqkit.worker.tray import Load, Mishap, Tray
 log = logging.getLogger(__name__)
 
 FIRST_CHECK_S = 1.0
+WRONG_S = 5.0
 TICK_S = 0.25
 STORE_PATIENCE_S = 600.0
 BARREN = 3
@@ -59,7 +60,7 @@ class Stint:
         self._later: list[Work] = []
         self._n_barren = 0
         self.n_finished = 0
-        self._started = self._run_since = self._committed = self._mark_since = 0.0
+        self._started = self._ended = self._run_since = self._committed = self._mark_since = 0.0
         self._mark = (0, 0)
         self._is_checked = False
         self._is_handing_back = False
@@ -75,6 +76,12 @@ class Stint:
 
     def step(self) -> bool:
         """Wait a moment, do what is due, and return whether the running is over; then call `finish`."""
+        is_over = self._step()
+        if is_over:
+            self._ended = self._clock()
+        return is_over
+
+    def _step(self) -> bool:
         execution = self._running()
         over = execution.finished.wait(self._tick_s())
         if self.is_lost or self._is_given_up:
@@ -105,21 +112,21 @@ class Stint:
         self._running().abandon()
 
     def remaining_s(self) -> float:
-        """Estimate how long the rest takes, in seconds; infinite while nothing is known."""
+        """Estimate how long the rest takes, in seconds; infinite while nothing is known, or what was known is wrong."""
         row_s = self._pace.row_s(self.lease.job)
         if row_s is None:
             return math.inf
         n_rows = sum(len(work.rows) for work in (self._work, *self._later))
-        return max(0.0, n_rows * row_s - (self._clock() - self._run_since))
+        left_s = n_rows * row_s - (self._clock() - self._run_since)
+        return math.inf if left_s < -WRONG_S else max(0.0, left_s)
 
     def finish(self) -> None:
         """Commit what is left, hand the rest back and end the lease; also right for a stint that never started."""
-        elapsed_s = self._clock() - self._started
         load = self._tray.drain()
         self.n_finished += _size(load)
         if not self.is_lost:
             self._commit(load, is_last=True)
-            self._pace.learn(self.lease.job, n_rows=self.n_finished, elapsed_s=elapsed_s)
+            self._pace.learn(self.lease.job, n_rows=self.n_finished, elapsed_s=self._ended - self._started)
 
     def _running(self) -> Execution:
         assert self._execution is not None, "start() comes first"  # noqa: S101

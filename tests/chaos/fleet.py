@@ -88,7 +88,16 @@ class Member:
         }
         with log.open("ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "oqkit", "worker", "--exit-with-parent", "tests.chaos.task", *arguments],
+                [
+                    sys.executable,
+                    "-m",
+                    "oqkit",
+                    "worker",
+                    "--exit-with",
+                    str(os.getpid()),
+                    "tests.chaos.task",
+                    *arguments,
+                ],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=file,

@@ -410,6 +410,8 @@ runs[0].finished.wait()
         assert [child.ppid() for child in children] == [parent.pid] * 2
         parent.kill()
     _, alive = psutil.wait_procs(children, timeout=10)
+    for child in alive:
+        child.kill()
     assert alive == []
 
 
