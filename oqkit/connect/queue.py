@@ -218,7 +218,7 @@ class Queue:
         """
         whole(limit, what="limit", low=1, high=10**6)
         if status is not None and status not in JOB_STATUSES:
-            raise UsageError(f"status={status!r} must be {one_of(JOB_STATUSES)}")
+            raise UsageError(f"status={status!r} must be {one_of([repr(one) for one in JOB_STATUSES])}")
         after = None if since is None else moment(since, what="since")
         jobs = newest_jobs(self.ledger, limit=limit)
         wanted = [job for job in jobs if _matches(job, type=type, tags=tags or {}, since=after)]

@@ -172,7 +172,7 @@ def _unwritten(run: Run) -> tuple[str, str]:
     if run.lost:
         times = "once" if run.lost == 1 else f"{run.lost} times in a row"
         return "WorkerLost", f"its worker stopped without a word, {times}; does the task crash the process?"
-    return "Reschedule", f"it asked to be put back once more, after the {run.reschedules} times of max_reschedules"
+    return "Reschedule", f"it asked to be put back more often than {run.reschedules} times, as max_reschedules allows"
 
 
 def _named(part: Part, status: Status) -> list[str]:

@@ -245,7 +245,7 @@ class Job:
 
     def _where(self, where: Any, allowed: tuple[Status, ...]) -> tuple[tuple[Status, ...], tuple[Range, ...] | None]:
         if isinstance(where, str):
-            return (allowed if where == "all" else _statuses([where], allowed)), None
+            return (allowed if where == "all" else _statuses([where], allowed, others=["all"])), None
         rows = np.atleast_1d(np.asarray(where))
         if rows.dtype == bool:
             if rows.shape != (len(self),):
@@ -364,10 +364,10 @@ def _check_errors(errors: str) -> None:
         raise UsageError(f"errors={errors!r} must be 'raise', 'coerce' or 'drop'")
 
 
-def _statuses(names: Iterable[str], allowed: Collection[Status]) -> tuple[Status, ...]:
+def _statuses(names: Iterable[str], allowed: Collection[Status], *, others: Iterable[str] = ()) -> tuple[Status, ...]:
     known = {status.value: status for status in allowed}
     chosen = list(names)
     unknown = [name for name in chosen if name not in known]
     if unknown:
-        raise UsageError(f"{unknown[0]!r} is none of {one_of([repr(name) for name in known])}")
+        raise UsageError(f"{unknown[0]!r} is none of {one_of([repr(name) for name in (*others, *known)])}")
     return tuple(known[name] for name in chosen)

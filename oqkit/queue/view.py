@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 from oqkit.queue import key as keys
@@ -18,16 +19,25 @@ class JobView:
     def __init__(self, ledger: Ledger, job: Job) -> None:
         self._ledger = ledger
         self.job = job
-        self._parts: dict[int, Held[Part]] = {}
+        self._parts: dict[int, Held[Part]] = {}  # replaced, never changed: another thread may be reading it
+        self._lock = threading.Lock()
+        self._refreshed: float | None = None
 
-    def refresh(self) -> None:
-        """Read what changed: one LIST per 1,000 parts and one GET per changed part; one GET for a single part."""
-        changed = [0] if self.job.n_parts == 1 else self._changed()
-        for held in self._ledger.map(self._read, changed):
-            if held is not None:
-                self._parts[held.doc.index] = held
-        if any(held.doc.gen > self.job.gen for held in self._parts.values()):
-            self.reload()
+    def refresh(self, *, unless_within_s: float = 0.0) -> None:
+        """Read what changed: one LIST per 1,000 parts and one GET per changed part; one GET for a single part.
+
+        Threads may share a view: they take turns, and whoever finds it not older than `unless_within_s` asks nothing.
+        """
+        with self._lock:
+            now = self._ledger.store.clock.monotonic()
+            if self._refreshed is not None and now - self._refreshed < unless_within_s:
+                return
+            changed = [0] if self.job.n_parts == 1 else self._changed()
+            found = {held.doc.index: held for held in self._ledger.map(self._read, changed) if held is not None}
+            self._parts = {**self._parts, **found}
+            if any(held.doc.gen > self.job.gen for held in self._parts.values()):
+                self.reload()
+            self._refreshed = self._ledger.store.clock.monotonic()
 
     def reload(self) -> None:
         """Read the job object again, to see orders given elsewhere; drops nothing that is known of the parts."""
@@ -52,6 +62,10 @@ class JobView:
     def parts(self) -> Iterator[Part]:
         """Yield the state of every part, in order; untouched ones as fresh."""
         return (self.part(index) for index in range(self.job.n_parts))
+
+    def touched(self) -> list[Part]:
+        """Return the parts that have a state object, in order."""
+        return [self._parts[index].doc for index in sorted(self._parts)]
 
     def part(self, index: int) -> Part:
         """Return the state of one part."""

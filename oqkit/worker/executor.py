@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 from typing import Protocol
 
 from oqkit.worker.run import Work, run
+from oqkit.worker.thread import Event, SystemThreads, Threads
 from oqkit.worker.tray import Tray
 
 log = logging.getLogger(__name__)
@@ -15,8 +15,9 @@ log = logging.getLogger(__name__)
 class Execution(Protocol):
     """Work that is being run onto a tray."""
 
-    finished: threading.Event
-    """Set when nothing more will come onto the tray."""
+    @property
+    def finished(self) -> Event:
+        """Return what is set when nothing more will come onto the tray."""
 
     @property
     def crash(self) -> str:
@@ -39,17 +40,18 @@ class Executor(Protocol):
 class ThreadExecution:
     """Work in a daemon thread. It cannot be killed: abandoned, it ends with its present call, unheard."""
 
-    def __init__(self, work: Work, tray: Tray) -> None:
+    def __init__(self, work: Work, tray: Tray, threads: Threads) -> None:
         self.crash = ""
-        self.finished = threading.Event()
+        self.finished = threads.event()
+        self._work = work
         self._tray = tray
-        threading.Thread(target=self._run, args=(work,), name="oqkit-run", daemon=True).start()
+        threads.start(self._run, name="oqkit-run")
 
-    def _run(self, work: Work) -> None:
+    def _run(self) -> None:
         try:
-            run(work, self._tray)
+            run(self._work, self._tray)
         except Exception as error:  # not the user's function, but a thread has nobody to raise to
-            log.exception("running job %s broke", work.job_id)
+            log.exception("running job %s broke", self._work.job_id)
             self.crash = f"{type(error).__name__}: {error}"
         finally:
             self.finished.set()
@@ -62,9 +64,12 @@ class ThreadExecution:
 class ThreadExecutor:
     """Runs work in threads of this process."""
 
+    def __init__(self, threads: Threads | None = None) -> None:
+        self._threads = threads or SystemThreads()
+
     def start(self, work: Work, tray: Tray) -> ThreadExecution:
         """Begin to run `work` in a new thread."""
-        return ThreadExecution(work, tray)
+        return ThreadExecution(work, tray, self._threads)
 
     def close(self) -> None:
         """Hold nothing."""

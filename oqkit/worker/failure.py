@@ -56,7 +56,8 @@ def type_name(kind: type[BaseException]) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """Shorten a text in its middle."""
+    """Shorten a text in its middle; letters that UTF-8 has no form for become escapes."""
+    text = text.encode(errors="backslashreplace").decode()
     if len(text) <= limit:
         return text
     half = (limit - 5) // 2
@@ -66,7 +67,7 @@ def cut(text: str, limit: int) -> str:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:  # noqa: BLE001 - the user's __str__ runs here
+    except BaseException as broken:  # noqa: BLE001 - the user's __str__ runs here, and may raise SystemExit
         return f"<no text: __str__ raised {type(broken).__name__}>"
 
 
@@ -76,5 +77,5 @@ def _user_traceback(error: BaseException) -> str:
         trace = trace.tb_next
     try:
         return "".join(traceback.format_exception(type(error), error, trace))
-    except Exception as broken:  # noqa: BLE001 - formatting calls the user's __str__ and __repr__
+    except BaseException as broken:  # noqa: BLE001 - formatting calls the user's __str__ and __repr__
         return f"<no traceback: formatting it raised {type(broken).__name__}>"

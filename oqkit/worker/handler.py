@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -109,8 +110,9 @@ class Handler:
 
 
 def _parameters(function: Any) -> list[inspect.Parameter]:
+    bound = function.keywords if isinstance(function, functools.partial) else {}
     try:
-        return list(inspect.signature(function).parameters.values())
+        return [p for p in inspect.signature(function).parameters.values() if p.name not in bound]
     except (TypeError, ValueError):  # some builtins have no signature: call them with what there is
         return [inspect.Parameter("values", inspect.Parameter.VAR_POSITIONAL)]
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 
 from oqkit.errors import OqError
 from oqkit.worker.stint import Stint
+from oqkit.worker.thread import Event, Future, Queue
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +32,9 @@ class Slot:
         *,
         close: Callable[[], None],
         wait_s: Callable[[], float],
-        stopping: threading.Event,
-        killing: threading.Event,
+        stopping: Event,
+        killing: Event,
+        committer: Queue,
     ) -> None:
         self._acquire = acquire
         self._ended = ended
@@ -42,8 +42,8 @@ class Slot:
         self._wait_s = wait_s
         self._stopping = stopping
         self._killing = killing
-        self._committing: deque[Future[None]] = deque()
-        self._committer = ThreadPoolExecutor(1, thread_name_prefix="oqkit-commit")
+        self._committing: deque[Future] = deque()
+        self._committer = committer
         self.is_idle = False
 
     def run(self) -> None:

@@ -121,7 +121,7 @@ def task(function: Any = None, /, *, name: str | None = None, batch: bool = Fals
     """
     chosen = options_of(options)
     if function is not None:
-        return TaskFunction(function, options=chosen)
+        return TaskFunction(function, name=name, batch=batch, options=chosen)
     return lambda wrapped: TaskFunction(wrapped, name=name, batch=batch, options=chosen)
 
 

@@ -6,8 +6,8 @@ import logging
 import os
 import re
 import socket
-import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Literal
 
 from oqkit.clock import new_id
@@ -27,6 +27,7 @@ from oqkit.worker.run import Work
 from oqkit.worker.slot import Slot
 from oqkit.worker.stint import Stint
 from oqkit.worker.task import TaskFunction
+from oqkit.worker.thread import SystemThreads, Thread, Threads
 
 log = logging.getLogger(__name__)
 
@@ -47,25 +48,27 @@ class WorkerLoop:
         tasks: Iterable[TaskFunction],
         *,
         concurrency: int = 1,
-        executor: ExecutorName = "thread",
+        executor: ExecutorName | Callable[[], Executor] = "thread",
         trust_code: bool = False,
         lease_s: float = LEASE_S,
         grace_s: float = GRACE_S,
         name: str | None = None,
+        threads: Threads | None = None,
     ) -> None:
         if concurrency < 1:
             raise UsageError(f"concurrency={concurrency} must be 1 or more")
-        if executor not in {"thread", "process"}:
+        if not callable(executor) and executor not in {"thread", "process"}:
             raise UsageError(f"executor={executor!r} must be 'thread' or 'process'")
         self.name = name or _worker_name(ledger)
         self._ledger = ledger
         self._codec = codec
         self._concurrency = concurrency
-        self._make_executor: Callable[[], Executor] = ThreadExecutor if executor == "thread" else ProcessExecutor
+        self._threads = threads or SystemThreads()
+        self._make_executor = executor if callable(executor) else self._executors()[executor]
         self._grace_s = grace_s
         self._roster = Roster(ledger, tasks, trusts_code=trust_code)
         self._pace = Pace()
-        self._lock = threading.Lock()
+        self._lock = self._threads.lock()
         self._scout = Scout(
             ledger,
             self._roster.lanes(),
@@ -74,8 +77,8 @@ class WorkerLoop:
             can_run=self._roster.can_run,
             max_rows=self._pace.max_rows,
         )
-        self._stopping = threading.Event()
-        self._killing = threading.Event()
+        self._stopping = self._threads.event()
+        self._killing = self._threads.event()
         self._broken: list[BaseException] = []
         self._started = 0.0
         self._reported = float("-inf")
@@ -90,9 +93,7 @@ class WorkerLoop:
         self._started = self._ledger.now()
         self._report()
         slots = [self._slot() for _ in range(self._concurrency)]
-        threads = [threading.Thread(target=self._guard, args=(slot,), name="oqkit-slot", daemon=True) for slot in slots]
-        for thread in threads:
-            thread.start()
+        threads = [self._threads.start(partial(self._guard, slot), name="oqkit-slot") for slot in slots]
         try:
             while any(thread.is_alive() for thread in threads):
                 threads[0].join(0.05 if until_idle else 0.2)
@@ -113,7 +114,7 @@ class WorkerLoop:
         """Ask the worker to stop, from any thread or signal handler; `run` returns when it has."""
         self._stopping.set()
 
-    def _drain(self, threads: list[threading.Thread]) -> None:
+    def _drain(self, threads: list[Thread]) -> None:
         self._stopping.set()
         clock = self._ledger.store.clock
         end = clock.monotonic() + self._grace_s
@@ -152,6 +153,9 @@ class WorkerLoop:
         with self._lock:
             return self._scout.is_done()
 
+    def _executors(self) -> dict[ExecutorName, Callable[[], Executor]]:
+        return {"thread": lambda: ThreadExecutor(self._threads), "process": ProcessExecutor}
+
     def _slot(self) -> Slot:
         executor = self._make_executor()
         return Slot(
@@ -161,6 +165,7 @@ class WorkerLoop:
             wait_s=self._wait_s,
             stopping=self._stopping,
             killing=self._killing,
+            committer=self._threads.queue(name="oqkit-commit"),
         )
 
     def _guard(self, slot: Slot) -> None:
@@ -211,10 +216,13 @@ class WorkerLoop:
     def _ended(self, stint: Stint) -> None:
         with self._lock:
             self._n_rows += stint.n_finished
-            if stint.is_lost:
-                self._scout.lost(stint.lease)
-            else:
-                self._scout.ended(stint.lease)
+            try:
+                if not stint.is_lost:
+                    self._scout.ended(stint.lease)
+                    return
+            except StoreError as error:  # the outcomes are committed: only what is next must be found out anew
+                log.warning("job %s will be looked at again: %s", stint.lease.job.id, error)
+            self._scout.lost(stint.lease)
 
     def _wait_s(self) -> float:
         with self._lock:

@@ -108,6 +108,7 @@ class Rig:
         self.worker.stop()
         self._thread.join(20)
         assert not self._thread.is_alive(), "the worker stops when it is told to"
+        assert self._broken == [], "and not by an error"
 
     def inject(self, faults, point):
         method, key, skip = point
@@ -143,8 +144,8 @@ class Rig:
         outputs = {key.rpartition("/")[2].removesuffix(".parquet") for key in names_below(store, f"{folder}out/")}
         if "cancelled" not in statuses:  # what had run by then is uploaded, for its worker cannot know
             assert outputs == named, "every output that was written counts"
-        assert self._broken == [], "the worker goes on"
-        assert self._thread.is_alive()
+        assert self._thread.is_alive(), "the worker goes on"
+        self.stop()
 
 
 @pytest.fixture
@@ -217,6 +218,7 @@ def check_completed_again(rig, job):
     rig.proxy.settle()
     until(lambda: not names_below(store, keys.OPEN), timeout_s=20, what="the markers are taken down")
     check_outcomes(rig.truth, job.id)
+    rig.stop()
 
 
 @pytest.mark.parametrize("point", READS.values(), ids=READS)

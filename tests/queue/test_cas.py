@@ -324,6 +324,17 @@ def test_missing_document_that_means_nothing_is_missing(world):
         loop_over(world.inner).update(JOB, "jobs/x.json", lambda job: job, applied=lambda job: False)
 
 
+@pytest.mark.parametrize("script", ((), ("unsure",), ("refuse",)), ids=repr)
+def test_document_deleted_meanwhile_is_missing_and_not_created_again(world, script):
+    """Some servers answer a replace of what is gone like a conflict."""
+    held = update(world.inner, claiming("a", max_rows=1), has_lease("a"))
+    store = FaultyStore(world.inner, script)
+    store.before_write = lambda verb, key: world.inner.delete(key)
+    with pytest.raises(Missing):
+        update(store, claiming("b"), has_lease("b"), held=held)
+    assert not world.listed("parts/")
+
+
 def test_poison_document_goes_to_the_caller_at_once(world):
     world.inner.overwrite(KEY, b"poison")
     before = world.clock.time_s

@@ -565,6 +565,25 @@ def test_finaliser_with_old_knowledge_leaves_the_marker_of_a_late_reopener(world
     assert world.markers() == []
 
 
+def test_finaliser_that_has_seen_the_newer_marker_leaves_it(world):
+    """It lists the marker of an order that no part shows yet, and then ends the last lease by the old job."""
+    job = world.job(n_tasks=20, policy=NO_WAIT)
+    world.submit(job)
+    worker = world.worker()
+    worker.step(Verb.FAIL)
+    lease = worker.find()
+    store = FaultyStore(world.inner)
+    store.before_write = lambda verb, key: (_ for _ in ()).throw(KeyboardInterrupt) if "/parts/" in key else None
+    with pytest.raises(KeyboardInterrupt):
+        control.retry(world.ledger(store), job.id)
+    worker.scout._take_in(worker.scout.discovery.look())
+    worker.finish(lease, Verb.FAIL)
+    assert [parse_marker(key).gen for key in world.markers()] == [2]
+    world.worker("heir").drain()
+    assert world.statuses(job) == {"completed": 20}
+    assert world.markers() == []
+
+
 @pytest.mark.parametrize("n_tasks", (1, 20))
 def test_retried_job_is_run_again_by_the_worker_that_ended_it(world, n_tasks):
     job = world.job(n_tasks=n_tasks, policy=NO_WAIT)

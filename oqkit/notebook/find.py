@@ -1,0 +1,71 @@
+"""Search among the tasks of a job: by row, index label, worker or error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from oqkit.notebook.reader import ErrorReader
+from oqkit.notebook.wording import group_title
+from oqkit.queue.view import JobView
+from oqkit.worker.failure import cut
+
+MAX_LABEL = 80
+
+
+class Finder:
+    """Knows what the tasks of a job are called; reads the submitted index when first needed."""
+
+    def __init__(self, index: Callable[[], Any], errors: ErrorReader) -> None:
+        self._read_index = index
+        self._errors = errors
+        self._labels: Any = None
+
+    @property
+    def index(self) -> Any:
+        """The index of the submitted frame."""
+        return self._read_index()
+
+    def label(self, row: int) -> str:
+        """Return what the submitter calls a task."""
+        return cut(str(self.index[row]), MAX_LABEL)
+
+    def rows(self, view: JobView, query: str) -> list[int]:
+        """Return the rows that match `query`, in order.
+
+        A number finds the row of that number or label; other text is searched, whatever its case, in
+        labels, in the names of workers that hold tasks, and in the errors that have been read.
+        """
+        wanted = query.strip().casefold()
+        found = set(self._by_label(wanted, view.job.n_tasks))
+        found.update(_by_worker(view, wanted))
+        for group in self._errors.groups(view):
+            if wanted in group_title(group).casefold():
+                found.update(self._errors.rows(view, group.key))
+        return sorted(found)
+
+    def _by_label(self, wanted: str, n_tasks: int) -> Iterator[int]:
+        index = self.index
+        number = int(wanted) if wanted.isascii() and wanted.isdigit() else None
+        if number is not None and number < n_tasks:
+            yield number
+        if isinstance(index, pd.RangeIndex):
+            if number is not None and number in index:
+                yield int(index.get_loc(number))
+            return
+        if self._labels is None:
+            self._labels = pd.Series([str(label).casefold() for label in index], dtype=object)
+        hits = self._labels.str.contains(wanted, regex=False).to_numpy("bool")
+        yield from (int(row) for row in np.flatnonzero(hits))
+
+
+def _by_worker(view: JobView, wanted: str) -> Iterator[int]:
+    for part in view.touched():
+        names = {lease.id: lease.worker.casefold() for lease in part.leases}
+        for run in part.runs:
+            if run.lease and wanted in names.get(run.lease, ""):
+                first = part.index * view.job.part_rows
+                yield from range(first + run.first, first + run.stop)

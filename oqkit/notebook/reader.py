@@ -1,0 +1,161 @@
+"""What lies behind a task: its error, its input and its result, read only when somebody asks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from oqkit.errors import FormatError, Missing
+from oqkit.frame.codec import ParquetCodec
+from oqkit.frame.outcome import Outcomes, decode_inline, decode_outcomes
+from oqkit.frame.value import decode_values
+from oqkit.notebook.group import Group, group_of, joined, largest_first
+from oqkit.notebook.page import TaskRow
+from oqkit.queue.ledger import Ledger
+from oqkit.queue.part import Part
+from oqkit.queue.run import Run
+from oqkit.queue.transition import Status
+from oqkit.queue.view import JobView
+from oqkit.worker.failure import Failure, cut
+
+MAX_VALUE = 300
+MAX_VALUES = 40
+
+Place = tuple[int, str]
+"""An output: the number of its part, and its name."""
+
+
+class ErrorReader:
+    """The errors of one job in groups. Reads each output once, and keeps a number a task, not a text."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._groups: dict[str, Group] = {}
+        self._keys: dict[Place, dict[int, str]] = {}
+        self._lock = threading.Lock()
+
+    def read(self, view: JobView, *, most: int, only: Collection[Place] | None = None) -> None:
+        """Read errors that are not known yet: all that lie in the parts themselves, and at most `most` objects.
+
+        `only` narrows it to some outputs; None is all that failing tasks name.
+        """
+        with self._lock:
+            new = [each for each in _named(view) if each not in self._keys and (only is None or each in only)]
+            inline = [each for each in new if view.part(each[0]).outputs.get(each[1]) is not None]
+            stored = [each for each in new if each not in set(inline)][: max(0, most)]
+            chosen = inline + stored
+            for place, outcomes in zip(
+                chosen, self._ledger.map(lambda each: self._outcomes(view, *each), chosen), strict=True
+            ):
+                self._keys[place] = {row: self._known(failure) for row, failure in outcomes.failures.items()}
+
+    def _known(self, failure: Failure) -> str:
+        group = group_of(failure)
+        self._groups[group.key] = joined(self._groups, group)
+        return group.key
+
+    def _outcomes(self, view: JobView, part: int, name: str) -> Outcomes:
+        return outcomes_of(self._ledger, view, view.part(part), name)
+
+    def groups(self, view: JobView) -> tuple[Group, ...]:
+        """Return the groups of what is known, with the tasks that are in them now."""
+        failed, retrying = dict.fromkeys(self._groups, 0), dict.fromkeys(self._groups, 0)
+        for _, run, key in self._tasks(view):
+            if key in failed:
+                (failed if run.status is Status.FAILED else retrying)[key] += 1
+        counted = [
+            replace(group, n_failed=failed.get(key, 0), n_retrying=retrying.get(key, 0))
+            for key, group in list(self._groups.items())
+        ]
+        return largest_first(counted)
+
+    def rows(self, view: JobView, key: str) -> list[int]:
+        """Return the rows of one group, in order."""
+        return [row for row, _, known in self._tasks(view) if known == key]
+
+    def group_at(self, task: TaskRow, part_rows: int) -> Group | None:
+        """Return the group of one task's last error, if it is known."""
+        key = self._keys.get((task.part, task.output), {}).get(task.row - task.part * part_rows)
+        return self._groups.get(key) if key else None
+
+    def _tasks(self, view: JobView) -> Iterator[tuple[int, Run, str]]:
+        for part in view.touched():
+            for run in part.runs:
+                if _is_failing(run):
+                    known = self._keys.get((part.index, run.output)) or {}
+                    for row in range(run.first, run.stop):
+                        key = known.get(row) or self._lost(run)
+                        if key:
+                            yield part.index * view.job.part_rows + row, run, key
+
+    def _lost(self, run: Run) -> str:
+        """Return the group of a failure that no function raised; empty if the error is just not read yet."""
+        if run.output or run.status is not Status.FAILED:
+            return ""
+        kind = "WorkerLost" if run.lost else "Reschedule"
+        text = "its worker stopped without a word" if run.lost else "it asked to be put back more often than it may"
+        return self._known(Failure(type=kind, message=text, traceback="", attempt=run.used, worker=""))
+
+
+def _named(view: JobView) -> list[Place]:
+    """Return the outputs that hold errors of tasks that failed or wait to run again."""
+    found = ((part.index, run.output) for part in view.touched() for run in part.runs if _is_failing(run) and run.output)
+    return list(dict.fromkeys(found))
+
+
+def _is_failing(run: Run) -> bool:
+    return run.status is Status.FAILED or (run.status is Status.PENDING and run.attempt > 0)
+
+
+def outcomes_of(ledger: Ledger, view: JobView, part: Part, name: str) -> Outcomes:
+    """Return one output: from the part itself, or in one GET."""
+    inline = part.outputs.get(name)
+    if inline is not None:
+        return decode_inline(inline)
+    try:
+        return decode_outcomes(ledger.store.read(ledger.keys_of(view.job).output(part.index, name)).data)
+    except Missing:  # the part moved on, and the output was swept up
+        return Outcomes(rows=np.zeros(0, "int64"), values=None, failures={})
+
+
+def failure_at(ledger: Ledger, view: JobView, task: TaskRow) -> Failure | None:
+    """Return the last error of a task, or None."""
+    if not task.output:
+        return None
+    local = task.row - task.part * view.job.part_rows
+    return outcomes_of(ledger, view, view.part(task.part), task.output).failures.get(local)
+
+
+def result_at(ledger: Ledger, view: JobView, task: TaskRow) -> str:
+    """Return what a completed task returned, as text; empty if it has not completed."""
+    if task.status != Status.COMPLETED or not task.output:
+        return ""
+    outcomes = outcomes_of(ledger, view, view.part(task.part), task.output)
+    place = np.flatnonzero(outcomes.rows == task.row - task.part * view.job.part_rows)
+    if not len(place):
+        return ""
+    return shown(decode_values(outcomes.values.slice(int(place[0]), 1))[0])
+
+
+def input_at(codec: ParquetCodec, view: JobView, task: TaskRow) -> list[tuple[str, str]]:
+    """Return the input of a task as (column, value) texts: one ranged read of its part's rows."""
+    local = task.row - task.part * view.job.part_rows
+    try:
+        value = next(iter(codec.open(view.job, task.part).values([(local, local + 1)])))
+    except (FormatError, Missing) as error:
+        return [("", f"cannot be read: {error}")]
+    items: Sequence[tuple[Any, Any]] = list(value.items()) if isinstance(value, dict) else [("", value)]
+    return [(cut(str(name), MAX_VALUE), shown(each)) for name, each in items[:MAX_VALUES]]
+
+
+def shown(value: Any) -> str:
+    """Write a value for a person, short."""
+    try:
+        text = repr(value)
+    except Exception as broken:  # noqa: BLE001 - a user's own __repr__ runs here
+        text = f"<no text: __repr__ raised {type(broken).__name__}>"
+    return cut(text, MAX_VALUE)

@@ -1,0 +1,167 @@
+"""What a display shows of a job, as one frozen value: everything else here turns it into text, HTML or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from oqkit.notebook.group import Group
+from oqkit.notebook.trace import Trace, durations, histogram, mean_rate, rate, speeds
+from oqkit.queue.job import Job
+from oqkit.queue.part import LOG_RING, Part
+from oqkit.queue.run import Run
+from oqkit.queue.transition import Status, Verb
+from oqkit.queue.view import JobView
+from oqkit.store.price import dollars
+
+SEGMENTS = ("completed", "running", "retrying", "failed", "cancelled", "expired", "pending")
+"""The bar, from left to right: `Status`, with the pending tasks that have run before told apart."""
+
+ENDED = ("completed", "failed", "cancelled", "expired")
+FINAL = ENDED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One job at one moment; times in epoch seconds by the store's clock."""
+
+    id: str
+    name: str
+    type: str
+    status: str
+    n_tasks: int
+    counts: Mapping[str, int]
+    """By `SEGMENTS`; sums to `n_tasks`."""
+    created: float
+    now: float
+    started: float | None = None
+    """When the first task was claimed; None if none was, or nobody remembers."""
+    ended: float | None = None
+    """When the last task ended; None before that."""
+    n_claims: int = 0
+    most_attempts: int = 0
+    workers: tuple[str, ...] = ()
+    rate: float | None = None
+    speeds: tuple[float, ...] = ()
+    durations: tuple[tuple[float, int], ...] = ()
+    """Upper edge in seconds, and how many tasks took up to that."""
+    requests: Mapping[str, int] = field(default_factory=dict)
+    """About how many were sent for it so far, by kind."""
+    n_watching: int = 0
+    """How many requests this display has sent."""
+    groups: tuple[Group, ...] = ()
+    n_unread: int = 0
+    """Failed tasks whose errors have not been read."""
+    trouble: str = ""
+    """Why what is shown may be old."""
+
+    @property
+    def label(self) -> str:
+        """The name, or the id of a job without one: what `oq.job` takes."""
+        return self.name or self.id
+
+    @property
+    def n_ended(self) -> int:
+        """How many tasks have a final status."""
+        return sum(self.counts[name] for name in ENDED)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether every task has ended."""
+        return self.status in FINAL
+
+    @property
+    def n_open(self) -> int:
+        """How many tasks have not ended: what Cancel would hit."""
+        return self.n_tasks - self.n_ended
+
+    @property
+    def is_started(self) -> bool:
+        """Whether any task was ever claimed, or ended otherwise."""
+        return self.n_claims > 0 or self.n_ended > 0
+
+    @property
+    def eta_s(self) -> float | None:
+        """About how many seconds are left, or None if nobody can say."""
+        return self.n_open / self.rate if self.rate and self.n_open else None
+
+    @property
+    def dollars(self) -> float:
+        """What the requests cost at AWS prices."""
+        return dollars(self.requests)
+
+
+def snapshot_of(
+    view: JobView,
+    *,
+    trace: Trace,
+    groups: Sequence[Group] = (),
+    n_watching: int = 0,
+    trouble: str = "",
+) -> Snapshot:
+    """Describe what a view saw at its last refresh; no requests."""
+    job, parts, now = view.job, view.touched(), view.now()
+    runs = [run for part in parts for run in part.runs]
+    status = str(view.status)
+    is_final = status in FINAL
+    counts = segments(job.n_tasks, runs)
+    return Snapshot(
+        id=job.id,
+        name=job.name,
+        type=job.type,
+        status=status,
+        n_tasks=job.n_tasks,
+        counts=counts,
+        created=job.created,
+        now=now,
+        started=trace.points[0][0] if trace.points and runs else None,
+        ended=max((part.at for part in parts), default=job.created) if is_final else None,
+        n_claims=sum(len(run) * run.attempt for run in runs),
+        most_attempts=max((run.attempt for run in runs), default=0),
+        workers=tuple(sorted(view.workers)),
+        rate=mean_rate(trace) if is_final else rate(trace, now=now),
+        speeds=speeds(trace, now=trace.points[-1][0] if is_final and trace.points else now),
+        durations=histogram(durations(parts)),
+        requests=requests_of(job, parts),
+        n_watching=n_watching,
+        groups=tuple(groups),
+        n_unread=max(0, counts["failed"] - sum(group.n_failed for group in groups)),
+        trouble=trouble,
+    )
+
+
+def segments(n_tasks: int, runs: Iterable[Run]) -> dict[str, int]:
+    """Count tasks by `SEGMENTS`; tasks in no run are pending."""
+    out = dict.fromkeys(SEGMENTS, 0)
+    for run in runs:
+        out[segment(run)] += len(run)
+    out["pending"] += n_tasks - sum(out.values())
+    return out
+
+
+def segment(run: Run) -> str:
+    """Return which of `SEGMENTS` a run is in."""
+    return "retrying" if run.status is Status.PENDING and run.attempt else run.status.value
+
+
+def requests_of(job: Job, parts: Sequence[Part]) -> dict[str, int]:
+    """Estimate the requests that submitting and running cost so far, by kind.
+
+    Every write of a part counts itself (`Part.rev`). Per lease a worker asks for the markers, the job and
+    its rows, and per output it writes an object; what it asks in vain while idle is not of this job.
+    """
+    leases = sum(_n_leases(part) for part in parts)
+    files = len(job.input.get("files", ()))
+    stored = sum(value is None for part in parts for value in part.outputs.values())
+    return {
+        "put": files + 2 + 2 * len(job.controls) + stored + sum(part.rev for part in parts),
+        "get": 2 * leases,
+        "list": leases,
+    }
+
+
+def _n_leases(part: Part) -> int:
+    claims = sum(event.verb is Verb.CLAIM for event in part.log)
+    if len(part.log) < LOG_RING:
+        return claims
+    return max(claims, round(part.rev * claims / len({event.at for event in part.log})))

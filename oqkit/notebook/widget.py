@@ -1,0 +1,59 @@
+"""The live widget: one anywidget model a job, and the messages that go through it.
+
+Imported late, by `oqkit.notebook.display`: anywidget and ipywidgets take half a second, and may be missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import anywidget
+import traitlets
+
+from oqkit.notebook.desk import Desk
+from oqkit.notebook.html import base_css, read_front
+
+SCRIPT = read_front("widget.js")
+STYLE = base_css() + read_front("widget.css")
+
+
+class View(anywidget.AnyWidget):
+    """What the browser draws: `state`, and nothing that it could change."""
+
+    _esm = SCRIPT
+    _css = STYLE
+    state = traitlets.Dict().tag(sync=True)
+
+
+class WidgetModel:
+    """A `Model` in a browser."""
+
+    def __init__(self, state: Mapping[str, Any], desk: Desk) -> None:
+        self._view = View(state=dict(state))
+        self._desk = desk
+        self._view.on_msg(self._on_message)
+
+    def paint(self, state: Mapping[str, Any]) -> None:
+        self._view.state = dict(state)
+
+    def bundle(self) -> Mapping[str, Any]:
+        made = self._view._repr_mimebundle_()  # noqa: SLF001 - the display protocol
+        data: Mapping[str, Any] = made[0] if isinstance(made, tuple) else made
+        return {name: value for name, value in data.items() if name.startswith("application/")}
+
+    def close(self) -> None:
+        self._view.close()
+
+    def _on_message(self, _: Any, message: Any, __: Any) -> None:
+        """Take one message on the kernel's main thread; whatever may take long is answered from another one."""
+        if not isinstance(message, Mapping) or self._desk.hear(message):
+            return
+        threading.Thread(target=self._answer, args=(dict(message),), name="oqkit-answer", daemon=True).start()
+
+    def _answer(self, message: Mapping[str, Any]) -> None:
+        answer = self._desk.answer(message)
+        with contextlib.suppress(AttributeError):  # closed meanwhile: there is no comm any more
+            self._view.send(answer)

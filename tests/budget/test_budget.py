@@ -1,0 +1,287 @@
+"""The budgets of the design (§8), by counting requests: no noise can move them.
+
+A worker also writes its record when it starts and when it stops, and every minute between: `RECORDS`
+PUTs for the short runs here, which are no part of the budgets.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import oqkit as oq
+from oqkit.config import Settings
+from oqkit.connect.queue import Queue
+from oqkit.queue.ledger import open_ledger
+from oqkit.queue.view import JobView
+from oqkit.store.memory import MemoryStore
+from oqkit.store.price import dollars
+from oqkit.store.s3 import S3Store
+
+pytestmark = [pytest.mark.timeout(200), pytest.mark.xdist_group("budget")]
+
+RECORDS = 2
+MILLION = 1_000_000
+MONTH_S = 30 * 86_400.0
+
+
+@oq.task
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+@oq.task(batch=True)
+def total(frame: pd.DataFrame) -> pd.Series:
+    return frame["a"] + frame["b"]
+
+
+def frame_of(n):
+    numbers = np.arange(n)
+    return pd.DataFrame({"a": numbers * 0.5, "b": numbers, "c": np.char.add("row-", numbers.astype(str))})
+
+
+def work(site, queue, functions, *, trust_code=False):
+    """Let one worker do all there is, and return its requests but for its two records."""
+    worker = oq.Worker(queue, functions, trust_code=trust_code)
+    requests = site.measure(queue, lambda: worker.run(until_idle=True))
+    requests["put"] -= RECORDS
+    return requests
+
+
+# --- submitting ----------------------------------------------------------------------------------
+
+
+def test_submit_costs_two_writes_and_a_ring_a_second(site, show):
+    queue, n = site.queue(), 20
+    first = site.measure(queue, lambda: queue.submit(add, {"x": 1, "y": 2}))
+    assert first == {"put": 3}
+    began = time.monotonic()
+    more = site.measure(queue, lambda: [queue.submit(add, {"x": 1, "y": 2}, key=f"{i}") for i in range(n)])
+    n_rings = more["put"] - 2 * n
+    assert set(more) == {"put"}
+    assert 0 <= n_rings <= time.monotonic() - began + 1
+    show(f"submit: {dict(first)}, then {n} more within {time.monotonic() - began:.1f} s: {dict(more)}")
+
+
+def test_submit_frame_of_a_million_rows_costs_four_requests(site, show):
+    queue, frame = site.queue(), frame_of(MILLION)
+    first = site.measure(queue, lambda: queue.submit_frame(frame, total))
+    assert first == {"put": 4}
+
+    def shipped(a, b):
+        return a + b
+
+    new = site.measure(queue, lambda: queue.submit_frame(frame[:1000], shipped))
+    assert new["put"] <= 5
+    assert set(new) == {"put"}
+    known = site.measure(queue, lambda: queue.submit_frame(frame[:2000], shipped))
+    assert known["put"] <= 4
+    assert set(known) == {"put"}
+    show(f"1,000,000 rows: {dict(first)}; by value: {dict(new)}, once more: {dict(known)}")
+
+
+# --- working -------------------------------------------------------------------------------------
+
+
+def test_single_tasks_cost_two_writes_two_reads_and_a_delete(site, show):
+    client, queue, n = site.queue(), site.queue(), 200
+    tasks = [client.submit(add, {"x": x, "y": 1}) for x in range(n)]
+    requests = work(site, queue, [add])
+    assert [tasks[x].result(1) for x in (0, n - 1)] == [1, n]
+    assert requests["put"] == 2 * n
+    assert requests["delete"] == n
+    assert requests["get"] <= 2 * n
+    assert requests["list"] <= 0.1 * n
+    show(f"{n} single tasks: {dict(requests)}: {requests.total() / n:.2f} a task")
+
+
+def test_one_single_task_costs_what_it_says(site, show):
+    client, queue = site.queue(), site.queue()
+    task = client.submit(add, {"x": 1, "y": 1})
+    requests = work(site, queue, [add])
+    assert task.result(1) == 2
+    assert requests["put"] == 2
+    assert requests["get"] <= 2
+    assert requests["delete"] == 1
+    assert requests["list"] == 1, "which finds it"
+    show(f"one task: {dict(requests)}")
+
+
+@pytest.mark.parametrize("n_rows", (2_000, 10_000))
+def test_one_part_under_one_lease_costs_what_it_says(site, show, n_rows):
+    client, queue = site.queue(), site.queue()
+
+    def shipped(frame):
+        return pd.DataFrame({"total": frame["a"] + frame["b"], "text": frame["c"] * 20})
+
+    job = client.submit_frame(frame_of(n_rows), oq.task(batch=True)(shipped), part_rows=n_rows)
+    requests = work(site, queue, [], trust_code=True)
+    assert len(job.result(1)) == n_rows
+    assert requests["put"] == 3, "claim, output, commit"
+    assert requests["get"] <= 4, "the job, the function, the input's footer and its rows"
+    assert requests["list"] <= 1
+    assert requests["delete"] == 1
+    show(f"one part of {n_rows:,} rows: {dict(requests)}")
+
+
+def test_million_rows_cost_one_worker_less_than_a_thousand_requests(site, show):
+    client, queue = site.queue(), site.queue()
+    job = client.submit_frame(frame_of(MILLION), total)
+    requests = work(site, queue, [total])
+    n_parts = MILLION // 10_000
+    assert job.counts()["completed"] == MILLION
+    assert requests.total() + RECORDS <= 1_000
+    assert requests["put"] <= 3 * n_parts
+    assert requests["get"] <= 4 * n_parts
+    assert requests["list"] <= n_parts
+    show(f"1,000,000 rows, one worker: {dict(requests)}: {requests.total() + RECORDS} in all, ${dollars(requests):.4f}")
+
+
+# --- watching ------------------------------------------------------------------------------------
+
+
+def test_refresh_costs_a_listing_a_thousand_parts_and_a_read_a_changed_part(site, show):
+    client, other = site.queue(), site.queue()
+    n_parts = 1_001
+    job = client.map(add, [{"x": x, "y": 1} for x in range(n_parts)], part_rows=1)
+    view = JobView(client.ledger, client.ledger.read_job(job.id).doc)
+    untouched = site.measure(client, view.refresh)
+    assert untouched == {"list": 1}, "parts that nobody touched cost nothing"
+
+    other.job(job.id).cancel()  # which writes every part
+    first = site.measure(client, view.refresh)
+    assert first == {"list": 2, "get": n_parts + 1}, "all parts, and the job with the order that changed them"
+    assert site.measure(client, view.refresh) == {"list": 2}
+
+    assert other.job(job.id).retry([3, 500, 1_000]) == 3
+    work(site, other, [add])
+    job_etags = {held.doc.index: held.doc.rev for held in view._parts.values()}
+    again = site.measure(client, view.refresh)
+    n_changed = sum(held.doc.rev != job_etags[held.doc.index] for held in view._parts.values())
+    assert again == {"list": 2, "get": n_changed + 1}
+    assert view.counts()["completed"] == 3
+    show(f"{n_parts:,} parts: untouched {dict(untouched)}, all changed {dict(first)}, {n_changed} changed {dict(again)}")
+
+
+# --- idling --------------------------------------------------------------------------------------
+
+
+class FakeClock:
+    """Time that passes when somebody waits."""
+
+    def __init__(self):
+        self.now_s = 1_000.0
+
+    def monotonic(self):
+        return self.now_s
+
+    def sleep(self, seconds):
+        self.now_s += seconds
+
+
+class FakeEvent:
+    """The worker's stop sign: waiting for it takes no time but the clock's, and it goes up at `end_s`."""
+
+    def __init__(self, clock):
+        self._clock = clock
+        self.end_s = float("inf")
+        self.while_waiting = lambda: None
+
+    def is_set(self):
+        return self._clock.now_s >= self.end_s
+
+    def wait(self, seconds=None):
+        self._clock.sleep(max(seconds, 0.001))
+        self.while_waiting()
+        return self.is_set()
+
+    def set(self):
+        self.end_s = self._clock.now_s
+
+
+class Idler:
+    """A whole worker, but for its threads, on a store in memory that has the pace of a bucket and the test's clock."""
+
+    def __init__(self, name):
+        self.clock = FakeClock()
+        self.queue, self.client = self._connect(name), self._connect(name)
+        self.stop_sign = FakeEvent(self.clock)
+        self.noticed = []
+
+        @oq.task
+        def arrive(sent_s: float) -> None:
+            self.noticed.append(self.clock.now_s - sent_s)
+
+        self._arrive = arrive
+        self._worker = oq.Worker(self.queue, [arrive])
+        self._worker._stopping = self.stop_sign
+        self._slot = self._worker._slot()
+        self._worker._report_when_due()
+
+    def _connect(self, name):
+        store = MemoryStore.named(name, clock=self.clock)
+        store.poll_s, store.ring_s = S3Store.poll_s, S3Store.ring_s
+        return Queue(open_ledger(store), Settings(url=store.url))
+
+    def idle(self, seconds, *, arrivals=()):
+        """Run for so long, while tasks arrive at these moments (seconds from now); return the requests sent."""
+        start_s, due = self.clock.now_s, sorted(arrivals)
+        self.stop_sign.end_s = start_s + seconds
+
+        def pass_time():
+            self._worker._report_when_due()
+            while due and self.clock.now_s >= start_s + due[0]:
+                self.client.submit(self._arrive, {"sent_s": start_s + due.pop(0)})
+
+        self.stop_sign.while_waiting = pass_time
+        before = self.queue.ledger.store.requests.snapshot()
+        self._slot._loop()
+        self._slot._settle(leave=0)
+        return self.queue.ledger.store.requests.snapshot() - before
+
+
+def month(requests, seconds):
+    return dollars(requests) * MONTH_S / seconds
+
+
+def test_idle_worker_costs_two_dollars_a_month_and_half_a_dollar_once_backed_off(show):
+    idler = Idler("idle-month")
+    fresh = idler.idle(590.0)
+    idler.idle(60.0)
+    backed_off = idler.idle(3_600.0)
+    show(
+        f"fresh {dict(fresh)} in 590 s: ${month(fresh, 590.0):.2f} a month; "
+        f"backed off {dict(backed_off)} an hour: ${month(backed_off, 3_600.0):.2f}"
+    )
+    assert 0.5 < month(fresh, 590.0) <= 2.0
+    assert 0.1 < month(backed_off, 3_600.0) <= 0.5
+
+
+def test_idle_worker_notices_new_work_within_two_seconds(show):
+    idler, rng = Idler("idle-notice"), random.Random(7)
+    arrivals = [100.0 * n + rng.uniform(0, 90) for n in range(36)]
+    requests = idler.idle(3_600.0, arrivals=arrivals)
+    n = len(arrivals)
+    assert len(idler.noticed) == n
+    assert max(idler.noticed) <= 2.0
+    own = {"put": 2 * n, "get": n, "delete": n}  # of the tasks themselves
+    idle = {kind: count - own.get(kind, 0) for kind, count in requests.items()}
+    show(
+        f"{n} tasks in an hour, each noticed within {max(idler.noticed):.2f} s (mean {np.mean(idler.noticed):.2f}); "
+        f"but for their own requests {idle}: ${month(idle, 3_600.0):.2f} a month"
+    )
+    assert month(idle, 3_600.0) <= 2.0 * 1.15, "looking harder after each arrival costs a little"
+
+
+def test_backed_off_worker_notices_new_work_within_seconds_too(show):
+    idler, rng = Idler("idle-late"), random.Random(8)
+    for _ in range(20):
+        idler.idle(700.0)
+        idler.idle(30.0, arrivals=[rng.uniform(0, 20)])
+    assert len(idler.noticed) == 20
+    assert max(idler.noticed) <= 7 * S3Store.poll_s + 1.0
+    show(f"once backed off, noticed within {max(idler.noticed):.2f} s (mean {np.mean(idler.noticed):.2f})")

@@ -1,0 +1,77 @@
+"""A queue in memory or in a directory, and workers in threads of this process that end with the test."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import oqkit as oq
+from oqkit.connect import opening
+
+WAIT_S = 30.0
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def queue(monkeypatch) -> oq.Queue:
+    """A new queue in memory, which is also the default queue."""
+    monkeypatch.setattr(opening, "_default", [])
+    return oq.connect(f"memory://test-{next(_numbers)}")
+
+
+@pytest.fixture
+def folder_queue(monkeypatch, tmp_path) -> oq.Queue:
+    """A new queue in a directory, which other processes can reach."""
+    monkeypatch.setattr(opening, "_default", [])
+    return oq.connect(tmp_path / "queue")
+
+
+class Crew:
+    """Workers in threads; call it to start one more."""
+
+    def __init__(self) -> None:
+        self.workers: list[oq.Worker] = []
+        self._threads: list[threading.Thread] = []
+
+    def __call__(self, *functions: Callable[..., Any], queue: oq.Queue | None = None, **options: Any) -> oq.Worker:
+        """Start a worker that trusts shipped code, unless told otherwise."""
+        worker = oq.Worker(queue, functions, **{"trust_code": True, "grace_s": 0.3, **options})
+        self._threads.append(threading.Thread(target=worker.run, daemon=True))
+        self._threads[-1].start()
+        self.workers.append(worker)
+        return worker
+
+    def stop(self) -> None:
+        """Stop them all, and see that they do."""
+        for worker in self.workers:
+            worker.stop()
+        for thread in self._threads:
+            thread.join(WAIT_S)
+        assert not any(thread.is_alive() for thread in self._threads)
+
+
+@pytest.fixture
+def start() -> Iterator[Crew]:
+    """Start workers for the default queue."""
+    crew = Crew()
+    yield crew
+    crew.stop()
+
+
+def until(claim: Callable[[], Any], *, wait_s: float = WAIT_S) -> Any:
+    """Return what `claim` says once that is true; fail if that takes too long."""
+    end = time.monotonic() + wait_s
+    while not (said := claim()):
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.005)
+    return said
+
+
+def keys_in(queue: oq.Queue) -> list[str]:
+    """Return every key of a queue."""
+    return [entry.key for page in queue.ledger.store.list_all("") for entry in page.entries]

@@ -1,0 +1,196 @@
+"""Time-outs and concurrency with the thread executor."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pandas as pd
+import pytest
+
+import oqkit as oq
+from tests.local import WAIT_S, until
+
+GATE = threading.Event()
+CALLS: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed_gate():
+    GATE.clear()
+    CALLS.clear()
+    yield
+    GATE.set()
+
+
+def frame(n):
+    return pd.DataFrame({"x": range(n)})
+
+
+def stuck_at_two(x):
+    CALLS.append(x)
+    if x == 2:
+        GATE.wait(WAIT_S)
+    return x
+
+
+@oq.task(batch=True)
+def batch_stuck_at_two(part):
+    CALLS.append(len(part))
+    if (part["x"] == 2).any():
+        GATE.wait(WAIT_S)
+    return part["x"]
+
+
+async def asleep_at_two(x):
+    await asyncio.sleep(WAIT_S if x == 2 else 0.01)
+    return x
+
+
+async def nap(x):
+    await asyncio.sleep(0.1)
+    return x
+
+
+async def blocking(x):
+    if x == 2:
+        GATE.wait(WAIT_S)
+    return x
+
+
+@pytest.mark.parametrize("function", (stuck_at_two, asleep_at_two, batch_stuck_at_two), ids=["row", "coroutine", "batch"])
+def test_row_that_runs_past_its_timeout_is_given_up_alone(queue, start, function):
+    start()
+    job = queue.submit_frame(frame(5), function, timeout=0.2, retries=0, part_rows=5)
+    result = job.result(WAIT_S, errors="coerce")
+    assert result.iloc[:, 0].tolist() == [0, 1, pd.NA, 3, 4]
+    (error,) = job.errors().itertuples()
+    assert (error.row, error.type, error.attempt) == (2, "TimeoutError", 1)
+
+
+@pytest.mark.xfail(reason="asyncio's own TimeoutError has no text")
+def test_timeout_of_a_coroutine_says_how_long_it_had(queue, start):
+    start()
+    job = queue.submit_frame(frame(3), asleep_at_two, timeout=0.2, retries=0)
+    job.wait(WAIT_S)
+    assert job.errors()["message"].tolist() == ["still running after its time-out of 0.2 s"]
+
+
+def test_timeout_of_a_row_says_how_long_it_had(queue, start):
+    start()
+    job = queue.submit_frame(frame(3), stuck_at_two, timeout=0.2, retries=0)
+    job.wait(WAIT_S)
+    assert job.errors()["message"].tolist() == ["still running after its time-out of 0.2 s"]
+
+
+def test_row_that_timed_out_is_tried_again(queue, start):
+    start()
+    job = queue.submit_frame(frame(3), stuck_at_two, timeout=0.1, retries=1, backoff=0.01)
+    job.wait(WAIT_S)
+    assert CALLS.count(2) == 2
+    assert job.errors()["attempt"].tolist() == [2]
+
+
+def test_result_that_comes_after_the_timeout_is_not_used(queue, start):
+    start()
+    job = queue.submit_frame(frame(3), stuck_at_two, timeout=0.1, retries=0)
+    job.wait(WAIT_S)
+    GATE.set()
+    assert queue.submit_frame(frame(2), stuck_at_two).result(WAIT_S)["stuck_at_two"].tolist() == [0, 1]
+    assert job.errors()["row"].tolist() == [2]
+    assert job.partial()["stuck_at_two"].tolist() == [0, 1]
+
+
+def test_worker_goes_on_after_a_coroutine_that_blocks_the_others(queue, start):
+    start()
+    job = queue.submit_frame(frame(4), blocking, timeout=0.2, retries=0, part_rows=4)
+    job.wait(WAIT_S)
+    assert 2 in job.errors()["row"].tolist()
+    assert queue.submit_frame(frame(2), nap).result(WAIT_S)["nap"].tolist() == [0, 1]
+
+
+def test_coroutines_run_at_the_same_time(queue, start):
+    start()
+    job = queue.submit_frame(frame(100), nap, part_rows=100)
+    began = time.monotonic()
+    assert job.result(WAIT_S)["nap"].tolist() == list(range(100))
+    assert time.monotonic() - began < 2  # 10 s one after the other
+
+
+def test_coroutine_that_fails_costs_no_other(queue, start):
+    async def pick(x):
+        await asyncio.sleep(0)
+        if x % 10 == 3:
+            raise oq.PermanentError("three")
+        return x
+
+    start()
+    job = queue.submit_frame(frame(40), pick, part_rows=40)
+    assert job.result(WAIT_S, errors="drop")["pick"].tolist() == [x for x in range(40) if x % 10 != 3]
+
+
+def test_leases_are_worked_off_at_once_with_concurrency(queue, start):
+    start(concurrency=4)
+    barrier_job = queue.submit_frame(frame(4), meet, part_rows=1)
+    assert barrier_job.result(WAIT_S)["meet"].tolist() == [True] * 4
+
+
+BARRIER = threading.Barrier(4)
+
+
+def meet(x):
+    BARRIER.wait(WAIT_S)
+    return True
+
+
+# --- stopping ------------------------------------------------------------------------------------
+
+
+def test_stop_hands_back_what_was_not_started(queue, start):
+    worker = start(oq.task(stuck_at_two), trust_code=False, grace_s=5)
+    job = queue.submit_frame(frame(6)[2:], "stuck_at_two", part_rows=4)
+    until(lambda: CALLS)
+    worker.stop()
+    threading.Timer(0.7, GATE.set).start()
+    until(lambda: job.counts()["running"] == 0)
+    assert job.counts()["completed"] == 1  # the call in progress had time to end
+    assert job.tasks()["attempt"].tolist() == [1, 1, 1, 1]
+    start(oq.task(stuck_at_two), trust_code=False)
+    assert job.result(WAIT_S)["stuck_at_two"].tolist() == [2, 3, 4, 5]
+
+
+def test_stop_gives_up_a_call_that_outlasts_the_grace(queue, start):
+    worker = start(oq.task(stuck_at_two), trust_code=False, grace_s=0.2)
+    job = queue.submit_frame(frame(3)[2:], "stuck_at_two", retries=0)
+    until(lambda: CALLS)
+    worker.stop()
+    until(lambda: job.counts()["pending"] == 1)
+    GATE.set()
+    start(oq.task(stuck_at_two), trust_code=False)
+    assert job.result(WAIT_S)["stuck_at_two"].tolist() == [2]
+
+
+def test_run_until_idle_returns_when_no_job_has_work(queue):
+    job = queue.submit_frame(frame(20), nap, delay=0.2)
+    failing = queue.submit_frame(frame(1), "nobody")
+    oq.Worker(queue, trust_code=True).run(until_idle=True)
+    assert (job.status, failing.status) == ("completed", "pending")
+
+
+def test_run_until_idle_returns_from_an_empty_queue(queue):
+    began = time.monotonic()
+    oq.Worker(queue, trust_code=True).run(until_idle=True)
+    assert time.monotonic() - began < 3
+
+
+def test_worker_is_listed_with_what_it_did(queue):
+    job = queue.submit_frame(frame(20), nap)
+    worker = oq.Worker(queue, [oq.task(nap)], trust_code=True, concurrency=2, name="first")
+    worker.run(until_idle=True)
+    assert job.done()
+    (row,) = queue.workers().reset_index().to_dict("records")
+    assert (row["name"], row["rows"], row["stopped"], row["concurrency"]) == ("first", 20, True, 2)
+    assert row["types"] == ["nap"]
+    assert row["requests"]["put"] > 0
+    assert row["started"] <= row["seen"]
