@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench install-check lock clean
+.PHONY: help demo test check bench docs install-check lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,6 +39,9 @@ bench: $(READY) ## Run the benchmarks
 		test -f "$$script" || { echo 'There are no benchmarks.'; break; }; \
 		echo "== $$script"; $(BIN)/python "$$script"; \
 	done
+
+docs: $(READY) ## Build the documentation into build/site
+	$(BIN)/python -m mkdocs build -q -d build/site
 
 install-check: ## Check that `pip install .` resolves fast and rightly, with a new and an old pip
 	$(NEEDS_PYTHON)

@@ -39,6 +39,9 @@ from oqkit.errors import (
 # handles
 from oqkit.frame.job import Job, Task
 from oqkit.frame.stream import AsCompleted
+
+# the notebook
+from oqkit.notebook.magic import load_ipython_extension
 from oqkit.queue.part import Backoff
 
 # functions

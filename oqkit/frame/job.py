@@ -115,7 +115,8 @@ class Job:
     async def _wait_async(self) -> Job:
         bar = Bar(self._view, show=None)
         try:
-            await self._watch().until_async(lambda: self._view.is_final, limit_s=None, on_poll=bar.update)
+            with interruptible(self._view):
+                await self._watch().until_async(lambda: self._view.is_final, limit_s=None, on_poll=bar.update)
         finally:
             bar.close()
         return self

@@ -46,7 +46,7 @@ class Watch:
             on_poll()
             if done():
                 return
-            await asyncio.sleep(pause_s)
+            await self._sleep_async(pause_s)
         raise WaitTimeout(unfinished(self._view, limit_s))
 
     def _polls(self, timeout: float | None) -> Iterator[float]:
@@ -62,6 +62,11 @@ class Watch:
         end = self._clock.monotonic() + seconds
         while (left := end - self._clock.monotonic()) > 0:
             self._clock.sleep(min(left, SLICE_S))
+
+    async def _sleep_async(self, seconds: float) -> None:
+        end = self._clock.monotonic() + seconds
+        while (left := end - self._clock.monotonic()) > 0:
+            await asyncio.sleep(min(left, SLICE_S))  # a kernel hears of an interrupt only when its loop turns
 
 
 def unfinished(view: JobView, timeout: float | None) -> str:
@@ -102,7 +107,8 @@ class Bar:
             return
         counts = self._view.counts()
         ended = sum(n for status, n in counts.items() if status.is_final)
-        self._bar.set_postfix({status: n for status, n in counts.items() if n and status in _SHOWN}, refresh=False)
+        shown = {status.value: f"{n:,}" for status, n in counts.items() if n and status in _SHOWN}
+        self._bar.set_postfix(shown, refresh=False)
         self._bar.update(ended - self._drawn)
         self._drawn = ended
 
@@ -139,7 +145,7 @@ def interruptible(view: JobView) -> Iterator[None]:
     """On Ctrl-C, say that the work goes on and how to come back, then pass the interrupt on."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):  # the latter is what an interrupt is to `await job`
         name = view.job.name or view.job.id
         tell(
             f"Stopped waiting; the job goes on. Come back with oq.job({name!r}), "

@@ -42,9 +42,6 @@ def show(job: Job) -> None:
     live = _hub.live(job)
     look(live)
     snapshot = live.snapshot()
-    if not is_notebook():
-        display({"text/plain": repr(job)}, raw=True)
-        return
     if live.model is None:
         live.model = _model(live, snapshot)
     display_id = f"oqkit-{new_id(system_random())}"
@@ -70,15 +67,13 @@ def _model(live: Live, snapshot: Snapshot) -> Any:
 
 
 def register() -> None:
-    """Make notebooks show jobs with `show`; without an IPython that runs, do nothing."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    if shell is None:
+    """Make a notebook show jobs with `show`; anywhere else do nothing."""
+    if not is_notebook():
         return
+    shell = sys.modules["IPython"].get_ipython()
     shell.display_formatter.ipython_display_formatter.for_type(Job, show)
-    if is_notebook():
-        atexit.register(_close)
-        threading.Thread(target=_warm_up, name="oqkit-warm-up", daemon=True).start()
+    atexit.register(_close)
+    threading.Thread(target=_warm_up, name="oqkit-warm-up", daemon=True).start()
 
 
 def _warm_up() -> None:

@@ -229,7 +229,7 @@ class Live:
                 self._pause_s = self._shortest_s
         if self.model is not None:
             self.model.paint(state)
-        else:
+        elif not snapshot.is_final:
             self._show(self.bundle(snapshot, note=how_back(snapshot)))
 
     def _settle(self, snapshot: Snapshot) -> None:

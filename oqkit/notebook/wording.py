@@ -38,7 +38,8 @@ def _time(snapshot: Snapshot) -> Fact | None:
         began = snapshot.started if snapshot.started is not None else snapshot.created
         return Fact("time", f"took {duration(snapshot.ended - began)}", "from the first claim to the last outcome")
     if snapshot.eta_s is not None:
-        return Fact("time", f"about {duration(snapshot.eta_s)} left", "at the present speed")
+        left = f"about {duration(snapshot.eta_s)}" if snapshot.eta_s >= 1 else "less than 1 s"
+        return Fact("time", f"{left} left", "at the present speed")
     if snapshot.started is not None:
         return Fact("time", f"for {duration(snapshot.now - snapshot.started)}", "since the first claim")
     return None

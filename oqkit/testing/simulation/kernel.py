@@ -80,7 +80,7 @@ class Task(greenlet.greenlet):
     def __repr__(self) -> str:
         return f"<{self.node.name}:{self.name}>"
 
-    def _main(self) -> None:
+    def _main(self, _: object = None) -> None:
         try:
             self._call()
         except greenlet.GreenletExit:

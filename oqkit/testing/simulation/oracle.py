@@ -94,6 +94,8 @@ class Oracle:
         self.announced: dict[str, int] = {}
         """Job to the highest generation that a marker was put up for."""
         self.values: dict[int, Any] = {}
+        self._touched: dict[tuple[str, int], set[int]] = {}
+        """(job, generation) to the parts that had an object when that order was given."""
         self._ops: set[str] = set()
         self._grants: dict[str, Grant] = {}
         self._holds: dict[tuple[str, int, str], str] = {}
@@ -158,10 +160,10 @@ class Oracle:
         elif "/out/" in key or "/in-" in key:
             self.expect(write.data is None or write.old is None, "payload overwritten", key)
 
-    def _landed(self, write: Write, op: str) -> None:
+    def _landed(self, write: Write, op: str, *, is_evident: bool = True) -> None:
         self.expect(op and op not in self._ops, "op not fresh", f"{write.key} {op!r}")
         self._ops.add(op)
-        if isinstance(write.call, Call):
+        if isinstance(write.call, Call) and is_evident:
             told = write.call.told
             self.expect(told not in ("ok", "no"), "landed after it was settled", f"{write.call.what}, told {told}")
             write.call.landed.append(op)
@@ -181,6 +183,7 @@ class Oracle:
         n = len(old.controls)
         self.expect(new.controls[:n] == old.controls, "control lost", write.key)
         self.expect(len(new.controls) <= n + 1, "many controls", write.key)
+        self._touched[new.id, new.gen] = {part.index for part in self.parts_of(new) if part.rev}
         same = replace(new, rev=old.rev, op=old.op, controls=old.controls, code=old.code)
         self.expect(same == old, "job changed", write.key)
         return None
@@ -234,12 +237,13 @@ class Oracle:
             return self.fail("part without a job", write.key)
         old = self.parts.get(write.key) or job.fresh_part(new.index)
         self.parts[write.key] = new
-        self._landed(write, new.op)
+        step = _Step(self, write, job, old, new)
+        self._landed(write, new.op, is_evident=step.is_evident())
         self.expect(new.rev == old.rev + 1, "rev", f"{write.key}: {old.rev} -> {new.rev}")
         self.expect(old.gen <= new.gen <= job.gen, "gen", f"{write.key}: {old.gen} -> {new.gen} of {job.gen}")
         self.expect((new.index, new.n_rows) == (old.index, old.n_rows), "part changed", write.key)
         self._check_counts(write.data, new)
-        _Step(self, write, job, old, new).check()
+        step.check()
         return None
 
     def _check_counts(self, data: bytes, part: Part) -> None:
@@ -249,6 +253,37 @@ class Oracle:
     def grant(self, lease: Lease) -> Grant | None:
         """Return what is known of a lease."""
         return self._grants.get(lease.id)
+
+    # --- what people are told --------------------------------------------------------------------
+
+    def check_acked(self, job_id: str) -> None:
+        """A job whose submission was acknowledged has been announced to workers."""
+        self.expect(self.announced.get(job_id), "acknowledged without a marker", job_id)
+
+    def check_order(self, job_id: str, gen: int, *, is_cancel: bool) -> None:
+        """An order that was acknowledged is carried out: in every part that had an object, and a cancel in all."""
+        touched = self._touched.get((job_id, gen), set())
+        for part in self.parts_of(self.jobs[job_id]):
+            if part.index in touched or is_cancel:
+                self.expect(part.gen >= gen, "order not carried out", f"{job_id}/{part.index}: {part.gen}")
+
+    def check_end(self, job: Job, number: int, one: Run) -> None:
+        """A task has ended as it may."""
+        which = f"{job.id}.{number}"
+        raised = {fate for fate in ("raise", "permanent", "reschedule", "crash", "slow") if self.raised[job.id, number, fate]}
+        self.expect(one.status.is_final, "not final", which)
+        if one.status is FAILED:
+            is_used_up = one.used > job.policy.retries
+            self.expect(raised or is_used_up, "failed for no reason", f"{which}: {one.used} attempts")
+        if one.status is CANCELLED:
+            self.expect(any(it.verb is ControlVerb.CANCEL for it in job.controls), "cancelled unasked", which)
+        if one.status is EXPIRED:
+            self.expect(job.policy.expires_at is not None, "expired unasked", which)
+
+    def put_behind(self, marker: keys.Marker) -> None:
+        """Put up a marker behind everybody's back."""
+        self.bucket.put(marker.key, b"", modified_s=self.bucket.now())
+        self._markers[marker.job].add(marker.key)
 
     # --- executions ------------------------------------------------------------------------------
 
@@ -331,6 +366,15 @@ class _Step:
                 self._take_in(row, o, n)
         except Violation as violation:
             self._oracle.fail(violation.rule, violation.message)
+
+    def is_evident(self) -> bool:
+        """Whether it shows what its caller wanted: a claim may also settle what is overdue, and get nothing."""
+        call = self._write.call
+        if not isinstance(call, Call) or not call.is_own:
+            return True
+        return any(lease not in self._old_leases for lease in self._new_leases) or any(
+            self._has_committed(lease) for lease in self._old_leases
+        )
 
     # --- rows ------------------------------------------------------------------------------------
 

@@ -1,0 +1,33 @@
+"""``%load_ext oqkit``: ``%oq jobs``, ``%oq status NAME``, ``%oq errors NAME``. Each is a function, too."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from oqkit.connect.opening import default_queue
+from oqkit.errors import UsageError
+
+USAGE = "%oq jobs · %oq status NAME · %oq errors NAME"
+
+
+def oq(line: str) -> Any:
+    """Show the newest jobs, one job, or what failed in it: ``jobs``, ``status NAME``, ``errors NAME``."""
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise UsageError(f"%oq {line}: {error}. Use {USAGE}") from None
+    match words:
+        case ["jobs"]:
+            return default_queue().jobs()
+        case ["status", name]:
+            return default_queue().job(name)
+        case ["errors", name]:
+            return default_queue().job(name).errors()
+        case _:
+            raise UsageError(f"%oq {line} is none of {USAGE}")
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Make ``%oq`` known to IPython; called by ``%load_ext oqkit``."""
+    shell.register_magic_function(oq, "line", "oq")

@@ -1,0 +1,326 @@
+"""Who acts in a schedule: submitters, workers, people who give orders, people who look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from oqkit.connect.queue import Queue
+from oqkit.errors import IllegalTransition, OqError, UnknownJob
+from oqkit.frame.job import Job, Task
+from oqkit.queue import key as keys
+from oqkit.testing.simulation.bucket import SimStore
+from oqkit.testing.simulation.kernel import Node
+from oqkit.testing.simulation.oracle import Violation
+from oqkit.testing.simulation.plan import TYPES, JobPlan, Kill, OrderPlan, ReadPlan, Trick, WorkerPlan
+from oqkit.testing.simulation.thread import SimThreads
+from oqkit.testing.simulation.world import Acked, ProcessLikeExecutor, SimCodec, SimLedger, World
+from oqkit.worker.executor import Executor, ThreadExecutor
+from oqkit.worker.worker import WorkerLoop
+
+RESTART_S = 2.0
+
+
+class Actor:
+    """Something that runs in a process of its own and is started again when that dies."""
+
+    def __init__(self, world: World, name: str, kills: tuple[Kill, ...]) -> None:
+        self.world = world
+        self.name = name
+        self.kills = list(kills)
+        self.n_lives = 0
+        self.is_done = False
+
+    def skew(self) -> dict[str, float]:
+        """Return how far the machine's clock is off."""
+        return {}
+
+    def live(self) -> None:
+        """Start a process."""
+        if self.is_done:
+            return
+        world = self.world
+        node = world.node(f"{self.name}.{self.n_lives}", **self.skew())
+        self.n_lives += 1
+        node.when_dead = self._died
+        store = world.store(node)
+        kill = self.kills.pop(0) if self.kills and not world.weather.is_fair else None
+        self.begin(node, store, kill)
+
+    def _died(self) -> None:
+        self.world.died()
+        if self.is_wanted_again():
+            self.world.kernel.after(RESTART_S * (0.2 + self.world.kernel.rng.random()), self.live)
+
+    def is_wanted_again(self) -> bool:
+        """Whether to start a new process after a death."""
+        return not self.is_done
+
+    def begin(self, node: Node, store: SimStore, kill: Kill | None) -> None:
+        """Do what there is to do in a new process."""
+        if kill is not None:
+            self.world.doom(node, store, kill)
+        queue = self.world.queue(store)
+
+        def main() -> None:
+            self.act(node, queue)
+            self.is_done = True
+
+        node.spawn(main, name="main")
+
+    def act(self, node: Node, queue: Queue) -> None:
+        """Play the part."""
+        raise NotImplementedError
+
+
+# --- workers -------------------------------------------------------------------------------------
+
+
+class Worker(Actor):
+    """A machine whose worker is started again whenever it ends."""
+
+    def __init__(self, world: World, plan: WorkerPlan) -> None:
+        super().__init__(world, plan.name, plan.kills)
+        self.plan = plan
+        self.loop: WorkerLoop | None = None
+        self.node: Node | None = None
+        for pause in plan.pauses:
+            world.kernel.at(pause.at_s, self._pause, pause.for_s)
+
+    def skew(self) -> dict[str, float]:
+        return {"skew_s": self.plan.skew_s, "drift": self.plan.drift}
+
+    def _pause(self, seconds: float) -> None:
+        if self.node is not None and not self.node.is_dead:
+            self.node.pause(seconds)
+            self.world.score.pauses += 1
+
+    def begin(self, node: Node, store: SimStore, kill: Kill | None) -> None:
+        world, threads = self.world, SimThreads(node)
+        queue = world.queue(store)
+        self.node = node
+
+        def executor() -> Executor:
+            return ProcessLikeExecutor(threads) if self.plan.is_process else ThreadExecutor(threads)
+
+        loop = self.loop = WorkerLoop(
+            queue.ledger,
+            SimCodec(queue.ledger, threads),
+            [world.function(node, name) for name in self.plan.types],
+            concurrency=self.plan.concurrency,
+            executor=executor,
+            lease_s=world.plan.lease_s,
+            grace_s=5.0,
+            name=node.name,
+            threads=threads,
+        )
+        if kill is not None:
+            world.doom(node, store, kill, stop=loop.stop)
+
+        def main() -> None:
+            try:
+                loop.run()
+            except OqError:
+                pass  # the store did not answer at the start
+            if not self.is_done:
+                world.kernel.after(RESTART_S, self.live)
+            node.is_dead = True
+
+        node.spawn(main, name="main")
+
+    def retire(self) -> None:
+        """Stop for good."""
+        self.is_done = True
+        if self.loop is not None and self.node is not None and not self.node.is_dead:
+            self.loop.stop()
+
+
+# --- submitters ----------------------------------------------------------------------------------
+
+
+class Submitter(Actor):
+    """Submits a job; with a key, again and again until it is known to be stored."""
+
+    def __init__(self, world: World, plan: JobPlan, number: int) -> None:
+        super().__init__(world, f"{plan.name}.{number}", plan.kills if number == 0 else ())
+        self.plan = plan
+
+    def is_wanted_again(self) -> bool:
+        return not self.is_done and bool(self.plan.key)
+
+    def act(self, node: Node, queue: Queue) -> None:
+        while True:
+            try:
+                handle = self._submit(queue)
+            except OqError:
+                if not self.plan.key:
+                    return
+                node.clock.sleep(1.0)
+            else:
+                self._acked(handle.job.id if isinstance(handle, Task) else handle.id)
+                return
+
+    def _submit(self, queue: Queue) -> Job | Task:
+        plan = self.plan
+        values = [plan.number * 1000 + row for row in range(plan.n_tasks)]
+        if plan.kind == "single":
+            return queue.submit(plan.type, values[0], key=plan.key or None, **plan.options)
+        named = {"name": plan.key or None, "part_rows": min(plan.part_rows, 10_000), **plan.options}
+        if plan.kind == "map":
+            return queue.map(plan.type, values, **named)
+        return queue.submit_frame(pd.DataFrame({"x": values}), plan.type, **named)
+
+    def _acked(self, job_id: str) -> None:
+        world, plan = self.world, self.plan
+        job = world.oracle.jobs.get(job_id)
+        if job is None or job.n_tasks != plan.n_tasks:
+            world.fail("acknowledged but not stored", f"{plan.name} as {job_id}")
+            return
+        known = world.by_plan.setdefault(plan.number, job_id)
+        world.oracle.expect(known == job_id, "one key, two jobs", f"{plan.name}: {known} and {job_id}")
+        if job_id not in world.acked:
+            world.acked[job_id] = Acked(plan, job_id)
+            world.score.tasks += plan.n_tasks
+            world.oracle.check_acked(job_id)
+
+
+# --- people --------------------------------------------------------------------------------------
+
+
+class Operator(Actor):
+    """Cancels or retries, and repeats that until it is told that it is done."""
+
+    def __init__(self, world: World, plan: OrderPlan) -> None:
+        super().__init__(world, plan.name, plan.kills)
+        self.plan = plan
+
+    def is_wanted_again(self) -> bool:
+        return False
+
+    def act(self, node: Node, queue: Queue) -> None:
+        world = self.world
+        job_id = world.by_plan.get(self.plan.job)
+        if job_id is None:
+            return
+        world.unfinished_orders.add(job_id)
+        while True:
+            try:
+                self._order(queue, job_id)
+            except OqError:
+                node.clock.sleep(1.0)
+            else:
+                break
+        world.unfinished_orders.discard(job_id)
+        world.score.orders += 1
+
+    def _order(self, queue: Queue, job_id: str) -> None:
+        job = queue.job(job_id)
+        where = self.plan.where
+        if isinstance(where, list):
+            where = [row for row in where if row < len(job)]
+            if len(where) == 1:
+                self._order_task(queue, job_id, where[0])
+                return
+        ledger, is_cancel = queue.ledger, self.plan.verb == "cancel"
+        assert isinstance(ledger, SimLedger)
+        ledger.ordered_gen = 0
+        if is_cancel:
+            job.cancel(where)
+        else:
+            job.retry(where)
+        self.world.oracle.check_order(job_id, ledger.ordered_gen, is_cancel=is_cancel)
+
+    def _order_task(self, queue: Queue, job_id: str, row: int) -> None:
+        task = queue.get(keys.task_id(job_id, row))
+        try:
+            task.cancel() if self.plan.verb == "cancel" else task.retry()
+        except IllegalTransition:
+            return
+
+
+class Reader(Actor):
+    """Looks at a job while it runs."""
+
+    def __init__(self, world: World, plan: ReadPlan) -> None:
+        super().__init__(world, plan.name, ())
+        self.plan = plan
+
+    def act(self, node: Node, queue: Queue) -> None:
+        job_id = self.world.by_plan.get(self.plan.job)
+        if job_id is None:
+            return
+        try:
+            job = queue.job(job_id)
+            getattr(self, f"_{self.plan.how}")(job)
+        except OqError:
+            return
+
+    def _counts(self, job: Job) -> None:
+        self.world.oracle.expect(sum(job.counts().values()) == len(job), "counts of a job", job.id)
+
+    def _partial(self, job: Job) -> None:
+        check_frame(self.world, job.id, job.partial(), is_whole=False)
+
+    def _as_completed(self, job: Job) -> None:
+        seen: set[int] = set()
+        for frame in job.as_completed(timeout=60.0):
+            rows = {int(row) for row in frame.index}
+            self.world.oracle.expect(not rows & seen, "row seen twice", f"{job.id}: {rows & seen}")
+            seen |= rows
+            check_frame(self.world, job.id, frame, is_whole=False)
+
+    def _wait(self, job: Job) -> None:
+        job.wait(timeout=60.0)
+        check_frame(self.world, job.id, job.result(errors="coerce"), is_whole=True)
+
+
+def check_frame(world: World, job_id: str, frame: Any, *, is_whole: bool) -> None:
+    """Every value is that of the execution whose outcome was recorded."""
+    oracle = world.oracle
+    if "e" not in frame.columns:
+        return
+    for row, y, e in zip(frame.index, frame["y"], frame["e"], strict=True):
+        if pd.isna(e):
+            continue
+        execution = int(e)
+        is_right = oracle.committed.get((job_id, int(row))) == execution and int(y) == oracle.values.get(execution)
+        oracle.expect(is_right, "result that was not recorded", f"{job_id}.{row}: execution {execution}, value {y}")
+    if is_whole:
+        n = len(oracle.jobs[job_id].origin) and oracle.jobs[job_id].n_tasks
+        oracle.expect(len(frame) == n, "result of another length", job_id)
+
+
+# --- the bucket's own tricks ---------------------------------------------------------------------
+
+
+def play(world: World, trick: Trick) -> None:
+    """Do something to the bucket."""
+    bucket = world.bucket
+    world.score.tricks += 1
+    if trick.what == "no bell":
+        bucket.drop(keys.BELL)
+    elif trick.what == "strange marker":
+        bucket.put(f"{keys.open_prefix('0000')}type-alpha/ready/junk", b"", modified_s=bucket.now())
+    else:
+        job_id = world.by_plan.get(trick.job)
+        job = world.oracle.jobs.get(job_id or "")
+        if job is None:
+            return
+        gen = 1 if trick.what == "old marker" else job.gen
+        due = bucket.now() + (20.0 if trick.what == "lost marker" else -30.0)
+        marker = keys.Marker(
+            job=job.id,
+            gen=gen,
+            priority=job.priority,
+            due=due,
+            is_later=trick.what == "lost marker",
+            lane=keys.lane_of(job.type, by_value=False),
+            shard="0000",
+        )
+        world.oracle.put_behind(marker)
+
+
+Check = Callable[[], None]
+__all__ = ["TYPES", "Operator", "Reader", "Submitter", "UnknownJob", "Violation", "Worker", "check_frame", "play"]

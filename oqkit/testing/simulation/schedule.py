@@ -1,0 +1,189 @@
+"""Run one schedule: trouble first, then fair weather, in which everything must come to its end."""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from collections import Counter
+
+from oqkit.frame import codec
+from oqkit.frame.job import Job
+from oqkit.queue.job import Job as JobObject
+from oqkit.queue.transition import Status
+from oqkit.testing.simulation.actor import Operator, Reader, Submitter, Worker, check_frame, play
+from oqkit.testing.simulation.kernel import Stuck
+from oqkit.testing.simulation.oracle import Violation, _rows
+from oqkit.testing.simulation.plan import TYPES, OrderPlan, Plan, WorkerPlan, make_plan
+from oqkit.testing.simulation.world import Score, World, quiet
+
+DRAIN_S = 400.0
+TIDY_S = 200.0
+
+
+def run_seed(seed: int, *, without: frozenset[str] = frozenset()) -> Score:
+    """Run the schedule of a seed, without the pieces of these names."""
+    return run_plan(make_plan(seed).without(without))
+
+
+def run_plan(plan: Plan) -> Score:
+    """Run a schedule; the score says whether something happened that must not."""
+    world = World(plan)
+    before, codec.INLINE_BYTES = codec.INLINE_BYTES, plan.inline_bytes
+    try:
+        with quiet():
+            _run(world)
+    except Violation as violation:
+        world.oracle.fail(violation.rule, violation.message)
+    except Stuck as stuck:
+        world.oracle.fail("stuck", str(stuck))
+    except Exception as error:  # noqa: BLE001 - from the oracle's own reading: the document cannot be
+        world.oracle.fail(f"broken: {type(error).__name__}", "".join(traceback.format_exception(error)))
+    finally:
+        codec.INLINE_BYTES = before
+        with quiet():
+            _end(world)
+    return _score(world)
+
+
+def _run(world: World) -> None:
+    plan, kernel = world.plan, world.kernel
+    workers = [Worker(world, worker) for worker in plan.workers]
+    for worker in workers:
+        kernel.after(kernel.rng.random() * 3.0, worker.live)
+    for job in plan.jobs:
+        for n in range(job.n_submitters):
+            kernel.at(job.at_s + n * kernel.rng.random() * 0.2, Submitter(world, job, n).live)
+    for order in plan.orders:
+        kernel.at(order.at_s, Operator(world, order).live)
+    for read in plan.reads:
+        kernel.at(read.at_s, Reader(world, read).live)
+    for trick in plan.tricks:
+        kernel.at(trick.at_s, play, world, trick)
+    kernel.run(plan.chaos_s)
+    _drain(world, workers)
+
+
+def _drain(world: World, workers: list[Worker]) -> None:
+    """In fair weather, with two sound workers, every acknowledged task ends, and nothing is left lying about."""
+    kernel, oracle = world.kernel, world.oracle
+    world.weather.is_fair = True
+    start = kernel.now
+    for node in world.nodes:
+        node.paused_until = 0.0
+    for worker in workers:
+        worker.kills = []
+        worker.retire()
+    final = [Worker(world, _final(n)) for n in range(2)]
+    for worker in final:
+        worker.live()
+    for job_id in sorted(world.unfinished_orders):
+        _repeat_order(world, job_id)
+    kernel.run(start + DRAIN_S, lambda: kernel.steps % 16 == 0 and _is_drained(world))
+    world.score.drain_s = kernel.now - start
+    if not _is_drained(world):
+        oracle.fail("not drained", _open(world))
+    final[1].retire()
+    kernel.run(kernel.now + TIDY_S, lambda: kernel.steps % 16 == 0 and not _left(world))
+    oracle.expect(not _left(world), "left over", f"{_left(world)}")
+    _collect(world)
+    final[0].retire()
+    kernel.run(kernel.now + 60.0)
+    for node in world.nodes:
+        alive = [task for task in node.tasks if not task.has_ended and task.name != "run"]
+        oracle.expect(node.is_dead or not alive, "does not stop", f"{alive}")
+
+
+def _final(n: int) -> WorkerPlan:
+    return WorkerPlan(
+        name=f"final{n}",
+        types=TYPES,
+        concurrency=1,
+        is_process=False,
+        skew_s=0.0,
+        drift=0.0,
+        kills=(),
+        pauses=(),
+    )
+
+
+def _repeat_order(world: World, job_id: str) -> None:
+    """An order whose giver died may be carried out in part; whoever gives it again completes it."""
+    number = world.acked[job_id].plan.number
+    for verb, where in (("retry", "failed"), ("cancel", "running")):
+        plan = OrderPlan(name=f"again{number}.{verb}", at_s=0.0, job=number, verb=verb, where=where, kills=())
+        Operator(world, plan).live()
+
+
+def _is_drained(world: World) -> bool:
+    return not world.unfinished_orders and all(
+        part.is_final for job_id in world.acked for part in world.oracle.parts_of(world.oracle.jobs[job_id])
+    )
+
+
+def _open(world: World) -> str:
+    told = []
+    for job_id, acked in world.acked.items():
+        counts: Counter[Status] = Counter()
+        for part in world.oracle.parts_of(world.oracle.jobs[job_id]):
+            counts.update({status: n for status, n in part.counts().items() if n and not status.is_final})
+        if counts:
+            told.append(f"{acked.plan.name} ({job_id}): {dict(counts)}")
+    return f"after {DRAIN_S:g} s: {'; '.join(told)}; markers {world.bucket.keys('open/')}; {world.unfinished_orders}"
+
+
+def _left(world: World) -> list[str]:
+    jobs = {job_id for job_id in world.acked}
+    return [key for key in world.bucket.keys("open/") if any(job_id in key for job_id in jobs)]
+
+
+def _collect(world: World) -> None:
+    """What a person gets in the end."""
+    node = world.node("collector")
+    queue = world.queue(world.store(node))
+
+    def main() -> None:
+        for job_id in world.acked:
+            job = queue.job(job_id)
+            job.wait(timeout=30.0)
+            _check_job(world, job, world.oracle.jobs[job_id])
+
+    task = node.spawn(main, name="main")
+    world.kernel.run(world.kernel.now + 120.0, lambda: task.has_ended)
+    for error in node.errors:
+        world.oracle.fail(f"collect: {type(error).__name__}", "".join(traceback.format_exception(error)))
+    world.oracle.expect(task.has_ended or world.oracle.violation, "result does not come", "")
+
+
+def _check_job(world: World, job: Job, stored: JobObject) -> None:
+    oracle = world.oracle
+    rows = [one for part in oracle.parts_of(stored) for one in _rows(part)]
+    counts = Counter(str(one.status) for one in rows)
+    world.score.statuses.update(counts)
+    told = {status: n for status, n in job.counts().items() if n}
+    oracle.expect(told == dict(counts), "counts of a job", f"{told} for {dict(counts)}")
+    check_frame(world, job.id, job.result(errors="coerce"), is_whole=True)
+    oracle.expect(len(job.errors()) == counts["failed"], "errors of a job", job.id)
+    for number, one in enumerate(rows):
+        oracle.check_end(stored, number, one)
+
+
+def _end(world: World) -> None:
+    """Unwind every greenlet, so that nothing of this schedule is left."""
+    for node in world.nodes:
+        for error in node.errors:
+            text = "".join(traceback.format_exception(error))
+            world.oracle.fail(f"actor broke: {type(error).__name__}", f"{node.name}: {text}")
+        node.is_dead = True
+        node._unwind()  # noqa: SLF001
+
+
+def _score(world: World) -> Score:
+    score, oracle = world.score, world.oracle
+    if oracle.violation is not None:
+        score.violation, score.rule = str(oracle.violation), oracle.violation.rule
+    score.faults = world.weather.counts
+    score.writes, score.executions, score.takeovers = oracle.n_writes, oracle.n_executions, oracle.n_takeovers
+    score.virtual_s, score.steps = world.kernel.now, world.kernel.steps
+    text = repr((world.kernel.steps, world.kernel.now, sorted(world.bucket.keys("")), score.faults, score.violation))
+    score.digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return score

@@ -1,0 +1,275 @@
+"""One schedule: the real queue, workers and handles, played by the actors of a `Plan` on one kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from oqkit.config import Settings as Config
+from oqkit.connect.queue import Queue
+from oqkit.errors import DuplicateJob, IllegalTransition, OqError, PermanentError, Reschedule, Skip, Unavailable
+from oqkit.frame.codec import ParquetCodec
+from oqkit.queue import key as keys
+from oqkit.queue.cas import Held
+from oqkit.queue.job import Job as JobObject
+from oqkit.queue.ledger import Ledger, Settings
+from oqkit.queue.part import Part
+from oqkit.testing.simulation.bucket import Bucket, SimStore
+from oqkit.testing.simulation.kernel import Kernel, Killed, Node, Task, current
+from oqkit.testing.simulation.oracle import Oracle
+from oqkit.testing.simulation.plan import CRASH, OK, PERMANENT, RAISE, RESCHEDULE, SKIP, SLOW, JobPlan, Kill, Plan
+from oqkit.testing.simulation.thread import SimThreads
+from oqkit.worker.context import Context
+from oqkit.worker.executor import Execution, Executor, ThreadExecutor
+from oqkit.worker.run import Work, run
+from oqkit.worker.task import Options, TaskFunction
+from oqkit.worker.thread import Event
+from oqkit.worker.tray import Tray
+from oqkit.worker.worker import WorkerLoop
+
+
+class SimLedger(Ledger):
+    """A ledger whose every promise is held against what was written."""
+
+    def __init__(self, store: SimStore, oracle: Oracle, *, seed: object) -> None:
+        super().__init__(store, Settings(), rng=random.Random(f"{seed}/{store.node.name}/ledger"))
+        self._oracle = oracle
+        self._node = store.node
+        self.ordered_gen = 0
+
+    def create_job(self, job: JobObject) -> Held[JobObject]:
+        with self._oracle.call(f"create {job.id}", self._node, is_own=True) as call:
+            held = super().create_job(job)
+            call.told = "ok" if held.doc.origin == job.origin else "no"
+        return held
+
+    def update_job(self, job_id: str, change: Any, *, applied: Callable[[JobObject], bool]) -> Held[JobObject]:
+        with self._oracle.call(f"order {job_id}", self._node, is_own=True) as call:
+            held = super().update_job(job_id, change, applied=applied)
+            self.ordered_gen = held.doc.gen
+            call.told = "ok" if applied(held.doc) else "no"
+        return held
+
+    def update_part(
+        self,
+        job: JobObject,
+        index: int,
+        change: Any,
+        *,
+        applied: Callable[[Part], bool],
+        held: Held[Part] | None = None,
+    ) -> Held[Part]:
+        what = "claim or commit" if held is not None else "bring up"
+        with self._oracle.call(f"{what} {job.id}/{index}", self._node, is_own=held is not None) as call:
+            found = super().update_part(job, index, change, applied=applied, held=held)
+            call.told = "ok" if applied(found.doc) else "no"
+        return found
+
+
+class SimCodec(ParquetCodec):
+    """The real codec; one thread of a node at a time reads inputs, as its locks block for real."""
+
+    def __init__(self, ledger: Ledger, threads: SimThreads) -> None:
+        super().__init__(ledger)
+        self._opening = threads.lock()
+
+    def open(self, job: JobObject, index: int) -> Any:
+        with self._opening:
+            return super().open(job, index)
+
+
+class ProcessLikeExecution:
+    """Work that can be killed, and that can die: both at once, and with nothing but the tray left behind."""
+
+    def __init__(self, work: Work, tray: Tray, threads: SimThreads) -> None:
+        self.finished: Event = threads.event()
+        self.crash = ""
+        self._work = work
+        self._tray = tray
+        self._task = threads.start(self._run, name="run").task
+        self._task.context = self
+
+    def _run(self) -> None:
+        run(self._work, self._tray)
+        self.finished.set()
+
+    def die(self) -> None:
+        """Crash; called from within."""
+        self.crash = "killed by signal 9"
+        self.finished.set()
+        current().park()
+
+    def abandon(self) -> None:
+        """Kill it: it never goes on."""
+        self._task.ticket += 1
+        self.finished.set()
+
+
+class ProcessLikeExecutor:
+    """Runs each piece of work in a process of its own."""
+
+    def __init__(self, threads: SimThreads) -> None:
+        self._threads = threads
+
+    def start(self, work: Work, tray: Tray) -> Execution:
+        return ProcessLikeExecution(work, tray, self._threads)
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+@dataclass(slots=True)
+class Acked:
+    """A job whose submission was acknowledged."""
+
+    plan: JobPlan
+    id: str
+
+
+@dataclass(slots=True)
+class Score:
+    """What happened in a schedule."""
+
+    seed: int
+    violation: str = ""
+    rule: str = ""
+    kills: int = 0
+    pauses: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    writes: int = 0
+    requests: int = 0
+    tasks: int = 0
+    executions: int = 0
+    takeovers: int = 0
+    orders: int = 0
+    tricks: int = 0
+    drain_s: float = 0.0
+    virtual_s: float = 0.0
+    steps: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    digest: str = ""
+
+
+class World:
+    """The bucket, the nodes, and the plan they follow."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.kernel = Kernel(plan.seed)
+        self.bucket = Bucket(self.kernel, has_md5_etags=plan.has_md5_etags)
+        self.oracle = Oracle(self.bucket, lease_s=plan.lease_s)
+        self.weather = plan.weather()
+        self.score = Score(plan.seed)
+        self.acked: dict[str, Acked] = {}
+        self.by_plan: dict[int, str] = {}
+        self.unfinished_orders: set[str] = set()
+        self.loops: dict[str, WorkerLoop] = {}
+        self.nodes: list[Node] = []
+        self.runs: Counter[tuple[str, int]] = Counter()
+        self.sunk = io.StringIO()
+
+    # --- nodes -----------------------------------------------------------------------------------
+
+    def node(self, name: str, *, skew_s: float = 0.0, drift: float = 0.0) -> Node:
+        """Start a process."""
+        node = Node(self.kernel, name, skew_s=skew_s, drift=drift)
+        self.nodes.append(node)
+        return node
+
+    def store(self, node: Node) -> SimStore:
+        """Connect a node to the bucket."""
+        return SimStore(self.bucket, node, self.weather, seed=self.plan.seed, poll_s=self.plan.poll_s)
+
+    def queue(self, store: SimStore) -> Queue:
+        """Open the queue."""
+        ledger = SimLedger(store, self.oracle, seed=self.plan.seed)
+        return Queue(ledger, Config(url="sim://bucket"))
+
+    def doom(self, node: Node, store: SimStore, kill: Kill, *, stop: Callable[[], None] | None = None) -> None:
+        """Arrange how a node ends."""
+        if kill.write is not None:
+            store.kill_at_write = (kill.write, kill.is_after)
+        elif kill.is_stop and stop is not None:
+            self.kernel.after(kill.after_s, lambda: None if node.is_dead else stop())
+        else:
+            self.kernel.after(kill.after_s, node.kill)
+
+    def died(self) -> None:
+        """Count a death."""
+        self.score.kills += 1
+
+    # --- what tasks do ---------------------------------------------------------------------------
+
+    def function(self, node: Node, type_name: str) -> TaskFunction:
+        """Return the task function of a type, as a node has it."""
+
+        def work(x: int, ctx: Context) -> dict[str, Any]:
+            return self.execute(node, x, ctx)
+
+        return TaskFunction(work, name=type_name, options=Options())
+
+    def execute(self, node: Node, x: int, ctx: Context) -> dict[str, Any]:
+        """Run one row."""
+        node.check()
+        job_id, row = keys.parse_task_id(ctx.task_id)
+        number, wanted = divmod(x, 1000)
+        self.oracle.expect(row == wanted, "input of another row", f"{ctx.task_id} got {x}")
+        execution = self.oracle.execute(node, job_id, row)
+        plan = next((job for job in self.plan.jobs if job.number == number), None)
+        if plan is None:
+            raise AssertionError(f"no job {number} was planned")
+        fates = plan.fates.get(row, ())
+        n = self.runs[job_id, row]
+        self.runs[job_id, row] += 1
+        self._behave(node, plan, fates[n] if n < len(fates) else OK, (job_id, row))
+        self.oracle.values[execution] = x * 7 + 3
+        return {"y": x * 7 + 3, "e": execution}
+
+    def _behave(self, node: Node, plan: JobPlan, fate: str, which: tuple[str, int]) -> None:
+        execution = current().context
+        if fate == CRASH and isinstance(execution, ProcessLikeExecution):
+            node.clock.sleep(plan.row_s / 2)
+            self.oracle.raised[*which, CRASH] += 1
+            execution.die()
+        slow_s = float(plan.options.get("timeout", 3.0)) * 1.7 if fate == SLOW else 0.0
+        node.clock.sleep(plan.row_s + slow_s)
+        self.oracle.raised[*which, fate] += 1
+        if fate in (RAISE, CRASH):
+            raise ValueError("told to")
+        if fate == PERMANENT:
+            raise PermanentError("told to")
+        if fate == RESCHEDULE:
+            raise Reschedule(1.5)
+        if fate == SKIP:
+            raise Skip
+
+    # --- the whole -------------------------------------------------------------------------------
+
+    def fail(self, rule: str, message: str) -> None:
+        """Note a violation."""
+        self.oracle.fail(rule, message)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what the code under test tells people out of the way."""
+    logger = logging.getLogger("oqkit")
+    before, logger.disabled = logger.level, False
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+__all__ = ["Acked", "ProcessLikeExecutor", "Score", "SimCodec", "SimLedger", "World", "quiet"]
+_ = (DuplicateJob, IllegalTransition, OqError, Unavailable, Killed, Task, Executor, ThreadExecutor, pd)
