@@ -27,7 +27,8 @@ from oqkit.queue.part import Backoff, Policy
 from oqkit.worker.code import code_of
 from oqkit.worker.fingerprint import fingerprint
 from oqkit.worker.handler import Handler
-from oqkit.worker.task import DEFAULTS, Options, TaskFunction, as_task, seconds
+from oqkit.worker.run import COROUTINES
+from oqkit.worker.task import DEFAULTS, Options, TaskFunction, as_task, is_async, seconds
 
 MAX_PART_ROWS = 10_000
 PARTS = 32
@@ -101,7 +102,7 @@ def draft_frame(df: Any, function: Any, *, columns: Sequence[Any] | None, part_r
     return Draft(
         function=known,
         n_tasks=n_tasks,
-        part_rows=_part_rows(part_rows, n_tasks),
+        part_rows=_part_rows(part_rows, n_tasks, known),
         mode="frame",
         content=frame_fingerprint(frame),
         input={"kind": "frame", "layout": frame.layout.to_json()},
@@ -122,7 +123,7 @@ def draft_values(values: Iterable[Any], function: Any, *, part_rows: int | str =
     return Draft(
         function=known,
         n_tasks=len(texts),
-        part_rows=_part_rows(part_rows, len(texts)),
+        part_rows=_part_rows(part_rows, len(texts), known),
         mode="value",
         content=digest.hexdigest(),
         input={"kind": "values", "values": [json.loads(text) for text in texts]} if is_inline else {"kind": "json"},
@@ -142,10 +143,14 @@ def _used(frame: Frame, handler: Handler) -> Frame:
     return Frame(table=frame.table.select(kept), layout=replace(frame.layout, columns=columns))
 
 
-def _part_rows(part_rows: int | str, n_tasks: int) -> int:
-    """Choose how many tasks share a state object: few enough that 32 workers can start at once."""
+def _part_rows(part_rows: int | str, n_tasks: int, function: Function) -> int:
+    """Choose how many tasks share a state object: few enough that 32 workers can start at once.
+
+    Coroutines only wait: of them each worker is given as many as it runs at the same time.
+    """
     if part_rows == "auto":
-        return max(1, min(MAX_PART_ROWS, math.ceil(n_tasks / PARTS)))
+        least = min(COROUTINES, n_tasks) if function.task is not None and is_async(function.task.function) else 1
+        return max(1, least, min(MAX_PART_ROWS, math.ceil(n_tasks / PARTS)))
     if isinstance(part_rows, bool) or not isinstance(part_rows, int) or not 1 <= part_rows <= MAX_PART_ROWS:
         raise UsageError(f"part_rows={part_rows!r} must be 'auto' or a number from 1 to {MAX_PART_ROWS:,}")
     return part_rows

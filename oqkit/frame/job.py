@@ -100,7 +100,7 @@ class Job:
         shows a bar, by default where a person can see it.
         """
         limit_s = _limit_s(timeout)
-        bar = Bar(self._view, show=progress)
+        bar = Bar(self._view, show=progress, handle=self, blocks=True)
         try:
             with interruptible(self._view):
                 self._watch().until(lambda: self._view.is_final, timeout=limit_s, on_poll=bar.update)
@@ -113,7 +113,7 @@ class Job:
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> Job:
-        bar = Bar(self._view, show=None)
+        bar = Bar(self._view, show=None, handle=self, blocks=False)
         try:
             with interruptible(self._view):
                 await self._watch().until_async(lambda: self._view.is_final, limit_s=None, on_poll=bar.update)

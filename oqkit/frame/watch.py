@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from oqkit.errors import WaitTimeout
 from oqkit.queue.transition import Status
@@ -82,29 +82,60 @@ def unfinished(view: JobView, timeout: float | None) -> str:
     return text
 
 
+class Drawing(Protocol):
+    """A bar that is on the screen."""
+
+    def update(self) -> None:
+        """Show what the view knows."""
+
+    def close(self) -> None:
+        """Leave it in its last state."""
+
+
+notebook_bar: list[Callable[[Any, bool], Drawing]] = []
+"""How to draw a bar in a notebook, if the layer above knows: (handle of the job, whether waiting blocks the kernel)."""
+
+
 class Bar:
-    """A tqdm bar of tasks that have ended, in a terminal or a notebook; silent where nobody looks."""
+    """A bar of tasks that have ended, in a terminal or a notebook; silent where nobody looks."""
 
-    def __init__(self, view: JobView, *, show: bool | None) -> None:
-        self._view = view
-        self._bar = self._make() if (is_interactive() if show is None else show) else None
-        self._drawn = 0
+    def __init__(self, view: JobView, *, show: bool | None, handle: Any, blocks: bool) -> None:
+        self._bar: Drawing | None = None
+        if show is False or (show is None and not is_interactive()):
+            return
+        if notebook_bar and is_notebook():
+            self._bar = notebook_bar[-1](handle, blocks)
+        else:
+            self._bar = TqdmBar(view)
 
-    def _make(self) -> Any:
+    def update(self) -> None:
+        """Show the counts of the last refresh."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def close(self) -> None:
+        """Leave the bar in its last state."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+class TqdmBar:
+    """A bar of text."""
+
+    def __init__(self, view: JobView) -> None:
         from tqdm.auto import tqdm  # 0.1 s at import, only needed where somebody looks
 
-        return tqdm(
-            total=self._view.job.n_tasks,
-            desc=self._view.job.name or self._view.job.type,
+        self._view = view
+        self._drawn = 0
+        self._bar = tqdm(
+            total=view.job.n_tasks,
+            desc=view.job.name or view.job.type,
             unit=" tasks",
             mininterval=REFRESH_S,
             dynamic_ncols=True,
         )
 
     def update(self) -> None:
-        """Show the counts of the last refresh."""
-        if self._bar is None:
-            return
         counts = self._view.counts()
         ended = sum(n for status, n in counts.items() if status.is_final)
         shown = {status.value: f"{n:,}" for status, n in counts.items() if n and status in _SHOWN}
@@ -113,10 +144,8 @@ class Bar:
         self._drawn = ended
 
     def close(self) -> None:
-        """Leave the bar in its last state."""
-        if self._bar is not None:
-            self._bar.refresh()
-            self._bar.close()
+        self._bar.refresh()
+        self._bar.close()
 
 
 _SHOWN = (Status.RUNNING, Status.FAILED, Status.CANCELLED, Status.EXPIRED)
@@ -143,12 +172,32 @@ def tell(text: str) -> None:
 @contextmanager
 def interruptible(view: JobView) -> Iterator[None]:
     """On Ctrl-C, say that the work goes on and how to come back, then pass the interrupt on."""
+    name = view.job.name or view.job.id
+    text = (
+        f"Stopped waiting; the job goes on. Come back with oq.job({name!r}), "
+        f"stop the work with oq.job({name!r}).cancel()."
+    )
     try:
         yield
-    except (KeyboardInterrupt, asyncio.CancelledError):  # the latter is what an interrupt is to `await job`
-        name = view.job.name or view.job.id
-        tell(
-            f"Stopped waiting; the job goes on. Come back with oq.job({name!r}), "
-            f"stop the work with oq.job({name!r}).cancel()."
-        )
+    except KeyboardInterrupt:
+        if is_notebook():
+            raise WaitInterrupted(text) from None
+        tell(text)
         raise
+    except asyncio.CancelledError:  # what an interrupt is to `await job`
+        raise WaitCancelled(text) from None
+
+
+class _Told:
+    """An interrupt that IPython shows as its one line of text; rendering a traceback takes it a second."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+class WaitInterrupted(_Told, KeyboardInterrupt):
+    """Ctrl-C while waiting in a notebook."""
+
+
+class WaitCancelled(_Told, asyncio.CancelledError):
+    """The waiting was cancelled: the kernel was interrupted, or a program cancelled its own task."""

@@ -11,7 +11,8 @@ from typing import Any
 
 from oqkit.clock import new_id, system_random
 from oqkit.frame.job import Job
-from oqkit.frame.watch import is_notebook
+from oqkit.frame.watch import Drawing, is_notebook, notebook_bar
+from oqkit.notebook.bar import HINT, HtmlBar, Update
 from oqkit.notebook.desk import Desk
 from oqkit.notebook.hub import Hub
 from oqkit.notebook.live import Live, how_back
@@ -19,6 +20,7 @@ from oqkit.notebook.snapshot import Snapshot
 from oqkit.notebook.state import to_state
 
 FIRST_LOOK_S = 0.4
+LAST_LOOK_S = 0.4
 MODE = "OQ_NOTEBOOK"
 """Environment variable: ``static`` shows no widget, for front ends that cannot load one."""
 
@@ -27,26 +29,87 @@ class NotebookScreen:
     """A `Screen` of IPython."""
 
     def update(self, display_id: str, bundle: Mapping[str, Any]) -> None:
-        from IPython.display import display  # there is an IPython wherever this is called
-
-        display(dict(bundle), raw=True, display_id=display_id, update=True)
+        put(bundle, display_id, is_new=False)
 
 
-_hub = Hub(NotebookScreen())
+hub = Hub(NotebookScreen())
+_places: dict[str, tuple[int, str]] = {}
+"""Where a job was shown last: the number of the cell's execution, and the display."""
+_hinted: list[str] = []
 
 
 def show(job: Job) -> None:
-    """Display a job in the notebook, live until it has ended."""
-    from IPython.display import display  # there is an IPython wherever this is called
-
-    live = _hub.live(job)
+    """Display a job, live until it has ended; once a cell, however often the cell asks for it."""
+    live = hub.live(job)
+    place = _place(job)
+    if place is not None and live.has_display(place):
+        live.hurry()
+        hub.wake()
+        return
     look(live)
     snapshot = live.snapshot()
     if live.model is None:
         live.model = _model(live, snapshot)
+    display_id = place or _new_place(job)
+    put(live.bundle(snapshot, note=how_back(snapshot)), display_id, is_new=place is None)
+    hub.open(live, display_id)
+
+
+def bar(job: Job, blocks: bool) -> Drawing:  # noqa: FBT001 - called by position, from below
+    """Return what a wait shows: the live display where the kernel stays free, else HTML that follows along."""
+    if not blocks:
+        return _LiveBar(job)
+    note = "" if _hinted else HINT
+    _hinted.append(note)
+    return HtmlBar(job._view, begin=lambda bundle: _begin(job, bundle), note=note)  # noqa: SLF001 - its own view
+
+
+class _LiveBar:
+    """The live display of a job, shown only if it is not on display yet and its wait takes time."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def update(self) -> None:
+        if not self._job._view.is_final and not hub.live(self._job).is_open:  # noqa: SLF001 - what the wait just read
+            show(self._job)
+
+    def close(self) -> None:
+        """Show where the job is now, so that what the next cell does cannot overtake the display."""
+        live = hub.live(self._job)
+        if live.is_open:
+            thread = threading.Thread(target=hub.tick, args=(live,), name="oqkit-look", daemon=True)
+            thread.start()
+            thread.join(LAST_LOOK_S)
+
+
+def _begin(job: Job, bundle: Mapping[str, Any]) -> Update:
+    display_id = _new_place(job)
+    put(bundle, display_id, is_new=True)
+    return lambda later: put(later, display_id, is_new=False)
+
+
+def put(bundle: Mapping[str, Any], display_id: str, *, is_new: bool) -> None:
+    """Write an output, or replace one."""
+    from IPython.display import display  # there is an IPython wherever this is called
+
+    display(dict(bundle), raw=True, display_id=display_id, update=not is_new)
+
+
+def _place(job: Job) -> str | None:
+    """Return the display of this job in the cell that runs now, if there is one."""
+    number, display_id = _places.get(job.id, (-1, ""))
+    return display_id if number == _cell() else None
+
+
+def _new_place(job: Job) -> str:
     display_id = f"oqkit-{new_id(system_random())}"
-    display(live.bundle(snapshot, note=how_back(snapshot)), raw=True, display_id=display_id)
-    _hub.open(live, display_id)
+    _places[job.id] = _cell(), display_id
+    return display_id
+
+
+def _cell() -> int:
+    return int(sys.modules["IPython"].get_ipython().execution_count)
 
 
 def look(live: Live) -> None:
@@ -63,7 +126,7 @@ def _model(live: Live, snapshot: Snapshot) -> Any:
         from oqkit.notebook.widget import WidgetModel  # half a second, and optional
     except ImportError:
         return None
-    return WidgetModel(to_state(snapshot), Desk(live, wake=_hub.wake))
+    return WidgetModel(to_state(snapshot), Desk(live, wake=hub.wake))
 
 
 def register() -> None:
@@ -72,6 +135,7 @@ def register() -> None:
         return
     shell = sys.modules["IPython"].get_ipython()
     shell.display_formatter.ipython_display_formatter.for_type(Job, show)
+    notebook_bar.append(bar)
     atexit.register(_close)
     threading.Thread(target=_warm_up, name="oqkit-warm-up", daemon=True).start()
 
@@ -85,4 +149,4 @@ def _warm_up() -> None:
 
 
 def _close() -> None:
-    _hub.close(lambda live: f"This kernel has ended, the job goes on. {how_back(live.snapshot())}")
+    hub.close(lambda live: f"This kernel has ended, the job goes on. {how_back(live.snapshot())}")

@@ -68,7 +68,11 @@ class Hub:
 
     def pause_s(self) -> float | None:
         """Return how long nothing is due, or None if nothing ever will be by itself."""
-        waits = [due - live.ledger.store.clock.monotonic() for live in self._lives.values() if (due := live.due()) is not None]
+        waits = [
+            due - live.ledger.store.clock.monotonic()
+            for live in self._lives.values()
+            if (due := live.due()) is not None
+        ]
         return max(0.0, min(waits)) if waits else None
 
     def step(self) -> None:
@@ -76,11 +80,12 @@ class Hub:
         for live in self.lives():
             due = live.due()
             if due is not None and due <= live.ledger.store.clock.monotonic():
-                self._tick(live)
+                self.tick(live)
         with self._condition:
             self._lives = {key: live for key, live in self._lives.items() if live.is_open}
 
-    def _tick(self, live: Live) -> None:
+    def tick(self, live: Live) -> None:
+        """Look after one display; whatever goes wrong there is shown there."""
         try:
             live.tick()
         except Exception as error:  # noqa: BLE001 - a thread must not print; the display itself says what broke it

@@ -85,6 +85,7 @@ class Live:
         self._trouble = ""
         self._n_requests = 0
         self._lock = threading.RLock()
+        self._looking = threading.Lock()
         self._was_final = False
         self._is_settled = False
         now = self._now()
@@ -110,9 +111,7 @@ class Live:
         trace = self._trace or trace_of(view.touched(), created=view.job.created, ended=ended)
         self._trace = trace.seen(view.now(), ended)
         groups = self.errors.groups(view)
-        return snapshot_of(
-            view, trace=self._trace, groups=groups, n_watching=self._n_requests, trouble=self._trouble
-        )
+        return snapshot_of(view, trace=self._trace, groups=groups, n_watching=self._n_requests, trouble=self._trouble)
 
     def refresh(self, *, unless_within_s: float = 0.0) -> None:
         """Ask the queue what changed, and note what went wrong with that instead of raising."""
@@ -144,6 +143,10 @@ class Live:
     def is_open(self) -> bool:
         """Whether any display is left that is not frozen."""
         return bool(self._displays)
+
+    def has_display(self, display_id: str) -> bool:
+        """Whether that display is live."""
+        return display_id in self._displays
 
     def bundle(self, snapshot: Snapshot, *, note: str) -> dict[str, Any]:
         """Return every form of a display: the widget if there is one, HTML and text."""
@@ -194,8 +197,13 @@ class Live:
 
     def tick(self) -> None:
         """Look once, paint what changed, freeze what is over."""
+        with self._looking:
+            self._look()
+
+    def _look(self) -> None:
         if self._is_settled:
-            self.freeze()
+            if self.due() is not None and self._now() >= (self.due() or 0.0):
+                self.freeze()
             return
         start = self._now()
         self.refresh(unless_within_s=PAINT_S / 2)
@@ -274,4 +282,3 @@ class Live:
 def how_back(snapshot: Snapshot) -> str:
     """Say how to see the job again."""
     return f"oq.job({snapshot.label!r}) shows it live."
-

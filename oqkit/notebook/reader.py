@@ -103,7 +103,9 @@ class ErrorReader:
 
 def _named(view: JobView) -> list[Place]:
     """Return the outputs that hold errors of tasks that failed or wait to run again."""
-    found = ((part.index, run.output) for part in view.touched() for run in part.runs if _is_failing(run) and run.output)
+    found = (
+        (part.index, run.output) for part in view.touched() for run in part.runs if _is_failing(run) and run.output
+    )
     return list(dict.fromkeys(found))
 
 

@@ -7,7 +7,15 @@ from oqkit.notebook.wording import advice, facts, group_title, headline, legend,
 
 WIDTH = 60
 MAX_GROUPS = 5
-INK = {"completed": "█", "running": "▓", "retrying": "▒", "failed": "x", "cancelled": "-", "expired": "~", "pending": "·"}
+INK = {
+    "completed": "█",
+    "running": "▓",
+    "retrying": "▒",
+    "failed": "x",
+    "cancelled": "-",
+    "expired": "~",
+    "pending": "·",
+}
 
 
 def to_text(snapshot: Snapshot) -> str:

@@ -137,7 +137,11 @@ def duration(seconds: float) -> str:
     if seconds < 1:
         return short(seconds)
     whole = round(seconds)
-    for size, unit, below, rest in ((DAY_S, "d", HOUR_S, "h"), (HOUR_S, "h", MINUTE_S, "min"), (MINUTE_S, "min", 1, "s")):
+    for size, unit, below, rest in (
+        (DAY_S, "d", HOUR_S, "h"),
+        (HOUR_S, "h", MINUTE_S, "min"),
+        (MINUTE_S, "min", 1, "s"),
+    ):
         if whole >= size:
             left = whole % size // below
             return f"{whole // size} {unit}" + (f" {left} {rest}" if left else "")

@@ -48,6 +48,8 @@ class _Field:
     """Parts that do not parse."""
     untouched: list[int] = field(default_factory=list)
     """Parts that had no object when last listed."""
+    unread: list[int] = field(default_factory=list)
+    """Parts to read before the next listing: those that were never read, and a few that changed since."""
     cursor: int = 0
     looked: float = float("-inf")
     not_before: float = 0.0
@@ -68,7 +70,7 @@ class _Field:
     def start_over(self, job: Job) -> None:
         """Take `job` as a new generation: what was known to be final may be open again."""
         self.job = job
-        self.parts, self.final, self.untouched = {}, set(), []
+        self.parts, self.final, self.untouched, self.unread = {}, set(), [], []
         self.cursor, self.looked = 0, float("-inf")
         self.not_before = self.recheck_s = 0.0
 
@@ -198,7 +200,7 @@ class Scout:
                 return lease
         else:
             return None  # each of them was settled or taken by others: go on with more at the next call
-        if not self._finish(one):
+        if not self._finish(one) and not one.unread:
             self._rest(one)
         return None
 
@@ -206,6 +208,9 @@ class Scout:
 
     def _choose_part(self, one: _Field) -> int | None:
         index = self._pick(one)
+        if index is None and one.unread:
+            self._read_some(one)
+            return self._pick(one)
         if index is None and self._ledger.store.clock.monotonic() - one.looked >= self._ledger.store.poll_s:
             self._look(one)
             index = self._pick(one)
@@ -239,13 +244,23 @@ class Scout:
         self._ledger.rng.shuffle(one.untouched)
         one.cursor = 0 if stop >= job.n_parts else stop
         if not one.untouched:
-            self._read_some(one, found)
+            one.unread = self._worth_reading(one, found)
+            self._read_some(one)
 
-    def _read_some(self, one: _Field, found: dict[int, str]) -> None:
+    def _worth_reading(self, one: _Field, found: dict[int, str]) -> list[int]:
+        """Choose what to read, the last first: all that was never read, once, and a few of what changed since.
+
+        Of a part that was read it is known when its leases run out, whatever else changes in it.
+        """
         skipped = one.final | one.poison
-        known = {n: held.etag for n, held in one.parts.items()}
-        changed = [n for n, etag in found.items() if n not in skipped and known.get(n) != etag]
-        for index in self._ledger.rng.sample(changed, min(READS, len(changed))):
+        new = [n for n in found if n not in skipped and n not in one.parts]
+        changed = [n for n, held in one.parts.items() if found.get(n, held.etag) != held.etag]
+        self._ledger.rng.shuffle(new)
+        return self._ledger.rng.sample(changed, min(READS, len(changed))) + new
+
+    def _read_some(self, one: _Field) -> None:
+        now, one.unread = one.unread[-READS:], one.unread[:-READS]
+        for index in reversed(now):
             self._read(one, index)
 
     def _read(self, one: _Field, index: int) -> None:

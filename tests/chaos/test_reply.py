@@ -19,7 +19,7 @@ from oqkit.queue import key as keys
 from oqkit.testing.proxy import Fault, FaultKind
 from tests.chaos.fleet import check_outcomes, names_below, until
 
-pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(60), pytest.mark.xdist_group("chaos")]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(60), pytest.mark.xdist_group("reply")]
 
 N_ROWS = 120
 TIMEOUT_S = 1.0
@@ -140,7 +140,9 @@ class Rig:
         folder = self.truth.ledger.keys_of(stored).folder
         assert len(names_below(store, f"{folder}in-")) == 1, "its input is there once"
         parts = [self.truth.ledger.read_part(stored, index).doc for index in range(stored.n_parts)]
-        named = {f"{part.index:07d}-{name}" for part in parts for name, inline in part.outputs.items() if inline is None}
+        named = {
+            f"{part.index:07d}-{name}" for part in parts for name, inline in part.outputs.items() if inline is None
+        }
         outputs = {key.rpartition("/")[2].removesuffix(".parquet") for key in names_below(store, f"{folder}out/")}
         if "cancelled" not in statuses:  # what had run by then is uploaded, for its worker cannot know
             assert outputs == named, "every output that was written counts"
@@ -150,7 +152,9 @@ class Rig:
 
 @pytest.fixture
 def rig(proxied, monkeypatch, caplog):
-    monkeypatch.setattr(discovery, "LIST_EVERY_S", 1.0)  # 30 s: what is found without a bell is found at the next listing
+    monkeypatch.setattr(
+        discovery, "LIST_EVERY_S", 1.0
+    )  # 30 s: what is found without a bell is found at the next listing
     script.__init__()
     script.gate.set()
     place, proxy = proxied

@@ -12,7 +12,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import oqkit as oq
 from oqkit.cli import main
 from tests.local import WAIT_S, until
 
@@ -194,5 +193,3 @@ def test_commands_work_on_a_directory(folder_queue, tmp_path):
     run = run_oq(tmp_path, "status", "both")
     out, err = run.communicate(timeout=WAIT_S)
     assert (run.returncode, out, err) == (0, "both  plain  pending\npending 2\n", "")
-
-

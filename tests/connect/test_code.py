@@ -40,15 +40,31 @@ def test_worker_without_trust_never_loads_code(queue, start, tmp_path):
     trace = str(tmp_path / "trace")
     evil = Evil(trace)
     job = queue.submit_frame(FRAME, lambda x: evil and x)
-    requests = queue.ledger.store.requests
     start(by_name, trust_code=False)
     assert queue.submit_frame(FRAME, by_name).result(WAIT_S)["by_name"].tolist() == [2, 3, 4]
     time.sleep(0.2)
     assert not os.path.exists(trace)  # noqa: PTH110
     assert job.status == "pending"
-    assert requests is not None
     start()  # one that trusts: it does run what is stored
     until(lambda: os.path.exists(trace))  # noqa: PTH110
+
+
+def either(x):
+    if x == 1:
+        raise oq.PermanentError("not one")
+    raise oq.Reschedule(60)
+
+
+def test_worker_without_trust_stops_at_a_job_that_got_code_by_value(queue, start):
+    start(oq.task(either), trust_code=False)
+    job = queue.submit_frame(FRAME[:2], "either", part_rows=1)
+    until(lambda: job.counts()["failed"] and job.tasks()["due"].notna().any())
+    job.retry(fn=lambda x: x * 100)
+    time.sleep(0.3)
+    assert job.counts()["pending"] == 2
+    start()
+    until(lambda: job.counts()["completed"] == 1)
+    assert job.partial()["either"].tolist() == [100]
 
 
 def test_worker_with_trust_runs_functions_by_value(queue, start):
@@ -138,7 +154,10 @@ def test_what_cannot_be_pickled_is_named(queue, function, what):
     with pytest.raises(UsageError) as caught:
         queue.submit_frame(FRAME, function)
     told = str(caught.value)
-    assert f"cannot be shipped to workers: {what} cannot be pickled: TypeError: cannot pickle '_thread.lock' object" in told
+    assert (
+        f"cannot be shipped to workers: {what} cannot be pickled: TypeError: cannot pickle '_thread.lock' object"
+        in told
+    )
     assert "Create connections, locks and files inside the function" in told
     assert keys_in(queue) == before
 
@@ -153,7 +172,9 @@ def test_what_cannot_be_pickled_is_named(queue, function, what):
     ids=["global", "closure", "default"],
 )
 def test_big_data_is_named_in_a_warning(queue, function, what):
-    with pytest.warns(UserWarning, match=f"is 2.3 MiB with the data it refers to: most of it is {what}, 2.3 MiB") as seen:
+    with pytest.warns(
+        UserWarning, match=f"is 2.3 MiB with the data it refers to: most of it is {what}, 2.3 MiB"
+    ) as seen:
         queue.submit_frame(FRAME, function)
     assert seen[0].filename == __file__  # it points to the caller's line
 

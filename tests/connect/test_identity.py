@@ -38,9 +38,7 @@ def test_same_cell_twice_attaches_and_says_so_in_one_line(queue, start, capsys):
     second = queue.submit_frame(FRAME, scaled)
     assert second.id == first.id
     told = capsys.readouterr().err
-    assert told == (
-        f"Attached to job {first.name!r}, submitted just now; on_duplicate='rerun' would run it again.\n"
-    )
+    assert told == (f"Attached to job {first.name!r}, submitted just now; on_duplicate='rerun' would run it again.\n")
     assert second.result(WAIT_S)["scaled"].tolist() == [2, 4, 6]
     assert n_jobs(queue) == 1
 
@@ -162,7 +160,7 @@ def test_rerun_of_what_is_new_just_runs(queue):
 
 def test_raise_refuses_a_second_submission(queue):
     queue.submit_frame(FRAME, scaled, on_duplicate="raise")
-    with pytest.raises(DuplicateJob, match="exists already, with this same work: oq.job"):
+    with pytest.raises(DuplicateJob, match=r"exists already, with this same work: oq.job"):
         queue.submit_frame(FRAME, scaled, on_duplicate="raise")
     assert n_jobs(queue) == 1
 
@@ -229,7 +227,7 @@ def test_submit_without_a_key_submits_each_time(queue):
 
 @pytest.mark.parametrize("key", ("", 7, "k" * 513), ids=["empty", "int", "long"])
 def test_submit_refuses_what_is_no_key(queue, key):
-    with pytest.raises(oq.UsageError, match="key=.* must be text of 1 to 512 characters"):
+    with pytest.raises(oq.UsageError, match=r"key=.* must be text of 1 to 512 characters"):
         queue.submit(scaled, {"x": 1}, key=key)
 
 

@@ -44,7 +44,9 @@ def test_local_workers_refuses_a_number(folder_queue, n):
 
 
 def test_local_workers_refuses_a_queue_of_this_process_alone(queue):
-    with pytest.raises(UsageError, match="a memory:// queue exists in this process alone; use a directory, or run oq.Worker"):
+    with pytest.raises(
+        UsageError, match=r"a memory:// queue exists in this process alone; use a directory, or run oq.Worker"
+    ):
         oq.local_workers(1)
 
 

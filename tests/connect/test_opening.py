@@ -118,7 +118,7 @@ def test_bad_file_is_told(text, told):
 
 
 def test_profile_without_a_file_is_told():
-    with pytest.raises(UsageError, match="profile 'prod' is asked for, but there is no oq.toml here or in ~/.oqkit"):
+    with pytest.raises(UsageError, match=r"profile 'prod' is asked for, but there is no oq.toml here or in ~/.oqkit"):
         chosen(profile="prod")
 
 

@@ -27,7 +27,11 @@ def note(x):
 
 
 BAD = {
-    "retries": [(-1, "retries=-1 must be a whole number from 0 to 1,000"), (1.5, "retries=1.5"), (True, "retries=True")],
+    "retries": [
+        (-1, "retries=-1 must be a whole number from 0 to 1,000"),
+        (1.5, "retries=1.5"),
+        (True, "retries=True"),
+    ],
     "timeout": [("5 parsecs", "give seconds, or text such as '90s', '5m' or '2h'"), (-1, "give seconds, 0 or more")],
     "backoff": [
         ("soon", "backoff='soon' is not a duration"),
@@ -88,7 +92,8 @@ def test_task_refuses_an_unknown_option():
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), (("250ms", 0.25), ("90s", 90), ("5m", 300), ("1.5h", 5400), (" 2 d ", 172800), (3, 3), ("1w", 604800))
+    ("text", "seconds"),
+    (("250ms", 0.25), ("90s", 90), ("5m", 300), ("1.5h", 5400), (" 2 d ", 172800), (3, 3), ("1w", 604800)),
 )
 def test_durations_may_be_text(queue, text, seconds):
     assert queue.ledger.read_job(queue.submit(note, 1, timeout=text).job.id).doc.timeout_s == seconds
@@ -127,7 +132,7 @@ def test_tasks_that_nobody_started_in_time_expire(queue, start):
     assert job.wait(WAIT_S).status == "expired"
     assert CALLS == []
     assert job.counts()["expired"] == 3
-    with pytest.raises(oq.JobFailed, match="3 of 3 tasks .* did not complete .3 expired."):
+    with pytest.raises(oq.JobFailed, match=r"3 of 3 tasks .* did not complete .3 expired."):
         job.result()
     assert job.retry("expired") == 3
     assert job.result(WAIT_S)["note"].tolist() == [1, 2, 3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 import time
+from itertools import pairwise
 
 import pandas as pd
 import pytest
@@ -45,7 +46,9 @@ def test_result_raises_and_carries_one_row_a_failure(queue, start):
     assert failures.index.tolist() == ["r1", "r3"]
     assert failures["message"].tolist() == ["1 is odd", "3 is odd"]
     told = str(caught.value)
-    assert f"2 of 5 tasks of job {job.name} did not complete (1 x ValueError: 1 is odd; 1 x ValueError: 3 is odd)" in told
+    assert (
+        f"2 of 5 tasks of job {job.name} did not complete (1 x ValueError: 1 is odd; 1 x ValueError: 3 is odd)" in told
+    )
     assert "job.retry('all') runs them again" in told
     assert pickle.loads(pickle.dumps(caught.value)).failures.equals(failures)
 
@@ -271,7 +274,7 @@ def test_rescheduled_row_returns_later_and_uses_no_attempt(queue, start):
     start()
     job = queue.submit_frame(pd.DataFrame({"x": [3]}), put_back, retries=0)
     assert job.result(WAIT_S)["put_back"].tolist() == [4]
-    assert all(later - earlier >= 0.19 for earlier, later in zip(CALLS, CALLS[1:], strict=False))
+    assert all(later - earlier >= 0.19 for earlier, later in pairwise(CALLS))
     assert job.tasks()["attempt"].tolist() == [4]
 
 

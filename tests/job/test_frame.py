@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import uuid
-from collections import namedtuple
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -57,9 +57,15 @@ def test_result_of_one_row(queue, start):
 
 # --- what functions return -----------------------------------------------------------------------
 
-Point = namedtuple("Point", "x y")
-DAY = dt.datetime(2024, 5, 6, 7, 8, 9, 123456)
+DAY = dt.datetime(2024, 5, 6, 7, 8, 9, 123456)  # noqa: DTZ001 - functions return such values too
 NUMBER = uuid.UUID(int=5)
+
+
+class Pair(NamedTuple):
+    """A function may return one."""
+
+    stars: int
+    note: str | None
 
 
 @dataclass
@@ -99,7 +105,7 @@ RETURNED = {
 
 
 def _same(one, other):
-    if one is None or other is None or one is pd.NA or other is pd.NA or one != one:
+    if one is None or other is None or one is pd.NA or other is pd.NA or pd.isna(one):
         return pd.isna(one) and pd.isna(other)
     return bool(one == other) and type(one) is type(other)
 
@@ -126,7 +132,7 @@ def test_result_has_an_array_in_each_cell_when_arrays_were_returned(queue, start
     (
         lambda x: {"stars": x, "note": None if x == 1 else "n"},
         lambda x: Rating(stars=x, note=None if x == 1 else "n"),
-        lambda x: namedtuple("Both", "stars note")(x, None if x == 1 else "n"),
+        lambda x: Pair(x, None if x == 1 else "n"),
     ),
     ids=["dict", "dataclass", "namedtuple"],
 )
@@ -197,7 +203,9 @@ def test_batch_function_may_return(queue, start, function):
 def test_batch_function_gets_slices_of_the_frame(queue, start):
     @oq.task(batch=True)
     def look(frame):
-        return pd.DataFrame({"label": frame.index, "kind": str(frame["c"].dtype), "columns": [list(frame)] * len(frame)})
+        return pd.DataFrame(
+            {"label": frame.index, "kind": str(frame["c"].dtype), "columns": [list(frame)] * len(frame)}
+        )
 
     start()
     index = pd.date_range("2024-01-01", periods=5, freq="h")

@@ -250,7 +250,7 @@ def test_task_wait_ends_when_time_is_up(queue):
 
 @pytest.mark.parametrize("text", ("x", "", "12.a", "0123456789abcdef"))
 def test_get_refuses_what_is_no_task_id(queue, text):
-    with pytest.raises(oq.UsageError, match="is not a task id: expected <job id>.<row>"):
+    with pytest.raises(oq.UsageError, match=r"is not a task id: expected <job id>.<row>"):
         queue.get(text)
 
 

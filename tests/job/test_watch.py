@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
+from oqkit.queue.view import JobView
 from tests.local import WAIT_S, until
 
 GATE = threading.Event()
@@ -153,9 +154,9 @@ def test_wait_takes_a_duration_as_text(queue):
 @pytest.mark.parametrize("timeout", (-1, "soon", float("nan")))
 def test_wait_refuses_what_is_no_duration(queue, timeout):
     job = queue.submit_frame(frame(1), slow)
-    with pytest.raises(oq.UsageError, match="timeout=.* is not a duration: give seconds"):
+    with pytest.raises(oq.UsageError, match=r"timeout=.* is not a duration: give seconds"):
         job.wait(timeout)
-    with pytest.raises(oq.UsageError, match="timeout=.* is not a duration: give seconds"):
+    with pytest.raises(oq.UsageError, match=r"timeout=.* is not a duration: give seconds"):
         job.as_completed(timeout=timeout)
 
 
@@ -174,7 +175,7 @@ def test_wait_shows_nothing_when_nobody_looks(queue, start, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_await_leaves_other_coroutines_running(queue, start):
+def test_await_leaves_other_coroutines_running(queue, start, monkeypatch):
     async def main():
         job = queue.submit_frame(frame(1), gated)
         ticks = 0
@@ -190,10 +191,18 @@ def test_await_leaves_other_coroutines_running(queue, start):
         button = asyncio.create_task(press_button())
         found = await job
         await button
-        return found is job and job.status, ticks
+        return found is job, ticks
 
     start()
-    assert asyncio.run(asyncio.wait_for(main(), WAIT_S)) == ("completed", 20)
+    askers, refresh = set(), JobView.refresh
+
+    def refresh_noted(view):
+        askers.add(threading.current_thread())
+        refresh(view)
+
+    monkeypatch.setattr(JobView, "refresh", refresh_noted)
+    assert asyncio.run(asyncio.wait_for(main(), WAIT_S)) == (True, 20)
+    assert threading.main_thread() not in askers  # a slow store would hold up the other coroutines
 
 
 def test_await_many_jobs_at_once(queue, start):
@@ -262,7 +271,7 @@ def test_as_completed_ends_when_time_is_up(queue, start, is_async):
         return [frame async for frame in job.as_completed(timeout=0.2)]
 
     job = queue.submit_frame(frame(1), gated)
-    with pytest.raises(oq.WaitTimeout, match="not done after 0.2 s"):
+    with pytest.raises(oq.WaitTimeout, match=r"not done after 0.2 s"):
         asyncio.run(asyncio.wait_for(main(), WAIT_S)) if is_async else list(job.as_completed(timeout=0.2))
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from oqkit.errors import FormatError, UsageError
@@ -46,6 +46,8 @@ def test_marker_due_is_cut_to_milliseconds(due):
 
 
 @given(millis)
+@example(1001)
+@example(2_173_919_425_502)
 def test_marker_that_was_read_has_the_name_it_was_read_from(ms):
     """Otherwise it could not be deleted."""
     name = f"open/0000/type-a/ready/127-{ms:014d}-{'0' * 18}.1"

@@ -308,6 +308,14 @@ def test_more_jobs_than_a_listing_holds_are_all_run(world):
     assert world.markers() == []
 
 
+@pytest.mark.parametrize(("n_jobs", "is_complete"), ((1000, True), (1001, False)))
+def test_listing_says_whether_it_saw_everything(world, n_jobs, is_complete):
+    ledger = world.ledger()
+    for n in range(n_jobs):
+        ledger.put_marker(ledger.marker(world.job(n), due=world.now()))
+    assert world.worker().scout.discovery.look().is_complete == is_complete
+
+
 def test_worker_that_trusts_code_runs_every_lane(world):
     world.submit(world.job(1, type="a"))
     world.submit(world.job(2, type="b", code=Code(digest="d" * 64)))

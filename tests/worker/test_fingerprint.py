@@ -17,7 +17,7 @@ from oqkit.worker.fingerprint import fingerprint
 def of(source, name="f", *, module="__main__", **names):
     """Return the fingerprint of the function `name` that `source` defines, as a notebook would."""
     namespace = {"__name__": module, **names}
-    exec(compile(textwrap.dedent(source), f"<cell {id(namespace)}>", "exec"), namespace)  # noqa: S102
+    exec(compile(textwrap.dedent(source), f"<cell {id(namespace)}>", "exec"), namespace)
     return fingerprint(namespace[name])
 
 
@@ -102,18 +102,30 @@ CHANGES = {
         "class C:\n    def __init__(self, a): self.a = a\nc = C(1)\ndef f(x): return c.a",
         "class C:\n    def __init__(self, a): self.a = a\nc = C(2)\ndef f(x): return c.a",
     ),
-    "bound method of a dict": ("look = {1: 1}.get\ndef f(x): return look(x)", "look = {1: 2}.get\ndef f(x): return look(x)"),
+    "bound method of a dict": (
+        "look = {1: 1}.get\ndef f(x): return look(x)",
+        "look = {1: 2}.get\ndef f(x): return look(x)",
+    ),
     "partial": (
         "from functools import partial\ng = partial(pow, 2)\ndef f(x): return g(x)",
         "from functools import partial\ng = partial(pow, 3)\ndef f(x): return g(x)",
     ),
-    "regular expression": ("import re\np = re.compile('a')\ndef f(x): return p", "import re\np = re.compile('b')\ndef f(x): return p"),
+    "regular expression": (
+        "import re\np = re.compile('a')\ndef f(x): return p",
+        "import re\np = re.compile('b')\ndef f(x): return p",
+    ),
     "date": (
         "from datetime import date\nd = date(2024, 1, 1)\ndef f(x): return d",
         "from datetime import date\nd = date(2024, 1, 2)\ndef f(x): return d",
     ),
-    "path": ("from pathlib import Path\np = Path('a')\ndef f(x): return p", "from pathlib import Path\np = Path('b')\ndef f(x): return p"),
-    "library function": ("from math import sin as g\ndef f(x): return g(x)", "from math import cos as g\ndef f(x): return g(x)"),
+    "path": (
+        "from pathlib import Path\np = Path('a')\ndef f(x): return p",
+        "from pathlib import Path\np = Path('b')\ndef f(x): return p",
+    ),
+    "library function": (
+        "from math import sin as g\ndef f(x): return g(x)",
+        "from math import cos as g\ndef f(x): return g(x)",
+    ),
     "ufunc": ("from numpy import sin as g\ndef f(x): return g(x)", "from numpy import cos as g\ndef f(x): return g(x)"),
 }
 
@@ -168,7 +180,10 @@ def test_fingerprint_sees_the_helpers_in_the_users_own_modules(tmp_path, monkeyp
     def with_helper(body):
         helper = types.ModuleType("own_helper")
         helper.__file__ = str(tmp_path / "own_helper.py")
-        exec(f"LIMIT = {body}\ndef inner(x): return LIMIT\ndef clean(x): return inner(x)\ndef unused(x): return {body}", vars(helper))  # noqa: S102
+        exec(
+            f"LIMIT = {body}\ndef inner(x): return LIMIT\ndef clean(x): return inner(x)\ndef unused(x): return {body}",
+            vars(helper),
+        )
         monkeypatch.setitem(sys.modules, "own_helper", helper)
         return (
             of("import own_helper\ndef f(x): return own_helper.clean(x)"),

@@ -59,7 +59,9 @@ async def blocking(x):
     return x
 
 
-@pytest.mark.parametrize("function", (stuck_at_two, asleep_at_two, batch_stuck_at_two), ids=["row", "coroutine", "batch"])
+@pytest.mark.parametrize(
+    "function", (stuck_at_two, asleep_at_two, batch_stuck_at_two), ids=["row", "coroutine", "batch"]
+)
 def test_row_that_runs_past_its_timeout_is_given_up_alone(queue, start, function):
     start()
     job = queue.submit_frame(frame(5), function, timeout=0.2, retries=0, part_rows=5)
@@ -112,7 +114,7 @@ def test_worker_goes_on_after_a_coroutine_that_blocks_the_others(queue, start):
 
 def test_coroutines_run_at_the_same_time(queue, start):
     start()
-    job = queue.submit_frame(frame(100), nap, part_rows=100)
+    job = queue.submit_frame(frame(100), nap)
     began = time.monotonic()
     assert job.result(WAIT_S)["nap"].tolist() == list(range(100))
     assert time.monotonic() - began < 2  # 10 s one after the other

@@ -150,7 +150,16 @@ class Submitter(Actor):
     def is_wanted_again(self) -> bool:
         return not self.is_done and bool(self.plan.key)
 
+    def begin(self, node: Node, store: SimStore, kill: Kill | None) -> None:
+        if self.plan.key and self.n_lives == 1:
+            self.world.n_submitting += 1
+        super().begin(node, store, kill)
+
     def act(self, node: Node, queue: Queue) -> None:
+        self._act(node, queue)
+        self.world.n_submitting -= bool(self.plan.key)
+
+    def _act(self, node: Node, queue: Queue) -> None:
         while True:
             try:
                 handle = self._submit(queue)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -58,6 +59,8 @@ class Bucket(_Content):
         self.kernel = kernel
         self.watcher: Watcher | None = None
         self.keeps_past = False
+        self.trace: list[str] | None = None
+        """Every request as it is applied, for a person to read; None to keep none."""
         self._has_md5_etags = has_md5_etags
 
     def now(self) -> float:
@@ -97,6 +100,10 @@ class Weather:
     is_fair: bool = False
     """Whether all is well from now on."""
     counts: Counter[str] = field(default_factory=Counter)
+
+    def clear_up(self) -> None:
+        """Let all be well from now on; what is on its way still arrives late."""
+        self.is_fair, self.slow, self.latency_s = True, 0.0, min(self.latency_s, 0.03)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +309,9 @@ class _Request:
         try:
             outcome = self._apply()
         except (Conflict, Missing) as error:
+            self._note(type(error).__name__)
             return error
+        self._note("")
         if self._verb in WRITES and bucket.watcher is not None:
             bucket.watcher.wrote(
                 Write(
@@ -317,6 +326,16 @@ class _Request:
                 )
             )
         return outcome
+
+    def _note(self, outcome: str) -> None:
+        bucket, node = self._store.bucket, self._store.node
+        if bucket.trace is None:
+            return
+        facts = [f"{node.kernel.now:9.3f} {node.name:12} {self._verb:10} {self._key}", self._fate.fault, outcome]
+        if self._data is not None and self._key.endswith(".json") and not outcome:
+            document = json.loads(self._data)
+            facts += [f"{name}={document[name]}" for name in ("rev", "gen", "runs", "leases", "done") if name in document]
+        bucket.trace.append(" ".join(fact for fact in facts if fact))
 
     def _reply(self, outcome: Any, date_s: float | None) -> None:
         self._task.wake(self._ticket, value=(outcome, date_s))

@@ -270,7 +270,9 @@ class Oracle:
     def check_end(self, job: Job, number: int, one: Run) -> None:
         """A task has ended as it may."""
         which = f"{job.id}.{number}"
-        raised = {fate for fate in ("raise", "permanent", "reschedule", "crash", "slow") if self.raised[job.id, number, fate]}
+        raised = {
+            fate for fate in ("raise", "permanent", "reschedule", "crash", "slow") if self.raised[job.id, number, fate]
+        }
         self.expect(one.status.is_final, "not final", which)
         if one.status is FAILED:
             is_used_up = one.used > job.policy.retries
@@ -287,12 +289,13 @@ class Oracle:
 
     # --- executions ------------------------------------------------------------------------------
 
-    def execute(self, node: Node, job_id: str, row: int) -> int:
+    def execute(self, node: Node, job_id: str, row: int, *, is_batch: bool) -> int:
         """Note that a node begins to run a row, and return the number of this execution."""
         self.n_executions += 1
         lease = self._holds.get((job_id, row, node.name), "")
         self.expect(lease, "ran without a lease", f"{job_id}.{row} on {node.name}")
-        self.expect((job_id, row, lease) not in self._ran, "ran twice under one lease", f"{job_id}.{row} {lease}")
+        is_again = (job_id, row, lease) in self._ran
+        self.expect(is_batch or not is_again, "ran twice under one lease", f"{job_id}.{row} {lease}")
         self._ran.add((job_id, row, lease))
         self.executions.append(Run_(job_id, row, node, self.bucket.now()))
         return len(self.executions) - 1
@@ -404,7 +407,9 @@ class _Step:
         if n.status is RUNNING:
             self._expect(n.lease in self._new_leases, "running without a lease", what)
             early = max(due, policy.not_before) > self._high
-            self._expect(not early, "claimed too early", f"{what}, due {max(due, policy.not_before) - self._high:.2f} s on")
+            self._expect(
+                not early, "claimed too early", f"{what}, due {max(due, policy.not_before) - self._high:.2f} s on"
+            )
             late = over and (policy.expires_at or 0.0) <= self._low
             self._expect(not late, "claimed after its time", what)
         elif n.status is EXPIRED:
@@ -427,7 +432,9 @@ class _Step:
             gave_up = is_over and o.used > self._job.policy.retries
             self._expect(is_holder or gave_up, "failed by another than the holder", f"{what}, lease {o.lease}")
         elif n.status is PENDING:
-            self._expect(is_holder or is_over, "taken from its holder", f"{what}, {lease.expires - self._high:.2f} s early")
+            self._expect(
+                is_holder or is_over, "taken from its holder", f"{what}, {lease.expires - self._high:.2f} s early"
+            )
             self._expect(is_holder or n.spared == o.spared, "lost attempt forgiven", what)
         else:
             self._expect(is_over, "taken from its holder", f"{what}, {lease.expires - self._high:.2f} s early")

@@ -12,7 +12,8 @@ from oqkit.testing.simulation.bucket import FAULTS, Weather
 T = TypeVar("T")
 
 OK, RAISE, PERMANENT, RESCHEDULE, SKIP, SLOW, CRASH = "ok", "raise", "permanent", "reschedule", "skip", "slow", "crash"
-TYPES = ("alpha", "beta")
+TYPES = ("alpha", "beta", "batch")
+"""The last one takes frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,8 @@ class Plan:
     chaos_s: float
     lease_s: float
     poll_s: float
-    inline_bytes: int
+    knobs: dict[str, float]
+    """Limits of the code that are set low in some schedules, so that what lies behind them is reached."""
     has_md5_etags: bool
     workers: tuple[WorkerPlan, ...]
     jobs: tuple[JobPlan, ...]
@@ -187,14 +189,14 @@ def make_plan(seed: int) -> Plan:
     rng = random.Random(f"{seed}/plan")
     chaos_s = rng.uniform(20.0, 50.0)
     lease_s = rng.choice((5.0, 8.0, 12.0))
-    harsh = rng.choice((0.0, 0.3, 1.0, 1.0, 2.0))
+    harsh = rng.choice((0.0, 0.5, 1.0, 1.5, 2.5))
     jobs = tuple(_job(rng, n, chaos_s) for n in range(rng.choice((1, 2, 2, 3, 3, 4))))
     return Plan(
         seed=seed,
         chaos_s=chaos_s,
         lease_s=lease_s,
         poll_s=rng.choice((0.75, 1.5, 2.5)),
-        inline_bytes=rng.choice((8192, 8192, 0)),
+        knobs=_knobs(rng),
         has_md5_etags=rng.random() < 0.75,
         workers=_workers(rng, chaos_s, lease_s),
         jobs=jobs,
@@ -208,6 +210,18 @@ def make_plan(seed: int) -> Plan:
     )
 
 
+def _knobs(rng: random.Random) -> dict[str, float]:
+    choices = {
+        "INLINE_BYTES": (8192, 8192, 0),
+        "TARGET_S": (10.0, 10.0, 1.0),
+        "MAX_LEASES": (8, 8, 2),
+        "WINDOW": (1000, 1000, 2),
+        "READS": (16, 16, 1),
+        "LATER_S": (5.0, 5.0, 1.0),
+    }
+    return {name: rng.choice(values) for name, values in choices.items()}
+
+
 def _workers(rng: random.Random, chaos_s: float, lease_s: float) -> tuple[WorkerPlan, ...]:
     plans = []
     for n in range(rng.choice((1, 2, 2, 3))):
@@ -215,7 +229,7 @@ def _workers(rng: random.Random, chaos_s: float, lease_s: float) -> tuple[Worker
         plans.append(
             WorkerPlan(
                 name=name,
-                types=TYPES if rng.random() < 0.7 else (rng.choice(TYPES),),
+                types=TYPES if rng.random() < 0.7 else (rng.choice(TYPES[:2]),),
                 concurrency=rng.choice((1, 1, 1, 2)),
                 is_process=rng.random() < 0.3,
                 skew_s=rng.uniform(-300.0, 300.0),
@@ -249,7 +263,7 @@ def _kill(rng: random.Random, name: str, *, writes: int) -> Kill:
 def _job(rng: random.Random, number: int, chaos_s: float) -> JobPlan:
     name = f"job{number}"
     kind = rng.choice(("single", "map", "map", "map", "frame"))
-    n_tasks = 1 if kind == "single" else rng.randrange(1, 13)
+    n_tasks = 1 if kind == "single" else rng.choice((rng.randrange(1, 13), rng.randrange(1, 13), 24))
     key = f"{name}-key" if rng.random() < 0.6 else ""
     options: dict[str, Any] = {"retries": rng.choice((0, 1, 3, 5)), "backoff": rng.choice((0.0, 0.5, 6.0))}
     if rng.random() < 0.15:
@@ -269,10 +283,10 @@ def _job(rng: random.Random, number: int, chaos_s: float) -> JobPlan:
         at_s=rng.uniform(0.0, chaos_s * 0.5) * rng.random(),
         kind=kind,
         key=key,
-        type=rng.choice(TYPES),
+        type="batch" if kind == "frame" and rng.random() < 0.3 else rng.choice(TYPES[:2]),
         n_tasks=n_tasks,
         part_rows=rng.choice((1, 2, 3, 5, 100)),
-        row_s=rng.choice((0.01, 0.05, 0.5, 1.5)),
+        row_s=rng.choice((0.01, 0.05, 0.4, 1.3)),
         options=options,
         fates={row: _fate(rng) for row in range(n_tasks) if rng.random() < bad},
         n_submitters=2 if key and rng.random() < 0.3 else 1,

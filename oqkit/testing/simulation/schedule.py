@@ -6,7 +6,6 @@ import hashlib
 import traceback
 from collections import Counter
 
-from oqkit.frame import codec
 from oqkit.frame.job import Job
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.transition import Status
@@ -14,7 +13,7 @@ from oqkit.testing.simulation.actor import Operator, Reader, Submitter, Worker, 
 from oqkit.testing.simulation.kernel import Stuck
 from oqkit.testing.simulation.oracle import Violation, _rows
 from oqkit.testing.simulation.plan import TYPES, OrderPlan, Plan, WorkerPlan, make_plan
-from oqkit.testing.simulation.world import Score, World, quiet
+from oqkit.testing.simulation.world import Score, World, quiet, turned
 
 DRAIN_S = 400.0
 TIDY_S = 200.0
@@ -25,12 +24,12 @@ def run_seed(seed: int, *, without: frozenset[str] = frozenset()) -> Score:
     return run_plan(make_plan(seed).without(without))
 
 
-def run_plan(plan: Plan) -> Score:
-    """Run a schedule; the score says whether something happened that must not."""
+def run_plan(plan: Plan, *, trace: list[str] | None = None) -> Score:
+    """Run a schedule; the score says whether something happened that must not, `trace` takes every request."""
     world = World(plan)
-    before, codec.INLINE_BYTES = codec.INLINE_BYTES, plan.inline_bytes
+    world.bucket.trace = trace
     try:
-        with quiet():
+        with quiet(), turned(plan.knobs):
             _run(world)
     except Violation as violation:
         world.oracle.fail(violation.rule, violation.message)
@@ -39,7 +38,6 @@ def run_plan(plan: Plan) -> Score:
     except Exception as error:  # noqa: BLE001 - from the oracle's own reading: the document cannot be
         world.oracle.fail(f"broken: {type(error).__name__}", "".join(traceback.format_exception(error)))
     finally:
-        codec.INLINE_BYTES = before
         with quiet():
             _end(world)
     return _score(world)
@@ -66,7 +64,7 @@ def _run(world: World) -> None:
 def _drain(world: World, workers: list[Worker]) -> None:
     """In fair weather, with two sound workers, every acknowledged task ends, and nothing is left lying about."""
     kernel, oracle = world.kernel, world.oracle
-    world.weather.is_fair = True
+    world.weather.clear_up()
     start = kernel.now
     for node in world.nodes:
         node.paused_until = 0.0
@@ -115,7 +113,7 @@ def _repeat_order(world: World, job_id: str) -> None:
 
 
 def _is_drained(world: World) -> bool:
-    return not world.unfinished_orders and all(
+    return not world.unfinished_orders and not world.n_submitting and all(
         part.is_final for job_id in world.acked for part in world.oracle.parts_of(world.oracle.jobs[job_id])
     )
 
@@ -128,7 +126,7 @@ def _open(world: World) -> str:
             counts.update({status: n for status, n in part.counts().items() if n and not status.is_final})
         if counts:
             told.append(f"{acked.plan.name} ({job_id}): {dict(counts)}")
-    return f"after {DRAIN_S:g} s: {'; '.join(told)}; markers {world.bucket.keys('open/')}; {world.unfinished_orders}"
+    return f"after {DRAIN_S:g} s: {'; '.join(told)}; markers {world.bucket.keys('open/')}; orders {world.unfinished_orders}, {world.n_submitting} submissions"
 
 
 def _left(world: World) -> list[str]:

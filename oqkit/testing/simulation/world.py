@@ -15,20 +15,35 @@ import pandas as pd
 
 from oqkit.config import Settings as Config
 from oqkit.connect.queue import Queue
-from oqkit.errors import DuplicateJob, IllegalTransition, OqError, PermanentError, Reschedule, Skip, Unavailable
+from oqkit.errors import PermanentError, Reschedule, Skip
+from oqkit.frame import codec
 from oqkit.frame.codec import ParquetCodec
+from oqkit.queue import discovery, part, scout
 from oqkit.queue import key as keys
 from oqkit.queue.cas import Held
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.ledger import Ledger, Settings
 from oqkit.queue.part import Part
 from oqkit.testing.simulation.bucket import Bucket, SimStore
-from oqkit.testing.simulation.kernel import Kernel, Killed, Node, Task, current
+from oqkit.testing.simulation.kernel import Kernel, Node, current
 from oqkit.testing.simulation.oracle import Oracle
-from oqkit.testing.simulation.plan import CRASH, OK, PERMANENT, RAISE, RESCHEDULE, SKIP, SLOW, JobPlan, Kill, Plan
+from oqkit.testing.simulation.plan import (
+    CRASH,
+    OK,
+    PERMANENT,
+    RAISE,
+    RESCHEDULE,
+    SKIP,
+    SLOW,
+    TYPES,
+    JobPlan,
+    Kill,
+    Plan,
+)
 from oqkit.testing.simulation.thread import SimThreads
+from oqkit.worker import pace, stint
 from oqkit.worker.context import Context
-from oqkit.worker.executor import Execution, Executor, ThreadExecutor
+from oqkit.worker.executor import Execution
 from oqkit.worker.run import Work, run
 from oqkit.worker.task import Options, TaskFunction
 from oqkit.worker.thread import Event
@@ -171,10 +186,11 @@ class World:
         self.acked: dict[str, Acked] = {}
         self.by_plan: dict[int, str] = {}
         self.unfinished_orders: set[str] = set()
+        self.n_submitting = 0
+        """How many submissions with a key are not known to be stored yet."""
         self.loops: dict[str, WorkerLoop] = {}
         self.nodes: list[Node] = []
         self.runs: Counter[tuple[str, int]] = Counter()
-        self.sunk = io.StringIO()
 
     # --- nodes -----------------------------------------------------------------------------------
 
@@ -212,36 +228,44 @@ class World:
         """Return the task function of a type, as a node has it."""
 
         def work(x: int, ctx: Context) -> dict[str, Any]:
-            return self.execute(node, x, ctx)
+            return self.execute(node, [x], ctx)[0]
 
-        return TaskFunction(work, name=type_name, options=Options())
+        def work_batch(frame: pd.DataFrame, ctx: Context) -> pd.DataFrame:
+            return pd.DataFrame(self.execute(node, [int(x) for x in frame["x"]], ctx))
 
-    def execute(self, node: Node, x: int, ctx: Context) -> dict[str, Any]:
-        """Run one row."""
+        is_batch = type_name == TYPES[-1]
+        return TaskFunction(work_batch if is_batch else work, name=type_name, batch=is_batch, options=Options())
+
+    def execute(self, node: Node, xs: list[int], ctx: Context) -> list[dict[str, Any]]:
+        """Run some rows."""
         node.check()
         job_id, row = keys.parse_task_id(ctx.task_id)
-        number, wanted = divmod(x, 1000)
-        self.oracle.expect(row == wanted, "input of another row", f"{ctx.task_id} got {x}")
-        execution = self.oracle.execute(node, job_id, row)
-        plan = next((job for job in self.plan.jobs if job.number == number), None)
-        if plan is None:
-            raise AssertionError(f"no job {number} was planned")
-        fates = plan.fates.get(row, ())
-        n = self.runs[job_id, row]
-        self.runs[job_id, row] += 1
-        self._behave(node, plan, fates[n] if n < len(fates) else OK, (job_id, row))
-        self.oracle.values[execution] = x * 7 + 3
-        return {"y": x * 7 + 3, "e": execution}
+        self.oracle.expect(xs[0] % 1000 == row, "input of another row", f"{ctx.task_id} got {xs}")
+        plan = next(job for job in self.plan.jobs if job.number == xs[0] // 1000)
+        is_batch = plan.type == TYPES[-1]
+        rows = [x % 1000 for x in xs]
+        executions = [self.oracle.execute(node, job_id, one, is_batch=is_batch) for one in rows]
+        fates = [self._fate(plan, job_id, one) for one in rows]
+        worst = next((fate for fate in fates if fate != OK), OK)
+        guilty = rows if worst == RESCHEDULE else [one for one, fate in zip(rows, fates, strict=True) if fate == worst]
+        self._behave(node, plan, worst, [(job_id, one, worst) for one in guilty])
+        for x, execution in zip(xs, executions, strict=True):
+            self.oracle.values[execution] = x * 7 + 3
+        return [{"y": x * 7 + 3, "e": execution} for x, execution in zip(xs, executions, strict=True)]
 
-    def _behave(self, node: Node, plan: JobPlan, fate: str, which: tuple[str, int]) -> None:
+    def _fate(self, plan: JobPlan, job_id: str, row: int) -> str:
+        fates, n = plan.fates.get(row, ()), self.runs[job_id, row]
+        self.runs[job_id, row] += 1
+        return fates[n] if n < len(fates) else OK
+
+    def _behave(self, node: Node, plan: JobPlan, fate: str, guilty: list[tuple[str, int, str]]) -> None:
         execution = current().context
+        self.oracle.raised.update(guilty)
         if fate == CRASH and isinstance(execution, ProcessLikeExecution):
             node.clock.sleep(plan.row_s / 2)
-            self.oracle.raised[*which, CRASH] += 1
             execution.die()
         slow_s = float(plan.options.get("timeout", 3.0)) * 1.7 if fate == SLOW else 0.0
         node.clock.sleep(plan.row_s + slow_s)
-        self.oracle.raised[*which, fate] += 1
         if fate in (RAISE, CRASH):
             raise ValueError("told to")
         if fate == PERMANENT:
@@ -251,11 +275,20 @@ class World:
         if fate == SKIP:
             raise Skip
 
-    # --- the whole -------------------------------------------------------------------------------
 
-    def fail(self, rule: str, message: str) -> None:
-        """Note a violation."""
-        self.oracle.fail(rule, message)
+@contextlib.contextmanager
+def turned(knobs: dict[str, float]) -> Iterator[None]:
+    """Set limits of the code under test, wherever a module has them."""
+    modules = (codec, discovery, pace, part, scout, stint)
+    found = [(module, name) for name in knobs for module in modules if hasattr(module, name)]
+    before = [(module, name, getattr(module, name)) for module, name in found]
+    try:
+        for module, name in found:
+            setattr(module, name, knobs[name])
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
 
 
 @contextlib.contextmanager
@@ -269,7 +302,3 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(before)
-
-
-__all__ = ["Acked", "ProcessLikeExecutor", "Score", "SimCodec", "SimLedger", "World", "quiet"]
-_ = (DuplicateJob, IllegalTransition, OqError, Unavailable, Killed, Task, Executor, ThreadExecutor, pd)

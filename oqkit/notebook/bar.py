@@ -1,0 +1,59 @@
+"""The bar of a blocking wait: static HTML that follows along, since no button could work meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from oqkit.notebook.html import to_html
+from oqkit.notebook.snapshot import Snapshot, snapshot_of
+from oqkit.notebook.text import to_text
+from oqkit.notebook.trace import Trace, trace_of
+from oqkit.queue.view import JobView
+
+PAINT_S = 0.5
+HINT = "While this cell blocks, no button of a job's display can work: 'await job' waits and keeps them alive."
+
+Update = Callable[[Mapping[str, Any]], None]
+
+
+class HtmlBar:
+    """Draws a view with `update`, at most twice a second; the first time it is drawn by `begin`."""
+
+    def __init__(self, view: JobView, *, begin: Callable[[Mapping[str, Any]], Update], note: str) -> None:
+        self._view = view
+        self._begin = begin
+        self._update: Update | None = None
+        self._note = note
+        self._trace: Trace | None = None
+        self._painted = float("-inf")
+
+    def update(self) -> None:
+        """Draw, unless it was drawn just now; of a job that was over from the start, nothing."""
+        if self._update is None and self._view.is_final:
+            return
+        now = self._view.now()
+        if now - self._painted < PAINT_S and not self._view.is_final:
+            return
+        self._painted = now
+        self._draw(self._note)
+
+    def close(self) -> None:
+        """Draw the last state."""
+        if self._update is not None:
+            self._draw("")
+
+    def _draw(self, note: str) -> None:
+        snapshot = self._snapshot()
+        bundle = {"text/plain": to_text(snapshot), "text/html": to_html(snapshot, note=note)}
+        if self._update is None:
+            self._update = self._begin(bundle)
+        else:
+            self._update(bundle)
+
+    def _snapshot(self) -> Snapshot:
+        view = self._view
+        ended = sum(n for status, n in view.counts().items() if status.is_final)
+        trace = self._trace or trace_of(view.touched(), created=view.job.created, ended=ended)
+        self._trace = trace.seen(view.now(), ended)
+        return snapshot_of(view, trace=self._trace)

@@ -1,0 +1,467 @@
+"""Mistakes that queues on object stores really make, planted one at a time: each takes a `pytest.MonkeyPatch`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from oqkit.errors import Conflict, LeaseLost, Missing, Unavailable
+from oqkit.frame import collect
+from oqkit.queue import cas, control, lease, part, scout, submission
+from oqkit.queue import job as job_module
+from oqkit.queue import key as keys
+from oqkit.queue.cas import Held, Loop
+from oqkit.queue.ledger import Ledger
+from oqkit.queue.lease import HeldLease
+from oqkit.queue.part import Lease, Outcome, output_id
+from oqkit.queue.run import Run, changed
+from oqkit.queue.transition import Status, Verb
+from oqkit.testing.simulation.bucket import SimStore
+
+Patch = pytest.MonkeyPatch
+
+
+# --- lost replies --------------------------------------------------------------------------------
+
+
+def _update(patch: Patch, *, on_conflict=None, on_silence=None, evidence=None, stamp=True):
+    """Replace the read-modify-write loop by one with a mistake."""
+
+    def update(self, kind, key, change, *, applied, held=None, absent=None):
+        mine: set[str] = set()
+        proof = applied if evidence is None else lambda doc: evidence(doc, mine)
+        existed = False
+        for _ in self.attempts():
+            try:
+                held = held or self.read(kind, key, absent=None if existed else absent)
+                existed = held.etag is not None
+                if proof(held.doc):
+                    return held
+                new = change(held.doc)
+                if new == held.doc:
+                    return held
+                if stamp:
+                    new = replace(new, rev=held.doc.rev + 1, op=cas.new_id(self.rng))
+                mine.add(new.op)
+                return Held(new, self._write(key, kind.dump(new), held.etag))
+            except Conflict:
+                if on_conflict is not None:
+                    return on_conflict(self, kind, key, absent)
+                held = None
+            except Unavailable:
+                if on_silence is not None:
+                    return on_silence(self, kind, key, absent)
+                held = None
+        raise Unavailable(key)
+
+    patch.setattr(Loop, "update", update)
+
+
+def conflict_means_lost(patch: Patch) -> None:
+    """412 is taken for "somebody else was first"."""
+    _update(patch, on_conflict=lambda loop, kind, key, absent: _told_lost(loop, kind, key, absent))
+
+
+def _told_lost(loop, kind, key, absent):
+    held = loop.read(kind, key, absent=absent)
+    bare = replace(held.doc, leases=(), done=(), outputs={}) if kind is cas.PART else replace(held.doc, controls=())
+    return Held(bare, held.etag)
+
+
+def one_read_decides(patch: Patch) -> None:
+    """After a time-out one GET says whether the write was applied; it may still be on its way."""
+    _update(patch, on_silence=lambda loop, kind, key, absent: loop.read(kind, key, absent=absent))
+
+
+def silence_means_done(patch: Patch) -> None:
+    """A time-out is taken for success."""
+    original = SimStore.replace
+
+    def hopeful(self, key, data, *, etag):
+        try:
+            return original(self, key, data, etag=etag)
+        except Unavailable:
+            return "unknown"
+
+    patch.setattr(SimStore, "replace", hopeful)
+
+
+def last_writer_is_evidence(patch: Patch) -> None:
+    """A write counts as applied if its token is the last one in the document; later writers wipe that out."""
+    _update(patch, evidence=lambda doc, mine: doc.op in mine)
+
+
+def no_stamp(patch: Patch) -> None:
+    """Neither `rev` nor `op` in the document: the same state has the same bytes, and so the same etag."""
+    _update(patch, stamp=False)
+
+
+def create_conflict_means_taken(patch: Patch) -> None:
+    """The SDK's retries are on, and 412 to a create means that somebody else's job has this id."""
+    original = Ledger.create_job
+
+    def create_job(self, job):
+        before = self.store.create
+
+        def create(key, data):
+            try:
+                return before(key, data)
+            except Conflict:
+                raise Missing(key) from None
+
+        self.store.create = create
+        try:
+            return original(self, job)
+        except Missing:
+            found = self.read_job(job.id)
+            return Held(replace(found.doc, origin="somebody else"), found.etag)
+        finally:
+            del self.store.create
+
+    patch.setattr(Ledger, "create_job", create_job)
+
+
+def upload_is_not_repeated(patch: Patch) -> None:
+    """An upload that timed out is taken for done."""
+
+    def put_once(self, key, data):
+        try:
+            self.store.create(key, data)
+        except (Conflict, Unavailable):
+            return
+
+    patch.setattr(Loop, "put_once", put_once)
+
+
+# --- leases --------------------------------------------------------------------------------------
+
+
+def commit_without_lease(patch: Patch) -> None:
+    """Outcomes are written to the rows they are of, whoever holds those now."""
+    original = part.commit
+
+    def commit(state, lease_id, outcomes, **more):
+        try:
+            return original(state, lease_id, outcomes, **more)
+        except LeaseLost:
+            rows = [one for outcome in outcomes if outcome.verb is Verb.COMPLETE for one in outcome.rows]
+            name = output_id(lease_id, 99) if more.get("has_output") else ""
+
+            def write(run: Run) -> Run:
+                return replace(run, status=Status.COMPLETED, lease="", output=name)
+
+            runs = changed(state.runs, sorted(rows), write)
+            held = {run.lease for run in runs}
+            outputs = {**state.outputs, name: more.get("output")} if name else state.outputs
+            named = {run.output for run in runs}
+            return replace(
+                state,
+                runs=runs,
+                leases=tuple(one for one in state.leases if one.id in held),
+                outputs={key: value for key, value in outputs.items() if key in named},
+            )
+
+    patch.setattr(lease, "commit", commit)
+
+
+def worker_name_is_the_fence(patch: Patch) -> None:
+    """The lease is found by its worker's name: a lease the worker lost and took again looks the same."""
+    original = part.commit
+
+    def commit(state, lease_id, outcomes, **more):
+        worker = _HOLDERS.get(lease_id, "")
+        same = next((one.id for one in state.leases if one.worker == worker), lease_id)
+        return original(state, same, outcomes, **more)
+
+    made = HeldLease.__init__
+
+    def init(self, ledger, job, held, lease_id, *, lease_s):
+        made(self, ledger, job, held, lease_id, lease_s=lease_s)
+        _HOLDERS[lease_id] = next(one.worker for one in held.doc.leases if one.id == lease_id)
+
+    patch.setattr(HeldLease, "__init__", init)
+    patch.setattr(lease, "commit", commit)
+
+
+_HOLDERS: dict[str, str] = {}
+
+
+def local_clock(patch: Patch) -> None:
+    """Leases run out by the worker's own clock."""
+
+    def now(self):
+        return 1_800_000_000.0 + self.store.clock.monotonic() - 10_000.0
+
+    patch.setattr(Ledger, "now", now)
+
+
+def leases_run_out_early(patch: Patch) -> None:
+    """Rows are taken over a little before their lease is over."""
+    original = part.settle
+
+    def settle(state, *, now, policy, chance):
+        leases = tuple(replace(one, expires=min(one.expires, one.expires - 2.0)) for one in state.leases)
+        early = original(replace(state, leases=leases), now=now, policy=policy, chance=chance)
+        kept = {one.id: one for one in state.leases}
+        return replace(early, leases=tuple(kept[one.id] for one in early.leases))
+
+    patch.setattr(part, "settle", settle)
+
+
+def lease_is_not_extended(patch: Patch) -> None:
+    """A checkpoint ends the lease, but its holder goes on."""
+    original = part.commit
+
+    def commit(state, lease_id, outcomes, **more):
+        return original(state, lease_id, outcomes, **{**more, "lease_s": None})
+
+    patch.setattr(lease, "commit", commit)
+
+
+def attempts_are_not_counted(patch: Patch) -> None:
+    """A claim leaves the attempt as it was."""
+    original = part.claim
+
+    def claim(state, holder: Lease, **more):
+        new = original(state, holder, **more)
+        return replace(
+            new,
+            runs=tuple(
+                replace(run, attempt=max(0, run.attempt - 1)) if run.lease == holder.id else run for run in new.runs
+            ),
+        )
+
+    patch.setattr(scout, "claim", claim)
+
+
+def lost_attempts_are_forgiven(patch: Patch) -> None:
+    """A lease that ran out does not count: a row that kills its worker does so for ever."""
+    original = part._lost
+
+    def lost(state, holder, **more):
+        new = original(state, holder, **more)
+        rows = state.held(holder.id)
+        return replace(new, runs=changed(new.runs, rows, lambda run: replace(run, spared=run.spared + 1)))
+
+    patch.setattr(part, "_lost", lost)
+
+
+def back_off_is_ignored(patch: Patch) -> None:
+    """Rows that are not due are claimed as well."""
+    original = part._choice
+
+    def choice(state, *, max_rows, now, policy):
+        return original(state, max_rows=max_rows, now=now + 1e6, policy=policy)
+
+    patch.setattr(part, "_choice", choice)
+
+
+# --- order of writes -----------------------------------------------------------------------------
+
+
+def no_marker(patch: Patch) -> None:
+    """A job is stored, but nobody is told."""
+    patch.setattr(submission, "announce", lambda ledger, job: None)
+
+
+def marker_is_written_once(patch: Patch) -> None:
+    """A marker that timed out is not written again."""
+
+    def put_marker(self, marker):
+        self.delete_quietly  # noqa: B018 - the same interface
+        try:
+            self.store.overwrite(marker.key, b"")
+        except Unavailable:
+            return
+
+    patch.setattr(Ledger, "put_marker", put_marker)
+
+
+def marker_before_the_job(patch: Patch) -> None:
+    """The marker goes up before the job object is there."""
+    original = Ledger.create_job
+
+    def create_job(self, job):
+        self.put_marker(self.marker(job, due=job.created))
+        return original(self, job)
+
+    patch.setattr(Ledger, "create_job", create_job)
+
+
+def resume_does_nothing(patch: Patch) -> None:
+    """A second submission under the same key trusts that the first one put up the marker."""
+    patch.setattr(submission, "resume", lambda ledger, job: None)
+
+
+def output_after_its_commit(patch: Patch) -> None:
+    """The part names an output that is uploaded only afterwards."""
+    put, commit = HeldLease.put_output, HeldLease.commit
+
+    def put_output(self, data):
+        self.later = data
+
+    def late_commit(self, outcomes, **more):
+        number = self.part.lease(self.id).commits
+        commit(self, outcomes, **more)
+        if getattr(self, "later", None) is not None:
+            data, self.later = self.later, None
+            key = self._ledger.keys_of(self.job).output(self.index, output_id(self.id, number + 1))
+            self._ledger.loop.put_once(key, data)
+
+    assert put is not None
+    patch.setattr(HeldLease, "put_output", put_output)
+    patch.setattr(HeldLease, "commit", late_commit)
+
+
+def unnamed_outputs_are_read(patch: Patch) -> None:
+    """A reader takes whatever lies in the folder of outputs, the last one winning."""
+    original = collect.Collector.pieces
+
+    def pieces(self, skip=()):
+        found = original(self, skip)
+        job, store = self._job, self._ledger.store
+        prefix = f"{self._ledger.keys_of(job).folder}out/"
+        for entry in store.list(prefix).entries:
+            index = int(entry.key[len(prefix) :].split("-")[0])
+            outcomes = collect.decode_outcomes(store.read(entry.key).data)
+            rows = outcomes.rows + index * job.part_rows
+            found = [_minus(piece, rows) for piece in found]
+            found.append((rows, outcomes.values))
+        return [piece for piece in found if len(piece[0])]
+
+    patch.setattr(collect.Collector, "pieces", pieces)
+
+
+def _minus(piece, rows):
+    numbers, values = piece
+    kept = [place for place, row in enumerate(numbers) if row not in rows]
+    return numbers[kept], values.take(collect.pa.array(kept, collect.pa.int64()))
+
+
+# --- orders and the end of a job -----------------------------------------------------------------
+
+
+def finaliser_takes_all_markers(patch: Patch) -> None:
+    """Whoever sees a job at its end takes down every marker, also that of a retry it has not read of."""
+    original = scout.Scout._take_down
+
+    def take_down(self, one, job_id, *, up_to=None):
+        job = one.job
+        if job is not None:
+            shard = keys.shard_of(job_id, 1)
+            for entry in self._ledger.store.list(keys.open_prefix(shard)).entries:
+                if job_id in entry.key:
+                    self._ledger.delete_quietly(entry.key)
+        original(self, one, job_id)
+
+    patch.setattr(scout.Scout, "_take_down", take_down)
+
+
+def orders_are_not_numbered(patch: Patch) -> None:
+    """A part does not remember which orders it has carried out."""
+    original = job_module.caught_up
+
+    def caught_up(state, job, *, now):
+        return replace(original(replace(state, gen=1), job, now=now), gen=max(state.gen, job.gen))
+
+    for module in (scout, lease, control):
+        patch.setattr(module, "caught_up", caught_up)
+
+
+def cancel_spares_running_rows(patch: Patch) -> None:
+    """A cancel that means running rows leaves them alone."""
+    original = part.cancel
+
+    def cancel(state, rows, *, now, statuses, note=""):
+        return original(state, rows, now=now, statuses=frozenset(statuses) - {Status.RUNNING}, note=note)
+
+    patch.setattr(job_module, "cancel", cancel)
+
+
+def cancel_skips_untouched_parts(patch: Patch) -> None:
+    """A cancel is written only to the parts that exist."""
+    original = control.bring_up
+    patch.setattr(control, "bring_up", lambda ledger, job, *, create: original(ledger, job, create=False))
+
+
+def old_job_is_good_enough(patch: Patch) -> None:
+    """A worker that meets a part with orders it has not read claims by the job as it knows it."""
+    original = scout.Scout._claim
+
+    def claim(self, one, index):
+        known = one.parts.get(index)
+        if known is not None and known.doc.gen > one.job.gen:
+            one.job = replace(one.job, controls=one.job.controls)
+        return original(self, one, index)
+
+    patch.setattr(scout.Scout, "_claim", claim)
+
+    def stale(state, job, *, now):
+        if state.gen > job.gen:
+            return replace(state, gen=job.gen)
+        return job_module.caught_up(state, job, now=now)
+
+    patch.setattr(scout, "caught_up", stale)
+
+
+def rows_go_back_too_late(patch: Patch) -> None:
+    """Rows are handed back without telling the runner, which goes on with them."""
+    from oqkit.worker.stint import Stint
+
+    original = Stint._trim
+
+    def trim(self, now):
+        limit = self._tray.limit
+        original(self, now)
+        self._tray.limit = limit
+
+    patch.setattr(Stint, "_trim", trim)
+
+
+def failure_is_final(patch: Patch) -> None:
+    """The first failure ends a task, whatever its retries."""
+    original = part.commit
+
+    def commit(state, lease_id, outcomes, **more):
+        first = [
+            Outcome(verb=Verb.COMPLETE if one.verb is Verb.RESCHEDULE else one.verb, rows=one.rows) for one in outcomes
+        ]
+        return original(state, lease_id, first, **more)
+
+    patch.setattr(lease, "commit", commit)
+
+
+MUTANTS = {
+    function.__name__: function
+    for function in (
+        conflict_means_lost,
+        one_read_decides,
+        silence_means_done,
+        last_writer_is_evidence,
+        no_stamp,
+        create_conflict_means_taken,
+        upload_is_not_repeated,
+        commit_without_lease,
+        worker_name_is_the_fence,
+        local_clock,
+        leases_run_out_early,
+        lease_is_not_extended,
+        attempts_are_not_counted,
+        lost_attempts_are_forgiven,
+        back_off_is_ignored,
+        no_marker,
+        marker_is_written_once,
+        marker_before_the_job,
+        resume_does_nothing,
+        output_after_its_commit,
+        unnamed_outputs_are_read,
+        finaliser_takes_all_markers,
+        orders_are_not_numbered,
+        cancel_spares_running_rows,
+        cancel_skips_untouched_parts,
+        old_job_is_good_enough,
+        rows_go_back_too_late,
+        failure_is_final,
+    )
+}
