@@ -6,10 +6,12 @@ half-way leaves the rest to whichever worker or later caller meets a part that i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from oqkit.clock import new_id
 from oqkit.errors import FormatError
 from oqkit.queue import key as keys
-from oqkit.queue.job import Code, Control, ControlVerb, Job, caught_up, has_control, with_control
+from oqkit.queue.job import Code, Control, ControlVerb, Job, caught_up, concerned, has_control, with_control
 from oqkit.queue.ledger import Ledger
 from oqkit.queue.run import Range
 from oqkit.queue.transition import Status
@@ -63,12 +65,12 @@ def _order(
         return job
     ledger.put_marker(ledger.marker(job, due=now))
     ledger.ring()
-    bring_up(ledger, job, create=verb is ControlVerb.CANCEL)
+    bring_up(ledger, job, control)
     return job
 
 
-def bring_up(ledger: Ledger, job: Job, *, create: bool) -> None:
-    """Apply the job's controls to its parts; with `create` also to those that have no object yet.
+def bring_up(ledger: Ledger, job: Job, control: Control) -> None:
+    """Apply the job's controls to the parts that `control` concerns; a cancel also to those that have no object yet.
 
     A part that does not parse does not keep the others waiting; then its `FormatError` is raised.
     """
@@ -80,7 +82,10 @@ def bring_up(ledger: Ledger, job: Job, *, create: bool) -> None:
             return error
         return None
 
-    indexes = range(job.n_parts) if create else existing_parts(ledger, job)
+    indexes: Sequence[int] = concerned(job, control)
+    if control.verb is ControlVerb.RETRY:
+        existing = existing_parts(ledger, job)
+        indexes = [index for index in existing if index in indexes]
     for error in ledger.map(attempt, indexes):
         if error is not None:
             raise error

@@ -122,6 +122,23 @@ def caught_up(part: Part, job: Job, *, now: float) -> Part:
     return replace(part, gen=max(part.gen, job.gen))
 
 
+def is_settled(part: Part, job: Job) -> bool:
+    """Whether every task of `part` has a final status, and no order that the part has not seen changes that."""
+    if not part.is_final or part.gen >= job.gen:
+        return part.is_final
+    return caught_up(part, job, now=part.at).runs == part.runs
+
+
+def concerned(job: Job, control: Control) -> range:
+    """Return the parts in which an order may move tasks."""
+    if control.rows is None or not job.n_tasks:
+        return range(job.n_parts)
+    if not control.rows:
+        return range(0)
+    first, stop = min(first for first, _ in control.rows), max(stop for _, stop in control.rows)
+    return range(first // job.part_rows, -(-stop // job.part_rows))
+
+
 def _local(rows: Sequence[Range] | None, *, first: int, n_rows: int) -> tuple[Range, ...]:
     if rows is None:
         return ((0, n_rows),)

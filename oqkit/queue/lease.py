@@ -43,6 +43,11 @@ class HeldLease:
         """When others may take the rows over, in epoch seconds; 0 when the lease has ended."""
         return next((lease.expires for lease in self.part.leases if lease.id == self.id), 0.0)
 
+    @property
+    def age_s(self) -> float:
+        """How long ago the lease was taken or last extended, in seconds; more than `lease_s` when it has run out."""
+        return self.lease_s - (self.expires - self._ledger.now())
+
     def monotonic(self) -> float:
         """Return this machine's monotonic time, in seconds."""
         return self._ledger.store.clock.monotonic()
@@ -67,7 +72,8 @@ class HeldLease:
     ) -> None:
         """Record outcomes and extend the lease, or end it with `is_last`; raise `LeaseLost` if it is gone.
 
-        One write if nobody else touched the part.
+        One write if nobody else touched the part. After `Unavailable` the same commit, and no other, may be
+        repeated: it may have been applied already.
         """
         number = self.part.lease(self.id).commits + 1
         chance = self._ledger.rng.random()

@@ -16,7 +16,7 @@ from oqkit.errors import FormatError, Missing
 from oqkit.queue import key as keys
 from oqkit.queue.cas import Held
 from oqkit.queue.discovery import Discovery, Lanes, Listing
-from oqkit.queue.job import Job, caught_up
+from oqkit.queue.job import Job, caught_up, is_settled
 from oqkit.queue.lease import HeldLease
 from oqkit.queue.ledger import Ledger
 from oqkit.queue.part import MAX_LEASES, Lease, Part, claim
@@ -43,7 +43,7 @@ class _Field:
     parts: dict[int, Held[Part]] = field(default_factory=dict)
     """Parts that were read and are not final."""
     final: set[int] = field(default_factory=set)
-    """Parts that are final in the job's present generation."""
+    """Parts in which nothing is left to do in the job's present generation."""
     poison: set[int] = field(default_factory=set)
     """Parts that do not parse."""
     untouched: list[int] = field(default_factory=list)
@@ -274,7 +274,7 @@ class Scout:
         if part.gen > job.gen:
             one.start_over(self._ledger.read_job(job.id).doc)
             job = _known(one)
-        if part.is_final and part.gen >= job.gen:
+        if is_settled(part, job):
             one.final.add(part.index)
             one.parts.pop(part.index, None)
         else:
@@ -337,6 +337,9 @@ class Scout:
     def _rest(self, one: _Field) -> None:
         """Leave a job alone until its rows fall due, or for a while that grows as long as nothing happens."""
         now, poll_s = self._ledger.now(), self._ledger.store.poll_s
+        if one.cursor:
+            one.not_before = now + poll_s  # nothing in this window of parts, but there are windows left
+            return
         one.recheck_s = min(max(one.recheck_s * 2, poll_s * FIRST_RECHECK_POLLS), poll_s * LAST_RECHECK_POLLS)
         changes = [when for held in one.parts.values() if (when := held.doc.next_change()) is not None and when > now]
         one.not_before = min([now + one.recheck_s, *changes])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from oqkit.queue import key as keys
 from oqkit.queue.cas import PART, Held
-from oqkit.queue.job import ControlVerb, Job, caught_up
+from oqkit.queue.job import ControlVerb, Job, concerned, is_settled
 from oqkit.queue.ledger import Ledger
 from oqkit.queue.part import Part
 from oqkit.queue.transition import Status
@@ -90,13 +90,9 @@ class JobView:
     @property
     def is_final(self) -> bool:
         """Whether every task has a final status, written in its part, that no order given will change."""
-        return len(self._parts) >= self.job.n_parts and all(self._is_settled(held.doc) for held in self._parts.values())
-
-    def _is_settled(self, part: Part) -> bool:
-        if part.gen >= self.job.gen or not part.is_final:
-            return part.is_final
-        # whoever gave the order died before it met this part, and nobody may come by any more
-        return caught_up(part, self.job, now=part.at).runs == part.runs
+        if len(self._parts) < self.job.n_parts:
+            return False
+        return all(is_settled(held.doc, self.job) for held in self._parts.values())
 
     @property
     def is_started(self) -> bool:
@@ -120,8 +116,11 @@ class JobView:
         if self.is_final:
             worst = (Status.FAILED, Status.CANCELLED, Status.EXPIRED)
             return next((status for status in worst if counts[status]), Status.COMPLETED)
-        is_partly_new = len(self._parts) < self.job.n_parts
-        behind = is_partly_new or any(held.doc.gen < self.job.gen for held in self._parts.values())
-        if behind and self.job.controls and self.job.controls[-1].verb is ControlVerb.CANCEL:
+        if self._is_cancelling():
             return "cancelling"
         return Status.RUNNING if self._parts else Status.PENDING
+
+    def _is_cancelling(self) -> bool:
+        if not self.job.controls or self.job.controls[-1].verb is not ControlVerb.CANCEL:
+            return False
+        return any(self.part(index).gen < self.job.gen for index in concerned(self.job, self.job.controls[-1]))

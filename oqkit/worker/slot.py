@@ -65,7 +65,9 @@ class Slot:
             if self._stopping.is_set():
                 self._wind_up(current, ahead)
                 ahead = None
-            elif ahead is None and current.remaining_s() <= AHEAD_S:
+            elif ahead is not None:
+                ahead = self._unless_stale(ahead)
+            elif current.remaining_s() <= min(AHEAD_S, current.lease.lease_s / 6) and not current.is_late:
                 ahead = self._next(wait=False)
             if current.step():
                 done, current, ahead = current, self._begin(ahead), None

@@ -71,7 +71,8 @@ class Stint:
 
     def start(self) -> None:
         """Begin to run."""
-        self._started = self._committed = self._clock()
+        self._started = self._clock()
+        self._committed = self._started - self.lease.age_s
         self._begin(self._work)
 
     def step(self) -> bool:

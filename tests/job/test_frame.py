@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import threading
 import uuid
 from dataclasses import dataclass
@@ -104,9 +105,13 @@ RETURNED = {
 }
 
 
+def _is_missing(value):
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
 def _same(one, other):
-    if one is None or other is None or one is pd.NA or other is pd.NA or pd.isna(one):
-        return pd.isna(one) and pd.isna(other)
+    if _is_missing(one) or _is_missing(other):
+        return _is_missing(one) and _is_missing(other)
     return bool(one == other) and type(one) is type(other)
 
 
