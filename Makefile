@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench docs install-check lock clean
+.PHONY: help demo test check soak bench docs install-check lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,6 +33,10 @@ check: $(READY) ## Check style, types and the direction of imports, and run the 
 	@$(BIN)/python -m mypy --strict oqkit
 	@$(BIN)/python $(BIN)/lint-imports --no-logo
 	@$(PYTEST) -m 'not server and not slow'
+
+SEEDS ?= 0:22000
+soak: $(READY) ## Run the simulation for long: 22,000 schedules, and write docs/evidence/simulation.md
+	@$(BIN)/python -m oqkit.testing.simulation $(SEEDS) --processes $(PROCESSES) --report docs/evidence/simulation.md
 
 bench: $(READY) ## Run the benchmarks
 	@set -e; for script in benchmarks/[a-z]*.py; do \

@@ -94,7 +94,7 @@ class Queue:
         **options: Any,
     ) -> Job:
         """Submit one call for each of `inputs` (JSON values, as in `submit`) as one job."""
-        draft = draft_values(inputs, fn, part_rows=part_rows)
+        draft = draft_values(_many(inputs), fn, part_rows=part_rows)
         return self._submit(draft, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
 
     submit_many = map
@@ -260,6 +260,17 @@ class Queue:
         frame["at"] = pd.to_datetime(frame["at"], unit="s", utc=True).dt.floor("ms")
         frame["attempt"] = frame["attempt"].astype("Int64")
         return frame
+
+
+def _many(inputs: Any) -> Iterable[Any]:
+    """Return `inputs`, unless iterating over them would give something else than one input for each task."""
+    if hasattr(inputs, "columns"):
+        raise UsageError(f"a {type(inputs).__name__} goes to submit_frame(df, fn)")
+    if isinstance(inputs, (str, bytes, Mapping)) or not isinstance(inputs, Iterable):
+        raise UsageError(
+            f"a {type(inputs).__name__} is not a list of inputs: map wants one for each task, submit takes a single one"
+        )
+    return inputs
 
 
 def _is_large(draft: Draft) -> bool:

@@ -62,6 +62,9 @@ class Worker(WorkerLoop):
             name=name,
         )
 
+    def __repr__(self) -> str:
+        return f"<oqkit worker {self.name}>"
+
 
 class LocalWorkers:
     """Worker processes of this machine; use it in a ``with`` block, or call `stop`.

@@ -135,6 +135,12 @@ def _used(frame: Frame, handler: Handler) -> Frame:
     """Keep only the columns that a row function takes, and the index."""
     labels = {label_of(frame.table.schema.field(name)): name for name in frame.layout.columns}
     named = [label for label in labels if isinstance(label, str)]
+    if len(named) < len(labels) and (handler.takes_all or (handler.parameters and not named)):
+        label = next(label for label in labels if not isinstance(label, str))
+        raise SchemaError(
+            f"column {label!r} cannot be passed to row function {handler.name!r}, whose parameters are the columns: "
+            "rename the columns to text, choose some with columns=[...], or use @oq.task(batch=True)"
+        )
     chosen = [labels[name] for name in handler.for_rows(named).names]
     kept = [name for name in frame.table.column_names if name in chosen or name in frame.layout.index]
     columns = tuple(name for name in frame.layout.columns if name in chosen)

@@ -174,7 +174,9 @@ class Job:
             return
         failures = self._collector.errors()
         groups = Counter(zip(failures["type"], failures["message"], strict=True))
-        told = [f"{n:,} x {kind}: {cut(message, 80)}" for (kind, message), n in groups.most_common(3)]
+        told = [
+            f"{n:,} x {kind}: {' '.join(cut(message, 120).split())}" for (kind, message), n in groups.most_common(3)
+        ]
         told += [f"{counts[status]:,} {status}" for status in (Status.CANCELLED, Status.EXPIRED) if counts[status]]
         raise JobFailed(
             f"{bad:,} of {len(self):,} tasks of job {self.name or self.id} did not complete ({'; '.join(told)}). "

@@ -43,11 +43,6 @@ class HeldLease:
         """When others may take the rows over, in epoch seconds; 0 when the lease has ended."""
         return next((lease.expires for lease in self.part.leases if lease.id == self.id), 0.0)
 
-    @property
-    def age_s(self) -> float:
-        """How long ago the lease was taken or last extended, in seconds; more than `lease_s` when it has run out."""
-        return self.lease_s - (self.expires - self._ledger.now())
-
     def monotonic(self) -> float:
         """Return this machine's monotonic time, in seconds."""
         return self._ledger.store.clock.monotonic()

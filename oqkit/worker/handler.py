@@ -41,6 +41,11 @@ class Handler:
         """Whether a call passes a `Context` as its last argument."""
         return self.context_name is not None
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether a row function takes every column, by ``**``."""
+        return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in self.parameters)
+
     def for_rows(self, columns: Iterable[str]) -> Call:
         """Choose the columns that a row function takes by parameter name, or raise `SchemaError`."""
         present = list(columns)
@@ -49,7 +54,7 @@ class Handler:
                 f"function {self.name!r} does not name its parameters, so no column can be matched with them; "
                 f"wrap it: lambda {', '.join(present[:2]) or 'x'}: {self.name}({', '.join(present[:2]) or 'x'})"
             )
-        if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in self.parameters):
+        if self.takes_all:
             named = [p.name for p in self.parameters if p.kind not in _VARIADIC]
             return self._keywords((*named, *(name for name in present if name not in named)), present)
         wanted = [p for p in self.parameters if p.kind not in _VARIADIC]

@@ -166,10 +166,11 @@ def _bisect(work: Work, tray: Tray, call: Callable[..., Any], span: Range) -> No
         tray.end_call()
         if len(rows) == 1 or isinstance(error, Reschedule):
             tray.mishaps.update({row: work.mishap(row, error) for row in rows})
-        elif tray.limit > 0:
+        else:
             half = (first + stop) // 2
-            _bisect(work, tray, call, (first, half))
-            _bisect(work, tray, call, (half, stop))
+            for part in ((first, half), (half, stop)):
+                if tray.limit > 0:  # nobody gave the work up meanwhile
+                    _bisect(work, tray, call, part)
     else:
         tray.end_call()
         lay_table(work, tray, rows, result)

@@ -67,7 +67,7 @@ class Slot:
                 ahead = None
             elif ahead is not None:
                 ahead = self._unless_stale(ahead)
-            elif current.remaining_s() <= min(AHEAD_S, current.lease.lease_s / 6) and not current.is_late:
+            elif current.remaining_s() <= min(AHEAD_S, current.lease.lease_s / 6):
                 ahead = self._next(wait=False)
             if current.step():
                 done, current, ahead = current, self._begin(ahead), None
@@ -90,6 +90,13 @@ class Slot:
         if self.is_idle:
             self._stopping.wait(min(self._wait_s(), LONGEST_IDLE_S))
         return stint
+
+    def _unless_stale(self, ahead: Stint) -> Stint | None:
+        """Hand rows that wait here back to others if the present stint goes on for longer than it seemed."""
+        if not ahead.is_due:
+            return ahead
+        self._end(ahead)
+        return None
 
     def _wind_up(self, current: Stint, ahead: Stint | None) -> None:
         if ahead is not None:

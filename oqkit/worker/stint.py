@@ -60,19 +60,24 @@ class Stint:
         self._later: list[Work] = []
         self._n_barren = 0
         self.n_finished = 0
-        self._started = self._ended = self._run_since = self._committed = self._mark_since = 0.0
+        self._started = self._ended = self._run_since = self._mark_since = 0.0
+        self._committed = self._clock()
         self._mark = (0, 0)
         self._is_checked = False
         self._is_handing_back = False
         self._is_given_up = False
         self.is_lost = False
 
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to extend the lease: a third of it is over, also if nothing was started yet."""
+        return self._clock() - self._committed >= self.lease.lease_s / 3
+
     # --- running ---------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to run."""
         self._started = self._clock()
-        self._committed = self._started - self.lease.age_s
         self._begin(self._work)
 
     def step(self) -> bool:
@@ -98,7 +103,7 @@ class Stint:
         if not self._is_checked and now - self._run_since >= FIRST_CHECK_S:
             self._is_checked = True
             self._trim(now)
-        elif now - self._committed >= self.lease.lease_s / 3:
+        elif self.is_due:
             self._checkpoint()
         return self.is_lost
 

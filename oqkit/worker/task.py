@@ -80,7 +80,7 @@ class TaskFunction:
         self, function: Callable[..., Any], *, name: str | None = None, batch: bool = False, options: Options
     ) -> None:
         if not callable(function):
-            raise UsageError(f"{function!r:.80} is not a function, nor the name of a task type")
+            raise UsageError(f"a {type(function).__name__} is not a function, nor the name of a task type")
         if batch and is_async(function):
             raise UsageError(
                 f"batch function {getattr(function, '__name__', function)!r} is a coroutine function; "

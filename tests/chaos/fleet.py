@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from oqkit.config import Settings
 from oqkit.connect.queue import Queue
@@ -155,7 +156,7 @@ class Fleet:
         folder.mkdir(exist_ok=True)
         self.members: list[Member] = []
 
-    def __enter__(self) -> Fleet:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

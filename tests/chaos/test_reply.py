@@ -235,7 +235,7 @@ def test_worker_goes_on_when_reads_are_refused_for_a_while(rig, point):
 
 @pytest.mark.parametrize("status", (409, 429, 500, 503))
 def test_single_task_is_done_once_when_every_write_is_refused_at_first(rig, status):
-    for _, (method, key, skip) in POINTS.items():
+    for method, key, skip in POINTS.values():
         rig.proxy.inject(Fault(FaultKind.STATUS, method=method, key=key, times=1, skip=skip, status=status))
     task = rig.queue.submit(act, {"label": "one", "x": 7}, key="the only one")
     again = rig.queue.submit(act, {"label": "one", "x": 7}, key="the only one")

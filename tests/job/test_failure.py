@@ -53,6 +53,14 @@ def test_result_raises_and_carries_one_row_a_failure(queue, start):
     assert pickle.loads(pickle.dumps(caught.value)).failures.equals(failures)
 
 
+def test_result_tells_of_long_messages_in_one_line(queue, start):
+    start()
+    with pytest.raises(oq.JobFailed) as caught:
+        queue.submit_frame(pd.DataFrame({"x": ["long"]}), raising, retries=0).result(WAIT_S)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
 def test_result_coerces_or_drops_failures(queue, start):
     start()
     job = queue.submit_frame(frame(4), refuse_odd, retries=0)

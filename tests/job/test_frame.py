@@ -314,6 +314,19 @@ def test_submit_frame_refuses_parameters_that_are_no_columns(queue):
     assert "weight" not in told
 
 
+@pytest.mark.parametrize("function", (lambda **row: 1, lambda x: 1), ids=["all", "one"])
+def test_submit_frame_refuses_column_names_that_no_parameter_can_have(queue, function):
+    told = _refused(queue, pd.DataFrame([[1, 2]]), function)
+    assert told.startswith("column 0 cannot be passed to row function 'lambda_', whose parameters are the columns")
+    assert "rename the columns to text" in told
+
+
+def test_submit_frame_leaves_out_columns_that_no_parameter_can_name(queue, start):
+    start()
+    df = pd.DataFrame({"x": [1], 7: [2]})
+    assert queue.submit_frame(df, lambda x: x).result(WAIT_S)["lambda_"].tolist() == [1]
+
+
 def test_submit_frame_refuses_columns_that_do_not_exist(queue):
     assert "no column 'z'; the frame has: 'x'" in _refused(queue, pd.DataFrame({"x": [1]}), lambda x: x, columns=["z"])
 

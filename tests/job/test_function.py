@@ -157,6 +157,21 @@ def test_map_takes_any_iterable(queue, start):
     assert job.result(WAIT_S)["neg"].tolist() == [-n for n in range(100)]
 
 
+@pytest.mark.parametrize(
+    ("inputs", "told"),
+    (
+        ({"x": 1, "y": 2}, "a dict is not a list of inputs: map wants one for each task, submit takes a single one"),
+        ("text", "a str is not a list of inputs"),
+        (None, "a NoneType is not a list of inputs"),
+        (FRAME, r"a DataFrame goes to submit_frame\(df, fn\)"),
+    ),
+    ids=["dict", "str", "None", "frame"],
+)
+def test_map_refuses_what_is_no_list_of_inputs(queue, inputs, told):
+    with pytest.raises(UsageError, match=told):
+        queue.map(add, inputs)
+
+
 def test_map_stores_many_values_beside_the_job(queue, start):
     start()
     texts = [f"{n}" * 1000 for n in range(200)]

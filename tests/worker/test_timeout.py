@@ -189,6 +189,7 @@ def test_run_until_idle_returns_from_an_empty_queue(queue):
 def test_worker_is_listed_with_what_it_did(queue):
     job = queue.submit_frame(frame(20), nap)
     worker = oq.Worker(queue, [oq.task(nap)], trust_code=True, concurrency=2, name="first")
+    assert repr(worker) == "<oqkit worker first>"
     worker.run(until_idle=True)
     assert job.done()
     (row,) = queue.workers().reset_index().to_dict("records")

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
 from oqkit.connect.queue import Queue
-from oqkit.errors import IllegalTransition, OqError, UnknownJob
+from oqkit.errors import IllegalTransition, OqError
 from oqkit.frame.job import Job, Task
 from oqkit.queue import key as keys
+from oqkit.queue import scout
+from oqkit.queue.lease import HeldLease
 from oqkit.testing.simulation.bucket import SimStore
-from oqkit.testing.simulation.kernel import Node
-from oqkit.testing.simulation.oracle import Violation
-from oqkit.testing.simulation.plan import TYPES, JobPlan, Kill, OrderPlan, ReadPlan, Trick, WorkerPlan
+from oqkit.testing.simulation.kernel import Node, current
+from oqkit.testing.simulation.plan import JobPlan, Kill, OrderPlan, ReadPlan, Trick, WorkerPlan
 from oqkit.testing.simulation.thread import SimThreads
 from oqkit.testing.simulation.world import Acked, ProcessLikeExecutor, SimCodec, SimLedger, World
 from oqkit.worker.executor import Executor, ThreadExecutor
 from oqkit.worker.worker import WorkerLoop
 
 RESTART_S = 2.0
+#: How many markers a job has at most in a schedule: its own, those of orders, stale ones.
+MARKERS = 12
 
 
 class Actor:
@@ -86,6 +88,7 @@ class Worker(Actor):
         self.plan = plan
         self.loop: WorkerLoop | None = None
         self.node: Node | None = None
+        self.store: SimStore | None = None
         for pause in plan.pauses:
             world.kernel.at(pause.at_s, self._pause, pause.for_s)
 
@@ -118,6 +121,8 @@ class Worker(Actor):
         )
         if kill is not None:
             world.doom(node, store, kill, stop=loop.stop)
+        self.store = store
+        self._meter(loop)
 
         def main() -> None:
             try:
@@ -129,6 +134,22 @@ class Worker(Actor):
             node.is_dead = True
 
         node.spawn(main, name="main")
+
+    def _meter(self, loop: WorkerLoop) -> None:
+        """Hold every poll against its budget (guarantee G6), unless something went wrong in it."""
+        oracle, find = self.world.oracle, loop._scout.find  # noqa: SLF001
+        a_job = 2 + scout.READS + 2 * scout.CLAIMS_A_JOB + MARKERS
+        most = 2 + scout.JOBS_A_CALL * a_job
+
+        def metered() -> HeldLease | None:
+            me = current()
+            requests, troubles = me.n_requests, me.n_troubles
+            found = find()
+            n = me.n_requests - requests
+            oracle.expect(n <= most or me.n_troubles > troubles, "budget of a poll", f"{n} requests, at most {most}")
+            return found
+
+        loop._scout.find = metered  # type: ignore[method-assign]  # noqa: SLF001
 
     def retire(self) -> None:
         """Stop for good."""
@@ -297,8 +318,7 @@ def check_frame(world: World, job_id: str, frame: Any, *, is_whole: bool) -> Non
         is_right = oracle.committed.get((job_id, int(row))) == execution and int(y) == oracle.values.get(execution)
         oracle.expect(is_right, "result that was not recorded", f"{job_id}.{row}: execution {execution}, value {y}")
     if is_whole:
-        n = len(oracle.jobs[job_id].origin) and oracle.jobs[job_id].n_tasks
-        oracle.expect(len(frame) == n, "result of another length", job_id)
+        oracle.expect(len(frame) == oracle.jobs[job_id].n_tasks, "result of another length", job_id)
 
 
 # --- the bucket's own tricks ---------------------------------------------------------------------
@@ -329,7 +349,3 @@ def play(world: World, trick: Trick) -> None:
             shard="0000",
         )
         world.oracle.put_behind(marker)
-
-
-Check = Callable[[], None]
-__all__ = ["TYPES", "Operator", "Reader", "Submitter", "UnknownJob", "Violation", "Worker", "check_frame", "play"]

@@ -117,7 +117,8 @@ class _Fate:
     """How much later than the time-out a late one lands."""
 
 
-READ_TIMEOUT_S = 3.0
+READ_TIMEOUT_S = 4.0
+SLOWEST_S = READ_TIMEOUT_S / 2
 LATEST_S = 12.0
 
 
@@ -141,7 +142,7 @@ class SimStore(Store):
     def _fate(self, verb: str) -> _Fate:
         rng, weather = self._rng, self.weather
         slow = 50.0 if rng.random() < weather.slow else 1.0
-        there_s, back_s = (weather.latency_s * slow * (0.1 + rng.expovariate(1.0)) for _ in range(2))
+        there_s, back_s = (min(SLOWEST_S, weather.latency_s * slow * (0.1 + rng.expovariate(1.0))) for _ in range(2))
         fault = "" if weather.is_fair else self._fault(verb, rng.random())
         if fault:
             weather.counts[fault] += 1
@@ -165,10 +166,12 @@ class SimStore(Store):
         me = current()
         sent = self.clock.monotonic()
         _Request(self, me, verb, key, apply, data, self._fate(verb)).send()
+        me.n_requests += 1
         outcome, date_s = me.park()
         if date_s is not None:
             self.server.observe(date_s, sent=sent, received=self.clock.monotonic())
         if isinstance(outcome, Exception):
+            me.n_troubles += not isinstance(outcome, Missing)
             raise outcome
         return outcome
 

@@ -74,6 +74,9 @@ class Task(greenlet.greenlet):
         self.ticket = 0
         self.has_ended = False
         self.context: Any = None
+        self.n_requests = 0
+        self.n_troubles = 0
+        """How many of its requests did not simply succeed."""
         self._call = call
         self._joining: list[tuple[Task, int]] = []
 

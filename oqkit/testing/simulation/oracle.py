@@ -63,6 +63,7 @@ class Grant:
     node: Node
     given_s: float
     has_ended: bool = False
+    """Whether it was ever ended, also if the same caller, not knowing of it, took it once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,10 +262,13 @@ class Oracle:
         self.expect(self.announced.get(job_id), "acknowledged without a marker", job_id)
 
     def check_order(self, job_id: str, gen: int, *, is_cancel: bool) -> None:
-        """An order that was acknowledged is carried out: in every part that had an object, and a cancel in all."""
-        touched = self._touched.get((job_id, gen), set())
-        for part in self.parts_of(self.jobs[job_id]):
-            if part.index in touched or is_cancel:
+        """An order that was acknowledged is carried out: in each part it means that had an object, a cancel in all."""
+        job, touched = self.jobs[job_id], self._touched.get((job_id, gen), set())
+        rows = job.controls[gen - 2].rows if gen > 1 else ()
+        for part in self.parts_of(job):
+            first = part.index * job.part_rows
+            is_meant = rows is None or any(start < first + part.n_rows and first < stop for start, stop in rows)
+            if is_meant and (part.index in touched or is_cancel):
                 self.expect(part.gen >= gen, "order not carried out", f"{job_id}/{part.index}: {part.gen}")
 
     def check_end(self, job: Job, number: int, one: Run) -> None:
@@ -461,7 +465,7 @@ class _Step:
             self._expect(lease.worker == node.name and lease.commits == 0, "lease for another", lease.id)
             self._expect(known is None or known.node is node, "lease id used again", lease.id)
             self._expect(lease.expires <= longest, "lease too long", f"{lease.expires - longest:.2f} s")
-            oracle._grants[lease.id] = Grant(node, oracle.bucket.now())
+            oracle._grants[lease.id] = Grant(node, oracle.bucket.now(), has_ended=known is not None)
             if isinstance(self._write.call, Call):
                 self._write.call.lease = lease.id
         elif lease != old:

@@ -7,6 +7,7 @@ import traceback
 from collections import Counter
 
 from oqkit.frame.job import Job
+from oqkit.queue.discovery import LIST_EVERY_S
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.transition import Status
 from oqkit.testing.simulation.actor import Operator, Reader, Submitter, Worker, check_frame, play
@@ -15,8 +16,9 @@ from oqkit.testing.simulation.oracle import Violation, _rows
 from oqkit.testing.simulation.plan import TYPES, OrderPlan, Plan, WorkerPlan, make_plan
 from oqkit.testing.simulation.world import Score, World, quiet, turned
 
-DRAIN_S = 400.0
-TIDY_S = 200.0
+DRAIN_S = 150.0
+TIDY_S = 150.0
+IDLE_S = 40.0
 
 
 def run_seed(seed: int, *, without: frozenset[str] = frozenset()) -> Score:
@@ -83,6 +85,7 @@ def _drain(world: World, workers: list[Worker]) -> None:
     final[1].retire()
     kernel.run(kernel.now + TIDY_S, lambda: kernel.steps % 16 == 0 and not _left(world))
     oracle.expect(not _left(world), "left over", f"{_left(world)}")
+    _idle(world, final[0])
     _collect(world)
     final[0].retire()
     kernel.run(kernel.now + 60.0)
@@ -132,6 +135,17 @@ def _open(world: World) -> str:
 def _left(world: World) -> list[str]:
     jobs = {job_id for job_id in world.acked}
     return [key for key in world.bucket.keys("open/") if any(job_id in key for job_id in jobs)]
+
+
+def _idle(world: World, worker: Worker) -> None:
+    """A worker without work asks for the bell, lists now and then, and nothing else."""
+    assert worker.store is not None
+    before = worker.store.requests.snapshot()
+    world.kernel.run(world.kernel.now + IDLE_S)
+    sent = worker.store.requests.snapshot() - before
+    most = {"get": IDLE_S / world.plan.poll_s + 2, "list": IDLE_S / LIST_EVERY_S + 1, "put": 2, "delete": 0}
+    over = {kind: n for kind, n in sent.items() if n > most[kind]}
+    world.oracle.expect(not over, "budget of an idle worker", f"{dict(sent)} in {IDLE_S:g} s")
 
 
 def _collect(world: World) -> None:
