@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check soak bench docs install-check lock clean
+.PHONY: help demo test browser check soak bench docs install-check lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,8 +24,14 @@ help: ## Show this help
 demo: $(READY) ## See oqkit at work: 336,776 flights, four worker processes, no bucket
 	@$(BIN)/python -m oqkit.demo
 
-test: $(READY) ## Run all tests; what this machine lacks the means for is named at the end
+test: $(READY) browser ## Run all tests; what this machine lacks the means for is named at the end
 	@$(PYTEST)
+
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
+		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo 'Installing Chromium for the notebook tests.' && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium \
+		>/dev/null; } || echo 'There is no Chromium, and none can be installed here: the browser tests are left out.'
 
 check: $(READY) ## Check style, types and the direction of imports, and run the fast tests
 	@$(BIN)/python -m ruff format --check .

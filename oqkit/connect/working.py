@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,9 @@ from oqkit.worker.task import as_task
 from oqkit.worker.worker import GRACE_S, LEASE_S, ExecutorName, WorkerLoop
 
 RESTART_EVERY_S = 1.0
-FAST_DEATHS = 3
+RESTART_SLOWLY_S = 30.0
+QUICK_DEATHS = 3
+QUICK_S = 10.0
 
 
 class Worker(WorkerLoop):
@@ -88,6 +91,7 @@ class LocalWorkers:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._processes = [self._start() for _ in range(n)]
+        self._born = [time.monotonic()] * n
         self._guard = threading.Thread(target=self._watch, name="oqkit-local-workers", daemon=True)
         self._guard.start()
         atexit.register(self.stop)
@@ -139,16 +143,25 @@ class LocalWorkers:
             )
 
     def _watch(self) -> None:
-        deaths = 0
-        while not self._stopping.wait(RESTART_EVERY_S):
+        deaths, pause_s = 0, RESTART_EVERY_S
+        while not self._stopping.wait(pause_s):
             dead = [place for place, process in enumerate(self._processes) if process.poll() is not None]
-            deaths = deaths + len(dead) if dead else 0
-            if deaths > FAST_DEATHS * len(self):
-                tell(f"Local workers cannot start: {self._last_words()} (see {self.log_path})")
-                return
+            deaths = self._quick_deaths(deaths, dead)
+            if deaths > QUICK_DEATHS * len(self) and pause_s < RESTART_SLOWLY_S:
+                pause_s = RESTART_SLOWLY_S
+                every = f"they are tried again every {pause_s:g} s"
+                tell(f"Local workers cannot start: {self._last_words()} (see {self.log_path}; {every})")
             for place in dead:
                 with self._lock:
                     self._processes[place] = self._start()
+                    self._born[place] = time.monotonic()
+
+    def _quick_deaths(self, before: int, dead: list[int]) -> int:
+        """Count processes in a row that ended by themselves soon after their start: something is wrong with all."""
+        now = time.monotonic()
+        if any(now - born > QUICK_S for born in self._born):
+            return 0
+        return before + sum((self._processes[place].returncode or 0) > 0 for place in dead)
 
     def _last_words(self) -> str:
         lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()

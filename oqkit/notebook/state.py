@@ -30,6 +30,7 @@ def to_state(snapshot: Snapshot) -> dict[str, Any]:
     total = max(snapshot.n_tasks, 1)
     top_speed = max(snapshot.speeds, default=0.0)
     state = {
+        "id": snapshot.id,
         "label": first_line(snapshot.label, 200),
         "status": snapshot.status,
         "isFinal": snapshot.is_final,

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 import oqkit as oq
+from oqkit.connect import working
 from oqkit.errors import UsageError
 from tests.local import WAIT_S, until
 
@@ -82,11 +83,18 @@ def test_local_workers_replaces_a_process_that_was_killed(folder_queue):
 
 
 @pytest.mark.slow
+def test_local_workers_tells_why_they_cannot_start_when_that_takes_long(folder_queue, capsys, monkeypatch):
+    monkeypatch.setattr(working, "RESTART_EVERY_S", 0.05)  # many looks between two deaths
+    with oq.local_workers(1, ["no_such_module"]):
+        assert until(lambda: capsys.readouterr().err).startswith("Local workers cannot start")
+
+
+@pytest.mark.slow
 def test_local_workers_tells_why_they_cannot_start(folder_queue, capsys):
     with oq.local_workers(1, ["no_such_module"]) as workers:
         told = until(lambda: capsys.readouterr().err)
         assert told.startswith("Local workers cannot start: oq: 'no_such_module' cannot be imported here: ")
-        assert str(workers.log_path) in told
+        assert f"see {workers.log_path}; they are tried again every 30 s" in told
 
 
 SCRIPT = """

@@ -13,7 +13,7 @@ import pytest
 
 import oqkit as oq
 from oqkit.errors import UsageError
-from tests.local import WAIT_S
+from tests.local import WAIT_S, until
 
 FRAME = pd.DataFrame({"x": [1, 2, 3], "y": [10, 20, 30]})
 
@@ -227,21 +227,18 @@ def test_context_reaches_values_batches_and_coroutines(queue, start):
 
 def test_context_says_when_the_result_is_not_wanted_any_more(queue, start):
     def patient(x, ctx: oq.Context):
+        ENDED.append(False)
         end = time.monotonic() + WAIT_S
         while not ctx.cancelled and time.monotonic() < end:
             time.sleep(0.01)
-        ENDED.append(ctx.cancelled)
+        ENDED[:] = [ctx.cancelled]
 
     ENDED.clear()
     worker = start(oq.task(patient), trust_code=False)
-    job = queue.submit_frame(FRAME[:1], "patient")
-    while job.counts()["running"] == 0:
-        time.sleep(0.01)
+    queue.submit_frame(FRAME[:1], "patient")
+    until(lambda: ENDED)
     worker.stop()
-    end = time.monotonic() + WAIT_S
-    while not ENDED and time.monotonic() < end:
-        time.sleep(0.01)
-    assert ENDED == [True]
+    until(lambda: ENDED == [True])
 
 
 ENDED: list[bool] = []

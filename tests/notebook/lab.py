@@ -39,10 +39,12 @@ class Lab:
 
     def theme(self, name: str) -> None:
         """Set the theme for pages that are opened from now on."""
-        self._put("lab/api/settings/@jupyterlab/apputils-extension:themes", {"raw": json.dumps({"theme": THEMES[name]})})
+        self.put_setting("themes", {"theme": THEMES[name]})
 
-    def _put(self, path: str, body: dict) -> None:
-        data = json.dumps(body).encode()
+    def put_setting(self, name: str, value: dict) -> None:
+        """Write one group of JupyterLab's settings."""
+        data = json.dumps({"raw": json.dumps(value)}).encode()
+        path = f"lab/api/settings/@jupyterlab/apputils-extension:{name}"
         request = urllib.request.Request(f"{self.url}/{path}", data=data, method="PUT")
         with urllib.request.urlopen(request, timeout=PATIENCE_S):
             pass
@@ -84,7 +86,9 @@ def jupyterlab(folder: Path) -> Iterator[Lab]:
     try:
         url = f"http://127.0.0.1:{port}"
         _until_ready(url, server, home / "lab.log")
-        yield Lab(url, folder)
+        lab = Lab(url, folder)
+        lab.put_setting("notification", {"fetchNews": "false", "checkForUpdates": False})
+        yield lab
     finally:
         server.terminate()
         try:

@@ -46,7 +46,7 @@ def test_schedules_have_trouble_enough_to_tell_something():
     assert sum(score.faults.total() for score in scores) >= 15 * len(scores)
     assert sum(score.takeovers for score in scores) >= len(scores)
     assert {kind for score in scores for kind in score.faults} == {"error", "timeout", "lost", "late", "twice"}
-    assert {status for score in scores for status in score.statuses} == {"completed", "failed", "cancelled", "expired"}
+    assert {status for score in scores for status in score.statuses} == {"cancelled", "completed", "expired", "failed"}
 
 
 def test_failing_schedule_shrinks_and_its_line_replays_it(monkeypatch):

@@ -4,7 +4,7 @@
 const BEAT_MS = 30000
 const ASK_AGAIN_MS = 250
 const SEGMENTS = ["completed", "running", "retrying", "failed", "cancelled", "expired", "pending"]
-const REMEMBERED = new WeakMap() // what is open, by model: a redrawn output looks as it did
+const DISPLAYS = new Set()
 let serial = 0
 
 function make(tag, attributes = {}, ...children) {
@@ -36,16 +36,27 @@ class Display {
     this.id = `v${Date.now().toString(36)}${serial++}`
     this.asked = 0
     this.waiting = new Map()
-    this.ui = REMEMBERED.get(model) || {
+    this.ui = this.inherit(model.get("state")?.id) || {
       tasks: false, errors: false, group: "", status: "", query: "", only: "", onlyTitle: "", offset: 0, row: null,
     }
-    REMEMBERED.set(model, this.ui)
+    DISPLAYS.add(this)
     this.isVisible = true
     this.skeleton(el)
     this.listen()
     this.update()
     this.tell("hello", {visible: true})
     if (this.ui.tasks || this.ui.errors) this.panels()
+  }
+
+  // JupyterLab draws an output anew when it changes: the new drawing has open what the old one had.
+  inherit(job) {
+    for (const old of DISPLAYS) {
+      if (old.state && old.state.id === job && old.wasShown && !old.root.isConnected) {
+        old.end()
+        return old.ui
+      }
+    }
+    return null
   }
 
   // --- words to and from the kernel --------------------------------------------------------------
@@ -86,6 +97,7 @@ class Display {
     document.addEventListener("visibilitychange", this.seen)
     this.observer = new IntersectionObserver(entries => {
       this.inView = entries[entries.length - 1].isIntersecting
+      this.wasShown = this.wasShown || this.root.isConnected
       this.seen()
     })
     this.observer.observe(this.root)
@@ -93,6 +105,7 @@ class Display {
   }
 
   end() {
+    if (!DISPLAYS.delete(this)) return
     clearInterval(this.beat)
     clearTimeout(this.typing)
     this.observer.disconnect()
