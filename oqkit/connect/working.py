@@ -147,7 +147,9 @@ class LocalWorkers:
         while not self._stopping.wait(pause_s):
             dead = [place for place, process in enumerate(self._processes) if process.poll() is not None]
             deaths = self._quick_deaths(deaths, dead)
-            if deaths > QUICK_DEATHS * len(self) and pause_s < RESTART_SLOWLY_S:
+            if not deaths:
+                pause_s = RESTART_EVERY_S
+            elif deaths > QUICK_DEATHS * len(self) and pause_s < RESTART_SLOWLY_S:
                 pause_s = RESTART_SLOWLY_S
                 every = f"they are tried again every {pause_s:g} s"
                 tell(f"Local workers cannot start: {self._last_words()} (see {self.log_path}; {every})")
@@ -161,7 +163,7 @@ class LocalWorkers:
         now = time.monotonic()
         if any(now - born > QUICK_S for born in self._born):
             return 0
-        return before + sum((self._processes[place].returncode or 0) > 0 for place in dead)
+        return before + len([place for place in dead if (self._processes[place].returncode or 0) > 0])
 
     def _last_words(self) -> str:
         lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()

@@ -39,12 +39,12 @@ class Lab:
 
     def theme(self, name: str) -> None:
         """Set the theme for pages that are opened from now on."""
-        self.put_setting("themes", {"theme": THEMES[name]})
+        self.put_setting("apputils-extension:themes", {"theme": THEMES[name]})
 
     def put_setting(self, name: str, value: dict) -> None:
         """Write one group of JupyterLab's settings."""
         data = json.dumps({"raw": json.dumps(value)}).encode()
-        path = f"lab/api/settings/@jupyterlab/apputils-extension:{name}"
+        path = f"lab/api/settings/@jupyterlab/{name}"
         request = urllib.request.Request(f"{self.url}/{path}", data=data, method="PUT")
         with urllib.request.urlopen(request, timeout=PATIENCE_S):
             pass
@@ -87,7 +87,8 @@ def jupyterlab(folder: Path) -> Iterator[Lab]:
         url = f"http://127.0.0.1:{port}"
         _until_ready(url, server, home / "lab.log")
         lab = Lab(url, folder)
-        lab.put_setting("notification", {"fetchNews": "false", "checkForUpdates": False})
+        lab.put_setting("apputils-extension:notification", {"fetchNews": "false", "checkForUpdates": False})
+        lab.put_setting("notebook-extension:tracker", {"windowingMode": "none"})  # all cells are in the page
         yield lab
     finally:
         server.terminate()

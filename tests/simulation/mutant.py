@@ -382,27 +382,44 @@ def cancel_spares_running_rows(patch: Patch) -> None:
 def cancel_skips_untouched_parts(patch: Patch) -> None:
     """A cancel is written only to the parts that exist."""
     original = control.bring_up
-    patch.setattr(control, "bring_up", lambda ledger, job, *, create: original(ledger, job, create=False))
+
+    def bring_up(ledger, job, order):
+        original(ledger, job, replace(order, verb=job_module.ControlVerb.RETRY))
+
+    patch.setattr(control, "bring_up", bring_up)
 
 
-def old_job_is_good_enough(patch: Patch) -> None:
-    """A worker that meets a part with orders it has not read claims by the job as it knows it."""
-    original = scout.Scout._claim
+def marker_moves_by_way_of_nothing(patch: Patch) -> None:
+    """A job that waits for its back-off loses its old marker first, and only then gets the new one."""
+    put, delete = Ledger.put_marker, Ledger.delete_quietly
 
-    def claim(self, one, index):
-        known = one.parts.get(index)
-        if known is not None and known.doc.gen > one.job.gen:
-            one.job = replace(one.job, controls=one.job.controls)
-        return original(self, one, index)
+    def postpone(self, one, job, state):
+        for key in list(one.markers):
+            delete(self._ledger, key)
+        when = state.next_change()
+        if when is not None:
+            put(self._ledger, self._ledger.marker(job, due=when))
 
-    patch.setattr(scout.Scout, "_claim", claim)
+    patch.setattr(scout.Scout, "_postpone", postpone)
 
-    def stale(state, job, *, now):
-        if state.gen > job.gen:
-            return replace(state, gen=job.gen)
-        return job_module.caught_up(state, job, now=now)
 
-    patch.setattr(scout, "caught_up", stale)
+def one_final_part_ends_the_job(patch: Patch) -> None:
+    """A worker that sees a part at its end takes the job for finished."""
+
+    def finish(self, one):
+        job = one.job
+        if not one.final:
+            return False
+        self._take_down(one, job.id, up_to=job.gen)
+        return True
+
+    patch.setattr(scout.Scout, "_finish", finish)
+
+
+def ended_leases_are_forgotten(patch: Patch) -> None:
+    """The part keeps no ring of the commits that came last: a lost reply looks like a lost lease."""
+    original = part._ended
+    patch.setattr(part, "_ended", lambda state, holder: replace(original(state, holder), done=()))
 
 
 def rows_go_back_too_late(patch: Patch) -> None:
@@ -460,7 +477,9 @@ MUTANTS = {
         orders_are_not_numbered,
         cancel_spares_running_rows,
         cancel_skips_untouched_parts,
-        old_job_is_good_enough,
+        marker_moves_by_way_of_nothing,
+        one_final_part_ends_the_job,
+        ended_leases_are_forgotten,
         rows_go_back_too_late,
         failure_is_final,
     )
