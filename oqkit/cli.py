@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from types import FrameType
 
 import pandas as pd
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="oq", description="Durable dataframe jobs on an S3 bucket, or a directory.")
+    parser.add_argument("--version", action="version", version=f"oqkit {version('oqkit')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     worker = _command(commands, "worker", _worker, "run tasks until stopped")
     worker.add_argument(

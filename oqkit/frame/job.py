@@ -26,6 +26,7 @@ from oqkit.queue.transition import Status, Verb
 from oqkit.queue.view import JobView
 from oqkit.worker.code import put_code
 from oqkit.worker.failure import cut
+from oqkit.worker.handler import Handler
 from oqkit.worker.task import seconds
 
 Errors = Literal["raise", "coerce", "drop"]
@@ -242,6 +243,8 @@ class Job:
 
     def _new_code(self, fn: Callable[..., Any]) -> Code:
         function = function_of(fn)
+        if function.task is not None and not function.task.batch and self._view.job.mode == "frame":
+            Handler(function.task).for_rows(self._view.job.input["layout"]["columns"])  # raises if it cannot take them
         if function.data is not None:
             put_code(self._ledger, function.code, function.data)
         return function.code

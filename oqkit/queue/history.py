@@ -38,16 +38,17 @@ def history(ledger: Ledger, job: Job, row: int) -> list[Step]:
 
 
 def _from_versions(versions: list[Part], row: int) -> Iterator[Step]:
-    before = Run(first=0, stop=1)
+    before, logged = Run(first=0, stop=1), tuple[Event, ...]()
     for part in versions:
         run = part.run_at(row)
         if (run.status, run.attempt, run.lease, run.due) != (before.status, before.attempt, before.lease, before.due):
-            event = next((event for event in reversed(part.log) if event.at == part.at and _holds(event, row)), None)
+            new = [event for event in part.log if event not in logged and _holds(event, row)]
+            event = new[-1] if new else None
             holder = next((lease.worker for lease in part.leases if lease.id == run.lease), "")
             worker = holder or (event.worker if event else "")
             note = event.note if event else ""
             yield Step(at=part.at, status=run.status, attempt=run.attempt, worker=worker, note=note)
-        before = run
+        before, logged = run, part.log
 
 
 def _from_log(part: Part, row: int) -> Iterator[Step]:

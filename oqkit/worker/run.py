@@ -176,6 +176,11 @@ def _bisect(work: Work, tray: Tray, call: Callable[..., Any], span: Range) -> No
         lay_table(work, tray, rows, result)
 
 
+def overdue(timeout_s: float | None) -> str:
+    """Say that a call took too long."""
+    return f"still running after its time-out of {timeout_s:g} s"
+
+
 # --- coroutines ----------------------------------------------------------------------------------
 
 
@@ -198,10 +203,13 @@ async def _gather(work: Work, tray: Tray, call: Callable[..., Any], queue: Itera
 
 
 async def _one(work: Work, tray: Tray, row: int, call: Callable[[], Awaitable[Any]]) -> None:
+    limit = asyncio.timeout(work.timeout_s)
     try:
-        async with asyncio.timeout(work.timeout_s):
+        async with limit:
             value = await call()
     except BaseException as error:  # noqa: BLE001 - the user's function
+        if limit.expired() and isinstance(error, TimeoutError):
+            error.args = (overdue(work.timeout_s),)
         tray.mishaps[row] = work.mishap(row, error)
     else:
         tray.values.append(value)

@@ -22,7 +22,7 @@ from oqkit.worker.codec import Codec, Finished, Packed
 from oqkit.worker.executor import Execution, Executor
 from oqkit.worker.failure import Failure
 from oqkit.worker.pace import TARGET_S, Pace
-from oqkit.worker.run import Work
+from oqkit.worker.run import Work, overdue
 from oqkit.worker.tray import Load, Mishap, Tray
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class Stint:
                 self._resume("WorkerCrashed", execution.crash)
             return not self._begin_next()
         if self._is_overdue(now):
-            self._resume("TimeoutError", f"still running after its time-out of {self._work.timeout_s:g} s")
+            self._resume("TimeoutError", overdue(self._work.timeout_s))
             return not self._begin_next()
         if not self._is_checked and now - self._run_since >= FIRST_CHECK_S:
             self._is_checked = True
@@ -110,7 +110,7 @@ class Stint:
     def hand_back(self) -> None:
         """Start nothing more; what was not started goes back with `finish`."""
         self._is_handing_back = True
-        self._tray.limit = min(self._tray.limit, self._tray.taken)
+        self._tray.limit = 0
 
     def give_up(self) -> None:
         """Leave even the call in progress."""

@@ -276,7 +276,6 @@ def test_history_tells_every_step_of_a_task(queue, start):
     assert queue.history(f"{job.id}.1")["status"].tolist() == ["pending", "running", "completed"]
 
 
-@pytest.mark.xfail(reason="the log's time is never quite that of the part's version")
 def test_history_tells_why_and_by_whom(queue, start):
     worker = start()
     task = queue.submit(odd, {"x": 2}).wait(WAIT_S)

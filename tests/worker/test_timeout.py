@@ -71,7 +71,6 @@ def test_row_that_runs_past_its_timeout_is_given_up_alone(queue, start, function
     assert (error.row, error.type, error.attempt) == (2, "TimeoutError", 1)
 
 
-@pytest.mark.xfail(reason="asyncio's own TimeoutError has no text")
 def test_timeout_of_a_coroutine_says_how_long_it_had(queue, start):
     start()
     job = queue.submit_frame(frame(3), asleep_at_two, timeout=0.2, retries=0)

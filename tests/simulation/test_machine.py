@@ -1,0 +1,356 @@
+"""The queue as its users see it, beside a model that is a list of rows: submit, claim, commit, fail, expire, cancel, retry, collect."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from oqkit.config import Settings
+from oqkit.connect.queue import Queue
+from oqkit.errors import DuplicateJob, IllegalTransition, LeaseLost
+from oqkit.frame.codec import ParquetCodec
+from oqkit.queue.key import task_id
+from oqkit.queue.lease import HeldLease
+from oqkit.queue.part import Backoff, Outcome
+from oqkit.queue.run import ranges_of, rows_of
+from oqkit.queue.transition import Verb
+from oqkit.worker.codec import Finished
+from oqkit.worker.failure import Failure
+from tests.queue.faulty import World
+
+LEASE_S = 60.0
+WAIT_S = 5.0
+FINAL = ("completed", "failed", "cancelled", "expired")
+
+
+@dataclass
+class Row:
+    """One task of the model."""
+
+    status: str = "pending"
+    attempt: int = 0
+    used: int = 0
+    due: float = 0.0
+    is_reopened: bool = False
+    lease: str = ""
+    value: object = None
+
+
+@dataclass
+class ModelJob:
+    """One job of the model."""
+
+    id: str
+    part_rows: int
+    retries: int
+    not_before: float
+    expires_at: float
+    key: str
+    content: tuple
+    rows: list[Row]
+    leases: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Lease to (part, when it runs out)."""
+
+    def part(self, index: int) -> list[Row]:
+        return self.rows[index * self.part_rows : (index + 1) * self.part_rows]
+
+    def n_parts(self) -> int:
+        return -(-len(self.rows) // self.part_rows)
+
+    def lose(self, lease: str, now: float) -> None:
+        """What happens to the rows of a lease that ran out."""
+        del self.leases[lease]
+        for row in self.rows:
+            if row.lease == lease:
+                row.lease = ""
+                self.try_again(row, now)
+
+    def try_again(self, row: Row, now: float) -> None:
+        """Back to pending while there are attempts left."""
+        if row.used > self.retries:
+            row.status = "failed"
+        else:
+            row.status, row.due = "pending", now + WAIT_S
+
+    def counts(self) -> dict[str, int]:
+        return dict(Counter(row.status for row in self.rows))
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Two workers, one person, and a clock."""
+
+    @initialize(seed=st.integers(0, 2**16))
+    def begin(self, seed):
+        self.world = World(seed=seed)
+        self.queue = self.client()
+        self.workers = [self.world.worker(f"w{n}", lease_s=LEASE_S, max_rows=n + 2) for n in range(2)]
+        self.codec = ParquetCodec(self.world.ledger())
+        self.jobs: list[ModelJob] = []
+        self.held: list[tuple[ModelJob, HeldLease]] = []
+
+    def client(self) -> Queue:
+        return Queue(self.world.ledger(), Settings(url="memory://"))
+
+    @property
+    def now(self) -> float:
+        return self.world.now()
+
+    # --- submit ----------------------------------------------------------------------------------
+
+    @rule(
+        n=st.integers(1, 7),
+        part_rows=st.integers(1, 4),
+        retries=st.integers(0, 2),
+        name=st.sampled_from(["", "one", "two"]),
+        delay=st.sampled_from([0.0, 0.0, 30.0]),
+        ttl=st.sampled_from([None, None, 50.0]),
+    )
+    def somebody_submits(self, n, part_rows, retries, name, delay, ttl):
+        values = [{"job": len(self.jobs), "x": x} if not name else {"job": name, "x": x} for x in range(n)]
+        options = {"retries": retries, "backoff": Backoff(initial_s=WAIT_S, factor=1.0, jitter=0.0)}
+        options |= {"delay": delay} if delay else {}
+        options |= {"ttl": ttl} if ttl else {}
+        content = (n, retries, delay, ttl)
+        known = next((job for job in self.jobs if name and job.key == name), None)
+        if known is not None and known.content != content:
+            with pytest.raises(DuplicateJob):
+                self.queue.map("score", values, name=name, part_rows=part_rows, **options)
+            return
+        job = self.queue.map("score", values, name=name or None, part_rows=part_rows, **options)
+        if known is not None:
+            assert job.id == known.id, "the same work under the same name is the same job"
+            return
+        model = ModelJob(
+            id=job.id,
+            part_rows=part_rows,
+            retries=retries,
+            not_before=self.now + delay if delay else 0.0,
+            expires_at=self.now + ttl if ttl else float("inf"),
+            key=name,
+            content=content,
+            rows=[Row() for _ in range(n)],
+        )
+        assert all(job.id != other.id for other in self.jobs)
+        self.jobs.append(model)
+
+    # --- claim, commit ---------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([0.5, 2.0, 6.0, 31.0, 61.0]))
+    def time_passes(self, seconds):
+        self.world.clock.sleep(seconds)
+
+    @precondition(lambda self: self.jobs)
+    @rule(which=st.integers(0, 1))
+    def worker_claims(self, which):
+        lease = self.workers[which].find()
+        if lease is not None:
+            model = next(job for job in self.jobs if job.id == lease.job.id)
+        self.time_has_told()
+        if lease is None:
+            return
+        rows = list(rows_of(lease.rows))
+        assert rows
+        for local in rows:
+            row = model.part(lease.index)[local]
+            assert row.status == "pending", "only pending rows are claimed"
+            assert max(row.due, model.not_before) <= self.now
+            assert self.now < model.expires_at or row.is_reopened
+            row.status, row.lease, row.due = "running", lease.id, 0.0
+            row.attempt, row.used = row.attempt + 1, row.used + 1
+        model.leases[lease.id] = (lease.index, self.now + LEASE_S)
+        self.held.append((model, lease))
+
+    def time_has_told(self):
+        """A claim also settles what is overdue in the parts it meets: follow it where it did."""
+        for model in self.jobs:
+            for part in self.parts(model):
+                live = {lease.id for lease in part.leases}
+                for lease, (index, expires) in list(model.leases.items()):
+                    if index == part.index and lease not in live:
+                        assert expires <= self.now, "a lease is taken from its holder only when it has run out"
+                        model.lose(lease, self.now)
+                for row, run in zip(model.part(part.index), expanded(part), strict=True):
+                    if run.status == "expired" and row.status == "pending":
+                        assert model.expires_at <= self.now
+                        assert not row.is_reopened
+                        row.status, row.due = "expired", 0.0
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), is_last=st.booleans())
+    def worker_commits(self, data, is_last):
+        model, lease = data.draw(st.sampled_from(self.held), label="lease")
+        mine = [local for local in rows_of(lease.rows)]
+        verbs = [Verb.COMPLETE, Verb.COMPLETE, Verb.RETRY, Verb.FAIL, Verb.RESCHEDULE, Verb.RELEASE, None]
+        fates = {local: data.draw(st.sampled_from(verbs), label=f"row {local}") for local in mine}
+        if self.commit(model, lease, fates, is_last=is_last):
+            self.follow(model, lease, fates, is_last=is_last)
+        if is_last or lease.id not in model.leases:
+            self.held.remove((model, lease))
+
+    def commit(self, model, lease, fates, *, is_last) -> bool:
+        done = [local for local, verb in fates.items() if verb is Verb.COMPLETE]
+        bad = [local for local, verb in fates.items() if verb in (Verb.RETRY, Verb.FAIL)]
+        failures = {
+            local: Failure(type="ValueError", message="no", traceback="", attempt=1, worker="w") for local in bad
+        }
+        values = [self.value(model, lease, local) for local in done]
+        packed = self.codec.pack(Finished(rows=done, values=values, tables=[], failures=failures), refuse=None)
+        outcomes = [
+            Outcome(verb=verb, rows=ranges_of(rows), delay_s=20.0)
+            for verb in (Verb.COMPLETE, Verb.RETRY, Verb.FAIL, Verb.RESCHEDULE)
+            if (rows := [local for local, one in fates.items() if one is verb])
+        ]
+        release = ranges_of(local for local, verb in fates.items() if verb is Verb.RELEASE)
+        is_lost = lease.id not in model.leases
+        try:
+            if packed.data is not None:
+                lease.put_output(packed.data)
+            lease.commit(
+                outcomes,
+                output=packed.inline,
+                has_output=packed.inline is not None or packed.data is not None,
+                release=release,
+                is_last=is_last,
+            )
+        except LeaseLost:
+            assert is_lost, "a lease that nobody took is not lost"
+            return False
+        assert not is_lost, "a lease that is lost commits nothing"
+        return True
+
+    def value(self, model, lease, local) -> dict:
+        return {"row": lease.index * model.part_rows + local, "by": lease.id}
+
+    def follow(self, model, lease, fates, *, is_last):
+        for local, row in enumerate(model.part(lease.index)):
+            if row.lease != lease.id:
+                continue
+            verb = fates.get(local) or (Verb.RELEASE if is_last else None)
+            if verb is None:
+                continue
+            row.lease = ""
+            if verb is Verb.COMPLETE:
+                row.status, row.value = "completed", self.value(model, lease, local)
+            elif verb is Verb.FAIL:
+                row.status = "failed"
+            elif verb is Verb.RETRY:
+                model.try_again(row, self.now)
+            else:
+                row.status, row.used = "pending", row.used - 1
+                row.due = self.now + 20.0 if verb is Verb.RESCHEDULE else 0.0
+        if is_last:
+            del model.leases[lease.id]
+        else:
+            model.leases[lease.id] = (lease.index, self.now + LEASE_S)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def worker_dies(self, data):
+        self.held.remove(data.draw(st.sampled_from(self.held), label="lease"))
+
+    # --- orders ----------------------------------------------------------------------------------
+
+    def chosen(self, data, model, words) -> tuple[object, set[int]]:
+        rows = data.draw(st.sets(st.integers(0, len(model.rows) - 1), min_size=1), label="rows")
+        where = data.draw(st.sampled_from([*words, "rows"]), label="where")
+        return (sorted(rows), rows) if where == "rows" else (where, set(range(len(model.rows))))
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def somebody_cancels(self, data):
+        model = data.draw(st.sampled_from(self.jobs), label="job")
+        where, rows = self.chosen(data, model, ("all", "pending", "running"))
+        statuses = {where} if where in ("pending", "running") else {"pending", "running"}
+        hit = [model.rows[n] for n in rows if model.rows[n].status in statuses]
+        assert self.client().job(model.id).cancel(where) == len(hit)
+        leases = {row.lease for row in hit} - {""}
+        for row in hit:
+            row.status, row.lease, row.due = "cancelled", "", 0.0
+        for lease in leases - {row.lease for row in model.rows}:
+            del model.leases[lease]
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def somebody_cancels_one_task(self, data):
+        model = data.draw(st.sampled_from(self.jobs), label="job")
+        number = data.draw(st.integers(0, len(model.rows) - 1), label="row")
+        row, task = model.rows[number], self.client().get(task_id(model.id, number))
+        if row.status in ("completed", "failed", "expired"):
+            with pytest.raises(IllegalTransition):
+                task.cancel()
+            return
+        task.cancel()
+        lease, row.lease = row.lease, ""
+        row.status, row.due = "cancelled", 0.0
+        if lease and all(other.lease != lease for other in model.rows):
+            del model.leases[lease]
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def somebody_retries(self, data):
+        model = data.draw(st.sampled_from(self.jobs), label="job")
+        where, rows = self.chosen(data, model, ("failed", "cancelled", "expired", "all"))
+        statuses = {where} if where in FINAL else {"failed", "cancelled", "expired"}
+        hit = [model.rows[n] for n in rows if model.rows[n].status in statuses]
+        assert self.client().job(model.id).retry(where) == len(hit)
+        for row in hit:
+            row.status, row.used, row.due, row.is_reopened = "pending", 0, 0.0, True
+
+    # --- what everybody sees ---------------------------------------------------------------------
+
+    def parts(self, model):
+        ledger = self.world.ledger()
+        job = ledger.read_job(model.id).doc
+        return [ledger.read_part(job, index).doc for index in range(job.n_parts)]
+
+    @invariant()
+    def parts_say_what_the_model_says(self):
+        for model in self.jobs if hasattr(self, "jobs") else ():
+            for part in self.parts(model):
+                real = [(str(r.status), r.attempt, r.used, r.due, r.lease) for r in expanded(part)]
+                assert real == [(r.status, r.attempt, r.used, r.due, r.lease) for r in model.part(part.index)]
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def somebody_looks(self, data):
+        model = data.draw(st.sampled_from(self.jobs), label="job")
+        job = self.client().job(model.id)
+        counts = job.counts()
+        assert {status: n for status, n in counts.items() if n} == model.counts()
+        assert sum(counts.values()) == len(job) == len(model.rows)
+        assert job.done() == all(row.status in FINAL for row in model.rows)
+        frame = job.partial()
+        done = {number: row.value for number, row in enumerate(model.rows) if row.status == "completed"}
+        assert list(frame.index) == list(done)
+        if done:
+            assert frame.to_dict("index") == done
+        failed = [number for number, row in enumerate(model.rows) if row.status == "failed"]
+        assert sorted(job.errors()["row"]) == failed
+        assert list(job.tasks()["attempt"]) == [row.attempt for row in model.rows]
+
+    def teardown(self):
+        """Whatever happened: workers find all that is left, and take the markers down."""
+        if not hasattr(self, "jobs"):
+            return
+        self.world.clock.sleep(LEASE_S + 31.0)
+        worker = self.world.worker("last", lease_s=LEASE_S)
+        worker.drain(until_s=7200.0, idle_s=600.0)
+        for model in self.jobs:
+            assert all(part.is_final for part in self.parts(model))
+            assert self.client().job(model.id).done()
+        assert self.world.markers() == []
+
+
+def expanded(part):
+    return [run for run in part.runs for _ in range(run.first, run.stop)]
+
+
+TestQueueMachine = QueueMachine.TestCase
+TestQueueMachine.settings = settings(
+    max_examples=200, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+)
