@@ -65,8 +65,9 @@ class Watch:
 
     async def _sleep_async(self, seconds: float) -> None:
         end = self._clock.monotonic() + seconds
-        while (left := end - self._clock.monotonic()) > 0:
-            await asyncio.sleep(min(left, SLICE_S))  # a kernel hears of an interrupt only when its loop turns
+        while (left := end - self._clock.monotonic()) > 0:  # noqa: ASYNC110 - there is no event to wait for
+            # In slices: a kernel hears of an interrupt only when its loop turns.
+            await asyncio.sleep(min(left, SLICE_S))
 
 
 def unfinished(view: JobView, timeout: float | None) -> str:

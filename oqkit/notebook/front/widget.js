@@ -3,6 +3,7 @@
 
 const BEAT_MS = 30000
 const ASK_AGAIN_MS = 250
+const HEIR_MS = 10000
 const SEGMENTS = ["completed", "running", "retrying", "failed", "cancelled", "expired", "pending"]
 const DISPLAYS = new Set()
 let serial = 0
@@ -36,7 +37,8 @@ class Display {
     this.id = `v${Date.now().toString(36)}${serial++}`
     this.asked = 0
     this.waiting = new Map()
-    this.ui = this.inherit(model.get("state")?.id) || {
+    this.born = Date.now()
+    this.ui = {
       tasks: false, errors: false, group: "", status: "", query: "", only: "", onlyTitle: "", offset: 0, row: null,
     }
     DISPLAYS.add(this)
@@ -45,18 +47,27 @@ class Display {
     this.listen()
     this.update()
     this.tell("hello", {visible: true})
-    if (this.ui.tasks || this.ui.errors) this.panels()
+    setTimeout(Display.adopt, 0)
   }
 
-  // JupyterLab draws an output anew when it changes: the new drawing has open what the old one had.
-  inherit(job) {
-    for (const old of DISPLAYS) {
-      if (old.state && old.state.id === job && old.wasShown && !old.root.isConnected) {
+  // JupyterLab draws an output anew when it changes, and may forget to end the old drawing. The new one has open
+  // what the old one had, whichever of the two is noticed first.
+  static adopt() {
+    const now = Date.now()
+    for (const old of [...DISPLAYS]) {
+      if (old.wasShown && !old.root.isConnected) {
         old.end()
-        return old.ui
+        const heir = [...DISPLAYS].find(each => each.state?.id === old.state?.id && !each.isTouched && now - each.born < HEIR_MS)
+        if (heir) heir.take(old.ui)
       }
     }
-    return null
+  }
+
+  take(ui) {
+    this.ui = {...ui}
+    this.isTouched = true
+    this.search.value = ui.query
+    if (ui.tasks || ui.errors) this.panels()
   }
 
   // --- words to and from the kernel --------------------------------------------------------------
@@ -98,6 +109,7 @@ class Display {
     this.observer = new IntersectionObserver(entries => {
       this.inView = entries[entries.length - 1].isIntersecting
       this.wasShown = this.wasShown || this.root.isConnected
+      Display.adopt()
       this.seen()
     })
     this.observer.observe(this.root)
@@ -309,6 +321,7 @@ class Display {
   // --- panels ------------------------------------------------------------------------------------
 
   toggle(name) {
+    this.isTouched = true
     this.ui[name] = !this.ui[name]
     this.panels()
   }
@@ -427,6 +440,7 @@ class Display {
     this.place = make("span", {role: "status"})
     this.found = 0
     this.limit = 25
+    this.rows = []
     const head = ["row", "label", "status", "attempts", "worker or error"]
     this.tasksPanel.append(
       make("div", {class: "oqkit-tools"}, make("label", {}, "Status", this.filter), make("label", {}, "Search", this.search), this.only),
@@ -448,7 +462,8 @@ class Display {
       this.ui.offset = reply.offset
       this.found = reply.found
       this.limit = reply.limit
-      this.fillRows(reply.rows)
+      this.rows = reply.rows
+      this.fillRows()
       const shown = `${(reply.offset + 1).toLocaleString("en")}–${(reply.offset + reply.rows.length).toLocaleString("en")}`
       write(this.place, reply.rows.length ? `${shown} of ${reply.found.toLocaleString("en")}` : "No task matches.")
       this.first.disabled = this.previous.disabled = reply.offset === 0
@@ -456,8 +471,9 @@ class Display {
     })
   }
 
-  fillRows(rows) {
-    const text = JSON.stringify([rows, this.ui.row])
+  fillRows() {
+    const rows = this.rows
+    const text = JSON.stringify([rows, this.ui.row, Boolean(this.detail)])
     if (text === this.shownRows) return // a button that has the focus keeps it
     const focused = this.body.contains(document.activeElement) ? document.activeElement.dataset.row : null
     this.shownRows = text
@@ -469,7 +485,7 @@ class Display {
       const line = make("tr", {}, make("td", {class: "oqkit-nowrap"}, button), make("td", {}, label),
         make("td", {class: "oqkit-nowrap"}, make("span", {class: `oqkit-dot oqkit-${status}`}), status),
         make("td", {class: "oqkit-number"}, String(attempt)), make("td", {}, note))
-      return isOpen ? [line, make("tr", {}, this.detail || make("td", {colspan: "5"}, "…"))] : [line]
+      return isOpen ? [line, make("tr", {}, this.detail || make("td", {colspan: "5"}, "Reading …"))] : [line]
     }))
     if (focused !== null) this.body.querySelector(`button[data-row="${Number(focused)}"]`)?.focus()
   }
@@ -477,17 +493,15 @@ class Display {
   showRow(row) {
     this.show("")
     this.ui.query = this.search.value = String(row)
-    this.openRow(row)
     this.page()
+    this.openRow(row)
   }
 
   openRow(row) {
     this.ui.row = this.ui.row === row ? null : row
     this.detail = null
-    if (this.ui.row === null) {
-      this.page()
-      return
-    }
+    this.fillRows()
+    if (this.ui.row === null) return
     this.ask("task", {row}, reply => {
       if (this.ui.row !== row || reply.error) return
       const list = (items, isCode) => make("dl", {}, ...items.flatMap(([name, value]) =>
@@ -498,8 +512,7 @@ class Display {
         reply.result ? make("h4", {}, "Result") : "", reply.result ? make("code", {}, reply.result) : "",
         reply.error ? make("h4", {}, "Error") : "",
         reply.error ? make("pre", {tabindex: "0"}, reply.traceback || reply.error) : "")
-      this.shownRows = ""
-      this.page()
+      this.fillRows()
     })
   }
 }
