@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from oqkit.errors import WaitTimeout
+from oqkit.errors import Unavailable, WaitTimeout
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobView
+
+log = logging.getLogger(__name__)
 
 SLICE_S = 0.2
 FIRST_POLL_POLLS = 0.2
@@ -26,14 +29,15 @@ class Watch:
         self._clock = clock
         self._poll_s = poll_s
         self._longest_s = max(poll_s * 2, 0.25)
+        self._is_away = False
 
     def until(self, done: Callable[[], bool], *, timeout: float | None, on_poll: Callable[[], None]) -> None:
         """Refresh until `done()`; raise `WaitTimeout` after `timeout` seconds. Interruptible within 0.2 s."""
         for pause_s in self._polls(timeout):
-            self._view.refresh()
-            on_poll()
-            if done():
-                return
+            if self._refresh():
+                on_poll()
+                if done():
+                    return
             self._sleep(pause_s)
         raise WaitTimeout(unfinished(self._view, timeout))
 
@@ -42,12 +46,24 @@ class Watch:
     ) -> None:
         """Do the same without blocking the event loop, so that widgets stay alive."""
         for pause_s in self._polls(limit_s):
-            await asyncio.to_thread(self._view.refresh)
-            on_poll()
-            if done():
-                return
+            if await asyncio.to_thread(self._refresh):
+                on_poll()
+                if done():
+                    return
             await self._sleep_async(pause_s)
         raise WaitTimeout(unfinished(self._view, limit_s))
+
+    def _refresh(self) -> bool:
+        """Ask the queue; a store that is away for a while ends no waiting, and is mentioned once an outage."""
+        try:
+            self._view.refresh()
+        except Unavailable as error:
+            if not self._is_away:
+                log.warning("the queue does not answer, still waiting: %s", error)
+            self._is_away = True
+            return False
+        self._is_away = False
+        return True
 
     def _polls(self, timeout: float | None) -> Iterator[float]:
         start, pause_s = self._clock.monotonic(), self._poll_s * FIRST_POLL_POLLS

@@ -12,7 +12,7 @@ from typing import Any
 
 from oqkit.errors import OqError
 from oqkit.notebook.live import Live
-from oqkit.notebook.page import TaskRow, page_of, row_of
+from oqkit.notebook.page import Table, TaskRow, row_of
 from oqkit.notebook.reader import failure_at, input_at, result_at
 from oqkit.notebook.snapshot import SEGMENTS
 from oqkit.notebook.state import fitted
@@ -33,6 +33,7 @@ class Desk:
     def __init__(self, live: Live, *, wake: Callable[[], None]) -> None:
         self._live = live
         self._wake = wake
+        self._table = Table()
         self._answers: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "page": self._page,
             "group": self._group,
@@ -65,11 +66,11 @@ class Desk:
         self._live.hear(str(message.get("view", ""))[:40], is_visible=True, is_use=True)
         act = self._answers.get(str(message.get("op")))
         try:
-            body = act(message) if act else {"error": f"This display does not know {str(message.get('op'))[:40]!r}."}
+            body = act(message) if act else {"refused": f"This display does not know {str(message.get('op'))[:40]!r}."}
         except OqError as error:
-            body = {"error": first_line(f"{type(error).__name__}: {error}", 600)}
+            body = {"refused": first_line(f"{type(error).__name__}: {error}", 600)}
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            body = {"error": f"That cannot be asked: {type(error).__name__}: {first_line(str(error))}"}
+            body = {"refused": f"That cannot be asked: {type(error).__name__}: {first_line(str(error))}"}
         return {**head, **fitted(body, MAX_REPLY_BYTES)}
 
     # --- looking ---------------------------------------------------------------------------------
@@ -84,7 +85,7 @@ class Desk:
         if group := str(message.get("group", "")):
             members = live.errors.rows(view, group)
             rows = members if rows is None else sorted(set(members) & set(rows))
-        page = page_of(view, status=status, offset=int(message.get("offset", 0)), limit=PAGE_ROWS, rows=rows)
+        page = self._table.page(view, status=status, offset=int(message.get("offset", 0)), limit=PAGE_ROWS, rows=rows)
         failing = {(task.part, task.output) for task in page.rows if task.output}
         live.errors.read(view, most=PAGE_ROWS, only=failing)
         return {
@@ -112,7 +113,7 @@ class Desk:
         key = str(message["key"])
         group = next((each for each in live.errors.groups(view) if each.key == key), None)
         if group is None:
-            return {"error": "No task has this error any more."}
+            return {"refused": "No task has this error any more."}
         rows = live.errors.rows(view, key)
         return {
             "key": key,

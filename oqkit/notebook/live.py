@@ -208,12 +208,14 @@ class Live:
         start = self._now()
         self.refresh(unless_within_s=PAINT_S / 2)
         snapshot = self.snapshot()
-        self.paint(snapshot)
+        is_over = snapshot.is_final and not self._trouble
+        if not (is_over and self._freezes(snapshot)):  # the frozen form takes its place right away
+            self.paint(snapshot)
         with self._lock:
             took_s = self._now() - start
             self._due = self._now() + max(self._pause_s, 3 * took_s, self._silence_s())
             self._pause_s = min(self._pause_s * GROWTH, LONGEST_S)
-        if snapshot.is_final and not self._trouble:
+        if is_over:
             self._settle(snapshot)
 
     def _silence_s(self) -> float:
@@ -237,16 +239,20 @@ class Live:
                 self._pause_s = self._shortest_s
         if self.model is not None:
             self.model.paint(state)
-        elif not snapshot.is_final:
+        else:
             self._show(self.bundle(snapshot, note=how_back(snapshot)))
 
+    def _freezes(self, snapshot: Snapshot) -> bool:
+        """Whether an ended job is frozen at once: nobody can or wants to press a button any more."""
+        is_done_here = snapshot.counts["completed"] == snapshot.n_tasks and not self._was_final
+        return self.model is None or not self.fronts or (is_done_here and not self.is_in_use)
+
     def _settle(self, snapshot: Snapshot) -> None:
-        """Save the final state; freeze at once unless somebody may still want to press a button."""
+        """Save the final state, and freeze unless somebody may still want a button."""
+        if self._freezes(snapshot):
+            self.freeze()
+            return
         with self._lock:
-            is_done_here = snapshot.counts["completed"] == snapshot.n_tasks and not self._was_final
-            if self.model is None or not self.fronts or (is_done_here and not self.is_in_use):
-                self.freeze()
-                return
             is_saved, self._was_final = self._was_final, True
             self._is_settled = True
         if not is_saved:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import bisect
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from oqkit.notebook.snapshot import segment
+import numpy as np
+
+from oqkit.notebook.snapshot import SEGMENTS, segment
 from oqkit.queue.part import Part
-from oqkit.queue.run import Run
 from oqkit.queue.view import JobView
 
 MAX_ROWS = 100
@@ -39,80 +39,73 @@ class Page:
     n_found: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Stretch:
-    """Neighbouring tasks that share everything: a run, in rows of the whole job."""
+class Table:
+    """The tasks of one job, by status; remembers of each part where its runs lie until the part changes."""
 
-    first: int
-    stop: int
-    part: Part
-    run: Run
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Part, Any]] = {}
+
+    def page(self, view: JobView, *, status: str, offset: int, limit: int, rows: Sequence[int] | None = None) -> Page:
+        """Return a page of the tasks in `status` (one of `SEGMENTS`, or ``""`` for all).
+
+        `rows`, sorted, are the tasks to choose from; None for all of the job. An offset behind the end
+        gives the last page.
+        """
+        limit = max(1, min(limit, MAX_ROWS))
+        firsts, stops, codes = self._columns(view)
+        is_wanted = codes == SEGMENTS.index(status) if status else np.ones(len(codes), "bool")
+        if rows is None:
+            found = _Stretches(firsts[is_wanted], stops[is_wanted])
+            n_found = found.n_rows
+        else:
+            numbers = np.asarray(rows, "int64")
+            chosen = numbers[is_wanted[np.searchsorted(firsts, numbers, "right") - 1]] if len(firsts) else numbers[:0]
+            n_found = len(chosen)
+        offset = max(0, min(offset, (n_found - 1) // limit * limit))
+        places = range(offset, min(offset + limit, n_found))
+        shown = (found.row(place) for place in places) if rows is None else (int(chosen[place]) for place in places)
+        return Page(rows=tuple(row_of(view, row) for row in shown), offset=offset, n_found=n_found)
+
+    def _columns(self, view: JobView) -> Any:
+        """Return the first row, the end and the segment of each run of the job, as three arrays."""
+        size = view.job.part_rows
+        pieces = [self._of_part(part) + np.array([[part.index * size], [part.index * size], [0]]) for part in view.parts()]
+        return np.concatenate(pieces, axis=1) if pieces else np.zeros((3, 0), "int64")
+
+    def _of_part(self, part: Part) -> Any:
+        known = self._known.get(part.index)
+        if known is not None and known[0] is part:
+            return known[1]
+        numbers = {name: number for number, name in enumerate(SEGMENTS)}
+        runs = [(run.first, run.stop, numbers[segment(run)]) for run in part.runs]
+        columns = np.array(runs, "int64").T
+        if part.rev:  # untouched parts are made anew each time, and are a single run
+            self._known[part.index] = part, columns
+        return columns
 
 
-def page_of(view: JobView, *, status: str, offset: int, limit: int, rows: Sequence[int] | None = None) -> Page:
-    """Return a page of the tasks in `status` (one of `SEGMENTS`, or ``""`` for all).
+class _Stretches:
+    """Rows in stretches, numbered through."""
 
-    `rows`, sorted, are the tasks to choose from; None for all of the job. Takes time in proportion to
-    the runs of the job (and to `rows`), not to its tasks.
-    """
-    limit = max(1, min(limit, MAX_ROWS))
-    stretches = [each for each in _stretches(view) if not status or segment(each.run) == status]
-    if rows is not None:
-        return _chosen(stretches, rows, offset=max(0, offset), limit=limit)
-    ends = list(itertools.accumulate(each.stop - each.first for each in stretches))
-    n_found = ends[-1] if ends else 0
-    offset = _within(offset, limit, n_found)
-    found: list[TaskRow] = []
-    for place in range(offset, min(offset + limit, n_found)):
-        number = bisect.bisect_right(ends, place)
-        stretch = stretches[number]
-        found.append(_row(stretch, stretch.stop - (ends[number] - place)))
-    return Page(rows=tuple(found), offset=offset, n_found=n_found)
+    def __init__(self, firsts: Any, stops: Any) -> None:
+        self._stops = stops
+        self._ends = np.cumsum(stops - firsts)
+
+    @property
+    def n_rows(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def row(self, place: int) -> int:
+        number = int(np.searchsorted(self._ends, place, "right"))
+        return int(self._stops[number] - (self._ends[number] - place))
 
 
 def row_of(view: JobView, row: int) -> TaskRow:
     """Return one task."""
     index, local = view.job.locate(row)
     part = view.part(index)
-    return _row(_Stretch(row, row + 1, part, part.run_at(local)), row)
-
-
-def _chosen(stretches: Sequence[_Stretch], rows: Sequence[int], *, offset: int, limit: int) -> Page:
-    firsts = [each.first for each in stretches]
-
-    def holder(row: int) -> _Stretch | None:
-        place = bisect.bisect_right(firsts, row) - 1
-        return stretches[place] if place >= 0 and row < stretches[place].stop else None
-
-    held = [(row, stretch) for row, stretch in ((row, holder(row)) for row in rows) if stretch is not None]
-    offset = _within(offset, limit, len(held))
-    shown = tuple(_row(stretch, row) for row, stretch in held[offset : offset + limit])
-    return Page(rows=shown, offset=offset, n_found=len(held))
-
-
-def _within(offset: int, limit: int, n_found: int) -> int:
-    """Return the offset, or that of the last page if it lies behind the end."""
-    return max(0, min(offset, (n_found - 1) // limit * limit))
-
-
-def _stretches(view: JobView) -> list[_Stretch]:
-    size = view.job.part_rows
-    return [
-        _Stretch(part.index * size + run.first, part.index * size + run.stop, part, run)
-        for part in view.parts()
-        for run in part.runs
-    ]
-
-
-def _row(stretch: _Stretch, row: int) -> TaskRow:
-    run = stretch.run
-    holder = next((lease.worker for lease in stretch.part.leases if lease.id == run.lease), "") if run.lease else ""
+    run = part.run_at(local)
+    holder = next((lease.worker for lease in part.leases if lease.id == run.lease), "") if run.lease else ""
     return TaskRow(
-        row=row,
-        status=segment(run),
-        attempt=run.attempt,
-        worker=holder,
-        due=run.due,
-        part=stretch.part.index,
-        output=run.output,
+        row=row, status=segment(run), attempt=run.attempt, worker=holder, due=run.due, part=index, output=run.output
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,16 @@ Place = tuple[int, str]
 """An output: the number of its part, and its name."""
 
 
+@dataclass(slots=True, kw_only=True)
+class _Tally:
+    """How many tasks of one state of a part are in which group; `n_outputs` were read by then."""
+
+    part: Part
+    n_outputs: int
+    failed: Counter[str] = field(default_factory=Counter)
+    retrying: Counter[str] = field(default_factory=Counter)
+
+
 class ErrorReader:
     """The errors of one job in groups. Reads each output once, and keeps a number a task, not a text."""
 
@@ -36,6 +47,7 @@ class ErrorReader:
         self._ledger = ledger
         self._groups: dict[str, Group] = {}
         self._keys: dict[Place, dict[int, str]] = {}
+        self._tallies: dict[int, _Tally] = {}
         self._lock = threading.Lock()
 
     def read(self, view: JobView, *, most: int, only: Collection[Place] | None = None) -> None:
@@ -63,34 +75,55 @@ class ErrorReader:
 
     def groups(self, view: JobView) -> tuple[Group, ...]:
         """Return the groups of what is known, with the tasks that are in them now."""
-        failed, retrying = dict.fromkeys(self._groups, 0), dict.fromkeys(self._groups, 0)
-        for _, run, key in self._tasks(view):
-            if key in failed:
-                (failed if run.status is Status.FAILED else retrying)[key] += 1
+        failed: Counter[str] = Counter()
+        retrying: Counter[str] = Counter()
+        for part in view.touched():
+            tally = self._tally(part)
+            failed.update(tally.failed)
+            retrying.update(tally.retrying)
         counted = [
-            replace(group, n_failed=failed.get(key, 0), n_retrying=retrying.get(key, 0))
-            for key, group in list(self._groups.items())
+            replace(group, n_failed=failed[key], n_retrying=retrying[key]) for key, group in list(self._groups.items())
         ]
         return largest_first(counted)
 
+    def _tally(self, part: Part) -> _Tally:
+        """Count a part's errors, once for each state of it."""
+        known = self._tallies.get(part.index)
+        if known is not None and known.part is part and known.n_outputs == len(self._keys):
+            return known
+        tally = _Tally(part=part, n_outputs=len(self._keys))
+        for run in part.runs:
+            if _is_failing(run):
+                count = tally.failed if run.status is Status.FAILED else tally.retrying
+                count.update(key for _, key in self._keys_of(part, run))
+        self._tallies[part.index] = tally
+        return tally
+
     def rows(self, view: JobView, key: str) -> list[int]:
         """Return the rows of one group, in order."""
-        return [row for row, _, known in self._tasks(view) if known == key]
+        size = view.job.part_rows
+        return [
+            part.index * size + row
+            for part in view.touched()
+            for run in part.runs
+            if _is_failing(run)
+            for row, known in self._keys_of(part, run)
+            if known == key
+        ]
 
     def group_at(self, task: TaskRow, part_rows: int) -> Group | None:
         """Return the group of one task's last error, if it is known."""
         key = self._keys.get((task.part, task.output), {}).get(task.row - task.part * part_rows)
         return self._groups.get(key) if key else None
 
-    def _tasks(self, view: JobView) -> Iterator[tuple[int, Run, str]]:
-        for part in view.touched():
-            for run in part.runs:
-                if _is_failing(run):
-                    known = self._keys.get((part.index, run.output)) or {}
-                    for row in range(run.first, run.stop):
-                        key = known.get(row) or self._lost(run)
-                        if key:
-                            yield part.index * view.job.part_rows + row, run, key
+    def _keys_of(self, part: Part, run: Run) -> Iterator[tuple[int, str]]:
+        """Yield the rows of a run whose error is known, with the key of its group."""
+        known = self._keys.get((part.index, run.output)) or {}
+        lost = self._lost(run)
+        for row in range(run.first, run.stop):
+            key = known.get(row) or lost
+            if key:
+                yield row, key
 
     def _lost(self, run: Run) -> str:
         """Return the group of a failure that no function raised; empty if the error is just not read yet."""

@@ -58,6 +58,6 @@ class WidgetModel:
             answer = self._desk.answer(message)
         except Exception as error:  # noqa: BLE001 - a thread must not print; the asker is told
             answer = {"view": message.get("view"), "id": message.get("id"), "op": message.get("op")}
-            answer["error"] = f"The answer failed: {type(error).__name__}: {str(error)[:300]}"
+            answer["refused"] = f"The answer failed: {type(error).__name__}: {str(error)[:300]}"
         with contextlib.suppress(AttributeError):  # closed meanwhile: there is no comm any more
             self._view.send(answer)

@@ -15,10 +15,12 @@ What the seam promises rests on four decisions about boto3:
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import email.utils
 import functools
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -178,7 +180,8 @@ class S3Store(Store):
     def _put(self, key: str, data: bytes, *, attempts: int, **conditions: str) -> str:
         with self._translated(key):
             client = self._client(attempts=attempts, size_bytes=len(data))
-            etag: str = client.put_object(**self._names(key), Body=data, **conditions)["ETag"]
+            digest = self._connection.digest(data)
+            etag: str = client.put_object(**self._names(key), Body=data, **digest, **conditions)["ETag"]
         return etag
 
     def _version(self, key: str, **chosen: str) -> Version:
@@ -377,6 +380,11 @@ class _Connection:
             if (attempts, timeout_s) not in self._clients:
                 self._clients[attempts, timeout_s] = self._new_client(attempts, timeout_s)
             return self._clients[attempts, timeout_s]
+
+    def digest(self, data: bytes) -> dict[str, str]:
+        """Let a server see that a body is whole (the SDK does, for AWS): SeaweedFS keeps what a killed client cut."""
+        md5 = hashlib.md5(data, usedforsecurity=False).digest() if self._checksums else None
+        return {"ContentMD5": base64.b64encode(md5).decode()} if md5 else {}
 
     def _new_client(self, attempts: int, timeout_s: float) -> Any:
         style = self._options.addressing_style

@@ -42,4 +42,4 @@ def bulky(label: str, x: int, wait_s: float) -> dict[str, object]:
     """Return so much that the outcomes of a few calls must be a Parquet object."""
     note(label, x)
     time.sleep(wait_s)
-    return {"y": 2 * x, "pid": os.getpid(), "text": os.urandom(1000).hex()}
+    return {"y": 2 * x, "pid": os.getpid(), "text": os.urandom(5000).hex()}

@@ -308,3 +308,23 @@ def test_jobs_lists_the_newest_first(queue, start):
 def test_jobs_refuses(queue, options, told):
     with pytest.raises(oq.UsageError, match=told):
         queue.jobs(**options)
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+def test_wait_goes_on_when_the_store_is_away_for_a_while(queue, start, monkeypatch, caplog):
+    job = queue.submit_frame(pd.DataFrame({"x": range(4)}), double)
+    read, outage = queue.ledger.store.list, iter(range(5))
+
+    def list_after_a_while(*args, **kwargs):
+        if threading.current_thread() is threading.main_thread() and next(outage, None) is not None:
+            raise oq.Unavailable("503")
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(queue.ledger.store, "list", list_after_a_while)
+    start()
+    assert job.wait(30).status == "completed"
+    assert next(outage, None) is None
+    assert caplog.text.count("does not answer, still waiting") == 1

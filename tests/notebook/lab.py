@@ -26,7 +26,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE_S = 120
+PATIENCE_S = int(os.environ.get("OQ_TEST_PATIENCE_S", "120"))
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 
 

@@ -12,8 +12,8 @@ from oqkit.queue import cas, control, lease, part, scout, submission
 from oqkit.queue import job as job_module
 from oqkit.queue import key as keys
 from oqkit.queue.cas import Held, Loop
-from oqkit.queue.ledger import Ledger
 from oqkit.queue.lease import HeldLease
+from oqkit.queue.ledger import Ledger
 from oqkit.queue.part import Lease, Outcome, output_id
 from oqkit.queue.run import Run, changed
 from oqkit.queue.transition import Status, Verb
@@ -28,31 +28,27 @@ Patch = pytest.MonkeyPatch
 def _update(patch: Patch, *, on_conflict=None, on_silence=None, evidence=None, stamp=True):
     """Replace the read-modify-write loop by one with a mistake."""
 
+    def attempt(self, kind, key, change, proof, held, mine):
+        if proof(held.doc):
+            return held
+        new = change(held.doc)
+        if new == held.doc:
+            return held
+        if stamp:
+            new = replace(new, rev=held.doc.rev + 1, op=cas.new_id(self.rng))
+        mine.add(new.op)
+        return Held(new, self._write(key, kind.dump(new), held.etag))
+
     def update(self, kind, key, change, *, applied, held=None, absent=None):
         mine: set[str] = set()
         proof = applied if evidence is None else lambda doc: evidence(doc, mine)
-        existed = False
         for _ in self.attempts():
             try:
-                held = held or self.read(kind, key, absent=None if existed else absent)
-                existed = held.etag is not None
-                if proof(held.doc):
-                    return held
-                new = change(held.doc)
-                if new == held.doc:
-                    return held
-                if stamp:
-                    new = replace(new, rev=held.doc.rev + 1, op=cas.new_id(self.rng))
-                mine.add(new.op)
-                return Held(new, self._write(key, kind.dump(new), held.etag))
-            except Conflict:
-                if on_conflict is not None:
-                    return on_conflict(self, kind, key, absent)
-                held = None
-            except Unavailable:
-                if on_silence is not None:
-                    return on_silence(self, kind, key, absent)
-                held = None
+                return attempt(self, kind, key, change, proof, held or self.read(kind, key, absent=absent), mine)
+            except (Conflict, Unavailable) as error:
+                held, mistake = None, on_conflict if isinstance(error, Conflict) else on_silence
+            if mistake is not None:
+                return mistake(self, kind, key, absent)
         raise Unavailable(key)
 
     patch.setattr(Loop, "update", update)
@@ -60,7 +56,7 @@ def _update(patch: Patch, *, on_conflict=None, on_silence=None, evidence=None, s
 
 def conflict_means_lost(patch: Patch) -> None:
     """412 is taken for "somebody else was first"."""
-    _update(patch, on_conflict=lambda loop, kind, key, absent: _told_lost(loop, kind, key, absent))
+    _update(patch, on_conflict=_told_lost)
 
 
 def _told_lost(loop, kind, key, absent):
@@ -342,20 +338,14 @@ def _minus(piece, rows):
 # --- orders and the end of a job -----------------------------------------------------------------
 
 
-def finaliser_takes_all_markers(patch: Patch) -> None:
-    """Whoever sees a job at its end takes down every marker, also that of a retry it has not read of."""
-    original = scout.Scout._take_down
+def markers_have_no_generation(patch: Patch) -> None:
+    """A retry's marker has the name of the first one: whoever still takes the job for finished takes that down."""
+    original = Ledger.marker
 
-    def take_down(self, one, job_id, *, up_to=None):
-        job = one.job
-        if job is not None:
-            shard = keys.shard_of(job_id, 1)
-            for entry in self._ledger.store.list(keys.open_prefix(shard)).entries:
-                if job_id in entry.key:
-                    self._ledger.delete_quietly(entry.key)
-        original(self, one, job_id)
+    def marker(self, job, *, due):
+        return replace(original(self, job, due=due), gen=1, due=job.created, is_later=False)
 
-    patch.setattr(scout.Scout, "_take_down", take_down)
+    patch.setattr(Ledger, "marker", marker)
 
 
 def orders_are_not_numbered(patch: Patch) -> None:
@@ -473,7 +463,7 @@ MUTANTS = {
         resume_does_nothing,
         output_after_its_commit,
         unnamed_outputs_are_read,
-        finaliser_takes_all_markers,
+        markers_have_no_generation,
         orders_are_not_numbered,
         cancel_spares_running_rows,
         cancel_skips_untouched_parts,

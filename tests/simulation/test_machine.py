@@ -25,6 +25,7 @@ from tests.queue.faulty import World
 
 LEASE_S = 60.0
 WAIT_S = 5.0
+ABOUT_S = 1e-4
 FINAL = ("completed", "failed", "cancelled", "expired")
 
 
@@ -98,7 +99,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @property
     def now(self) -> float:
-        return self.world.now()
+        return self.workers[0].ledger.now()  # within a microsecond of what every client takes it for
 
     # --- submit ----------------------------------------------------------------------------------
 
@@ -158,8 +159,8 @@ class QueueMachine(RuleBasedStateMachine):
         for local in rows:
             row = model.part(lease.index)[local]
             assert row.status == "pending", "only pending rows are claimed"
-            assert max(row.due, model.not_before) <= self.now
-            assert self.now < model.expires_at or row.is_reopened
+            assert max(row.due, model.not_before) <= self.now + ABOUT_S
+            assert self.now < model.expires_at + ABOUT_S or row.is_reopened
             row.status, row.lease, row.due = "running", lease.id, 0.0
             row.attempt, row.used = row.attempt + 1, row.used + 1
         model.leases[lease.id] = (lease.index, self.now + LEASE_S)
@@ -172,11 +173,13 @@ class QueueMachine(RuleBasedStateMachine):
                 live = {lease.id for lease in part.leases}
                 for lease, (index, expires) in list(model.leases.items()):
                     if index == part.index and lease not in live:
-                        assert expires <= self.now, "a lease is taken from its holder only when it has run out"
+                        assert expires <= self.now + ABOUT_S, (
+                            "a lease is taken from its holder only when it has run out"
+                        )
                         model.lose(lease, self.now)
                 for row, run in zip(model.part(part.index), expanded(part), strict=True):
                     if run.status == "expired" and row.status == "pending":
-                        assert model.expires_at <= self.now
+                        assert model.expires_at <= self.now + ABOUT_S
                         assert not row.is_reopened
                         row.status, row.due = "expired", 0.0
 
@@ -184,7 +187,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data(), is_last=st.booleans())
     def worker_commits(self, data, is_last):
         model, lease = data.draw(st.sampled_from(self.held), label="lease")
-        mine = [local for local in rows_of(lease.rows)]
+        mine = list(rows_of(lease.rows))
         verbs = [Verb.COMPLETE, Verb.COMPLETE, Verb.RETRY, Verb.FAIL, Verb.RESCHEDULE, Verb.RELEASE, None]
         fates = {local: data.draw(st.sampled_from(verbs), label=f"row {local}") for local in mine}
         if self.commit(model, lease, fates, is_last=is_last):
@@ -312,8 +315,9 @@ class QueueMachine(RuleBasedStateMachine):
     def parts_say_what_the_model_says(self):
         for model in self.jobs if hasattr(self, "jobs") else ():
             for part in self.parts(model):
-                real = [(str(r.status), r.attempt, r.used, r.due, r.lease) for r in expanded(part)]
-                assert real == [(r.status, r.attempt, r.used, r.due, r.lease) for r in model.part(part.index)]
+                real = [(str(r.status), r.attempt, r.used, round(r.due, 3), r.lease) for r in expanded(part)]
+                told = [(r.status, r.attempt, r.used, round(r.due, 3), r.lease) for r in model.part(part.index)]
+                assert real == told
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data())
@@ -352,5 +356,5 @@ def expanded(part):
 
 TestQueueMachine = QueueMachine.TestCase
 TestQueueMachine.settings = settings(
-    max_examples=40, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=200, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )

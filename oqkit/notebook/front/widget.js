@@ -6,6 +6,7 @@ const ASK_AGAIN_MS = 250
 const HEIR_MS = 10000
 const SEGMENTS = ["completed", "running", "retrying", "failed", "cancelled", "expired", "pending"]
 const DISPLAYS = new Set()
+const LEFT = new Set() // what ended displays had open, for a while
 let serial = 0
 
 function make(tag, attributes = {}, ...children) {
@@ -54,12 +55,11 @@ class Display {
   // what the old one had, whichever of the two is noticed first.
   static adopt() {
     const now = Date.now()
-    for (const old of [...DISPLAYS]) {
-      if (old.wasShown && !old.root.isConnected) {
-        old.end()
-        const heir = [...DISPLAYS].find(each => each.state?.id === old.state?.id && !each.isTouched && now - each.born < HEIR_MS)
-        if (heir) heir.take(old.ui)
-      }
+    for (const old of [...DISPLAYS]) if (old.wasShown && !old.root.isConnected) old.end()
+    for (const left of [...LEFT]) {
+      const heir = [...DISPLAYS].find(each => each.state?.id === left.id && !each.isTouched && now - each.born < HEIR_MS)
+      if (heir) heir.take(left.ui)
+      if (heir || now - left.at > HEIR_MS) LEFT.delete(left)
     }
   }
 
@@ -68,6 +68,7 @@ class Display {
     this.isTouched = true
     this.search.value = ui.query
     if (ui.tasks || ui.errors) this.panels()
+    if (ui.row !== null) this.readRow(ui.row)
   }
 
   // --- words to and from the kernel --------------------------------------------------------------
@@ -87,7 +88,7 @@ class Display {
     const waiting = this.waiting.get(message.op)
     if (!waiting || waiting.id !== message.id) return // an older question: a newer one is on its way
     this.waiting.delete(message.op)
-    if (message.error) this.say(message.error, true)
+    if (message.refused) this.say(message.refused, true)
     waiting.then(message)
   }
 
@@ -118,6 +119,8 @@ class Display {
 
   end() {
     if (!DISPLAYS.delete(this)) return
+    if (this.state && (this.ui.tasks || this.ui.errors)) LEFT.add({id: this.state.id, ui: this.ui, at: Date.now()})
+    setTimeout(Display.adopt, 0)
     clearInterval(this.beat)
     clearTimeout(this.typing)
     this.observer.disconnect()
@@ -394,7 +397,7 @@ class Display {
   fillGroup(key) {
     this.ask("group", {key}, reply => {
       const group = this.groupNodes.get(key)
-      if (!group || this.ui.group !== key || reply.error) return
+      if (!group || this.ui.group !== key || reply.refused) return
       const rows = reply.rows.map(([row, label]) =>
         make("button", {type: "button", title: `Row ${row}: show this task`, onclick: () => this.showRow(row)}, label))
       const left = reply.found - reply.rows.length
@@ -458,7 +461,7 @@ class Display {
     this.only.hidden = !only
     write(this.onlyNote, only ? `Only: ${this.ui.onlyTitle}` : "")
     this.ask("page", {status, query, group: only, offset}, reply => {
-      if (reply.error) return
+      if (reply.refused) return
       this.ui.offset = reply.offset
       this.found = reply.found
       this.limit = reply.limit
@@ -501,9 +504,12 @@ class Display {
     this.ui.row = this.ui.row === row ? null : row
     this.detail = null
     this.fillRows()
-    if (this.ui.row === null) return
+    if (this.ui.row !== null) this.readRow(row)
+  }
+
+  readRow(row) {
     this.ask("task", {row}, reply => {
-      if (this.ui.row !== row || reply.error) return
+      if (this.ui.row !== row || reply.refused) return
       const list = (items, isCode) => make("dl", {}, ...items.flatMap(([name, value]) =>
         [make("dt", {}, name || "value"), make("dd", {}, isCode ? make("code", {}, value) : value)]))
       this.detail = make("td", {colspan: "5"},

@@ -7,7 +7,8 @@ command that replays it, and a smaller schedule that fails in the same way.
 from __future__ import annotations
 
 from oqkit.testing.simulation.plan import Plan, make_plan
-from oqkit.testing.simulation.schedule import Score, run_plan, run_seed
+from oqkit.testing.simulation.schedule import run_plan, run_seed
 from oqkit.testing.simulation.shrink import replay_line, shrink
+from oqkit.testing.simulation.world import Score
 
 __all__ = ["Plan", "Score", "make_plan", "replay_line", "run_plan", "run_seed", "shrink"]

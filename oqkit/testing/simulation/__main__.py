@@ -12,8 +12,9 @@ from pathlib import Path
 
 from oqkit.testing.simulation.plan import make_plan
 from oqkit.testing.simulation.report import Totals, page, run_all
-from oqkit.testing.simulation.schedule import Score, run_plan
+from oqkit.testing.simulation.schedule import run_plan
 from oqkit.testing.simulation.shrink import replay_line, shrink
+from oqkit.testing.simulation.world import Score
 
 SHRUNK = 3
 EVERY = 500

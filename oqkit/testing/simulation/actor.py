@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -23,6 +25,8 @@ from oqkit.worker.worker import WorkerLoop
 RESTART_S = 2.0
 #: How many markers a job has at most in a schedule: its own, those of orders, stale ones.
 MARKERS = 12
+#: How many markers of jobs that are not there, or of no concern, a trick puts up.
+CROWD = 24
 
 
 class Actor:
@@ -115,7 +119,7 @@ class Worker(Actor):
             concurrency=self.plan.concurrency,
             executor=executor,
             lease_s=world.plan.lease_s,
-            grace_s=5.0,
+            grace_s=self.plan.grace_s,
             name=node.name,
             threads=threads,
         )
@@ -125,10 +129,8 @@ class Worker(Actor):
         self._meter(loop)
 
         def main() -> None:
-            try:
+            with contextlib.suppress(OqError):  # the store did not answer at the start
                 loop.run()
-            except OqError:
-                pass  # the store did not answer at the start
             if not self.is_done:
                 world.kernel.after(RESTART_S, self.live)
             node.is_dead = True
@@ -139,7 +141,7 @@ class Worker(Actor):
         """Hold every poll against its budget (guarantee G6), unless something went wrong in it."""
         oracle, find = self.world.oracle, loop._scout.find  # noqa: SLF001
         a_job = 2 + scout.READS + 2 * scout.CLAIMS_A_JOB + MARKERS
-        most = 2 + scout.JOBS_A_CALL * a_job
+        most = 4 + 2 * len(self.plan.types) + scout.JOBS_A_CALL * a_job
 
         def metered() -> HeldLease | None:
             me = current()
@@ -206,7 +208,7 @@ class Submitter(Actor):
         world, plan = self.world, self.plan
         job = world.oracle.jobs.get(job_id)
         if job is None or job.n_tasks != plan.n_tasks:
-            world.fail("acknowledged but not stored", f"{plan.name} as {job_id}")
+            world.oracle.fail("acknowledged but not stored", f"{plan.name} as {job_id}")
             return
         known = world.by_plan.setdefault(plan.number, job_id)
         world.oracle.expect(known == job_id, "one key, two jobs", f"{plan.name}: {known} and {job_id}")
@@ -225,8 +227,13 @@ class Operator(Actor):
     def __init__(self, world: World, plan: OrderPlan) -> None:
         super().__init__(world, plan.name, plan.kills)
         self.plan = plan
+        self.job_id = ""
+        """What it is giving an order for just now."""
 
     def is_wanted_again(self) -> bool:
+        if self.job_id:
+            self.world.orders_under_way[self.job_id] -= 1
+            self.world.broken_orders.add(self.job_id)
         return False
 
     def act(self, node: Node, queue: Queue) -> None:
@@ -234,7 +241,8 @@ class Operator(Actor):
         job_id = world.by_plan.get(self.plan.job)
         if job_id is None:
             return
-        world.unfinished_orders.add(job_id)
+        self.job_id = job_id
+        world.orders_under_way[job_id] += 1
         while True:
             try:
                 self._order(queue, job_id)
@@ -242,7 +250,8 @@ class Operator(Actor):
                 node.clock.sleep(1.0)
             else:
                 break
-        world.unfinished_orders.discard(job_id)
+        world.orders_under_way[job_id] -= 1
+        self.job_id = ""
         world.score.orders += 1
 
     def _order(self, queue: Queue, job_id: str) -> None:
@@ -277,7 +286,7 @@ class Reader(Actor):
         super().__init__(world, plan.name, ())
         self.plan = plan
 
-    def act(self, node: Node, queue: Queue) -> None:
+    def act(self, node: Node, queue: Queue) -> None:  # noqa: ARG002 - every actor gets its node
         job_id = self.world.by_plan.get(self.plan.job)
         if job_id is None:
             return
@@ -289,6 +298,10 @@ class Reader(Actor):
 
     def _counts(self, job: Job) -> None:
         self.world.oracle.expect(sum(job.counts().values()) == len(job), "counts of a job", job.id)
+
+    def _status(self, job: Job) -> None:
+        known = ("pending", "running", "cancelling", "completed", "failed", "cancelled", "expired")
+        self.world.oracle.expect(job.status in known, "status of a job", job.id)
 
     def _partial(self, job: Job) -> None:
         check_frame(self.world, job.id, job.partial(), is_whole=False)
@@ -315,7 +328,7 @@ def check_frame(world: World, job_id: str, frame: Any, *, is_whole: bool) -> Non
         if pd.isna(e):
             continue
         execution = int(e)
-        is_right = oracle.committed.get((job_id, int(row))) == execution and int(y) == oracle.values.get(execution)
+        is_right = oracle.committed.get((job_id, int(row))) == execution and int(y) == oracle.values.get(execution)  # noqa: PD011 - not a frame
         oracle.expect(is_right, "result that was not recorded", f"{job_id}.{row}: execution {execution}, value {y}")
     if is_whole:
         oracle.expect(len(frame) == oracle.jobs[job_id].n_tasks, "result of another length", job_id)
@@ -326,26 +339,30 @@ def check_frame(world: World, job_id: str, frame: Any, *, is_whole: bool) -> Non
 
 def play(world: World, trick: Trick) -> None:
     """Do something to the bucket."""
-    bucket = world.bucket
+    bucket, oracle = world.bucket, world.oracle
     world.score.tricks += 1
+    job = oracle.jobs.get(world.by_plan.get(trick.job, ""))
     if trick.what == "no bell":
         bucket.drop(keys.BELL)
     elif trick.what == "strange marker":
         bucket.put(f"{keys.open_prefix('0000')}type-alpha/ready/junk", b"", modified_s=bucket.now())
-    else:
-        job_id = world.by_plan.get(trick.job)
-        job = world.oracle.jobs.get(job_id or "")
-        if job is None:
-            return
+    elif trick.what == "crowd":
+        for n in range(CROWD):
+            oracle.put_behind(_marker(bucket.now() - n, job_id=f"0{n:017d}", lane=("alpha", "zeta")[n % 2]))
+    elif job is not None:
         gen = 1 if trick.what == "old marker" else job.gen
-        due = bucket.now() + (20.0 if trick.what == "lost marker" else -30.0)
-        marker = keys.Marker(
-            job=job.id,
-            gen=gen,
-            priority=job.priority,
-            due=due,
-            is_later=trick.what == "lost marker",
-            lane=keys.lane_of(job.type, by_value=False),
-            shard="0000",
-        )
-        world.oracle.put_behind(marker)
+        due = bucket.now() + (20.0 if trick.what == "later marker" else -30.0)
+        marker = _marker(due, job_id=job.id, lane=job.type, gen=gen, is_later=due > bucket.now())
+        oracle.put_behind(replace(marker, priority=job.priority))
+
+
+def _marker(due: float, *, job_id: str, lane: str, gen: int = 1, is_later: bool = False) -> keys.Marker:
+    return keys.Marker(
+        job=job_id,
+        gen=gen,
+        priority=128,
+        due=due,
+        is_later=is_later,
+        lane=keys.lane_of(lane, by_value=False),
+        shard="0000",
+    )

@@ -25,6 +25,15 @@ LATE = "late"  # the client gives up, and only then it is applied
 TWICE = "twice"  # the SDK sent it once more after a lost reply: the second reply is what counts
 FAULTS = (ERROR, TIMEOUT, LOST, LATE, TWICE)
 WRITES = frozenset({"create", "replace", "overwrite", "delete"})
+KINDS = {
+    "read": "get",
+    "list": "list",
+    "versions": "list",
+    "create": "put",
+    "replace": "put",
+    "overwrite": "put",
+    "delete": "delete",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,13 +138,13 @@ class SimStore(Store):
 
     def __init__(self, bucket: Bucket, node: Node, weather: Weather, *, seed: object, poll_s: float = 0.75) -> None:
         super().__init__("sim://bucket", clock=node.clock)
-        self.poll_s = poll_s  # type: ignore[misc] - each schedule has its own
+        self.poll_s = poll_s  # type: ignore[misc] # each schedule has its own
         self.bucket = bucket
         self.node = node
         self.weather = weather
         self.kill_at_write: tuple[int, bool] | None = None
         """Die at the n-th write from now, and whether after it is applied."""
-        self._rng = random.Random(f"{seed}/{node.name}/network")
+        self._rng = random.Random(f"{seed}/{node.name}/network")  # noqa: S311 - a seed must replay
 
     # --- the network -----------------------------------------------------------------------------
 
@@ -160,12 +169,12 @@ class SimStore(Store):
                 return fault
         return ""
 
-    def _ask(self, kind: str, verb: str, key: str, apply: Callable[[], Any], data: bytes | None = None) -> Any:
+    def _ask(self, verb: str, key: str, apply: Callable[[], Any], *, data: bytes | None = None) -> Any:
         self.node.check()
-        self.requests.add(kind)
+        self.requests.add(KINDS[verb])
         me = current()
         sent = self.clock.monotonic()
-        _Request(self, me, verb, key, apply, data, self._fate(verb)).send()
+        _Request(self, me, verb=verb, key=key, apply=apply, data=data, fate=self._fate(verb)).send()
         me.n_requests += 1
         outcome, date_s = me.park()
         if date_s is not None:
@@ -177,14 +186,14 @@ class SimStore(Store):
 
     def doubt_s(self) -> float:
         """Return how far this node's idea of the bucket's time may be off."""
-        low, high = self.server._low, self.server._high
+        low, high = self.server._low, self.server._high  # noqa: SLF001 - only a simulation may ask for its doubts
         return 1e6 if low is None else (high - low) / 2 + 0.1
 
     # --- verbs -----------------------------------------------------------------------------------
 
     def read(self, key: str) -> Blob:
         check_key(key)
-        state = self._ask("get", "read", key, lambda: self.bucket.demand(key))
+        state = self._ask("read", key, lambda: self.bucket.demand(key))
         return Blob(key=key, data=state.data, etag=state.etag)
 
     def read_changed(self, key: str, *, etag: str) -> Blob | None:
@@ -204,7 +213,7 @@ class SimStore(Store):
                 raise Conflict(key)
             return self.bucket.put(key, data, modified_s=self.bucket.now())
 
-        return str(self._ask("put", "create", key, apply, data))
+        return str(self._ask("create", key, apply, data=data))
 
     def replace(self, key: str, data: bytes, *, etag: str) -> str:
         check_key(key)
@@ -214,16 +223,16 @@ class SimStore(Store):
                 raise Conflict(key)
             return self.bucket.put(key, data, modified_s=self.bucket.now())
 
-        return str(self._ask("put", "replace", key, apply, data))
+        return str(self._ask("replace", key, apply, data=data))
 
     def overwrite(self, key: str, data: bytes) -> str:
         check_key(key)
         put = self.bucket.put
-        return str(self._ask("put", "overwrite", key, lambda: put(key, data, modified_s=self.bucket.now()), data))
+        return str(self._ask("overwrite", key, lambda: put(key, data, modified_s=self.bucket.now()), data=data))
 
     def delete(self, key: str) -> None:
         check_key(key)
-        self._ask("delete", "delete", key, lambda: self.bucket.drop(key))
+        self._ask("delete", key, lambda: self.bucket.drop(key))
 
     def list(self, prefix: str, *, after: str | None = None, limit: int = 1000, folders: bool = False) -> Page:
         check_prefix(prefix)
@@ -231,13 +240,13 @@ class SimStore(Store):
         def apply() -> Page:
             return Page.cut(self.bucket.walk(prefix, after=after or "", folders=folders), limit=limit)
 
-        page = self._ask("list", "list", prefix, apply)
+        page = self._ask("list", prefix, apply)
         assert isinstance(page, Page)
         return page
 
     def versions(self, key: str) -> Iterator[Version]:
         check_key(key)
-        states = self._ask("list", "versions", key, lambda: self.bucket.states(key))
+        states = self._ask("versions", key, lambda: self.bucket.states(key))
         for state in states:
             yield Version(key=key, id=state.etag, data=state.data, modified_s=state.modified_s)
 
@@ -249,6 +258,7 @@ class _Request:
         self,
         store: SimStore,
         task: Task,
+        *,
         verb: str,
         key: str,
         apply: Callable[[], Any],
@@ -263,6 +273,7 @@ class _Request:
         self._apply = apply
         self._data = data
         self._fate = fate
+        self._call = task.context
         self._sent_s = store.bucket.now()
         self._doubt_s = store.doubt_s() if verb in WRITES else 0.0
 
@@ -297,7 +308,7 @@ class _Request:
 
     def _dies(self, store: SimStore) -> bool:
         """Whether the sender's time to die has come before this write; note if it is to die right after."""
-        if store.kill_at_write is None:
+        if store.kill_at_write is None or store.weather.is_fair:
             return False
         n, is_after = store.kill_at_write
         store.kill_at_write = (n - 1, is_after) if n else None
@@ -325,7 +336,7 @@ class _Request:
                     old=old,
                     sent_s=self._sent_s,
                     doubt_s=self._doubt_s,
-                    call=self._task.context,
+                    call=self._call,
                 )
             )
         return outcome
@@ -337,7 +348,9 @@ class _Request:
         facts = [f"{node.kernel.now:9.3f} {node.name:12} {self._verb:10} {self._key}", self._fate.fault, outcome]
         if self._data is not None and self._key.endswith(".json") and not outcome:
             document = json.loads(self._data)
-            facts += [f"{name}={document[name]}" for name in ("rev", "gen", "runs", "leases", "done") if name in document]
+            facts += [
+                f"{name}={document[name]}" for name in ("rev", "gen", "runs", "leases", "done") if name in document
+            ]
         bucket.trace.append(" ".join(fact for fact in facts if fact))
 
     def _reply(self, outcome: Any, date_s: float | None) -> None:

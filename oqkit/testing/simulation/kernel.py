@@ -13,10 +13,10 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-import greenlet
+import greenlet  # type: ignore[import-untyped]
 
 
-class Killed(greenlet.GreenletExit):
+class Killed(greenlet.GreenletExit):  # type: ignore[misc]
     """The process dies here: nothing may catch it, and no request leaves it any more."""
 
 
@@ -30,7 +30,7 @@ class Kernel:
     def __init__(self, seed: object, *, max_steps: int = 400_000) -> None:
         self.now = 0.0
         self.hub = greenlet.getcurrent()
-        self.rng = random.Random(f"{seed}/kernel")
+        self.rng = random.Random(f"{seed}/kernel")  # noqa: S311 - a seed must replay
         self.steps = 0
         self.is_over = False
         self._max_steps = max_steps
@@ -64,7 +64,7 @@ class Kernel:
         return self.rng.random() * 1e-4
 
 
-class Task(greenlet.greenlet):
+class Task(greenlet.greenlet):  # type: ignore[misc]
     """One thread of a `Node`."""
 
     def __init__(self, node: Node, call: Callable[[], Any], name: str) -> None:
@@ -185,10 +185,11 @@ class Node:
         """End the process where it stands; safe to call from one of its own threads."""
         if not self.is_dead:
             self.is_dead = True
-            self.kernel.after(0.0, self._unwind)
+            self.kernel.after(0.0, self.unwind)
             self.when_dead()
 
-    def _unwind(self) -> None:
+    def unwind(self) -> None:
+        """Let the code of a dead process end; called from the hub."""
         for task in self.tasks:
             task.end()
         self.tasks = []

@@ -11,69 +11,30 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from oqkit.errors import LeaseLost, OqError
 from oqkit.frame.outcome import Outcomes, decode_inline, decode_outcomes
-from oqkit.frame.value import decode_values
 from oqkit.queue import key as keys
 from oqkit.queue.document import load_job, load_part
 from oqkit.queue.job import ControlVerb, Job
-from oqkit.queue.part import MAX_LEASES, Lease, Part, output_id
+from oqkit.queue.part import Part
 from oqkit.queue.run import Run
-from oqkit.queue.transition import Status
 from oqkit.testing.simulation.bucket import Bucket, Write
+from oqkit.testing.simulation.fact import (
+    CANCELLED,
+    EXPIRED,
+    FAILED,
+    Call,
+    Execution,
+    Grant,
+    Violation,
+    ordered,
+    rows_of,
+)
 from oqkit.testing.simulation.kernel import Node, current
-
-PENDING, RUNNING, COMPLETED, FAILED = Status.PENDING, Status.RUNNING, Status.COMPLETED, Status.FAILED
-CANCELLED, EXPIRED = Status.CANCELLED, Status.EXPIRED
-
-
-class Violation(AssertionError):
-    """Something happened that must not. `rule` names what."""
-
-    def __init__(self, rule: str, message: str) -> None:
-        super().__init__(rule, message)
-        self.rule = rule
-        self.message = message
-
-    def __str__(self) -> str:
-        return f"{self.rule}: {self.message}"
-
-
-@dataclass(slots=True)
-class Call:
-    """One read-modify-write as its caller sees it, and which of its writes were applied."""
-
-    what: str
-    node: Node
-    is_own: bool
-    """Whether only a write of its own can be what it is told of."""
-    landed: list[str] = field(default_factory=list)
-    lease: str = ""
-    told: str = ""
-    """``ok``, ``no`` (certainly not applied), ``unknown``, or empty: not told yet."""
-
-
-@dataclass(slots=True)
-class Grant:
-    """A lease that was given."""
-
-    node: Node
-    given_s: float
-    has_ended: bool = False
-    """Whether it was ever ended, also if the same caller, not knowing of it, took it once more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run_:
-    """One execution of one row."""
-
-    job: str
-    row: int
-    node: Node
-    at_s: float
+from oqkit.testing.simulation.step import Step
 
 
 class Oracle:
@@ -88,18 +49,19 @@ class Oracle:
         self.n_takeovers = 0
         self.jobs: dict[str, Job] = {}
         self.parts: dict[str, Part] = {}
-        self.executions: list[Run_] = []
+        self.executions: list[Execution] = []
         self.committed: dict[tuple[str, int], int] = {}
         """(job, row) to the execution whose value was recorded."""
         self.raised: Counter[tuple[str, int, str]] = Counter()
         self.announced: dict[str, int] = {}
         """Job to the highest generation that a marker was put up for."""
         self.values: dict[int, Any] = {}
+        self._unknown: dict[tuple[str, str], list[Call]] = {}
         self._touched: dict[tuple[str, int], set[int]] = {}
         """(job, generation) to the parts that had an object when that order was given."""
         self._ops: set[str] = set()
-        self._grants: dict[str, Grant] = {}
-        self._holds: dict[tuple[str, int, str], str] = {}
+        self.grants: dict[str, Grant] = {}
+        self.holds: dict[tuple[str, int, str], str] = {}
         """(job, row, node) to the lease under which the node may run the row, as far as its own writes say."""
         self._ran: set[tuple[str, int, str]] = set()
         self._outputs: dict[str, Outcomes] = {}
@@ -138,10 +100,14 @@ class Oracle:
                 self._told(call)
 
     def _told(self, call: Call) -> None:
-        over = call.lease in self._grants and self._grants[call.lease].has_ended
+        over = call.lease in self.grants and self.grants[call.lease].has_ended
         n = len(call.landed)
+        earlier = self._unknown.setdefault((call.node.name, call.what), [])
+        if call.told == "unknown":
+            earlier.append(call)  # the same may be asked for once more, and is then found to be done
         if call.told == "ok":
-            self.expect(n or not call.is_own, "told ok but not in history", call.what)
+            is_known = n or not call.is_own or any(one.landed for one in earlier)
+            self.expect(is_known, "told ok but not in history", call.what)
             self.expect(n <= 1 or over, "applied twice", f"{call.what}: {call.landed}")
         if call.told == "no":
             self.expect(n == 0 or over, "told lost but in history", f"{call.what}: {call.landed}")
@@ -217,7 +183,7 @@ class Oracle:
         for part in self.parts_of(job):
             if part.gen > gen:
                 continue  # somebody met an order whose giver has yet to put up the marker
-            rows = [_ordered(one, told, part, row) for row, one in enumerate(_rows(part))]
+            rows = [ordered(one, told, part, row=row) for row, one in enumerate(rows_of(part))]
             if any(not status.is_final for status, _ in rows):
                 self.fail("no marker", f"job {job_id} has work in part {part.index} but no marker {when}")
 
@@ -238,7 +204,7 @@ class Oracle:
             return self.fail("part without a job", write.key)
         old = self.parts.get(write.key) or job.fresh_part(new.index)
         self.parts[write.key] = new
-        step = _Step(self, write, job, old, new)
+        step = Step(self, write, job=job, old=old, new=new)
         self._landed(write, new.op, is_evident=step.is_evident())
         self.expect(new.rev == old.rev + 1, "rev", f"{write.key}: {old.rev} -> {new.rev}")
         self.expect(old.gen <= new.gen <= job.gen, "gen", f"{write.key}: {old.gen} -> {new.gen} of {job.gen}")
@@ -248,12 +214,8 @@ class Oracle:
         return None
 
     def _check_counts(self, data: bytes, part: Part) -> None:
-        fold = Counter(str(one.status) for one in _rows(part))
+        fold = Counter(str(one.status) for one in rows_of(part))
         self.expect(json.loads(data)["counts"] == dict(fold), "counts", f"{part.job}/{part.index}")
-
-    def grant(self, lease: Lease) -> Grant | None:
-        """Return what is known of a lease."""
-        return self._grants.get(lease.id)
 
     # --- what people are told --------------------------------------------------------------------
 
@@ -296,12 +258,12 @@ class Oracle:
     def execute(self, node: Node, job_id: str, row: int, *, is_batch: bool) -> int:
         """Note that a node begins to run a row, and return the number of this execution."""
         self.n_executions += 1
-        lease = self._holds.get((job_id, row, node.name), "")
+        lease = self.holds.get((job_id, row, node.name), "")
         self.expect(lease, "ran without a lease", f"{job_id}.{row} on {node.name}")
         is_again = (job_id, row, lease) in self._ran
         self.expect(is_batch or not is_again, "ran twice under one lease", f"{job_id}.{row} {lease}")
         self._ran.add((job_id, row, lease))
-        self.executions.append(Run_(job_id, row, node, self.bucket.now()))
+        self.executions.append(Execution(job_id, row, node, self.bucket.now()))
         return len(self.executions) - 1
 
     # --- outputs ---------------------------------------------------------------------------------
@@ -320,199 +282,3 @@ class Oracle:
                     raise Violation("output missing", key)
                 self._outputs[name] = decode_outcomes(data)
         return self._outputs[name]
-
-
-def _rows(part: Part) -> list[Run]:
-    return [run for run in part.runs for _ in range(run.stop - run.first)]
-
-
-def _ordered(one: Run, job: Job, part: Part, row: int, upto: int | None = None) -> tuple[Status, str]:
-    """Return the status (and how it came about) of a row once the orders are carried out that its part has not seen."""
-    status, how = one.status, ""
-    number = part.index * job.part_rows + row
-    for control in job.controls[part.gen - 1 : upto]:
-        is_meant = control.rows is None or any(first <= number < stop for first, stop in control.rows)
-        if not is_meant or status not in control.statuses:
-            continue
-        if control.verb is ControlVerb.CANCEL and status in (PENDING, RUNNING):
-            status, how = CANCELLED, "cancelled"
-        elif control.verb is ControlVerb.RETRY and status in (FAILED, CANCELLED, EXPIRED):
-            status, how = PENDING, "reopened"
-    return status, how
-
-
-class _Step:
-    """One write of a part, from `old` to `new`."""
-
-    def __init__(self, oracle: Oracle, write: Write, job: Job, old: Part, new: Part) -> None:
-        self._oracle = oracle
-        self._write = write
-        self._job = job
-        self._old = old
-        self._new = new
-        self._low = write.sent_s - write.doubt_s
-        self._high = write.sent_s + write.doubt_s
-        self._old_leases = {lease.id: lease for lease in old.leases}
-        self._new_leases = {lease.id: lease for lease in new.leases}
-        self._freed: set[str] = set()
-
-    def _expect(self, claim: object, rule: str, message: str) -> None:
-        if not claim:
-            where = f"{self._job.id}/{self._new.index} rev {self._new.rev} by {self._write.node.name}"
-            self._oracle.fail(rule, f"{message} in {where}")
-
-    def check(self) -> None:
-        """Judge it."""
-        before, after = _rows(self._old), _rows(self._new)
-        changed = [(row, o, n) for row, (o, n) in enumerate(zip(before, after, strict=True)) if o is not n]
-        for row, o, n in changed:
-            self._check_row(row, o, n)
-        self._check_leases()
-        try:
-            for row, o, n in changed:
-                self._take_in(row, o, n)
-        except Violation as violation:
-            self._oracle.fail(violation.rule, violation.message)
-
-    def is_evident(self) -> bool:
-        """Whether it shows what its caller wanted: a claim may also settle what is overdue, and get nothing."""
-        call = self._write.call
-        if not isinstance(call, Call) or not call.is_own:
-            return True
-        return any(lease not in self._old_leases for lease in self._new_leases) or any(
-            self._has_committed(lease) for lease in self._old_leases
-        )
-
-    # --- rows ------------------------------------------------------------------------------------
-
-    def _check_row(self, row: int, o: Run, n: Run) -> None:
-        what = f"row {row}: {o.status} -> {n.status}"
-        status, how = _ordered(o, self._job, self._old, row, self._new.gen - 1)
-        is_claim = n.status is RUNNING and n.lease != o.lease
-        self._expect(n.attempt == o.attempt + is_claim, "attempt", f"{what}, attempt {o.attempt} -> {n.attempt}")
-        self._expect(n.used <= self._job.policy.retries + 1, "attempts used up", f"{what}, {n.used} used")
-        if o.status is COMPLETED:
-            same = (n.status, n.output, n.attempt) == (o.status, o.output, o.attempt)
-            self._expect(same, "completed row changed", what)
-        elif status.is_final:
-            self._expect(n.status is status, "final row changed", f"{what}, ordered {status}")
-            if not how:
-                self._expect((n.output, n.spared) == (o.output, o.spared), "final row changed", what)
-        elif how == "reopened":
-            self._check_pending(what, n, due=0.0, is_reopened=True)
-        elif o.status is RUNNING:
-            self._check_running(what, o, n)
-        else:
-            self._check_pending(what, n, due=o.due, is_reopened=o.is_reopened)
-
-    def _check_pending(self, what: str, n: Run, *, due: float, is_reopened: bool) -> None:
-        policy = self._job.policy
-        over = policy.expires_at is not None and not is_reopened
-        if n.status is RUNNING:
-            self._expect(n.lease in self._new_leases, "running without a lease", what)
-            early = max(due, policy.not_before) > self._high
-            self._expect(
-                not early, "claimed too early", f"{what}, due {max(due, policy.not_before) - self._high:.2f} s on"
-            )
-            late = over and (policy.expires_at or 0.0) <= self._low
-            self._expect(not late, "claimed after its time", what)
-        elif n.status is EXPIRED:
-            self._expect(over and (policy.expires_at or 0.0) <= self._high, "expired too early", what)
-        else:
-            self._expect(n.status is PENDING and n.due == due, "pending row changed", f"{what}, due {due} -> {n.due}")
-
-    def _check_running(self, what: str, o: Run, n: Run) -> None:
-        if n.lease == o.lease:
-            self._expect(n.status is RUNNING, "lease on a row that does not run", what)
-            return
-        lease = self._old_leases[o.lease]
-        grant = self._oracle.grant(lease)
-        is_holder = grant is not None and grant.node is self._write.node
-        is_over = lease.expires <= self._high
-        if n.status is COMPLETED:
-            self._expect(is_holder, "outcome by another than the holder", f"{what}, lease {o.lease}")
-            self._expect(n.output.startswith(f"{o.lease}."), "output of another lease", f"{what}: {n.output}")
-        elif n.status is FAILED:
-            gave_up = is_over and o.used > self._job.policy.retries
-            self._expect(is_holder or gave_up, "failed by another than the holder", f"{what}, lease {o.lease}")
-        elif n.status is PENDING:
-            self._expect(
-                is_holder or is_over, "taken from its holder", f"{what}, {lease.expires - self._high:.2f} s early"
-            )
-            self._expect(is_holder or n.spared == o.spared, "lost attempt forgiven", what)
-        else:
-            self._expect(is_over, "taken from its holder", f"{what}, {lease.expires - self._high:.2f} s early")
-
-    # --- leases ----------------------------------------------------------------------------------
-
-    def _check_leases(self) -> None:
-        new, old = self._new_leases, self._old_leases
-        self._expect(len(new) == len(self._new.leases) <= MAX_LEASES, "leases", f"{len(self._new.leases)} leases")
-        for lease in new.values():
-            self._check_lease(lease, old.get(lease.id))
-        for lease in old.values():
-            if lease.id not in new:
-                grant = self._oracle.grant(lease)
-                if grant is not None:
-                    grant.has_ended = True
-                    self._oracle.n_takeovers += grant.node is not self._write.node
-
-    def _check_lease(self, lease: Lease, old: Lease | None) -> None:
-        oracle, node = self._oracle, self._write.node
-        longest = self._high + oracle.lease_s
-        if old is None:
-            known = oracle._grants.get(lease.id)
-            self._expect(lease.worker == node.name and lease.commits == 0, "lease for another", lease.id)
-            self._expect(known is None or known.node is node, "lease id used again", lease.id)
-            self._expect(lease.expires <= longest, "lease too long", f"{lease.expires - longest:.2f} s")
-            oracle._grants[lease.id] = Grant(node, oracle.bucket.now(), has_ended=known is not None)
-            if isinstance(self._write.call, Call):
-                self._write.call.lease = lease.id
-        elif lease != old:
-            grant = oracle.grant(lease)
-            self._expect(grant is not None and grant.node is node, "lease changed by another", lease.id)
-            self._expect(lease.commits == old.commits + 1, "commits", lease.id)
-            self._expect(lease.expires <= longest, "lease too long", f"{lease.expires - longest:.2f} s")
-
-    # --- what follows from it --------------------------------------------------------------------
-
-    def _take_in(self, row: int, o: Run, n: Run) -> None:
-        oracle, name = self._oracle, self._write.node.name
-        number = self._new.index * self._job.part_rows + row
-        if o.lease and n.lease != o.lease and self._has_committed(o.lease):
-            oracle._holds.pop((self._job.id, number, name), None)
-        if n.lease and n.lease != o.lease:
-            oracle._holds[self._job.id, number, name] = n.lease
-        if n.status is COMPLETED and o.status is not COMPLETED:
-            self._check_value(row, number, o, n)
-        if n.output and n.output != o.output and n.status is not COMPLETED:
-            oracle.outcomes(self._job, self._new, n.output)
-
-    def _has_committed(self, lease_id: str) -> bool:
-        """Whether this write is a commit under that lease, so that its holder knows what became of its rows."""
-        number = self._old_leases[lease_id].commits + 1
-        if lease_id in self._new_leases:
-            return self._new_leases[lease_id].commits == number
-        return output_id(lease_id, number) in self._new.done
-
-    def _check_value(self, row: int, number: int, o: Run, n: Run) -> None:
-        oracle = self._oracle
-        if not n.output:
-            self._expect(False, "completed without an output", f"row {row}")
-            return
-        outcomes = oracle.outcomes(self._job, self._new, n.output)
-        place = outcomes.rows.tolist().index(row) if row in outcomes.rows else -1
-        self._expect(place >= 0, "output without the row", f"row {row} in {n.output}")
-        if place < 0:
-            return
-        value = decode_values(outcomes.values.slice(place, 1))[0]
-        if value is None or value.get("e") is None:
-            self._expect(oracle.raised[self._job.id, number, "skip"], "value lost", f"row {row}: {value}")
-            return
-        run = oracle.executions[value["e"]]
-        grant = oracle._grants[o.lease]
-        self._expect(value["y"] == oracle.values[value["e"]], "wrong value", f"row {row}: {value}")
-        self._expect((run.job, run.row) == (self._job.id, number), "value of another row", f"row {row}: {run}")
-        fits = run.node is grant.node and grant.given_s <= run.at_s
-        self._expect(fits, "value of another lease", f"row {row} under {output_id(o.lease, 0)}: {run}")
-        oracle.committed[self._job.id, number] = value["e"]

@@ -44,6 +44,7 @@ class WorkerPlan:
     types: tuple[str, ...]
     concurrency: int
     is_process: bool
+    grace_s: float
     skew_s: float
     drift: float
     kills: tuple[Kill, ...]
@@ -141,8 +142,8 @@ class Plan:
             yield from (one.name for one in group)
         yield from (f"fault.{fault}" for fault, chance in self.faults.items() if chance)
         yield from (name for name, *_ in self.outages)
-        for owner in (*self.workers, *self.jobs, *self.orders):
-            yield from (kill.name for kill in owner.kills)
+        killed: tuple[WorkerPlan | JobPlan | OrderPlan, ...] = (*self.workers, *self.jobs, *self.orders)
+        yield from (kill.name for owner in killed for kill in owner.kills)
         yield from (pause.name for worker in self.workers for pause in worker.pauses)
         yield from (f"{job.name}.fate{row}" for job in self.jobs for row in job.fates)
         yield from ("slow", "skew")
@@ -186,7 +187,7 @@ def _trimmed(one: Any, names: frozenset[str]) -> Any:
 
 def make_plan(seed: int) -> Plan:
     """Return the schedule of a seed."""
-    rng = random.Random(f"{seed}/plan")
+    rng = random.Random(f"{seed}/plan")  # noqa: S311 - a seed must replay
     chaos_s = rng.uniform(20.0, 50.0)
     lease_s = rng.choice((5.0, 8.0, 12.0))
     harsh = rng.choice((0.0, 0.5, 1.0, 1.5, 2.5))
@@ -218,35 +219,35 @@ def _knobs(rng: random.Random) -> dict[str, float]:
         "WINDOW": (1000, 1000, 2),
         "READS": (16, 16, 1),
         "LATER_S": (5.0, 5.0, 1.0),
+        "PAGE": (1000, 1000, 10),
+        "patience_s": (60.0, 60.0, 5.0),
     }
     return {name: rng.choice(values) for name, values in choices.items()}
 
 
 def _workers(rng: random.Random, chaos_s: float, lease_s: float) -> tuple[WorkerPlan, ...]:
-    plans = []
-    for n in range(rng.choice((1, 2, 2, 3))):
-        name = f"worker{n}"
-        plans.append(
-            WorkerPlan(
-                name=name,
-                types=TYPES if rng.random() < 0.7 else (rng.choice(TYPES[:2]),),
-                concurrency=rng.choice((1, 1, 1, 2)),
-                is_process=rng.random() < 0.3,
-                skew_s=rng.uniform(-300.0, 300.0),
-                drift=rng.uniform(-1e-4, 1e-4),
-                kills=_some(rng, (0, 1, 1, 2, 3), lambda k, name=name: _kill(rng, f"{name}.kill{k}", writes=25)),
-                pauses=_some(
-                    rng,
-                    (0, 0, 1, 2),
-                    lambda k, name=name: Pause(
-                        name=f"{name}.pause{k}",
-                        at_s=rng.uniform(1.0, chaos_s),
-                        for_s=lease_s * rng.choice((0.3, 1.2, 2.0)),
-                    ),
-                ),
-            )
-        )
-    return tuple(plans)
+    return tuple(_worker(rng, f"worker{n}", chaos_s, lease_s=lease_s) for n in range(rng.choice((1, 2, 2, 3))))
+
+
+def _worker(rng: random.Random, name: str, chaos_s: float, *, lease_s: float) -> WorkerPlan:
+    def kill(k: int) -> Kill:
+        return _kill(rng, f"{name}.kill{k}", writes=25)
+
+    def pause(k: int) -> Pause:
+        at_s, for_s = rng.uniform(1.0, chaos_s), lease_s * rng.choice((0.3, 1.2, 2.0))
+        return Pause(name=f"{name}.pause{k}", at_s=at_s, for_s=for_s)
+
+    return WorkerPlan(
+        name=name,
+        types=TYPES if rng.random() < 0.7 else (rng.choice(TYPES[:2]),),
+        concurrency=rng.choice((1, 1, 1, 2)),
+        is_process=rng.random() < 0.3,
+        grace_s=rng.choice((0.5, 5.0)),
+        skew_s=rng.uniform(-300.0, 300.0),
+        drift=rng.uniform(-1e-4, 1e-4),
+        kills=_some(rng, (0, 1, 1, 2, 3), kill),
+        pauses=_some(rng, (0, 0, 1, 2), pause),
+    )
 
 
 def _some(rng: random.Random, numbers: tuple[int, ...], make: Callable[[int], T]) -> tuple[T, ...]:
@@ -322,7 +323,7 @@ def _read(rng: random.Random, number: int, n_jobs: int, chaos_s: float) -> ReadP
         name=f"read{number}",
         at_s=rng.uniform(1.0, chaos_s),
         job=rng.randrange(n_jobs),
-        how=rng.choice(("counts", "partial", "as_completed", "wait")),
+        how=rng.choice(("counts", "status", "partial", "as_completed", "wait")),
     )
 
 
@@ -330,7 +331,7 @@ def _trick(rng: random.Random, number: int, n_jobs: int, chaos_s: float) -> Tric
     return Trick(
         name=f"trick{number}",
         at_s=rng.uniform(1.0, chaos_s),
-        what=rng.choice(("stale marker", "old marker", "no bell", "lost marker", "strange marker")),
+        what=rng.choice(("stale marker", "old marker", "later marker", "no bell", "strange marker", "crowd")),
         job=rng.randrange(n_jobs),
     )
 

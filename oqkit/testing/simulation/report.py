@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import get_context
 
-from oqkit.testing.simulation.schedule import Score, run_seed
+from oqkit.testing.simulation.schedule import run_seed
+from oqkit.testing.simulation.world import Score
 
 CHUNK = 20
 

@@ -11,8 +11,8 @@ from oqkit.queue.discovery import LIST_EVERY_S
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.transition import Status
 from oqkit.testing.simulation.actor import Operator, Reader, Submitter, Worker, check_frame, play
+from oqkit.testing.simulation.fact import Violation, rows_of
 from oqkit.testing.simulation.kernel import Stuck
-from oqkit.testing.simulation.oracle import Violation, _rows
 from oqkit.testing.simulation.plan import TYPES, OrderPlan, Plan, WorkerPlan, make_plan
 from oqkit.testing.simulation.world import Score, World, quiet, turned
 
@@ -77,7 +77,7 @@ def _drain(world: World, workers: list[Worker]) -> None:
     final = [Worker(world, _final(n)) for n in range(2)]
     for worker in final:
         worker.live()
-    for job_id in sorted(world.unfinished_orders):
+    for job_id in sorted(world.broken_orders):
         _repeat_order(world, job_id)
     kernel.run(start + DRAIN_S, lambda: kernel.steps % 16 == 0 and _is_drained(world))
     world.score.drain_s = kernel.now - start
@@ -101,6 +101,7 @@ def _final(n: int) -> WorkerPlan:
         types=TYPES,
         concurrency=1,
         is_process=False,
+        grace_s=5.0,
         skew_s=0.0,
         drift=0.0,
         kills=(),
@@ -117,8 +118,10 @@ def _repeat_order(world: World, job_id: str) -> None:
 
 
 def _is_drained(world: World) -> bool:
-    return not world.unfinished_orders and not world.n_submitting and all(
-        part.is_final for job_id in world.acked for part in world.oracle.parts_of(world.oracle.jobs[job_id])
+    return (
+        not world.orders_under_way.total()
+        and not world.n_submitting
+        and all(part.is_final for job_id in world.acked for part in world.oracle.parts_of(world.oracle.jobs[job_id]))
     )
 
 
@@ -130,12 +133,11 @@ def _open(world: World) -> str:
             counts.update({status: n for status, n in part.counts().items() if n and not status.is_final})
         if counts:
             told.append(f"{acked.plan.name} ({job_id}): {dict(counts)}")
-    return f"after {DRAIN_S:g} s: {'; '.join(told)}; markers {world.bucket.keys('open/')}; orders {world.unfinished_orders}, {world.n_submitting} submissions"
+    return f"after {DRAIN_S:g} s: {'; '.join(told)}; markers {world.bucket.keys('open/')}; orders {world.orders_under_way}, {world.n_submitting} submissions"
 
 
 def _left(world: World) -> list[str]:
-    jobs = {job_id for job_id in world.acked}
-    return [key for key in world.bucket.keys("open/") if any(job_id in key for job_id in jobs)]
+    return [key for key in world.bucket.keys("open/") if any(job_id in key for job_id in world.acked)]
 
 
 def _idle(world: World, worker: Worker) -> None:
@@ -146,7 +148,7 @@ def _idle(world: World, worker: Worker) -> None:
     is_idle = not world.bucket.keys("open/")
     world.kernel.run(world.kernel.now + IDLE_S)
     sent = worker.store.requests.snapshot() - before
-    most = {"get": IDLE_S / world.plan.poll_s + 2, "list": IDLE_S / LIST_EVERY_S + 1, "put": 1, "delete": 0}
+    most = {"get": IDLE_S / world.plan.poll_s + 4, "list": IDLE_S / LIST_EVERY_S + 1, "put": 1, "delete": 0}
     over = {kind: n for kind, n in sent.items() if n > most[kind]}
     if is_idle and world.oracle.n_writes == n_writes:
         world.oracle.expect(not over, "budget of an idle worker", f"{dict(sent)} in {IDLE_S:g} s")
@@ -172,7 +174,7 @@ def _collect(world: World) -> None:
 
 def _check_job(world: World, job: Job, stored: JobObject) -> None:
     oracle = world.oracle
-    rows = [one for part in oracle.parts_of(stored) for one in _rows(part)]
+    rows = [one for part in oracle.parts_of(stored) for one in rows_of(part)]
     counts = Counter(str(one.status) for one in rows)
     world.score.statuses.update(counts)
     told = {status: n for status, n in job.counts().items() if n}
@@ -190,7 +192,7 @@ def _end(world: World) -> None:
             text = "".join(traceback.format_exception(error))
             world.oracle.fail(f"actor broke: {type(error).__name__}", f"{node.name}: {text}")
         node.is_dead = True
-        node._unwind()  # noqa: SLF001
+        node.unwind()
 
 
 def _score(world: World) -> Score:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from oqkit.testing.simulation.plan import Plan, make_plan
-from oqkit.testing.simulation.schedule import Score, run_plan
+from oqkit.testing.simulation.schedule import run_plan
+from oqkit.testing.simulation.world import Score
 
 #: How many schedules one shrinking may run.
 MOST_RUNS = 400

@@ -54,8 +54,9 @@ from oqkit.worker.worker import WorkerLoop
 class SimLedger(Ledger):
     """A ledger whose every promise is held against what was written."""
 
-    def __init__(self, store: SimStore, oracle: Oracle, *, seed: object) -> None:
-        super().__init__(store, Settings(), rng=random.Random(f"{seed}/{store.node.name}/ledger"))
+    def __init__(self, store: SimStore, oracle: Oracle, *, seed: object, patience_s: float) -> None:
+        super().__init__(store, Settings(), rng=random.Random(f"{seed}/{store.node.name}/ledger"))  # noqa: S311 - a seed must replay
+        self.loop.patience_s = patience_s
         self._oracle = oracle
         self._node = store.node
         self.ordered_gen = 0
@@ -185,7 +186,10 @@ class World:
         self.score = Score(plan.seed)
         self.acked: dict[str, Acked] = {}
         self.by_plan: dict[int, str] = {}
-        self.unfinished_orders: set[str] = set()
+        self.orders_under_way: Counter[str] = Counter()
+        """Job to how many people are giving it an order."""
+        self.broken_orders: set[str] = set()
+        """Jobs that somebody died over while giving an order."""
         self.n_submitting = 0
         """How many submissions with a key are not known to be stored yet."""
         self.loops: dict[str, WorkerLoop] = {}
@@ -206,7 +210,8 @@ class World:
 
     def queue(self, store: SimStore) -> Queue:
         """Open the queue."""
-        ledger = SimLedger(store, self.oracle, seed=self.plan.seed)
+        patience_s = self.plan.knobs["patience_s"]
+        ledger = SimLedger(store, self.oracle, seed=self.plan.seed, patience_s=patience_s)
         return Queue(ledger, Config(url="sim://bucket"))
 
     def doom(self, node: Node, store: SimStore, kill: Kill, *, stop: Callable[[], None] | None = None) -> None:
@@ -216,7 +221,7 @@ class World:
         elif kill.is_stop and stop is not None:
             self.kernel.after(kill.after_s, lambda: None if node.is_dead else stop())
         else:
-            self.kernel.after(kill.after_s, node.kill)
+            self.kernel.after(kill.after_s, lambda: None if self.weather.is_fair else node.kill())
 
     def died(self) -> None:
         """Count a death."""
@@ -250,7 +255,7 @@ class World:
         guilty = rows if worst == RESCHEDULE else [one for one, fate in zip(rows, fates, strict=True) if fate == worst]
         self._behave(node, plan, worst, [(job_id, one, worst) for one in guilty])
         for x, execution in zip(xs, executions, strict=True):
-            self.oracle.values[execution] = x * 7 + 3
+            self.oracle.values[execution] = x * 7 + 3  # noqa: PD011 - not a frame
         return [{"y": x * 7 + 3, "e": execution} for x, execution in zip(xs, executions, strict=True)]
 
     def _fate(self, plan: JobPlan, job_id: str, row: int) -> str:

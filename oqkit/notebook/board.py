@@ -1,0 +1,132 @@
+"""The board: the newest jobs of a queue as a table, each of which opens to its own display."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from oqkit.notebook.html import base_css
+from oqkit.notebook.snapshot import FINAL, SEGMENTS, segments
+from oqkit.notebook.state import fitted
+from oqkit.notebook.wording import first_line, moment, plural
+from oqkit.queue.ledger import Ledger
+from oqkit.queue.listing import newest_jobs
+from oqkit.queue.view import JobView
+
+MAX_BYTES = 9_500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLine:
+    """One job of the board."""
+
+    id: str
+    label: str
+    type: str
+    status: str
+    n_tasks: int
+    counts: Mapping[str, int]
+    """By `SEGMENTS`."""
+    created: float
+
+    @property
+    def told(self) -> str:
+        """The counts in words."""
+        return ", ".join(f"{self.counts[name]:,} {name}" for name in SEGMENTS if self.counts[name]) or "no tasks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardSnapshot:
+    """The newest jobs, newest first."""
+
+    url: str
+    lines: tuple[JobLine, ...]
+    now: float
+
+
+class Jobs:
+    """The newest jobs of a queue; of what has ended, nothing is read twice."""
+
+    def __init__(self, ledger: Ledger, *, limit: int) -> None:
+        self._ledger = ledger
+        self._limit = limit
+        self._views: dict[str, JobView] = {}
+
+    def look(self) -> BoardSnapshot:
+        """Ask the queue which jobs there are, and how far each is."""
+        known, self._views = self._views, {}
+        for job in newest_jobs(self._ledger, limit=self._limit):
+            view = known.get(job.id)
+            if view is None or view.job.rev != job.rev or str(view.status) not in FINAL:
+                view = view or JobView(self._ledger, job)
+                view.job = job
+                view.refresh()
+            self._views[job.id] = view
+        lines = tuple(_line(copy.copy(view)) for view in self._views.values())
+        return BoardSnapshot(url=self._ledger.store.url, lines=lines, now=self._ledger.now())
+
+
+def _line(view: JobView) -> JobLine:
+    job = view.job
+    return JobLine(
+        id=job.id,
+        label=job.name or job.id,
+        type=job.type,
+        status=str(view.status),
+        n_tasks=job.n_tasks,
+        counts=segments(job.n_tasks, [run for part in view.touched() for run in part.runs]),
+        created=job.created,
+    )
+
+
+def board_state(board: BoardSnapshot) -> dict[str, Any]:
+    """Return what the widget draws."""
+    lines = [
+        [
+            line.id,
+            first_line(line.label, 80),
+            line.status,
+            first_line(line.type, 64),
+            f"{line.n_tasks:,}",
+            [[name, round(line.counts[name] / max(line.n_tasks, 1), 4)] for name in SEGMENTS if line.counts[name]],
+            line.told,
+            moment(line.created),
+        ]
+        for line in board.lines
+    ]
+    return fitted({"url": first_line(board.url, 200), "lines": lines, "asOf": moment(board.now)}, MAX_BYTES)
+
+
+def board_text(board: BoardSnapshot) -> str:
+    """Return the board as plain text."""
+    rows = [(line.label, line.status, line.type, line.told) for line in board.lines]
+    widths = [max((len(row[n]) for row in rows), default=0) for n in range(3)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows]
+    clean = ["".join(letter if letter.isprintable() else "�" for letter in line) for line in lines]
+    return "\n".join([f"{plural(len(rows), 'job')} in {board.url}", *clean])
+
+
+def board_html(board: BoardSnapshot, *, note: str = "") -> str:
+    """Return the board as static HTML."""
+    rows = "".join(_row(line) for line in board.lines)
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("job", "status", "type", "tasks", "", "submitted"))
+    return (
+        f"<style>{base_css()}</style>"
+        f'<div class="oqkit oqkit-static oqkit-board" role="group" aria-label="Jobs">'
+        f'<p class="oqkit-head"><b class="oqkit-name">{escape(plural(len(board.lines), "job"))}</b> '
+        f'<span class="oqkit-what">{escape(board.url)}</span></p>'
+        f'<table class="oqkit-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        f'<p class="oqkit-foot">As of {escape(moment(board.now))}. {escape(note)}</p></div>'
+    )
+
+
+def _row(line: JobLine) -> str:
+    return (
+        f"<tr><td><b>{escape(line.label)}</b></td>"
+        f'<td><span class="oqkit-status oqkit-is-{escape(line.status)}">{escape(line.status)}</span></td>'
+        f"<td>{escape(line.type)}</td><td>{line.n_tasks:,}</td><td>{escape(line.told)}</td>"
+        f"<td>{escape(moment(line.created))}</td></tr>"
+    )

@@ -1,0 +1,80 @@
+"""What the oracle knows: who was told what, who was given which lease, what was run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from oqkit.queue.job import ControlVerb, Job
+from oqkit.queue.part import Part
+from oqkit.queue.run import Run
+from oqkit.queue.transition import Status
+from oqkit.testing.simulation.kernel import Node
+
+PENDING, RUNNING, COMPLETED, FAILED = Status.PENDING, Status.RUNNING, Status.COMPLETED, Status.FAILED
+CANCELLED, EXPIRED = Status.CANCELLED, Status.EXPIRED
+
+
+class Violation(AssertionError):
+    """Something happened that must not. `rule` names what."""
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(rule, message)
+        self.rule = rule
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.message}"
+
+
+@dataclass(slots=True)
+class Call:
+    """One read-modify-write as its caller sees it, and which of its writes were applied."""
+
+    what: str
+    node: Node
+    is_own: bool
+    """Whether only a write of its own can be what it is told of."""
+    landed: list[str] = field(default_factory=list)
+    lease: str = ""
+    told: str = ""
+    """``ok``, ``no`` (certainly not applied), ``unknown``, or empty: not told yet."""
+
+
+@dataclass(slots=True)
+class Grant:
+    """A lease that was given."""
+
+    node: Node
+    given_s: float
+    has_ended: bool = False
+    """Whether it was ever ended, also if the same caller, not knowing of it, took it once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One execution of one row."""
+
+    job: str
+    row: int
+    node: Node
+    at_s: float
+
+
+def rows_of(part: Part) -> list[Run]:
+    """Return the state of each row."""
+    return [run for run in part.runs for _ in range(run.stop - run.first)]
+
+
+def ordered(one: Run, job: Job, part: Part, *, row: int, upto: int | None = None) -> tuple[Status, str]:
+    """Return the status (and how it came about) of a row once the orders are carried out that its part has not seen."""
+    status, how = one.status, ""
+    number = part.index * job.part_rows + row
+    for control in job.controls[part.gen - 1 : upto]:
+        is_meant = control.rows is None or any(first <= number < stop for first, stop in control.rows)
+        if not is_meant or status not in control.statuses:
+            continue
+        if control.verb is ControlVerb.CANCEL and status in (PENDING, RUNNING):
+            status, how = CANCELLED, "cancelled"
+        elif control.verb is ControlVerb.RETRY and status in (FAILED, CANCELLED, EXPIRED):
+            status, how = PENDING, "reopened"
+    return status, how

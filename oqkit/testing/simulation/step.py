@@ -1,0 +1,223 @@
+"""One write of a part, and whether each row and lease may have become what they are now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Protocol
+
+from oqkit.frame.outcome import Outcomes
+from oqkit.frame.value import decode_values
+from oqkit.queue.job import Job
+from oqkit.queue.part import MAX_LEASES, Lease, Part, output_id
+from oqkit.queue.run import Run
+from oqkit.testing.simulation.bucket import Bucket, Write
+from oqkit.testing.simulation.fact import (
+    COMPLETED,
+    EXPIRED,
+    FAILED,
+    PENDING,
+    RUNNING,
+    Call,
+    Execution,
+    Grant,
+    Violation,
+    ordered,
+    rows_of,
+)
+
+
+class Knowledge(Protocol):
+    """What is known before the write, and whom to tell what is wrong with it."""
+
+    bucket: Bucket
+    lease_s: float
+    n_takeovers: int
+    grants: dict[str, Grant]
+    holds: dict[tuple[str, int, str], str]
+    executions: list[Execution]
+    raised: Counter[tuple[str, int, str]]
+    values: dict[int, Any]
+    committed: dict[tuple[str, int], int]
+
+    def fail(self, rule: str, message: str) -> None:
+        """Note a violation."""
+
+    def outcomes(self, job: Job, part: Part, name: str) -> Outcomes:
+        """Return the outcomes of one commit."""
+
+
+class Step:
+    """One write of a part, from `old` to `new`."""
+
+    def __init__(self, oracle: Knowledge, write: Write, *, job: Job, old: Part, new: Part) -> None:
+        self._oracle = oracle
+        self._write = write
+        self._job = job
+        self._old = old
+        self._new = new
+        self._low = write.sent_s - write.doubt_s
+        self._high = write.sent_s + write.doubt_s
+        self._old_leases = {lease.id: lease for lease in old.leases}
+        self._new_leases = {lease.id: lease for lease in new.leases}
+        self._freed: set[str] = set()
+
+    def _expect(self, claim: object, rule: str, message: str) -> None:
+        if not claim:
+            where = f"{self._job.id}/{self._new.index} rev {self._new.rev} by {self._write.node.name}"
+            self._oracle.fail(rule, f"{message} in {where}")
+
+    def check(self) -> None:
+        """Judge it."""
+        before, after = rows_of(self._old), rows_of(self._new)
+        changed = [(row, o, n) for row, (o, n) in enumerate(zip(before, after, strict=True)) if o is not n]
+        for row, o, n in changed:
+            self._check_row(row, o, n)
+        self._check_leases()
+        try:
+            for row, o, n in changed:
+                self._take_in(row, o, n)
+        except Violation as violation:
+            self._oracle.fail(violation.rule, violation.message)
+
+    def is_evident(self) -> bool:
+        """Whether it shows what its caller wanted: a claim may also settle what is overdue, and get nothing."""
+        call = self._write.call
+        if not isinstance(call, Call) or not call.is_own:
+            return True
+        return any(lease not in self._old_leases for lease in self._new_leases) or any(
+            self._has_committed(lease) for lease in self._old_leases
+        )
+
+    # --- rows ------------------------------------------------------------------------------------
+
+    def _check_row(self, row: int, o: Run, n: Run) -> None:
+        what = f"row {row}: {o.status} -> {n.status}"
+        status, how = ordered(o, self._job, self._old, row=row, upto=self._new.gen - 1)
+        is_claim = n.status is RUNNING and n.lease != o.lease
+        self._expect(n.attempt == o.attempt + is_claim, "attempt", f"{what}, attempt {o.attempt} -> {n.attempt}")
+        self._expect(n.used <= self._job.policy.retries + 1, "attempts used up", f"{what}, {n.used} used")
+        if o.status is COMPLETED:
+            same = (n.status, n.output, n.attempt) == (o.status, o.output, o.attempt)
+            self._expect(same, "completed row changed", what)
+        elif status.is_final:
+            self._expect(n.status is status, "final row changed", f"{what}, ordered {status}")
+            if not how:
+                self._expect((n.output, n.spared) == (o.output, o.spared), "final row changed", what)
+        elif how == "reopened":
+            self._check_pending(what, n, due=0.0, is_reopened=True)
+        elif o.status is RUNNING:
+            self._check_running(what, o, n)
+        else:
+            self._check_pending(what, n, due=o.due, is_reopened=o.is_reopened)
+
+    def _check_pending(self, what: str, n: Run, *, due: float, is_reopened: bool) -> None:
+        policy = self._job.policy
+        over = policy.expires_at is not None and not is_reopened
+        if n.status is RUNNING:
+            self._expect(n.lease in self._new_leases, "running without a lease", what)
+            early = max(due, policy.not_before) > self._high
+            self._expect(
+                not early, "claimed too early", f"{what}, due {max(due, policy.not_before) - self._high:.2f} s on"
+            )
+            late = over and (policy.expires_at or 0.0) <= self._low
+            self._expect(not late, "claimed after its time", what)
+        elif n.status is EXPIRED:
+            self._expect(over and (policy.expires_at or 0.0) <= self._high, "expired too early", what)
+        else:
+            self._expect(n.status is PENDING and n.due == due, "pending row changed", f"{what}, due {due} -> {n.due}")
+
+    def _check_running(self, what: str, o: Run, n: Run) -> None:
+        if n.lease == o.lease:
+            self._expect(n.status is RUNNING, "lease on a row that does not run", what)
+            return
+        lease = self._old_leases[o.lease]
+        grant = self._oracle.grants.get(lease.id)
+        is_holder = grant is not None and grant.node is self._write.node
+        is_over = lease.expires <= self._high
+        if n.status is COMPLETED:
+            self._expect(is_holder, "outcome by another than the holder", f"{what}, lease {o.lease}")
+            self._expect(n.output.startswith(f"{o.lease}."), "output of another lease", f"{what}: {n.output}")
+        elif n.status is FAILED:
+            gave_up = is_over and o.used > self._job.policy.retries
+            self._expect(is_holder or gave_up, "failed by another than the holder", f"{what}, lease {o.lease}")
+        elif n.status is PENDING:
+            self._expect(
+                is_holder or is_over, "taken from its holder", f"{what}, {lease.expires - self._high:.2f} s early"
+            )
+            self._expect(is_holder or n.spared == o.spared, "lost attempt forgiven", what)
+        else:
+            self._expect(is_over, "taken from its holder", f"{what}, {lease.expires - self._high:.2f} s early")
+
+    # --- leases ----------------------------------------------------------------------------------
+
+    def _check_leases(self) -> None:
+        new, old = self._new_leases, self._old_leases
+        self._expect(len(new) == len(self._new.leases) <= MAX_LEASES, "leases", f"{len(self._new.leases)} leases")
+        for lease in new.values():
+            self._check_lease(lease, old.get(lease.id))
+        for lease in old.values():
+            if lease.id not in new:
+                grant = self._oracle.grants.get(lease.id)
+                if grant is not None:
+                    grant.has_ended = True
+                    self._oracle.n_takeovers += grant.node is not self._write.node
+
+    def _check_lease(self, lease: Lease, old: Lease | None) -> None:
+        oracle, node = self._oracle, self._write.node
+        longest = self._high + oracle.lease_s
+        if old is None:
+            known = oracle.grants.get(lease.id)
+            self._expect(lease.worker == node.name and lease.commits == 0, "lease for another", lease.id)
+            self._expect(known is None or known.node is node, "lease id used again", lease.id)
+            self._expect(lease.expires <= longest, "lease too long", f"{lease.expires - longest:.2f} s")
+            oracle.grants[lease.id] = Grant(node, oracle.bucket.now(), has_ended=known is not None)
+            if isinstance(self._write.call, Call):
+                self._write.call.lease = lease.id
+        elif lease != old:
+            grant = oracle.grants.get(lease.id)
+            self._expect(grant is not None and grant.node is node, "lease changed by another", lease.id)
+            self._expect(lease.commits == old.commits + 1, "commits", lease.id)
+            self._expect(lease.expires <= longest, "lease too long", f"{lease.expires - longest:.2f} s")
+
+    # --- what follows from it --------------------------------------------------------------------
+
+    def _take_in(self, row: int, o: Run, n: Run) -> None:
+        oracle, name = self._oracle, self._write.node.name
+        number = self._new.index * self._job.part_rows + row
+        if o.lease and n.lease != o.lease and self._has_committed(o.lease):
+            oracle.holds.pop((self._job.id, number, name), None)
+        if n.lease and n.lease != o.lease:
+            oracle.holds[self._job.id, number, name] = n.lease
+        if n.status is COMPLETED and o.status is not COMPLETED:
+            self._check_value(row, number=number, o=o, n=n)
+        if n.output and n.output != o.output and n.status is not COMPLETED:
+            oracle.outcomes(self._job, self._new, n.output)
+
+    def _has_committed(self, lease_id: str) -> bool:
+        """Whether this write is a commit under that lease, so that its holder knows what became of its rows."""
+        number = self._old_leases[lease_id].commits + 1
+        if lease_id in self._new_leases:
+            return self._new_leases[lease_id].commits == number
+        return output_id(lease_id, number) in self._new.done
+
+    def _check_value(self, row: int, *, number: int, o: Run, n: Run) -> None:
+        oracle = self._oracle
+        if not n.output:
+            self._oracle.fail("completed without an output", f"row {row}")
+            return
+        outcomes = oracle.outcomes(self._job, self._new, n.output)
+        place = outcomes.rows.tolist().index(row) if row in outcomes.rows else -1
+        self._expect(place >= 0, "output without the row", f"row {row} in {n.output}")
+        if place < 0:
+            return
+        value = decode_values(outcomes.values.slice(place, 1))[0]
+        if value is None or value.get("e") is None:
+            self._expect(oracle.raised[self._job.id, number, "skip"], "value lost", f"row {row}: {value}")
+            return
+        run = oracle.executions[value["e"]]
+        grant = oracle.grants[o.lease]
+        self._expect(value["y"] == oracle.values[value["e"]], "wrong value", f"row {row}: {value}")
+        self._expect((run.job, run.row) == (self._job.id, number), "value of another row", f"row {row}: {run}")
+        fits = run.node is grant.node and grant.given_s <= run.at_s
+        self._expect(fits, "value of another lease", f"row {row} under {output_id(o.lease, 0)}: {run}")
+        oracle.committed[self._job.id, number] = value["e"]

@@ -1,0 +1,311 @@
+"""Notebook 01 in a real JupyterLab, seen and used through a real browser; every step is photographed.
+
+The screenshots, in both themes at two widths, are in ``build/screenshots/``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tests.notebook.lab import ARGUMENTS, CHROMIUM, PATIENCE_S, THEMES, jupyterlab
+
+ROOT = Path(__file__).resolve().parents[2]
+SCREENSHOTS = ROOT / "build" / "screenshots"
+WIDTHS = (800, 1600)
+MORE_CELLS = {
+    "submit": """def slow(distance: float) -> float:
+    time.sleep(0.2)
+    return distance
+
+
+more_workers = oq.local_workers(1)
+second = oq.submit_frame(flights[["distance"]], slow, name="second")
+second""",
+    "wait": "second.wait()",
+    "attach": """import oqkit as oq
+
+oq.connect("flights-queue")
+oq.job("second")""",
+    "first": 'oq.job("first-run")',
+}
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"),
+]
+
+
+class Notebook:
+    """One notebook, open in a browser."""
+
+    def __init__(self, page, folder: Path, name: str) -> None:
+        self.page = page
+        self.path = folder / name
+        self.cells = nbformat.read(self.path, 4).cells
+        self.n_steps = 0
+        self.width = WIDTHS[-1]
+
+    def open(self, url: str) -> None:
+        self.page.goto(f"{url}/doc/tree/{self.path.name}")
+        self.until_idle()
+
+    def until_idle(self) -> None:
+        self.page.wait_for_function(
+            """() => {
+                const context = window.jupyterapp?.shell?.currentWidget?.sessionContext
+                return context && context.isReady && context.session?.kernel?.status === "idle"
+            }"""
+        )
+
+    def command(self, name: str) -> None:
+        self.page.evaluate("name => { window.jupyterapp.commands.execute(name) }", name)
+
+    def run(self, index: int) -> None:
+        """Start a cell; does not wait for it."""
+        self.page.evaluate(
+            """index => {
+                const notebook = window.jupyterapp.shell.currentWidget.content
+                notebook.activeCellIndex = index
+                notebook.deselectAll()
+                window.jupyterapp.commands.execute("notebook:run-cell")
+            }""",
+            index,
+        )
+
+    def index(self, source: str) -> int:
+        return next(n for n, cell in enumerate(self.cells) if cell.source == source)
+
+    def output(self, index: int):
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(index).locator(".jp-Cell-outputWrapper")
+
+    def until_ran(self, index: int) -> None:
+        """Wait until a cell has its number."""
+        self.page.wait_for_function(
+            """index => {
+                const model = window.jupyterapp.shell.currentWidget.content.widgets[index].model
+                return model.executionCount !== null && model.executionState !== "running"
+            }""",
+            arg=index,
+        )
+
+    def shoot(self, name: str, what) -> None:
+        """Photograph what is on the page around `what`, in both themes and widths."""
+        self.n_steps += 1
+        for theme, title in THEMES.items():
+            self.page.evaluate(
+                "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", title
+            )
+            self.page.wait_for_function(
+                "isLight => document.body.dataset.jpThemeLight === isLight", arg=str(theme == "light").lower()
+            )
+            for width in WIDTHS:
+                self.page.set_viewport_size({"width": width, "height": 1000})
+                what.scroll_into_view_if_needed()
+                self.page.wait_for_timeout(250)
+                self.check_layout(what, f"{name}, {theme}, {width}")
+                self.page.screenshot(path=SCREENSHOTS / f"{self.n_steps:02d}-{name}-{theme}-{width}.png")
+
+    def check_layout(self, what, where: str) -> None:
+        """Nothing may stick out of its display, and no two of its parts may overlap."""
+        wrong = what.first.evaluate(CHECK_LAYOUT)
+        assert wrong == [], where
+
+
+CHECK_LAYOUT = """node => {
+    const display = node.closest(".oqkit") || node.querySelector(".oqkit")
+    if (!display) return []
+    const wrong = []
+    const frame = display.getBoundingClientRect()
+    for (const each of display.querySelectorAll("*")) {
+        const box = each.getBoundingClientRect()
+        if (!box.width || each.closest(".oqkit-hush, .oqkit-scroll, svg")) continue
+        if (box.right > frame.right + 1 || box.left < frame.left - 1) wrong.push(`${each.className || each.tagName} sticks out`)
+    }
+    const blocks = [...display.children].filter(each => each.getBoundingClientRect().height && each.tagName !== "STYLE")
+    blocks.slice(1).forEach((each, n) => {
+        if (each.getBoundingClientRect().top < blocks[n].getBoundingClientRect().bottom - 1)
+            wrong.push(`${each.className} overlaps ${blocks[n].className}`)
+    })
+    return wrong
+}"""
+
+
+@pytest.fixture
+def notebook():
+    from playwright.sync_api import sync_playwright  # only where there is a browser
+
+    shutil.rmtree(SCREENSHOTS, ignore_errors=True)
+    SCREENSHOTS.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix="oqkit-browser-") as folder, jupyterlab(Path(folder)) as lab:
+        source = nbformat.read(ROOT / "notebooks" / "01_first_run.ipynb", 4)
+        source.cells += [nbformat.v4.new_code_cell(text) for text in MORE_CELLS.values()]
+        nbformat.write(source, Path(folder) / "01_first_run.ipynb")
+        with sync_playwright() as playwright, tempfile.TemporaryDirectory(prefix="oqkit-chromium-") as profile:
+            browser = playwright.chromium.launch_persistent_context(
+                profile,
+                executable_path=CHROMIUM,
+                args=ARGUMENTS,
+                headless=True,
+                viewport={"width": WIDTHS[-1], "height": 1000},
+            )
+            page = browser.pages[0]
+            page.set_default_timeout(PATIENCE_S * 1000)
+            troubles: list[str] = []
+            page.on("pageerror", lambda error: troubles.append(str(error)))
+            opened = Notebook(page, Path(folder), "01_first_run.ipynb")
+            opened.open(lab.url)
+            yield opened
+            page.screenshot(path=SCREENSHOTS / "99-last.png")
+            browser.close()
+            assert [each for each in troubles if "oqkit" in each or "widget" in each] == []
+
+
+def text_of(locator) -> str:
+    return " ".join(locator.first.inner_text().split())
+
+
+def number(display, name: str) -> int:
+    """Return how many tasks the legend says are in a segment."""
+    keys = display.locator(f".oqkit-keys button:has(.oqkit-{name})")
+    return int(keys.first.inner_text().split()[0].replace(",", "")) if keys.count() else 0
+
+
+def wait_until(condition, page, what: str) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, what
+        page.wait_for_timeout(150)
+
+
+def test_notebook_is_watched_and_steered_through_a_browser(notebook):
+    page = notebook.page
+    code = [n for n, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    own = code[: -len(MORE_CELLS)]
+    more = {name: notebook.index(source) for name, source in MORE_CELLS.items()}
+    show_first = next(n for n in own if notebook.cells[n].source.endswith("\njob"))
+    for index in own:
+        notebook.run(index)
+
+    # the bar moves
+    display = notebook.output(show_first).locator(".oqkit-live")
+    display.wait_for()
+    wait_until(lambda: number(display, "completed") > 0, page, "tasks complete")
+    before = number(display, "completed")
+    notebook.shoot("running", display)
+    wait_until(lambda: number(display, "completed") > before, page, "the bar moves")
+
+    # open an error, during `await job`
+    display.get_by_role("button", name="Errors").click()
+    group = display.locator(".oqkit-group > button").first
+    group.click()
+    display.locator(".oqkit-inside pre").first.wait_for()
+    assert "PermanentError: never took off" in text_of(display.locator(".oqkit-inside pre"))
+    notebook.shoot("error", display)
+
+    # press Retry failed, during `await job`
+    display.get_by_role("button", name="Retry failed").click()
+    page.wait_for_function("() => /will run again/.test(document.querySelector('.oqkit-said').textContent)")
+    notebook.shoot("retried", display)
+    display.get_by_role("button", name="Errors").click()
+
+    # filter and search the table
+    display.get_by_role("button", name="Tasks", exact=True).click()
+    display.locator("select").select_option("completed")
+    rows = display.locator("tbody tr")
+    wait_until(lambda: rows.count() >= 25 and "completed" in rows.nth(0).inner_text(), page, "a page of tasks")
+    assert {text.split()[2] for text in rows.all_inner_texts()} == {"completed"}
+    notebook.shoot("table", display)
+    display.get_by_role("button", name="Next page").click()
+    wait_until(lambda: "26–50 of" in text_of(display.locator(".oqkit-pager")), page, "the next page")
+    display.locator("select").select_option("")
+    display.get_by_role("searchbox").fill("never took off")
+    wait_until(lambda: rows.count() and all("never" in text for text in rows.all_inner_texts()), page, "a search")
+    rows.nth(0).locator("button").click()
+    display.locator("tbody dl").first.wait_for()
+    notebook.shoot("task", display)
+
+    # the end: what failed stays at hand
+    notebook.until_ran(own[-1])
+    assert notebook.output(own[-1]).locator(".jp-RenderedText[data-mime-type*=error]").count() == 0
+    wait_until(lambda: "failed" in text_of(display.locator(".oqkit-status")), page, "the end")
+    notebook.shoot("ended", display)
+
+    # a second job: interrupt a wait for it, then cancel it
+    notebook.run(more["submit"])
+    second = notebook.output(more["submit"]).locator(".oqkit-live")
+    second.wait_for()
+    notebook.until_ran(more["submit"])
+    notebook.run(more["wait"])
+    bar = notebook.output(more["wait"]).locator(".oqkit-static")
+    bar.wait_for()
+    wait_until(lambda: "running" in text_of(bar), page, "the wait shows where the job is")
+    notebook.shoot("waiting", bar)
+    start = time.monotonic()
+    notebook.command("notebook:interrupt-kernel")
+    error = notebook.output(more["wait"]).locator("[data-mime-type='application/vnd.jupyter.error']")
+    error.wait_for()
+    took_s = time.monotonic() - start
+    assert "Come back with oq.job('second')" in text_of(error)
+    print(f"the interrupt took {took_s:.2f} s, as seen in the browser")
+    notebook.shoot("interrupted", error)
+    second.get_by_role("button", name="Cancel", exact=True).click()
+    notebook.shoot("asking", second)
+    second.get_by_role("button", name="Cancel the job").click()
+    wait_until(lambda: "cancelled" in text_of(second.locator(".oqkit-status")), page, "the job is cancelled")
+    notebook.shoot("cancelled", second)
+
+    # restart the kernel: what was on display is frozen; attach again by name
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    notebook.until_idle()
+    frozen = notebook.output(show_first).locator(".oqkit-static")
+    frozen.wait_for()
+    frozen.locator("summary").first.click()
+    notebook.shoot("frozen", frozen)
+    notebook.run(more["attach"])
+    attached = notebook.output(more["attach"]).locator(".oqkit-live")
+    attached.wait_for()
+    assert number(attached, "cancelled") > 0
+    notebook.shoot("attached", attached)
+
+    # what is saved has the final state, and nbconvert finds it
+    notebook.command("docmanager:save")
+    wait_until(lambda: "oqkit-static" in notebook.path.read_text(encoding="utf-8"), page, "the notebook is saved")
+    page.wait_for_timeout(1000)
+    html = converted(notebook.path)
+    assert "1,974 completed" in html
+    assert "26 × PermanentError: never took off" in html
+    photograph(page, html, notebook)
+
+
+def converted(path: Path) -> str:
+    subprocess.run(
+        [sys.executable, "-m", "nbconvert", "--to", "html", str(path)], check=True, capture_output=True, timeout=PATIENCE_S
+    )
+    return path.with_suffix(".html").read_text(encoding="utf-8")
+
+
+def photograph(page, html: str, notebook: Notebook) -> None:
+    """Show nbconvert's page, without asking any other machine for its scripts."""
+    page.route("**/*", lambda route: route.continue_() if "127.0.0.1" in route.request.url else route.abort())
+    file = notebook.path.with_suffix(".html")
+    file.write_text(html, encoding="utf-8")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 1000})
+            page.goto(file.as_uri(), wait_until="domcontentloaded")
+            display = page.locator(".oqkit-static").first
+            display.scroll_into_view_if_needed()
+            notebook.check_layout(display, f"nbconvert, {scheme}, {width}")
+            page.screenshot(path=SCREENSHOTS / f"{notebook.n_steps + 1:02d}-nbconvert-{scheme}-{width}.png")
