@@ -41,6 +41,7 @@ from oqkit.frame.job import Job, Task
 from oqkit.frame.stream import AsCompleted
 
 # the notebook
+from oqkit.notebook.display import board
 from oqkit.notebook.magic import load_ipython_extension
 from oqkit.queue.part import Backoff
 
@@ -80,12 +81,14 @@ __all__ = [
     "UsageError",
     "WaitTimeout",
     "Worker",
+    "board",
     "connect",
     "default_queue",
     "get",
     "history",
     "job",
     "jobs",
+    "load_ipython_extension",
     "local_workers",
     "map",
     "submit",

@@ -181,9 +181,10 @@ def is_notebook() -> bool:
 
 
 def tell(text: str) -> None:
-    """Write one line for the person who called."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    """Write one line for the person who called; not in red, as a notebook shows the other stream."""
+    stream = sys.stdout if is_notebook() else sys.stderr
+    stream.write(f"{text}\n")
+    stream.flush()
 
 
 @contextmanager

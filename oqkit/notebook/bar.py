@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from oqkit.notebook.html import to_html
-from oqkit.notebook.snapshot import Snapshot, snapshot_of
+from oqkit.notebook.snapshot import Snapshot, followed, snapshot_of
 from oqkit.notebook.text import to_text
-from oqkit.notebook.trace import Trace, trace_of
+from oqkit.notebook.trace import Trace
 from oqkit.queue.view import JobView
 
 PAINT_S = 0.5
@@ -41,7 +41,8 @@ class HtmlBar:
     def close(self) -> None:
         """Draw the last state."""
         if self._update is not None:
-            self._draw("")
+            job = self._view.job
+            self._draw("" if self._view.is_final else f"Nobody waits here any more: oq.job({job.name or job.id!r}) shows it live.")
 
     def _draw(self, note: str) -> None:
         snapshot = self._snapshot()
@@ -52,8 +53,5 @@ class HtmlBar:
             self._update(bundle)
 
     def _snapshot(self) -> Snapshot:
-        view = self._view
-        ended = sum(n for status, n in view.counts().items() if status.is_final)
-        trace = self._trace or trace_of(view.touched(), created=view.job.created, ended=ended)
-        self._trace = trace.seen(view.now(), ended)
-        return snapshot_of(view, trace=self._trace)
+        self._trace = followed(self._view, self._trace)
+        return snapshot_of(self._view, trace=self._trace)

@@ -104,7 +104,9 @@ def board_text(board: BoardSnapshot) -> str:
     """Return the board as plain text."""
     rows = [(line.label, line.status, line.type, line.told) for line in board.lines]
     widths = [max((len(row[n]) for row in rows), default=0) for n in range(3)]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows]
+    lines = [
+        "  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows
+    ]
     clean = ["".join(letter if letter.isprintable() else "�" for letter in line) for line in lines]
     return "\n".join([f"{plural(len(rows), 'job')} in {board.url}", *clean])
 

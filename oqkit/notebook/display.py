@@ -10,9 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from oqkit.clock import new_id, system_random
+from oqkit.connect.opening import default_queue
+from oqkit.connect.queue import Queue
+from oqkit.frame.draft import whole
 from oqkit.frame.job import Job
 from oqkit.frame.watch import Drawing, is_notebook, notebook_bar
 from oqkit.notebook.bar import HINT, HtmlBar, Update
+from oqkit.notebook.board import BoardSnapshot, Jobs, board_html, board_text
 from oqkit.notebook.desk import Desk
 from oqkit.notebook.hub import Hub
 from oqkit.notebook.live import Live, how_back
@@ -93,7 +97,7 @@ def put(bundle: Mapping[str, Any], display_id: str, *, is_new: bool) -> None:
     """Write an output, or replace one."""
     from IPython.display import display  # there is an IPython wherever this is called
 
-    display(dict(bundle), raw=True, display_id=display_id, update=not is_new)
+    display(dict(bundle), raw=True, display_id=display_id, update=not is_new)  # type: ignore[no-untyped-call]
 
 
 def _place(job: Job) -> str | None:
@@ -127,6 +131,43 @@ def _model(live: Live, snapshot: Snapshot) -> Any:
     except ImportError:
         return None
     return WidgetModel(to_state(snapshot), Desk(live, wake=hub.wake))
+
+
+class Board:
+    """The newest jobs of a queue, each of which opens to its display; `look` asks the queue again."""
+
+    def __init__(self, queue: Queue, *, limit: int) -> None:
+        self._queue = queue
+        self._jobs = Jobs(queue.ledger, limit=limit)
+        self.snapshot = self._jobs.look()
+
+    def look(self) -> BoardSnapshot:
+        """Ask the queue, and return what there is now."""
+        self.snapshot = self._jobs.look()
+        return self.snapshot
+
+    def __repr__(self) -> str:
+        return board_text(self.snapshot)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        note = "oq.board() shows it live."
+        bundle = {"text/plain": repr(self), "text/html": board_html(self.snapshot, note=note)}
+        return {**_panel(self, self._queue), **bundle} if is_notebook() else bundle
+
+
+def _panel(board: Board, queue: Queue) -> Mapping[str, Any]:
+    if os.environ.get(MODE) == "static":
+        return {}
+    try:
+        from oqkit.notebook.panel import Panel  # half a second, and optional
+    except ImportError:
+        return {}
+    return Panel(queue, look=board.look, board=board.snapshot, hub=hub).bundle()
+
+
+def board(*, limit: int = 20) -> Board:
+    """Show the newest `limit` jobs of the default queue, each of which opens to its display."""
+    return Board(default_queue(), limit=whole(limit, what="limit", low=1, high=200))
 
 
 def register() -> None:

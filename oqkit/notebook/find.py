@@ -54,7 +54,7 @@ class Finder:
             yield number
         if isinstance(index, pd.RangeIndex):
             if number is not None and number in index:
-                yield int(index.get_loc(number))
+                yield (number - index.start) // index.step
             return
         if self._labels is None:
             self._labels = pd.Series([str(label).casefold() for label in index], dtype=object)

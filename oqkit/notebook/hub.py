@@ -21,15 +21,20 @@ class Hub:
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def live(self, job: Job) -> Live:
+    def live(self, job: Job, *, owner: str = "") -> Live:
         """Return what displays a job, the same for every handle of it; `open` it before it counts."""
         with self._condition:
-            return self._lives.get(_key(job)) or Live(job, screen=self._screen)
+            new = Live(job, screen=self._screen, owner=owner)
+            known = self._lives.get(new.key)
+            if known is None and owner:  # the view of a display that is there: so the two share requests
+                own = self._lives.get(Live(job, screen=self._screen).key)
+                return Live(own.job, screen=self._screen, owner=owner) if own else new
+            return known or new
 
     def open(self, live: Live, display_id: str) -> None:
         """Look after one more display."""
         with self._condition:
-            self._lives[_key(live.job)] = live
+            self._lives[live.key] = live
             live.open(display_id)
         self.wake()
 
@@ -49,7 +54,7 @@ class Hub:
     def close(self, note: Callable[[Live], str]) -> None:
         """Freeze every display."""
         for live in self.lives():
-            if live.is_open:
+            if live.is_open and not live.owner:
                 live.freeze(note(live))
 
     # --- the thread ------------------------------------------------------------------------------
@@ -88,10 +93,6 @@ class Hub:
         """Look after one display; whatever goes wrong there is shown there."""
         try:
             live.tick()
-        except Exception as error:  # noqa: BLE001 - a thread must not print; the display itself says what broke it
+        except Exception as error:
             log.debug("the display of %s failed", live.job, exc_info=True)
             live.give_up(f"The display stopped: {type(error).__name__}: {error}")
-
-
-def _key(job: Job) -> Hashable:
-    return job._ledger.store.url, job.id  # noqa: SLF001 - what tells two jobs of two queues apart

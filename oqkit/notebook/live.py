@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,10 +18,10 @@ from oqkit.frame.job import Job
 from oqkit.notebook.find import Finder
 from oqkit.notebook.html import to_html
 from oqkit.notebook.reader import ErrorReader
-from oqkit.notebook.snapshot import Snapshot, snapshot_of
+from oqkit.notebook.snapshot import Snapshot, followed, snapshot_of
 from oqkit.notebook.state import to_state
 from oqkit.notebook.text import to_text
-from oqkit.notebook.trace import Trace, trace_of
+from oqkit.notebook.trace import Trace
 from oqkit.queue.view import JobView
 
 log = logging.getLogger(__name__)
@@ -66,10 +66,14 @@ class Front:
 
 
 class Live:
-    """One job on display. All of it may be called from any thread."""
+    """One job on display. All of it may be called from any thread.
 
-    def __init__(self, job: Job, *, screen: Screen) -> None:
+    `owner` names the board that it is part of: then it is no output of its own, and is never frozen.
+    """
+
+    def __init__(self, job: Job, *, screen: Screen, owner: str = "") -> None:
         self.job = job
+        self.owner = owner
         self.view: JobView = job._view  # noqa: SLF001 - one view for the handle and its displays: they share requests
         self.ledger = job._ledger  # noqa: SLF001 - the same
         self.codec = job._collector._codec  # noqa: SLF001 - the same
@@ -102,14 +106,17 @@ class Live:
     def _shortest_s(self) -> float:
         return max(PAINT_S, self.ledger.store.poll_s)
 
+    @property
+    def key(self) -> Hashable:
+        """What tells it from the displays of other jobs, of other queues and on other boards."""
+        return self.ledger.store.url, self.job.id, self.owner
+
     # --- looking ---------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
         """Describe the job as last seen; no requests."""
         view = copy.copy(self.view)
-        ended = sum(n for status, n in view.counts().items() if status.is_final)
-        trace = self._trace or trace_of(view.touched(), created=view.job.created, ended=ended)
-        self._trace = trace.seen(view.now(), ended)
+        self._trace = followed(view, self._trace)
         groups = self.errors.groups(view)
         return snapshot_of(view, trace=self._trace, groups=groups, n_watching=self._n_requests, trouble=self._trouble)
 
@@ -192,6 +199,8 @@ class Live:
             if not self._displays:
                 return None
             if self._is_settled:
+                if self.owner:
+                    return None
                 return self._used + LINGER_S if self.fronts else self._now()
             return self._due if self.is_watched else None
 
@@ -205,6 +214,8 @@ class Live:
             if self.due() is not None and self._now() >= (self.due() or 0.0):
                 self.freeze()
             return
+        if (early_s := self._painted + PAINT_S - self._now()) > 0:
+            self.ledger.store.clock.sleep(early_s)
         start = self._now()
         self.refresh(unless_within_s=PAINT_S / 2)
         snapshot = self.snapshot()
@@ -244,6 +255,8 @@ class Live:
 
     def _freezes(self, snapshot: Snapshot) -> bool:
         """Whether an ended job is frozen at once: nobody can or wants to press a button any more."""
+        if self.owner:
+            return False
         is_done_here = snapshot.counts["completed"] == snapshot.n_tasks and not self._was_final
         return self.model is None or not self.fronts or (is_done_here and not self.is_in_use)
 
@@ -263,9 +276,16 @@ class Live:
         self._trouble = trouble
         try:
             self.freeze()
-        except Exception:  # noqa: BLE001 - it is what failed; the job itself does not depend on it
+        except Exception:
             log.debug("the display of %s cannot be frozen", self.job, exc_info=True)
             self._displays = []
+
+    def leave(self) -> None:
+        """End it without a trace: it was part of something else."""
+        with self._lock:
+            self.model = None
+            self._displays = []
+            self.fronts = {}
 
     def freeze(self, note: str = "") -> None:
         """Turn every display into static HTML, for good."""

@@ -69,7 +69,9 @@ class Table:
     def _columns(self, view: JobView) -> Any:
         """Return the first row, the end and the segment of each run of the job, as three arrays."""
         size = view.job.part_rows
-        pieces = [self._of_part(part) + np.array([[part.index * size], [part.index * size], [0]]) for part in view.parts()]
+        pieces = [
+            self._of_part(part) + np.array([[part.index * size], [part.index * size], [0]]) for part in view.parts()
+        ]
         return np.concatenate(pieces, axis=1) if pieces else np.zeros((3, 0), "int64")
 
     def _of_part(self, part: Part) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from oqkit.notebook.group import Group
-from oqkit.notebook.trace import Trace, durations, histogram, mean_rate, rate, speeds
+from oqkit.notebook.trace import Trace, durations, histogram, mean_rate, rate, speeds, trace_of
 from oqkit.queue.job import Job
 from oqkit.queue.part import LOG_RING, Part
 from oqkit.queue.run import Run
@@ -128,6 +128,14 @@ def snapshot_of(
         n_unread=max(0, counts["failed"] - sum(group.n_failed for group in groups)),
         trouble=trouble,
     )
+
+
+def followed(view: JobView, trace: Trace | None) -> Trace:
+    """Add to a trace (None: begin one from what the parts remember) what a view saw now."""
+    counts = view.counts()
+    ended = counts[Status.COMPLETED] + counts[Status.FAILED]
+    known = trace or trace_of(view.touched(), created=view.job.created, ended=ended)
+    return known.seen(view.now(), ended)
 
 
 def segments(n_tasks: int, runs: Iterable[Run]) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from oqkit.notebook.snapshot import SEGMENTS, Snapshot
 from oqkit.notebook.wording import (
@@ -23,6 +23,8 @@ from oqkit.notebook.wording import (
 MAX_BYTES = 9_000
 MAX_GROUPS = 12
 MARK = "…"
+
+V = TypeVar("V")
 
 
 def to_state(snapshot: Snapshot) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def to_state(snapshot: Snapshot) -> dict[str, Any]:
     return fitted(state, MAX_BYTES)
 
 
-def fitted(value: Any, limit_bytes: int) -> Any:
+def fitted(value: V, limit_bytes: int) -> V:
     """Return a JSON value with its longest texts shortened until it takes at most `limit_bytes`."""
     longest = 4_000
     while size_bytes(value) > limit_bytes and longest >= 8:  # noqa: PLR2004 - shorter texts say nothing

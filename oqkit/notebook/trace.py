@@ -1,4 +1,4 @@
-"""How fast a job goes: pure functions on the moments at which tasks ended."""
+"""How fast a job goes: pure functions on the moments at which tasks completed or failed."""
 
 from __future__ import annotations
 

@@ -28,6 +28,13 @@ class View(anywidget.AnyWidget):
     state = traitlets.Dict().tag(sync=True)
 
 
+def bundle_of(widget: anywidget.AnyWidget) -> dict[str, Any]:
+    """Return what makes a front end show a widget, without its own text."""
+    made: Any = widget._repr_mimebundle_()
+    data: dict[str, Any] = made[0] if isinstance(made, tuple) else made
+    return {name: value for name, value in data.items() if name.startswith("application/")}
+
+
 class WidgetModel:
     """A `Model` in a browser."""
 
@@ -40,9 +47,7 @@ class WidgetModel:
         self._view.state = dict(state)
 
     def bundle(self) -> Mapping[str, Any]:
-        made = self._view._repr_mimebundle_()  # noqa: SLF001 - the display protocol
-        data: Mapping[str, Any] = made[0] if isinstance(made, tuple) else made
-        return {name: value for name, value in data.items() if name.startswith("application/")}
+        return bundle_of(self._view)
 
     def close(self) -> None:
         self._view.close()

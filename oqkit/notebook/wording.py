@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from oqkit.notebook.group import Group
 from oqkit.notebook.snapshot import SEGMENTS, Snapshot
 
+PATIENCE_S = 5.0
+"""How long a job may wait for its first worker before something seems to be missing."""
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 
 
@@ -30,7 +32,7 @@ def _speed(snapshot: Snapshot) -> Fact | None:
     if snapshot.rate is None:
         return None
     hint = "on average" if snapshot.is_final else "over the last 30 seconds"
-    return Fact("rate", speed(snapshot.rate), f"tasks that ended, {hint}")
+    return Fact("rate", speed(snapshot.rate), f"tasks that completed or failed, {hint}")
 
 
 def _time(snapshot: Snapshot) -> Fact | None:
@@ -46,7 +48,7 @@ def _time(snapshot: Snapshot) -> Fact | None:
 
 
 def _workers(snapshot: Snapshot) -> Fact | None:
-    if snapshot.is_final:
+    if snapshot.is_final or not snapshot.is_started:
         return None
     n = len(snapshot.workers)
     names = ", ".join(snapshot.workers[:8]) + (", …" if n > 8 else "")  # noqa: PLR2004 - as many as a hint holds
@@ -81,7 +83,7 @@ def advice(snapshot: Snapshot) -> str:
     """Say what may be missing, or nothing."""
     if snapshot.trouble:
         return snapshot.trouble
-    if snapshot.status == "pending" and snapshot.n_tasks:
+    if snapshot.status == "pending" and snapshot.n_tasks and snapshot.now - snapshot.created > PATIENCE_S:
         return "No worker has taken any of it yet: oq.local_workers(2) starts some here, 'oq worker' on any machine."
     return ""
 
@@ -100,7 +102,7 @@ def group_title(group: Group) -> str:
     """Say how many tasks met which error, on one line."""
     text = first_line(group.message)
     more = " (and other texts)" if group.has_more_texts else ""
-    return f"{group.n_tasks:,} × {group.type}{': ' if text else ''}{text}{more}"
+    return f"{group.n_tasks:,} × {group.type}{': ' if text else ''}{text}{more}"  # noqa: RUF001 - times
 
 
 def percent(snapshot: Snapshot) -> str:

@@ -30,11 +30,11 @@ more_workers = oq.local_workers(1)
 second = oq.submit_frame(flights[["distance"]], slow, name="second")
 second""",
     "wait": "second.wait()",
+    "board": "oq.board()",
     "attach": """import oqkit as oq
 
 oq.connect("flights-queue")
 oq.job("second")""",
-    "first": 'oq.job("first-run")',
 }
 
 pytestmark = [
@@ -103,15 +103,13 @@ class Notebook:
         """Photograph what is on the page around `what`, in both themes and widths."""
         self.n_steps += 1
         for theme, title in THEMES.items():
-            self.page.evaluate(
-                "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", title
-            )
+            self.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", title)
             self.page.wait_for_function(
                 "isLight => document.body.dataset.jpThemeLight === isLight", arg=str(theme == "light").lower()
             )
             for width in WIDTHS:
                 self.page.set_viewport_size({"width": width, "height": 1000})
-                what.scroll_into_view_if_needed()
+                what.first.evaluate("node => node.scrollIntoView({block: 'nearest'})")
                 self.page.wait_for_timeout(250)
                 self.check_layout(what, f"{name}, {theme}, {width}")
                 self.page.screenshot(path=SCREENSHOTS / f"{self.n_steps:02d}-{name}-{theme}-{width}.png")
@@ -237,7 +235,7 @@ def test_notebook_is_watched_and_steered_through_a_browser(notebook):
 
     # the end: what failed stays at hand
     notebook.until_ran(own[-1])
-    assert notebook.output(own[-1]).locator(".jp-RenderedText[data-mime-type*=error]").count() == 0
+    assert notebook.output(own[-1]).get_by_text("Error").count() == 0, "the notebook's own assertions hold"
     wait_until(lambda: "failed" in text_of(display.locator(".oqkit-status")), page, "the end")
     notebook.shoot("ended", display)
 
@@ -253,7 +251,7 @@ def test_notebook_is_watched_and_steered_through_a_browser(notebook):
     notebook.shoot("waiting", bar)
     start = time.monotonic()
     notebook.command("notebook:interrupt-kernel")
-    error = notebook.output(more["wait"]).locator("[data-mime-type='application/vnd.jupyter.error']")
+    error = notebook.output(more["wait"]).get_by_text("Stopped waiting")
     error.wait_for()
     took_s = time.monotonic() - start
     assert "Come back with oq.job('second')" in text_of(error)
@@ -264,6 +262,19 @@ def test_notebook_is_watched_and_steered_through_a_browser(notebook):
     second.get_by_role("button", name="Cancel the job").click()
     wait_until(lambda: "cancelled" in text_of(second.locator(".oqkit-status")), page, "the job is cancelled")
     notebook.shoot("cancelled", second)
+
+    # the board opens a job to its display
+    notebook.run(more["board"])
+    board = notebook.output(more["board"]).locator(".oqkit-board")
+    board.wait_for()
+    board.get_by_role("button", name="second").click()
+    board.locator(".oqkit-bar[role=progressbar]").wait_for()
+    assert "cancelled" in text_of(board.locator(".oqkit-keys"))
+    board.get_by_role("button", name="Refresh").click()
+    board.get_by_role("button", name="Tasks", exact=True).click()
+    wait_until(lambda: "of 2,000" in text_of(board.locator(".oqkit-pager")), page, "tasks on the board")
+    board.get_by_role("button", name="Tasks", exact=True).click()
+    notebook.shoot("board", board)
 
     # restart the kernel: what was on display is frozen; attach again by name
     page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
@@ -290,7 +301,10 @@ def test_notebook_is_watched_and_steered_through_a_browser(notebook):
 
 def converted(path: Path) -> str:
     subprocess.run(
-        [sys.executable, "-m", "nbconvert", "--to", "html", str(path)], check=True, capture_output=True, timeout=PATIENCE_S
+        [sys.executable, "-m", "nbconvert", "--to", "html", str(path)],
+        check=True,
+        capture_output=True,
+        timeout=PATIENCE_S,
     )
     return path.with_suffix(".html").read_text(encoding="utf-8")
 
@@ -306,6 +320,6 @@ def photograph(page, html: str, notebook: Notebook) -> None:
             page.set_viewport_size({"width": width, "height": 1000})
             page.goto(file.as_uri(), wait_until="domcontentloaded")
             display = page.locator(".oqkit-static").first
-            display.scroll_into_view_if_needed()
+            display.evaluate("node => node.scrollIntoView({block: 'nearest'})")
             notebook.check_layout(display, f"nbconvert, {scheme}, {width}")
             page.screenshot(path=SCREENSHOTS / f"{notebook.n_steps + 1:02d}-nbconvert-{scheme}-{width}.png")

@@ -38,7 +38,11 @@ def test_update_stays_small_on_a_million_tasks_in_a_hundred_parts(world):
     start = time.perf_counter()
     live = world.live(job)
     for index in range(100):
-        world.write(job, index, [("completed", 4_000), ("failed", 1_000), ("running", 3_000), ("retrying", 500), ("pending", 1_500)])
+        world.write(
+            job,
+            index,
+            [("completed", 4_000), ("failed", 1_000), ("running", 3_000), ("retrying", 500), ("pending", 1_500)],
+        )
         if index % 10 == 0:
             world.run(live, 1)
     assert max(size for _, size in world.model.painted) <= 10_000

@@ -10,7 +10,6 @@ from oqkit.errors import Conflict, LeaseLost, Missing, Unavailable
 from oqkit.frame import collect
 from oqkit.queue import cas, control, lease, part, scout, submission
 from oqkit.queue import job as job_module
-from oqkit.queue import key as keys
 from oqkit.queue.cas import Held, Loop
 from oqkit.queue.lease import HeldLease
 from oqkit.queue.ledger import Ledger
@@ -28,23 +27,13 @@ Patch = pytest.MonkeyPatch
 def _update(patch: Patch, *, on_conflict=None, on_silence=None, evidence=None, stamp=True):
     """Replace the read-modify-write loop by one with a mistake."""
 
-    def attempt(self, kind, key, change, proof, held, mine):
-        if proof(held.doc):
-            return held
-        new = change(held.doc)
-        if new == held.doc:
-            return held
-        if stamp:
-            new = replace(new, rev=held.doc.rev + 1, op=cas.new_id(self.rng))
-        mine.add(new.op)
-        return Held(new, self._write(key, kind.dump(new), held.etag))
-
     def update(self, kind, key, change, *, applied, held=None, absent=None):
         mine: set[str] = set()
         proof = applied if evidence is None else lambda doc: evidence(doc, mine)
         for _ in self.attempts():
             try:
-                return attempt(self, kind, key, change, proof, held or self.read(kind, key, absent=absent), mine)
+                held = held or self.read(kind, key, absent=absent)
+                return held if proof(held.doc) else _write(self, kind, key, change, held=held, stamp=stamp, mine=mine)
             except (Conflict, Unavailable) as error:
                 held, mistake = None, on_conflict if isinstance(error, Conflict) else on_silence
             if mistake is not None:
@@ -52,6 +41,16 @@ def _update(patch: Patch, *, on_conflict=None, on_silence=None, evidence=None, s
         raise Unavailable(key)
 
     patch.setattr(Loop, "update", update)
+
+
+def _write(loop, kind, key, change, *, held, stamp, mine):
+    new = change(held.doc)
+    if new == held.doc:
+        return held
+    if stamp:
+        new = replace(new, rev=held.doc.rev + 1, op=cas.new_id(loop.rng))
+    mine.add(new.op)
+    return Held(new, loop._write(key, kind.dump(new), held.etag))
 
 
 def conflict_means_lost(patch: Patch) -> None:

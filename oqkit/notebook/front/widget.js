@@ -136,7 +136,7 @@ class Display {
   }
 
   gone() {
-    if (this.model.comm_live !== false) return
+    if (this.model.comm_live !== false) return // the kernel is there
     clearInterval(this.beat)
     for (const button of this.root.querySelectorAll("button,input,select")) button.disabled = true
     write(this.advice, "This kernel has ended; the job goes on without it. Run the cell again to watch it.")
@@ -523,9 +523,145 @@ class Display {
   }
 }
 
+// One job of a board, as a model of its own.
+class Slot {
+  constructor(model, job) {
+    this.model = model
+    this.job = job
+    this.names = {"change:state": "change:states"}
+  }
+
+  get() {
+    return (this.model.get("states") || {})[this.job]
+  }
+
+  send(content) {
+    this.model.send({...content, job: this.job})
+  }
+
+  on(name, call) {
+    this.model.on(this.names[name] || name, call)
+  }
+
+  off(name, call) {
+    this.model.off(this.names[name] || name, call)
+  }
+
+  get comm_live() {
+    return this.model.comm_live
+  }
+}
+
+class Board {
+  constructor(model, el) {
+    this.model = model
+    this.displays = new Map()
+    this.name = make("b", {class: "oqkit-name"})
+    this.url = make("span", {class: "oqkit-what"})
+    this.refresh = make("button", {type: "button", onclick: () => this.look()}, "Refresh")
+    this.said = make("p", {class: "oqkit-said oqkit-bad", role: "status"})
+    this.body = make("tbody")
+    this.foot = make("p", {class: "oqkit-foot"})
+    const head = ["job", "status", "type", "tasks", "", "submitted"]
+    el.append(make("div", {class: "oqkit oqkit-live oqkit-board", role: "group", "aria-label": "Jobs"},
+      make("div", {class: "oqkit-top"}, make("p", {class: "oqkit-head"}, this.name, this.url),
+        make("div", {class: "oqkit-actions"}, this.refresh)),
+      this.said,
+      make("div", {class: "oqkit-scroll"}, make("table", {class: "oqkit-table"},
+        make("caption", {class: "oqkit-hush"}, "Jobs"),
+        make("thead", {}, make("tr", {}, ...head.map((text, n) =>
+          make("th", {scope: "col", class: n === 3 ? "oqkit-number" : ""}, text)))),
+        this.body)),
+      this.foot))
+    this.onBoard = () => this.update()
+    this.onStates = () => this.open()
+    this.onMessage = message => {
+      if (message.op === "refresh" || message.op === "open") {
+        this.refresh.disabled = false
+        write(this.said, message.refused || "")
+      }
+    }
+    model.on("change:board", this.onBoard)
+    model.on("change:states", this.onStates)
+    model.on("msg:custom", this.onMessage)
+    this.update()
+  }
+
+  look() {
+    this.refresh.disabled = true
+    this.model.send({op: "refresh"})
+  }
+
+  update() {
+    const board = this.model.get("board")
+    write(this.name, `${board.lines.length} ${board.lines.length === 1 ? "job" : "jobs"}`)
+    write(this.url, board.url)
+    write(this.foot, `As of ${board.asOf}.`)
+    const details = new Map([...this.body.querySelectorAll("td[data-job]")].map(cell => [cell.dataset.job, cell.parentNode]))
+    this.body.replaceChildren(...board.lines.flatMap(line => {
+      const [id, label, status, type, tasks, shares, told, created] = line
+      const bar = make("div", {class: "oqkit-bar oqkit-mini", role: "img", "aria-label": told, title: told},
+        ...shares.map(([name, share]) => {
+          const segment = make("span", {class: `oqkit-seg oqkit-${name}`})
+          segment.style.flexGrow = share
+          return segment
+        }))
+      const button = make("button", {
+        type: "button", class: "oqkit-open", "data-open": id, "aria-expanded": String(details.has(id)), onclick: () => this.toggle(id),
+      }, label)
+      const row = make("tr", {}, make("td", {}, button),
+        make("td", {class: "oqkit-nowrap"}, make("span", {class: `oqkit-status oqkit-is-${status}`}, status)),
+        make("td", {}, type), make("td", {class: "oqkit-number"}, tasks), make("td", {}, bar),
+        make("td", {class: "oqkit-nowrap"}, created))
+      return details.has(id) ? [row, details.get(id)] : [row]
+    }))
+    this.open()
+  }
+
+  toggle(id) {
+    const button = this.body.querySelector(`button[data-open="${CSS.escape(id)}"]`)
+    const isOpen = button.getAttribute("aria-expanded") === "true"
+    button.setAttribute("aria-expanded", String(!isOpen))
+    if (isOpen) {
+      this.drop(id)
+      this.model.send({op: "close", job: id})
+    } else {
+      const cell = make("td", {colspan: "6", "data-job": id}, "Reading …")
+      button.closest("tr").after(make("tr", {}, cell))
+      this.model.send({op: "open", job: id})
+    }
+  }
+
+  // Draw what the kernel has sent of the jobs that are open.
+  open() {
+    const states = this.model.get("states") || {}
+    for (const cell of this.body.querySelectorAll("td[data-job]")) {
+      const id = cell.dataset.job
+      if (states[id] && !this.displays.has(id)) {
+        cell.replaceChildren()
+        this.displays.set(id, new Display(new Slot(this.model, id), cell))
+      } else if (!states[id] && this.displays.has(id)) this.drop(id)
+    }
+  }
+
+  drop(id) {
+    this.displays.get(id)?.end()
+    this.displays.delete(id)
+    this.body.querySelector(`td[data-job="${CSS.escape(id)}"]`)?.parentNode.remove()
+    this.body.querySelector(`button[data-open="${CSS.escape(id)}"]`)?.setAttribute("aria-expanded", "false")
+  }
+
+  end() {
+    for (const display of this.displays.values()) display.end()
+    this.model.off("change:board", this.onBoard)
+    this.model.off("change:states", this.onStates)
+    this.model.off("msg:custom", this.onMessage)
+  }
+}
+
 function render({model, el}) {
-  const display = new Display(model, el)
-  return () => display.end()
+  const drawn = model.get("board") ? new Board(model, el) : new Display(model, el)
+  return () => drawn.end()
 }
 
 export default {render}

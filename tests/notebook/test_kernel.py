@@ -1,0 +1,238 @@
+"""A real Jupyter kernel, spoken to as a front end does."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import time
+from pathlib import Path
+
+import pytest
+from jupyter_client.manager import KernelManager
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 100
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+class Kernel:
+    """A kernel, with everything it ever published."""
+
+    def __init__(self, folder: Path) -> None:
+        self.manager = KernelManager(kernel_name="python3")
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OQ_URL": str(folder / "queue"), "HOME": str(folder)}
+        self.manager.start_kernel(cwd=str(folder), env=environment)
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=PATIENCE_S)
+        self.messages: list[tuple[float, dict]] = []
+
+    def close(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+    def start(self, code: str) -> str:
+        return self.client.execute(code)
+
+    def pump(self, timeout_s: float = 0.1) -> dict | None:
+        """Take in one published message."""
+        try:
+            message = self.client.get_iopub_msg(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        self.messages.append((time.monotonic(), message))
+        return message
+
+    def until(self, condition, what: str):
+        end = time.monotonic() + PATIENCE_S
+        while not (found := condition()):
+            assert time.monotonic() < end, what
+            self.pump()
+        return found
+
+    def of(self, kind: str, *, parent: str | None = None) -> list[dict]:
+        return [
+            message["content"]
+            for _, message in self.messages
+            if message["msg_type"] == kind and parent in {None, message["parent_header"].get("msg_id")}
+        ]
+
+    def finish(self, run: str) -> None:
+        self.until(lambda: {"execution_state": "idle"} in self.of("status", parent=run), "the cell ends")
+
+    def run(self, code: str) -> str:
+        run = self.start(code)
+        self.finish(run)
+        assert [each["traceback"] for each in self.of("error", parent=run)] == []
+        return run
+
+    def displays(self, run: str) -> list[dict]:
+        return [each["data"] for each in self.of("display_data", parent=run)]
+
+    def say(self, data: dict, content: dict) -> None:
+        """Send what the widget in a browser would."""
+        body = {"comm_id": data[WIDGET]["model_id"], "data": {"method": "custom", "content": content}}
+        self.client.shell_channel.send(self.client.session.msg("comm_msg", body))
+
+    def answers(self, op: str) -> list[dict]:
+        contents = [each["data"].get("content") or {} for each in self.of("comm_msg")]
+        return [content for content in contents if content.get("op") == op]
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    started = Kernel(tmp_path_factory.mktemp("kernel"))
+    started.run(
+        """
+import oqkit as oq, pandas as pd
+def work(x):
+    import time
+    time.sleep(0.03)
+    if x % 50 == 7:
+        raise oq.PermanentError("seven")
+    return x
+def submit(n, name):
+    return oq.submit_frame(pd.DataFrame({"x": range(n)}), work, name=name)
+workers = oq.local_workers(2)
+"""
+    )
+    yield started
+    started.client.execute("workers.stop()")
+    started.close()
+
+
+def test_first_paint_comes_within_a_second_of_the_cell(kernel):
+    kernel.run("job = submit(300, 'first')")
+    start = time.monotonic()
+    run = kernel.start("job")
+    kernel.until(lambda: kernel.displays(run), "a display")
+    took_s = time.monotonic() - start
+    print(f"first paint after {took_s:.2f} s")
+    kernel.finish(run)
+    (data,) = kernel.displays(run)
+    assert took_s < 1
+    assert sorted(data) == [WIDGET, "text/html", "text/plain"]
+    assert "first" in data["text/plain"]
+
+
+def test_buttons_work_during_await_and_between_cells(kernel):
+    kernel.run("again = submit(600, 'await')")
+    run = kernel.run("again")
+    (data,) = kernel.displays(run)
+    kernel.say(data, {"op": "hello", "view": "v", "visible": True})
+    waiting = kernel.start("await again")
+    kernel.say(data, {"op": "page", "view": "v", "id": 1, "status": ""})
+    kernel.until(lambda: kernel.answers("page"), "a page while the cell waits")
+    kernel.say(data, {"op": "cancel", "view": "v", "id": 2})
+    kernel.until(lambda: kernel.answers("cancel"), "cancel while the cell waits")
+    assert kernel.of("execute_reply", parent=waiting) == []
+    kernel.finish(waiting)
+    assert "Cancelled" in kernel.answers("cancel")[-1]["text"]
+    kernel.say(data, {"op": "task", "view": "v", "id": 3, "row": 0})
+    kernel.until(lambda: kernel.answers("task"), "an answer between cells")
+
+
+def test_comm_carries_at_most_two_updates_a_second_of_at_most_ten_kilobytes(kernel):
+    kernel.run("fast = submit(400, 'rate')")
+    first = len(kernel.messages)
+    run = kernel.run("fast")
+    (data,) = kernel.displays(run)
+    kernel.say(data, {"op": "hello", "view": "v", "visible": True})
+    kernel.run("await fast")
+    model = data[WIDGET]["model_id"]
+    sent = [
+        (at, len(json.dumps(message["content"])))
+        for at, message in kernel.messages[first:]
+        if message["msg_type"] == "comm_msg" and message["content"]["comm_id"] == model
+    ]
+    most = max(sum(1 for at, _ in sent if start <= at < start + 1) for start, _ in sent)
+    print(f"{len(sent)} messages in {sent[-1][0] - sent[0][0]:.1f} s, at most {most} in a second, {max(n for _, n in sent)} bytes")
+    assert most <= 3, "two, and one that the network may have held back"
+    assert len(sent) <= 2 * (sent[-1][0] - sent[0][0]) + 2
+    assert max(size for _, size in sent) <= 10_000
+
+
+def test_blocking_wait_draws_html_and_says_once_how_to_keep_the_buttons(kernel):
+    kernel.run("slow = submit(150, 'blocking')")
+    first = kernel.displays(kernel.run("slow.wait()\nNone"))
+    kernel.run("other = submit(160, 'blocking-2')")
+    second = kernel.displays(kernel.run("other.wait()\nNone"))
+    assert [sorted(data) for data in first + second] == [["text/html", "text/plain"]] * 2
+    assert "await job" in first[0]["text/html"]
+    assert "await job" not in second[0]["text/html"]
+
+
+@pytest.mark.parametrize("wait", ("long.wait()", "await long", "long.result()", "for _ in long.as_completed(): pass"))
+def test_interrupt_returns_in_half_a_second_and_says_how_to_come_back(kernel, wait):
+    kernel.run("long = submit(3_000, 'long')")
+    run = kernel.start(wait)
+    time.sleep(2)
+    start = time.monotonic()
+    kernel.manager.interrupt_kernel()
+    kernel.until(lambda: kernel.of("error", parent=run), "the interrupt")
+    took_s = time.monotonic() - start
+    kernel.finish(run)
+    (error,) = kernel.of("error", parent=run)
+    print(f"{wait}: {took_s:.2f} s")
+    assert took_s < 0.5
+    assert error["traceback"] == [error["evalue"]]
+    assert "oq.job('long')" in error["evalue"]
+
+
+def test_magics_answer(kernel):
+    run = kernel.run("long.cancel()\n%load_ext oqkit\nframe = %oq jobs\nprint(frame['name'].tolist())")
+    assert "'long'" in kernel.of("stream", parent=run)[0]["text"]
+    (data,) = kernel.displays(kernel.run("%oq status first"))
+    assert "first" in data["text/plain"]
+    run = kernel.run("errors = %oq errors first\nprint(set(errors['type']))")
+    assert "{'PermanentError'}" in kernel.of("stream", parent=run)[0]["text"]
+
+
+def test_threads_print_nothing(kernel):
+    kernel.run("1")
+    texts = [each["text"] for each in kernel.of("stream")]
+    assert [text for text in texts if "Traceback" in text or "Exception" in text] == []
+
+
+def test_board_shows_the_jobs_in_every_form(kernel):
+    run = kernel.run("oq.board()")
+    (result,) = kernel.of("execute_result", parent=run)
+    assert sorted(result["data"]) == [WIDGET, "text/html", "text/plain"]
+    assert "first" in result["data"]["text/plain"]
+
+
+def test_environment_variable_leaves_the_widget_out(kernel):
+    kernel.run("import os; os.environ['OQ_NOTEBOOK'] = 'static'; quiet = submit(100, 'quiet')")
+    run = kernel.run("quiet")
+    (data,) = kernel.displays(run)
+    assert sorted(data) == ["text/html", "text/plain"]
+    kernel.run("await quiet; del os.environ['OQ_NOTEBOOK']")
+
+    def saved():
+        display_id = next(
+            message["content"]["transient"]["display_id"]
+            for _, message in kernel.messages
+            if message["msg_type"] == "display_data" and message["parent_header"].get("msg_id") == run
+        )
+        later = [each for each in kernel.of("update_display_data") if each["transient"]["display_id"] == display_id]
+        return later and "100 %" in later[-1]["data"]["text/plain"]
+
+    kernel.until(saved, "the display follows along")
+
+
+def test_kernel_that_ends_leaves_static_html_behind(tmp_path):
+    kernel = Kernel(tmp_path)
+    try:
+        run = kernel.run("import oqkit as oq; job = oq.map('nobody', range(5), name='left')\njob")
+        kernel.client.shutdown(restart=False)
+        kernel.until(lambda: kernel.of("update_display_data"), "a last update")
+        data = kernel.of("update_display_data")[-1]["data"]
+        assert kernel.displays(run)
+        assert sorted(data) == ["text/html", "text/plain"]
+        assert "oq.job(&#x27;left&#x27;)" in data["text/html"]
+    finally:
+        kernel.close()
+
