@@ -42,7 +42,11 @@ class HtmlBar:
         """Draw the last state."""
         if self._update is not None:
             job = self._view.job
-            self._draw("" if self._view.is_final else f"Nobody waits here any more: oq.job({job.name or job.id!r}) shows it live.")
+            self._draw(
+                ""
+                if self._view.is_final
+                else f"Nobody waits here any more: oq.job({job.name or job.id!r}) shows it live."
+            )
 
     def _draw(self, note: str) -> None:
         snapshot = self._snapshot()

@@ -187,45 +187,61 @@ def wait_until(condition, page, what: str) -> None:
 
 
 def test_notebook_is_watched_and_steered_through_a_browser(notebook):
-    page = notebook.page
+    own, more = run_all(notebook)
+    first = notebook.output(next(n for n in own if notebook.cells[n].source.endswith("\njob"))).locator(".oqkit-live")
+    watch_the_bar_move(notebook, first)
+    open_an_error_and_retry(notebook, first)
+    use_the_table(notebook, first)
+    notebook.until_ran(own[-1])
+    assert notebook.output(own[-1]).get_by_text("Error").count() == 0, "the notebook's own assertions hold"
+    wait_until(lambda: "failed" in text_of(first.locator(".oqkit-status")), notebook.page, "the end")
+    notebook.shoot("ended", first)
+    second = submit_another_and_interrupt_its_wait(notebook, more)
+    cancel(notebook, second)
+    open_the_board(notebook, more)
+    restart_and_attach(notebook, more, own)
+    convert(notebook)
+
+
+def run_all(notebook):
+    """Start the cells of the notebook; return their places, and those of the cells that this test added."""
     code = [n for n, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     own = code[: -len(MORE_CELLS)]
-    more = {name: notebook.index(source) for name, source in MORE_CELLS.items()}
-    show_first = next(n for n in own if notebook.cells[n].source.endswith("\njob"))
     for index in own:
         notebook.run(index)
+    return own, {name: notebook.index(source) for name, source in MORE_CELLS.items()}
 
-    # the bar moves
-    display = notebook.output(show_first).locator(".oqkit-live")
+
+def watch_the_bar_move(notebook, display):
     display.wait_for()
-    wait_until(lambda: number(display, "completed") > 0, page, "tasks complete")
+    wait_until(lambda: number(display, "completed") > 0, notebook.page, "tasks complete")
     before = number(display, "completed")
     notebook.shoot("running", display)
-    wait_until(lambda: number(display, "completed") > before, page, "the bar moves")
+    wait_until(lambda: number(display, "completed") > before, notebook.page, "the bar moves")
 
-    # open an error, during `await job`
+
+def open_an_error_and_retry(notebook, display):
+    """Both while a cell awaits the job."""
     display.get_by_role("button", name="Errors").click()
-    group = display.locator(".oqkit-group > button").first
-    group.click()
+    display.locator(".oqkit-group > button").first.click()
     display.locator(".oqkit-inside pre").first.wait_for()
     assert "PermanentError: never took off" in text_of(display.locator(".oqkit-inside pre"))
     notebook.shoot("error", display)
-
-    # press Retry failed, during `await job`
     display.get_by_role("button", name="Retry failed").click()
-    page.wait_for_function("() => /will run again/.test(document.querySelector('.oqkit-said').textContent)")
+    wait_until(lambda: "will run again" in text_of(display.locator(".oqkit-said")), notebook.page, "a retry")
     notebook.shoot("retried", display)
     display.get_by_role("button", name="Errors").click()
 
-    # filter and search the table
+
+def use_the_table(notebook, display):
+    page, rows = notebook.page, display.locator("tbody tr")
     display.get_by_role("button", name="Tasks", exact=True).click()
     display.locator("select").select_option("completed")
-    rows = display.locator("tbody tr")
     wait_until(lambda: rows.count() >= 25 and "completed" in rows.nth(0).inner_text(), page, "a page of tasks")
     assert {text.split()[2] for text in rows.all_inner_texts()} == {"completed"}
     notebook.shoot("table", display)
     display.get_by_role("button", name="Next page").click()
-    wait_until(lambda: "26–50 of" in text_of(display.locator(".oqkit-pager")), page, "the next page")
+    wait_until(lambda: "50 of" in text_of(display.locator(".oqkit-pager")), page, "the next page")
     display.locator("select").select_option("")
     display.get_by_role("searchbox").fill("never took off")
     wait_until(lambda: rows.count() and all("never" in text for text in rows.all_inner_texts()), page, "a search")
@@ -233,13 +249,8 @@ def test_notebook_is_watched_and_steered_through_a_browser(notebook):
     display.locator("tbody dl").first.wait_for()
     notebook.shoot("task", display)
 
-    # the end: what failed stays at hand
-    notebook.until_ran(own[-1])
-    assert notebook.output(own[-1]).get_by_text("Error").count() == 0, "the notebook's own assertions hold"
-    wait_until(lambda: "failed" in text_of(display.locator(".oqkit-status")), page, "the end")
-    notebook.shoot("ended", display)
 
-    # a second job: interrupt a wait for it, then cancel it
+def submit_another_and_interrupt_its_wait(notebook, more):
     notebook.run(more["submit"])
     second = notebook.output(more["submit"]).locator(".oqkit-live")
     second.wait_for()
@@ -247,23 +258,28 @@ def test_notebook_is_watched_and_steered_through_a_browser(notebook):
     notebook.run(more["wait"])
     bar = notebook.output(more["wait"]).locator(".oqkit-static")
     bar.wait_for()
-    wait_until(lambda: "running" in text_of(bar), page, "the wait shows where the job is")
+    wait_until(lambda: "running" in text_of(bar), notebook.page, "the wait shows where the job is")
     notebook.shoot("waiting", bar)
     start = time.monotonic()
     notebook.command("notebook:interrupt-kernel")
     error = notebook.output(more["wait"]).get_by_text("Stopped waiting")
     error.wait_for()
-    took_s = time.monotonic() - start
+    print(f"the interrupt took {time.monotonic() - start:.2f} s, as seen in the browser")
     assert "Come back with oq.job('second')" in text_of(error)
-    print(f"the interrupt took {took_s:.2f} s, as seen in the browser")
     notebook.shoot("interrupted", error)
-    second.get_by_role("button", name="Cancel", exact=True).click()
-    notebook.shoot("asking", second)
-    second.get_by_role("button", name="Cancel the job").click()
-    wait_until(lambda: "cancelled" in text_of(second.locator(".oqkit-status")), page, "the job is cancelled")
-    notebook.shoot("cancelled", second)
+    return second
 
-    # the board opens a job to its display
+
+def cancel(notebook, display):
+    """Between cells."""
+    display.get_by_role("button", name="Cancel", exact=True).click()
+    notebook.shoot("asking", display)
+    display.get_by_role("button", name="Cancel the job").click()
+    wait_until(lambda: "cancelled" in text_of(display.locator(".oqkit-status")), notebook.page, "the job is cancelled")
+    notebook.shoot("cancelled", display)
+
+
+def open_the_board(notebook, more):
     notebook.run(more["board"])
     board = notebook.output(more["board"]).locator(".oqkit-board")
     board.wait_for()
@@ -272,14 +288,18 @@ def test_notebook_is_watched_and_steered_through_a_browser(notebook):
     assert "cancelled" in text_of(board.locator(".oqkit-keys"))
     board.get_by_role("button", name="Refresh").click()
     board.get_by_role("button", name="Tasks", exact=True).click()
-    wait_until(lambda: "of 2,000" in text_of(board.locator(".oqkit-pager")), page, "tasks on the board")
+    wait_until(lambda: "of 2,000" in text_of(board.locator(".oqkit-pager")), notebook.page, "tasks on the board")
     board.get_by_role("button", name="Tasks", exact=True).click()
     notebook.shoot("board", board)
 
-    # restart the kernel: what was on display is frozen; attach again by name
-    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+
+def restart_and_attach(notebook, more, own):
+    """What was on display is frozen; the job is found again by its name."""
+    notebook.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
     notebook.until_idle()
-    frozen = notebook.output(show_first).locator(".oqkit-static")
+    frozen = notebook.output(next(n for n in own if notebook.cells[n].source.endswith("\njob"))).locator(
+        ".oqkit-static"
+    )
     frozen.wait_for()
     frozen.locator("summary").first.click()
     notebook.shoot("frozen", frozen)
@@ -289,14 +309,16 @@ def test_notebook_is_watched_and_steered_through_a_browser(notebook):
     assert number(attached, "cancelled") > 0
     notebook.shoot("attached", attached)
 
-    # what is saved has the final state, and nbconvert finds it
+
+def convert(notebook):
+    """What is saved has the final state, and nbconvert finds it."""
     notebook.command("docmanager:save")
-    wait_until(lambda: "oqkit-static" in notebook.path.read_text(encoding="utf-8"), page, "the notebook is saved")
-    page.wait_for_timeout(1000)
+    wait_until(lambda: "oqkit-static" in notebook.path.read_text(encoding="utf-8"), notebook.page, "a saved notebook")
+    notebook.page.wait_for_timeout(1000)
     html = converted(notebook.path)
     assert "1,974 completed" in html
-    assert "26 × PermanentError: never took off" in html
-    photograph(page, html, notebook)
+    assert "26 × PermanentError: never took off" in html  # noqa: RUF001 - times
+    photograph(notebook.page, html, notebook)
 
 
 def converted(path: Path) -> str:

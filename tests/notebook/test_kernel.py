@@ -149,7 +149,9 @@ def test_comm_carries_at_most_two_updates_a_second_of_at_most_ten_kilobytes(kern
         if message["msg_type"] == "comm_msg" and message["content"]["comm_id"] == model
     ]
     most = max(sum(1 for at, _ in sent if start <= at < start + 1) for start, _ in sent)
-    print(f"{len(sent)} messages in {sent[-1][0] - sent[0][0]:.1f} s, at most {most} in a second, {max(n for _, n in sent)} bytes")
+    print(
+        f"{len(sent)} messages in {sent[-1][0] - sent[0][0]:.1f} s, at most {most} in a second, {max(n for _, n in sent)} bytes"
+    )
     assert most <= 3, "two, and one that the network may have held back"
     assert len(sent) <= 2 * (sent[-1][0] - sent[0][0]) + 2
     assert max(size for _, size in sent) <= 10_000
@@ -235,4 +237,3 @@ def test_kernel_that_ends_leaves_static_html_behind(tmp_path):
         assert "oq.job(&#x27;left&#x27;)" in data["text/html"]
     finally:
         kernel.close()
-

@@ -30,10 +30,16 @@ def test_notebook_runs_and_its_displays_end_as_html(path, tmp_path, monkeypatch)
     monkeypatch.setenv("PYTHONPATH", str(path.parents[1]))
     monkeypatch.delenv("OQ_URL", raising=False)
     notebook = nbformat.read(path, 4)
-    client = NotebookClient(notebook, timeout=200, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}})
+    client = NotebookClient(
+        notebook, timeout=200, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    )
     client.execute()
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ()) if output.output_type == "display_data"]
+    outputs = [
+        output for cell in notebook.cells for output in cell.get("outputs", ()) if output.output_type == "display_data"
+    ]
     shown = [output.data for output in outputs if "oqkit" in output.data.get("text/html", "")]
     assert shown
-    assert all(sorted(data) == ["text/html", "text/plain"] for data in shown), "no widget is left that nobody could open"
+    assert all(sorted(data) == ["text/html", "text/plain"] for data in shown), (
+        "no widget is left that nobody could open"
+    )
     assert all("100 %" in data["text/plain"] for data in shown)
