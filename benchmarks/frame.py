@@ -63,7 +63,9 @@ def _measure(df: pd.DataFrame, folder: Path, *, rounds: int) -> int:
                 f"parquet {parquet_s:.2f} s  batch job {batch_s:.2f} s  bare calls {bare_s:.2f} s  row job {rows_s:.2f} s"
             )
     good = _verdict("batch job / (to_parquet + read_parquet)", statistics.median(ratios), PARQUET_RATIO, "x")
-    return 0 if _verdict("row job beyond calling, a row", statistics.median(overheads), OVERHEAD_US, "µs") and good else 1
+    return (
+        0 if _verdict("row job beyond calling, a row", statistics.median(overheads), OVERHEAD_US, "µs") and good else 1
+    )
 
 
 def _verdict(what: str, value: float, budget: float, unit: str) -> bool:

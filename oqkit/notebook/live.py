@@ -30,7 +30,8 @@ PAINT_S = 0.5
 """No two updates of one display are nearer than this."""
 LONGEST_S = 5.0
 GROWTH = 1.3
-LINGER_S = 600.0
+LINGER_S, IN_USE_S = 60.0, 600.0
+"""How long an ended job keeps its buttons after their last use: without and with a panel open."""
 HELLO_S = 60.0
 SILENT_S, SILENT_POLL_S = 120.0, 10.0
 GONE_S, GONE_POLL_S = 900.0, 60.0
@@ -201,7 +202,7 @@ class Live:
             if self._is_settled:
                 if self.owner:
                     return None
-                return self._used + LINGER_S if self.fronts else self._now()
+                return self._used + (IN_USE_S if self.is_in_use else LINGER_S) if self.fronts else self._now()
             return self._due if self.is_watched else None
 
     def tick(self) -> None:

@@ -40,7 +40,7 @@ oq.job("second")""",
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1200),
     pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"),
 ]
@@ -188,7 +188,8 @@ def wait_until(condition, page, what: str) -> None:
 
 def test_notebook_is_watched_and_steered_through_a_browser(notebook):
     own, more = run_all(notebook)
-    first = notebook.output(next(n for n in own if notebook.cells[n].source.endswith("\njob"))).locator(".oqkit-live")
+    place = next(n for n in own if notebook.cells[n].source.endswith("\njob"))
+    first = notebook.output(place).locator(".oqkit-live")
     watch_the_bar_move(notebook, first)
     open_an_error_and_retry(notebook, first)
     use_the_table(notebook, first)
@@ -196,10 +197,12 @@ def test_notebook_is_watched_and_steered_through_a_browser(notebook):
     assert notebook.output(own[-1]).get_by_text("Error").count() == 0, "the notebook's own assertions hold"
     wait_until(lambda: "failed" in text_of(first.locator(".oqkit-status")), notebook.page, "the end")
     notebook.shoot("ended", first)
+    first.get_by_role("button", name="Tasks", exact=True).click()
     second = submit_another_and_interrupt_its_wait(notebook, more)
     cancel(notebook, second)
     open_the_board(notebook, more)
-    restart_and_attach(notebook, more, own)
+    see_what_is_frozen(notebook, place)
+    restart_and_attach(notebook, more)
     convert(notebook)
 
 
@@ -293,16 +296,23 @@ def open_the_board(notebook, more):
     notebook.shoot("board", board)
 
 
-def restart_and_attach(notebook, more, own):
-    """What was on display is frozen; the job is found again by its name."""
-    notebook.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
-    notebook.until_idle()
-    frozen = notebook.output(next(n for n in own if notebook.cells[n].source.endswith("\njob"))).locator(
-        ".oqkit-static"
-    )
-    frozen.wait_for()
+def see_what_is_frozen(notebook, place):
+    """A display of a job that ended, and that nobody used for a minute, is static HTML."""
+    frozen = notebook.output(place).locator(".oqkit-static")
+    frozen.wait_for(timeout=180_000)
     frozen.locator("summary").first.click()
+    assert "never took off" in text_of(frozen.locator("pre"))
     notebook.shoot("frozen", frozen)
+
+
+def restart_and_attach(notebook, more):
+    """What is still live loses its buttons; the job is found again by its name."""
+    notebook.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    left = notebook.output(more["board"]).locator(".oqkit-live .oqkit-live")
+    left.get_by_text("This kernel has ended").wait_for()
+    assert left.get_by_role("button", name="Tasks", exact=True).count() == 0
+    notebook.shoot("restarted", left)
+    notebook.until_idle()
     notebook.run(more["attach"])
     attached = notebook.output(more["attach"]).locator(".oqkit-live")
     attached.wait_for()

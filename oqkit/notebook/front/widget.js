@@ -97,7 +97,7 @@ class Display {
     this.onMessage = message => this.answered(message)
     this.model.on("change:state", this.onState)
     this.model.on("msg:custom", this.onMessage)
-    this.model.on("comm_live_update", (this.onDead = () => this.gone()))
+    this.model.on("comm_live_update", (this.onDead = () => setTimeout(() => this.gone(), 0)))
     this.inView = true
     this.seen = () => {
       const isVisible = this.inView && document.visibilityState === "visible"
@@ -136,10 +136,11 @@ class Display {
   }
 
   gone() {
-    if (this.model.comm_live !== false) return // the kernel is there
+    if (!this.root.closest(".jupyter-widgets-disconnected")) return // the kernel is there
     clearInterval(this.beat)
-    for (const button of this.root.querySelectorAll("button,input,select")) button.disabled = true
-    write(this.advice, "This kernel has ended; the job goes on without it. Run the cell again to watch it.")
+    for (const node of this.root.querySelectorAll(".oqkit-actions,.oqkit-ask,.oqkit-tabs")) node.hidden = true
+    for (const node of this.root.querySelectorAll("button,input,select")) node.disabled = true
+    write(this.advice, `This kernel has ended; the job needs none. oq.job(${JSON.stringify(this.state.label)}) shows it again.`)
     this.advice.hidden = false
   }
 
@@ -221,6 +222,7 @@ class Display {
     this.advice.hidden = !state.advice
     this.drawSpark(state)
     this.drawTimes(state)
+    this.charts.hidden = this.spark.figure.hidden && this.times.figure.hidden
     write(this.foot, `${state.isFinal ? "Ended. " : ""}As of ${state.asOf}.`)
     this.updatePanels(state, before)
   }
@@ -545,10 +547,6 @@ class Slot {
 
   off(name, call) {
     this.model.off(this.names[name] || name, call)
-  }
-
-  get comm_live() {
-    return this.model.comm_live
   }
 }
 

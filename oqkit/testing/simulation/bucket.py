@@ -349,7 +349,9 @@ class _Request:
         if self._data is not None and self._key.endswith(".json") and not outcome:
             document = json.loads(self._data)
             facts += [
-                f"{name}={document[name]}" for name in ("rev", "op", "gen", "runs", "leases", "done") if name in document
+                f"{name}={document[name]}"
+                for name in ("rev", "op", "gen", "runs", "leases", "done")
+                if name in document
             ]
         bucket.trace.append(" ".join(fact for fact in facts if fact))
 

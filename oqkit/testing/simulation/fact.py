@@ -46,8 +46,9 @@ class Grant:
 
     node: Node
     given_s: float
-    has_ended: bool = False
-    """Whether it was ever ended, also if the same caller, not knowing of it, took it once more."""
+    expires: float
+    was_taken: bool = False
+    """Whether it ever ended without its holder's doing, also if the same call, not knowing of it, took it once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Execution:
     row: int
     node: Node
     at_s: float
+    lease: str
+    """Under which it was run; empty where that is not known for sure."""
 
 
 def rows_of(part: Part) -> list[Run]:

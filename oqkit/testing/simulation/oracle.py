@@ -61,8 +61,8 @@ class Oracle:
         """(job, generation) to the parts that had an object when that order was given."""
         self._ops: set[str] = set()
         self.grants: dict[str, Grant] = {}
-        self.holds: dict[tuple[str, int, str], str] = {}
-        """(job, row, node) to the lease under which the node may run the row, as far as its own writes say."""
+        self.holds: defaultdict[tuple[str, int, str], dict[str, int]] = defaultdict(dict)
+        """(job, row, node) to the leases (and which attempt each is) under which the node may run the row, as far as its own writes say."""
         self._ran: set[tuple[str, int, str]] = set()
         self._outputs: dict[str, Outcomes] = {}
         self._markers: defaultdict[str, set[str]] = defaultdict(set)
@@ -100,7 +100,8 @@ class Oracle:
                 self._told(call)
 
     def _told(self, call: Call) -> None:
-        over = call.lease in self.grants and self.grants[call.lease].has_ended
+        grant = self.grants.get(call.lease)
+        over = grant is not None and (grant.was_taken or grant.expires < self.bucket.now())
         n = len(call.landed)
         earlier = self._unknown.setdefault((call.node.name, call.what), [])
         if call.told == "unknown":
@@ -116,8 +117,8 @@ class Oracle:
 
     def wrote(self, write: Write) -> None:
         """Judge a write that was applied."""
-        self.n_writes += 1
         key = write.key
+        self.n_writes += not key.startswith(keys.WORKERS)
         if key.startswith(keys.JOBS):
             self._wrote_job(write)
         elif key.startswith(keys.OPEN):
@@ -255,15 +256,21 @@ class Oracle:
 
     # --- executions ------------------------------------------------------------------------------
 
-    def execute(self, node: Node, job_id: str, row: int, *, is_batch: bool) -> int:
-        """Note that a node begins to run a row, and return the number of this execution."""
+    def execute(self, node: Node, job_id: str, row: int, *, attempt: int | None) -> int:
+        """Note that a node begins to run a row, and return the number of this execution.
+
+        `attempt` is None for one row of many, which may be run again in smaller numbers.
+        """
         self.n_executions += 1
-        lease = self.holds.get((job_id, row, node.name), "")
-        self.expect(lease, "ran without a lease", f"{job_id}.{row} on {node.name}")
-        is_again = (job_id, row, lease) in self._ran
-        self.expect(is_batch or not is_again, "ran twice under one lease", f"{job_id}.{row} {lease}")
+        held = self.holds[job_id, row, node.name]
+        fits = list(held) if attempt is None else [lease for lease, used in held.items() if used == attempt]
+        self.expect(fits, "ran without a lease", f"{job_id}.{row}, attempt {attempt}, on {node.name}: {held}")
+        lease = fits[-1] if fits and attempt is not None else ""
+        self.expect(
+            not lease or (job_id, row, lease) not in self._ran, "ran twice under one lease", f"{job_id}.{row} {lease}"
+        )
         self._ran.add((job_id, row, lease))
-        self.executions.append(Execution(job_id, row, node, self.bucket.now()))
+        self.executions.append(Execution(job_id, row, node, self.bucket.now(), lease))
         return len(self.executions) - 1
 
     # --- outputs ---------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from oqkit.testing.simulation.world import Score, World, quiet, turned
 
 DRAIN_S = 150.0
 TIDY_S = 150.0
-SETTLE_S = 8.0
+SETTLE_S = 20.0
 IDLE_S = 35.0
 
 
@@ -143,9 +143,9 @@ def _left(world: World) -> list[str]:
 def _idle(world: World, worker: Worker) -> None:
     """A worker without work asks for the bell, lists now and then, and nothing else."""
     assert worker.store is not None
+    n_writes = world.oracle.n_writes
     world.kernel.run(world.kernel.now + SETTLE_S)
-    before, n_writes = worker.store.requests.snapshot(), world.oracle.n_writes
-    is_idle = not world.bucket.keys("open/")
+    before, is_idle = worker.store.requests.snapshot(), not world.bucket.keys("open/")
     world.kernel.run(world.kernel.now + IDLE_S)
     sent = worker.store.requests.snapshot() - before
     most = {"get": IDLE_S / world.plan.poll_s + 4, "list": IDLE_S / LIST_EVERY_S + 1, "put": 1, "delete": 0}

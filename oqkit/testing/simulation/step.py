@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any, Protocol
 
 from oqkit.frame.outcome import Outcomes
@@ -33,7 +33,7 @@ class Knowledge(Protocol):
     lease_s: float
     n_takeovers: int
     grants: dict[str, Grant]
-    holds: dict[tuple[str, int, str], str]
+    holds: defaultdict[tuple[str, int, str], dict[str, int]]
     executions: list[Execution]
     raised: Counter[tuple[str, int, str]]
     values: dict[int, Any]
@@ -59,7 +59,6 @@ class Step:
         self._high = write.sent_s + write.doubt_s
         self._old_leases = {lease.id: lease for lease in old.leases}
         self._new_leases = {lease.id: lease for lease in new.leases}
-        self._freed: set[str] = set()
 
     def _expect(self, claim: object, rule: str, message: str) -> None:
         if not claim:
@@ -84,9 +83,10 @@ class Step:
         call = self._write.call
         if not isinstance(call, Call) or not call.is_own:
             return True
-        return any(lease not in self._old_leases for lease in self._new_leases) or any(
-            self._has_committed(lease) for lease in self._old_leases
-        )
+        found = [lease for lease in self._new_leases if lease not in self._old_leases]
+        found += [lease for lease in self._old_leases if self._has_committed(lease)]
+        call.lease = found[0] if found else call.lease
+        return bool(found)
 
     # --- rows ------------------------------------------------------------------------------------
 
@@ -158,8 +158,8 @@ class Step:
         for lease in old.values():
             if lease.id not in new:
                 grant = self._oracle.grants.get(lease.id)
-                if grant is not None:
-                    grant.has_ended = True
+                if grant is not None and not self._has_committed(lease.id):
+                    grant.was_taken = True
                     self._oracle.n_takeovers += grant.node is not self._write.node
 
     def _check_lease(self, lease: Lease, old: Lease | None) -> None:
@@ -170,14 +170,14 @@ class Step:
             self._expect(lease.worker == node.name and lease.commits == 0, "lease for another", lease.id)
             self._expect(known is None or known.node is node, "lease id used again", lease.id)
             self._expect(lease.expires <= longest, "lease too long", f"{lease.expires - longest:.2f} s")
-            oracle.grants[lease.id] = Grant(node, oracle.bucket.now(), has_ended=known is not None)
-            if isinstance(self._write.call, Call):
-                self._write.call.lease = lease.id
+            oracle.grants[lease.id] = Grant(node, oracle.bucket.now(), lease.expires, was_taken=known is not None)
         elif lease != old:
             grant = oracle.grants.get(lease.id)
             self._expect(grant is not None and grant.node is node, "lease changed by another", lease.id)
             self._expect(lease.commits == old.commits + 1, "commits", lease.id)
             self._expect(lease.expires <= longest, "lease too long", f"{lease.expires - longest:.2f} s")
+            if grant is not None:
+                grant.expires = lease.expires
 
     # --- what follows from it --------------------------------------------------------------------
 
@@ -185,9 +185,9 @@ class Step:
         oracle, name = self._oracle, self._write.node.name
         number = self._new.index * self._job.part_rows + row
         if o.lease and n.lease != o.lease and self._has_committed(o.lease):
-            oracle.holds.pop((self._job.id, number, name), None)
+            oracle.holds[self._job.id, number, name].pop(o.lease, None)
         if n.lease and n.lease != o.lease:
-            oracle.holds[self._job.id, number, name] = n.lease
+            oracle.holds[self._job.id, number, name][n.lease] = n.used
         if n.status is COMPLETED and o.status is not COMPLETED:
             self._check_value(row, number=number, o=o, n=n)
         if n.output and n.output != o.output and n.status is not COMPLETED:
@@ -218,6 +218,6 @@ class Step:
         grant = oracle.grants[o.lease]
         self._expect(value["y"] == oracle.values[value["e"]], "wrong value", f"row {row}: {value}")
         self._expect((run.job, run.row) == (self._job.id, number), "value of another row", f"row {row}: {run}")
-        fits = run.node is grant.node and grant.given_s <= run.at_s
+        fits = run.node is grant.node and grant.given_s <= run.at_s and run.lease in ("", o.lease)
         self._expect(fits, "value of another lease", f"row {row} under {output_id(o.lease, 0)}: {run}")
         oracle.committed[self._job.id, number] = value["e"]

@@ -247,9 +247,9 @@ class World:
         job_id, row = keys.parse_task_id(ctx.task_id)
         self.oracle.expect(xs[0] % 1000 == row, "input of another row", f"{ctx.task_id} got {xs}")
         plan = next(job for job in self.plan.jobs if job.number == xs[0] // 1000)
-        is_batch = plan.type == TYPES[-1]
+        attempt = None if plan.type == TYPES[-1] else ctx.attempt
         rows = [x % 1000 for x in xs]
-        executions = [self.oracle.execute(node, job_id, one, is_batch=is_batch) for one in rows]
+        executions = [self.oracle.execute(node, job_id, one, attempt=attempt) for one in rows]
         fates = [self._fate(plan, job_id, one) for one in rows]
         worst = next((fate for fate in fates if fate != OK), OK)
         guilty = rows if worst == RESCHEDULE else [one for one, fate in zip(rows, fates, strict=True) if fate == worst]
