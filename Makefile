@@ -38,7 +38,7 @@ check: $(READY) ## Check style, types and the direction of imports, and run the 
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m mypy --strict oqkit
 	@$(BIN)/python $(BIN)/lint-imports --no-logo
-	@$(PYTEST) -m 'not server and not slow'
+	@$(PYTEST) -m 'not server and not slow and not browser'
 
 SEEDS ?= 0:22000
 soak: $(READY) ## Run the simulation for long: 22,000 schedules, and write docs/evidence/simulation.md

@@ -47,7 +47,7 @@ class Desk:
         """Take in what needs no answer; return whether it was that."""
         front, op = str(message.get("view", ""))[:40], message.get("op")
         if op in {"hello", "visible", "beat"}:
-            self._live.hear(front, is_visible=bool(message.get("visible", True)), is_use=op == "hello")
+            self._live.hear(front, is_visible=bool(message.get("visible", True)))
         elif op == "bye":
             self._live.hear(front, is_visible=None)
         elif op == "panels":

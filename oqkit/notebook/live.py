@@ -91,8 +91,9 @@ class Live:
         self._n_requests = 0
         self._lock = threading.RLock()
         self._looking = threading.Lock()
-        self._was_final = False
         self._is_settled = False
+        self._opened_ended = False
+        self._saved: dict[str, Any] = {}
         now = self._now()
         self._opened = self._word = self._used = now
         self._painted = -PAINT_S
@@ -145,7 +146,9 @@ class Live:
             self._displays = [*self._displays, display_id][-MAX_DISPLAYS:]
             self._opened = self._word = self._used = self._now()
             self.hurry()
-            self._was_final = self.view.is_final
+            self._opened_ended = self.view.is_final
+            if self._opened_ended:
+                self._saved = _news(self.snapshot())
 
     @property
     def is_open(self) -> bool:
@@ -190,7 +193,6 @@ class Live:
             self._pause_s = self._shortest_s
             self._due = min(self._due, max(self._now(), self._painted + PAINT_S))
             self._is_settled = False
-            self._was_final = False
 
     # --- the poller ------------------------------------------------------------------------------
 
@@ -220,6 +222,7 @@ class Live:
         start = self._now()
         self.refresh(unless_within_s=PAINT_S / 2)
         snapshot = self.snapshot()
+        self._opened_ended = self._opened_ended and snapshot.is_final
         is_over = snapshot.is_final and not self._trouble
         if not (is_over and self._freezes(snapshot)):  # the frozen form takes its place right away
             self.paint(snapshot)
@@ -239,8 +242,7 @@ class Live:
 
     def paint(self, snapshot: Snapshot) -> None:
         """Bring every display up to date, if there is news."""
-        state = to_state(snapshot)
-        news = {key: value for key, value in state.items() if key != "asOf"}
+        news = _news(snapshot)
         if news == self._last:
             return
         changed = {key for key in news if news[key] != self._last.get(key)} - {"facts", "speeds", "topSpeed"}
@@ -250,7 +252,7 @@ class Live:
             if changed:
                 self._pause_s = self._shortest_s
         if self.model is not None:
-            self.model.paint(state)
+            self.model.paint(to_state(snapshot))
         else:
             self._show(self.bundle(snapshot, note=how_back(snapshot)))
 
@@ -258,7 +260,7 @@ class Live:
         """Whether an ended job is frozen at once: nobody can or wants to press a button any more."""
         if self.owner:
             return False
-        is_done_here = snapshot.counts["completed"] == snapshot.n_tasks and not self._was_final
+        is_done_here = snapshot.counts["completed"] == snapshot.n_tasks and not self._opened_ended
         return self.model is None or not self.fronts or (is_done_here and not self.is_in_use)
 
     def _settle(self, snapshot: Snapshot) -> None:
@@ -267,9 +269,10 @@ class Live:
             self.freeze()
             return
         with self._lock:
-            is_saved, self._was_final = self._was_final, True
+            news = _news(snapshot)
+            is_saved, self._saved = self._saved == news, news
             self._is_settled = True
-        if not is_saved:
+        if not is_saved:  # a front end draws an output anew when it is saved anew
             self._show(self.bundle(snapshot, note=how_back(snapshot)))
 
     def give_up(self, trouble: str) -> None:
@@ -304,6 +307,13 @@ class Live:
     def _show(self, bundle: Mapping[str, Any]) -> None:
         for display_id in self._displays:
             self._screen.update(display_id, bundle)
+
+
+def _news(snapshot: Snapshot) -> dict[str, Any]:
+    """Return what a display shows, but for the time and what looking itself has cost."""
+    state = to_state(snapshot)
+    del state["asOf"]
+    return {**state, "facts": [fact[:2] for fact in state["facts"]]}
 
 
 def how_back(snapshot: Snapshot) -> str:

@@ -269,3 +269,19 @@ def test_hub_thread_ends_when_nothing_is_left_to_look_at(world):
         thread.join(10)
     assert hub._thread is None
     assert "20 completed" in world.screen.saved["d1"]["text/plain"]
+
+
+def test_final_state_is_saved_once_however_often_somebody_looks(world):
+    job = world.job(20)
+    live = world.live(job)
+    world.finish(job, "failed")
+    world.run(live, 8)
+    n_saved = len(world.screen.updates)
+    desk = Desk(live, wake=lambda: None)
+    for name in ("a", "b", "c"):  # a front end that draws the output anew says bye and hello
+        desk.hear({"op": "bye", "view": "front"})
+        desk.hear({"op": "hello", "view": name})
+        desk.hear({"op": "panels", "view": name, "tasks": True})
+        desk.hear({"op": "panels", "view": name})
+        world.run(live, 2)
+    assert len(world.screen.updates) == n_saved == 1
