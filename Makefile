@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test browser check soak bench docs install-check lock clean
+.PHONY: help demo test test-browser browser check soak bench docs install-check lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,8 +24,11 @@ help: ## Show this help
 demo: $(READY) ## See oqkit at work: 336,776 flights, four worker processes, no bucket
 	@$(BIN)/python -m oqkit.demo
 
-test: $(READY) browser ## Run all tests; what this machine lacks the means for is named at the end
-	@$(PYTEST)
+test: $(READY) ## Run all tests but those of the notebook display in a browser
+	@$(PYTEST) -m 'not browser'
+
+test-browser: $(READY) browser ## Drive the notebook display in a real JupyterLab; screenshots go to build/screenshots
+	@$(PYTEST) -m browser
 
 browser:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \

@@ -144,7 +144,7 @@ def seaweedfs(directory: str | os.PathLike[str]) -> Iterator[S3Server]:
             "s3": "true", "s3.port": port, "s3.port.grpc": port + 1, "s3.config": config,
             "s3.autoCreateBucket": "false", "s3.allowEmptyFolder": "false", "s3.port.iceberg": 0, "s3.port.lance": 0,
             "s3.domainName": "localhost",
-            "master.port": port + 2, "master.port.grpc": port + 3, "master.volumeSizeLimitMB": 1024,
+            "master.port": port + 2, "master.port.grpc": port + 3, "master.volumeSizeLimitMB": 64,
             "master.telemetry": "false", "filer.port": port + 4, "filer.port.grpc": port + 5,
             "volume.port": port + 6, "volume.port.grpc": port + 7, "volume.max": 0,
         }  # fmt: skip

@@ -4,6 +4,7 @@
 const BEAT_MS = 30000
 const ASK_AGAIN_MS = 250
 const HEIR_MS = 10000
+const GONE = ["restarting", "autorestarting", "terminating", "dead"]
 const SEGMENTS = ["completed", "running", "retrying", "failed", "cancelled", "expired", "pending"]
 const DISPLAYS = new Set()
 const LEFT = new Set() // what ended displays had open, for a while
@@ -97,7 +98,10 @@ class Display {
     this.onMessage = message => this.answered(message)
     this.model.on("change:state", this.onState)
     this.model.on("msg:custom", this.onMessage)
-    this.model.on("comm_live_update", (this.onDead = () => setTimeout(() => this.gone(), 0)))
+    // JupyterLab's widget manager knows its kernel; other front ends just stop answering.
+    this.kernel = this.model.widget_manager?.kernel
+    this.onKernel = (_, status) => GONE.includes(status) && this.gone()
+    this.kernel?.statusChanged?.connect(this.onKernel)
     this.inView = true
     this.seen = () => {
       const isVisible = this.inView && document.visibilityState === "visible"
@@ -127,7 +131,7 @@ class Display {
     document.removeEventListener("visibilitychange", this.seen)
     this.model.off("change:state", this.onState)
     this.model.off("msg:custom", this.onMessage)
-    this.model.off("comm_live_update", this.onDead)
+    this.kernel?.statusChanged?.disconnect(this.onKernel)
     try {
       this.tell("bye")
     } catch {
@@ -136,7 +140,6 @@ class Display {
   }
 
   gone() {
-    if (!this.root.closest(".jupyter-widgets-disconnected")) return // the kernel is there
     clearInterval(this.beat)
     for (const node of this.root.querySelectorAll(".oqkit-actions,.oqkit-ask,.oqkit-tabs")) node.hidden = true
     for (const node of this.root.querySelectorAll("button,input,select")) node.disabled = true
@@ -531,6 +534,7 @@ class Slot {
     this.model = model
     this.job = job
     this.names = {"change:state": "change:states"}
+    this.widget_manager = model.widget_manager
   }
 
   get() {
