@@ -40,6 +40,8 @@ hub = Hub(NotebookScreen())
 _places: dict[str, tuple[int, str]] = {}
 """Where a job was shown last: the number of the cell's execution, and the display."""
 _hinted: list[str] = []
+_browser: list[bool] = []
+"""Not empty once a widget has spoken: until then there may be nobody who could press a button."""
 
 
 def show(job: Job) -> None:
@@ -52,9 +54,16 @@ def show(job: Job) -> None:
         return
     look(live)
     snapshot = live.snapshot()
+    is_complete = snapshot.counts["completed"] == snapshot.n_tasks
+    if place is not None and is_complete:
+        return  # the display that this cell has shows it, and is frozen
+    is_seen = bool(_browser) or not _places
+    display_id = place or _new_place(job)
+    if snapshot.is_final and not is_seen:
+        put(live.bundle(snapshot, note=how_back(snapshot)), display_id, is_new=place is None)
+        return
     if live.model is None:
         live.model = _model(live, snapshot)
-    display_id = place or _new_place(job)
     put(live.bundle(snapshot, note=how_back(snapshot)), display_id, is_new=place is None)
     hub.open(live, display_id)
 
@@ -130,7 +139,12 @@ def _model(live: Live, snapshot: Snapshot) -> Any:
         from oqkit.notebook.widget import WidgetModel  # half a second, and optional
     except ImportError:
         return None
-    return WidgetModel(to_state(snapshot), Desk(live, wake=hub.wake))
+    return WidgetModel(to_state(snapshot), Desk(live, wake=_hear))
+
+
+def _hear() -> None:
+    _browser[:] = [True]
+    hub.wake()
 
 
 class Board:

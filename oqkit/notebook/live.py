@@ -33,6 +33,8 @@ GROWTH = 1.3
 LINGER_S, IN_USE_S = 60.0, 600.0
 """How long an ended job keeps its buttons after their last use: without and with a panel open."""
 HELLO_S = 60.0
+GRACE_S = 20.0
+"""How long a browser may take to draw the display of a job that had ended before."""
 SILENT_S, SILENT_POLL_S = 120.0, 10.0
 GONE_S, GONE_POLL_S = 900.0, 60.0
 READ_OPEN, READ_FINAL = 8, 32
@@ -204,7 +206,9 @@ class Live:
             if self._is_settled:
                 if self.owner:
                     return None
-                return self._used + (IN_USE_S if self.is_in_use else LINGER_S) if self.fronts else self._now()
+                if not self.fronts:
+                    return self._opened + GRACE_S
+                return self._used + (IN_USE_S if self.is_in_use else LINGER_S)
             return self._due if self.is_watched else None
 
     def tick(self) -> None:
@@ -261,7 +265,8 @@ class Live:
         if self.owner:
             return False
         is_done_here = snapshot.counts["completed"] == snapshot.n_tasks and not self._opened_ended
-        return self.model is None or not self.fronts or (is_done_here and not self.is_in_use)
+        is_alone = not self.fronts and not (self._opened_ended and self._now() - self._opened < GRACE_S)
+        return self.model is None or is_alone or (is_done_here and not self.is_in_use)
 
     def _settle(self, snapshot: Snapshot) -> None:
         """Save the final state, and freeze unless somebody may still want a button."""

@@ -285,3 +285,16 @@ def test_final_state_is_saved_once_however_often_somebody_looks(world):
         desk.hear({"op": "panels", "view": name})
         world.run(live, 2)
     assert len(world.screen.updates) == n_saved == 1
+
+
+@pytest.mark.parametrize("speaks", (True, False))
+def test_display_of_a_job_that_had_ended_waits_for_its_browser_a_moment(world, speaks):
+    job = world.job(20)
+    world.finish(job, "failed")
+    live = world.live(job, front=False)
+    world.run(live, 2)
+    assert not world.model.is_closed
+    if speaks:
+        live.hear("front", is_visible=True)
+    world.run(live, 30)
+    assert world.model.is_closed is not speaks
