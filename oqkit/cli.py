@@ -62,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
         ("errors", _errors, "show what failed"),
         ("cancel", _cancel, "cancel what has not ended"),
         ("retry", _retry, "run what failed again"),
+        ("pause", _pause, "let workers start no more of its tasks"),
+        ("resume", _resume, "end a pause"),
     ):
         _command(commands, name, run, text).add_argument("job", metavar="JOB", help="its name or id")
     return parser
@@ -142,6 +144,18 @@ def _cancel(queue: Queue, options: argparse.Namespace) -> int:
 
 def _retry(queue: Queue, options: argparse.Namespace) -> int:
     sys.stdout.write(f"running {queue.job(options.job).retry():,} again\n")
+    return 0
+
+
+def _pause(queue: Queue, options: argparse.Namespace) -> int:
+    queue.job(options.job).pause()
+    sys.stdout.write(f"paused; `oq resume {options.job}` goes on\n")
+    return 0
+
+
+def _resume(queue: Queue, options: argparse.Namespace) -> int:
+    queue.job(options.job).resume()
+    sys.stdout.write("resumed\n")
     return 0
 
 

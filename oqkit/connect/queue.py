@@ -29,7 +29,7 @@ from oqkit.worker.task import Options, options_of
 OnDuplicate = Literal["attach", "rerun", "raise"]
 
 CHECK_FIRST_BYTES = 256 * 2**20  # in memory; some 64 MiB as Parquet
-JOB_STATUSES = ("pending", "running", "cancelling", "completed", "failed", "cancelled", "expired")
+JOB_STATUSES = ("pending", "running", "paused", "cancelling", "completed", "failed", "cancelled", "expired")
 JOB_COLUMNS = ("name", "type", "status", "tasks", *(status.value for status in Status), "created")
 
 

@@ -21,6 +21,7 @@ from oqkit.frame.table import Frame, to_table
 from oqkit.frame.table import fingerprint as frame_fingerprint
 from oqkit.frame.value import plain
 from oqkit.queue import key as keys
+from oqkit.queue.control import NEVER
 from oqkit.queue.job import Code, Job
 from oqkit.queue.ledger import Ledger
 from oqkit.queue.part import Backoff, Policy
@@ -34,7 +35,7 @@ MAX_PART_ROWS = 10_000
 PARTS = 32
 INLINE_INPUT_BYTES = 65_536
 MAX_TAGS = 20
-LATEST_S = 7_258_118_400.0  # the year 2200
+LATEST_S = NEVER  # the year 2200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,7 +77,7 @@ class Job:
 
     @property
     def status(self) -> str:
-        """One word: pending, running, cancelling, completed, failed, cancelled or expired. Asks the queue."""
+        """One word: pending, running, paused, cancelling, completed, failed, cancelled or expired. Asks the queue."""
         self._view.refresh()
         return str(self._view.status)
 
@@ -240,6 +240,24 @@ class Job:
         if len(chosen) or code is not None:
             self._view.job = control.retry(self._ledger, self.id, statuses=statuses, rows=rows, code=code)
         return len(chosen)
+
+    def pause(self, *, reason: str | None = None, resume_after: float | str | None = None) -> None:
+        """Let workers start no more of the tasks until `resume`, or for `resume_after` (seconds, or such as ``"10m"``).
+
+        Workers learn of it within a second or two. Rows that they have claimed by then, about ten seconds of work, are
+        still run. Raise `UsageError` if the job has ended.
+        """
+        self._view.reload()
+        if self.done():
+            raise UsageError(f"job {self.name or self.id!r} has ended ({self._view.status}): there is nothing to pause")
+        until = None if resume_after is None else self._ledger.now() + seconds(resume_after, what="resume_after")
+        self._view.job = control.pause(self._ledger, self.id, reason=reason or "", until=until)
+
+    def resume(self) -> None:
+        """End a pause; does nothing to a job that is not paused."""
+        self._view.reload()
+        if self._view.job.pause(self._ledger.now()) is not None:
+            self._view.job = control.resume(self._ledger, self.id)
 
     def _new_code(self, fn: Callable[..., Any]) -> Code:
         function = function_of(fn)

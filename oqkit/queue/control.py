@@ -1,12 +1,17 @@
-"""Cancel and retry: one entry in the job object, then every part that it concerns is brought up to date.
+"""Cancel, retry, pause and resume: one entry in the job object, then the parts that it concerns are brought up to date.
 
 The entry alone is the order. Applying it at once only makes it visible at once: a caller that dies
 half-way leaves the rest to whichever worker or later caller meets a part that is behind.
+
+A pause moves no task. Workers that read the job again, as its new marker makes them do, start none
+of its tasks; it also brings part 0 up to date, whose generation tells everybody who watches the
+parts to read the job again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from oqkit.clock import new_id
 from oqkit.errors import FormatError
@@ -18,6 +23,8 @@ from oqkit.queue.transition import Status
 
 CANCELLABLE = (Status.PENDING, Status.RUNNING)
 RETRYABLE = (Status.FAILED, Status.CANCELLED, Status.EXPIRED)
+NEVER = 7_258_118_400.0
+"""The year 2200: where the marker of a job lies that is paused for good."""
 
 
 def cancel(
@@ -29,7 +36,9 @@ def cancel(
     reason: str = "",
 ) -> Job:
     """Cancel tasks; when it returns, every one of them is written as cancelled."""
-    return _order(ledger, job_id, ControlVerb.CANCEL, statuses=statuses, rows=rows, reason=reason)
+    job, order = _order(ledger, job_id, ControlVerb.CANCEL, statuses=statuses, rows=rows, reason=reason)
+    bring_up(ledger, job, order)
+    return job
 
 
 def retry(
@@ -41,32 +50,50 @@ def retry(
     code: Code | None = None,
 ) -> Job:
     """Put tasks that ended without a result to work again; `code` is the function to use from now on."""
-    return _order(ledger, job_id, ControlVerb.RETRY, statuses=statuses, rows=rows, code=code)
+    job, order = _order(ledger, job_id, ControlVerb.RETRY, code=code, statuses=statuses, rows=rows)
+    bring_up(ledger, job, order)
+    return job
+
+
+def pause(ledger: Ledger, job_id: str, *, reason: str = "", until: float | None = None) -> Job:
+    """Let no worker start tasks of a job, until it is resumed or the time `until` (epoch seconds)."""
+    job, _ = _order(ledger, job_id, ControlVerb.PAUSE, reason=reason, until=until)
+    if job.n_tasks:
+        bring_up_part(ledger, job, 0)
+    return job
+
+
+def resume(ledger: Ledger, job_id: str) -> Job:
+    """End the pause of a job."""
+    job, _ = _order(ledger, job_id, ControlVerb.RESUME)
+    if job.n_tasks:
+        bring_up_part(ledger, job, 0)
+    return job
 
 
 def _order(
-    ledger: Ledger,
-    job_id: str,
-    verb: ControlVerb,
-    *,
-    statuses: tuple[Status, ...],
-    rows: tuple[Range, ...] | None,
-    reason: str = "",
-    code: Code | None = None,
-) -> Job:
+    ledger: Ledger, job_id: str, verb: ControlVerb, *, code: Code | None = None, **what: Any
+) -> tuple[Job, Control]:
+    """Enter an order in the job object, and tell the workers."""
     now = ledger.now()
-    control = Control(op=new_id(ledger.rng), verb=verb, at=now, statuses=statuses, rows=rows, reason=reason)
+    control = Control(op=new_id(ledger.rng), verb=verb, at=now, **what)
     job = ledger.update_job(
         job_id,
         lambda doc: with_control(doc, control, code=code),
         applied=lambda doc: has_control(doc, control.op),
     ).doc
-    if not job.n_tasks:
-        return job
-    ledger.put_marker(ledger.marker(job, due=now))
-    ledger.ring()
-    bring_up(ledger, job, control)
-    return job
+    if job.n_tasks:
+        ledger.put_marker(ledger.marker(job, due=marker_due(job, now=now)))
+        ledger.ring()
+    return job, control
+
+
+def marker_due(job: Job, *, now: float) -> float:
+    """Return when a worker should look at a job that has work: now, or when its pause is over."""
+    order = job.pause(now)
+    if order is None:
+        return now
+    return NEVER if order.until is None else order.until
 
 
 def bring_up(ledger: Ledger, job: Job, control: Control) -> None:

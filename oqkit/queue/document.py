@@ -186,6 +186,7 @@ def _dump_control(control: Control) -> dict[str, Any]:
         "statuses": list(control.statuses),
         "rows": control.rows,
         "reason": control.reason,
+        **({} if control.until is None else {"until": control.until}),
     }
 
 
@@ -197,6 +198,7 @@ def _control(doc: Mapping[str, Any]) -> Control:
         statuses=tuple(Status(status) for status in doc["statuses"]),
         rows=None if doc["rows"] is None else _ranges(doc["rows"]),
         reason=_str(doc["reason"]),
+        until=None if doc.get("until") is None else _float(doc["until"]),
     )
 
 

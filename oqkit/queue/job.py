@@ -1,4 +1,4 @@
-"""A job: what was asked for, once, and the controls (cancel, retry) given since.
+"""A job: what was asked for, once, and the controls (cancel, retry, pause, resume) given since.
 
 A control is one entry in the job object; every part applies it once, in order, and remembers how
 many it has applied (`Part.gen`). So a control is complete as soon as the job object holds it:
@@ -23,6 +23,8 @@ class ControlVerb(StrEnum):
 
     CANCEL = "cancel"
     RETRY = "retry"
+    PAUSE = "pause"
+    RESUME = "resume"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +45,17 @@ class Control:
     op: str
     verb: ControlVerb
     at: float
-    statuses: tuple[Status, ...]
+    statuses: tuple[Status, ...] = ()
     rows: tuple[Range, ...] | None = None
     reason: str = ""
+    until: float | None = None
+    """When a pause is over by itself, in epoch seconds; None for never."""
+
+    @property
+    def ends_pause(self) -> bool:
+        """Whether a pause given before is over: it was ended, or nothing pending was left."""
+        is_cancel_of_all = self.verb is ControlVerb.CANCEL and self.rows is None and Status.PENDING in self.statuses
+        return self.verb is ControlVerb.RESUME or is_cancel_of_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +96,15 @@ class Job:
         """Return how many parts the tasks are in."""
         return -(-self.n_tasks // self.part_rows) if self.n_tasks else 0
 
+    def pause(self, now: float) -> Control | None:
+        """Return the order by which no worker starts tasks of this job now, or None."""
+        for control in reversed(self.controls):
+            if control.ends_pause:
+                return None
+            if control.verb is ControlVerb.PAUSE:
+                return control if control.until is None or now < control.until else None
+        return None
+
     def part_size(self, index: int) -> int:
         """Return how many tasks part `index` has."""
         return min(self.part_rows, self.n_tasks - index * self.part_rows)
@@ -117,7 +136,7 @@ def caught_up(part: Part, job: Job, *, now: float) -> Part:
         statuses = frozenset(control.statuses)
         if control.verb is ControlVerb.CANCEL:
             part = cancel(part, rows, now=now, statuses=statuses, note=control.reason)
-        else:
+        elif control.verb is ControlVerb.RETRY:
             part = reopen(part, rows, now=now, statuses=statuses)
     return replace(part, gen=max(part.gen, job.gen))
 

@@ -15,6 +15,7 @@ from oqkit.clock import new_id
 from oqkit.errors import FormatError, Missing
 from oqkit.queue import key as keys
 from oqkit.queue.cas import Held
+from oqkit.queue.control import marker_due
 from oqkit.queue.discovery import Discovery, Lanes, Listing
 from oqkit.queue.job import Job, caught_up, is_settled
 from oqkit.queue.lease import HeldLease
@@ -191,6 +192,9 @@ class Scout:
         if now < job.policy.not_before:
             one.not_before = job.policy.not_before
             return None
+        if job.pause(now) is not None:
+            self._move_marker(one, job, due=marker_due(job, now=now))
+            return None
         for _ in range(CLAIMS_A_JOB):
             index = self._choose_part(one)
             if index is None:
@@ -349,15 +353,20 @@ class Scout:
         when = part.next_change()
         if job.n_parts > 1 or when is None or part.leases or when - self._ledger.now() < LATER_S:
             return
-        marker = self._ledger.marker(job, due=when)
-        if marker.key in one.markers:
-            return
-        self._ledger.put_marker(marker)
-        newer = {key: other for key, other in one.markers.items() if other.gen > job.gen}
+        self._move_marker(one, job, due=when)
+
+    def _move_marker(self, one: _Field, job: Job, *, due: float) -> None:
+        """Let the marker of a job lie where it is in nobody's way until `due`, and leave the job alone so long."""
+        marker = self._ledger.marker(job, due=due)
+        is_there = marker.key in one.markers
+        if not is_there:
+            self._ledger.put_marker(marker)
+        # One of this generation that lies elsewhere may be what another worker has just put up instead of ours.
+        newer = {key: other for key, other in one.markers.items() if other.gen >= job.gen + (not is_there)}
         for key in one.markers.keys() - newer:
             self._ledger.delete_quietly(key)
-        one.markers = {marker.key: marker, **newer}
-        one.not_before = 0.0 if newer else when
+        one.markers = {**newer, marker.key: marker}
+        one.not_before = 0.0 if one.gen > job.gen else due
 
 
 def _known(one: _Field) -> Job:

@@ -97,7 +97,7 @@ class JobView:
     @property
     def is_started(self) -> bool:
         """Whether any worker has ever claimed a task."""
-        return bool(self._parts)
+        return any(held.doc.log for held in self._parts.values())
 
     @property
     def workers(self) -> set[str]:
@@ -110,7 +110,7 @@ class JobView:
         """One word for the whole job.
 
         ``completed``, ``failed`` (some task failed), ``cancelled`` or ``expired`` when every task is
-        final; before that ``cancelling``, ``running`` or ``pending``.
+        final; before that ``cancelling``, ``paused``, ``running`` or ``pending``.
         """
         counts = self.counts()
         if self.is_final:
@@ -118,7 +118,9 @@ class JobView:
             return next((status for status in worst if counts[status]), Status.COMPLETED)
         if self._is_cancelling():
             return "cancelling"
-        return Status.RUNNING if self._parts else Status.PENDING
+        if self.job.pause(self.now()) is not None:
+            return "paused"
+        return Status.RUNNING if self.is_started else Status.PENDING
 
     def _is_cancelling(self) -> bool:
         if not self.job.controls or self.job.controls[-1].verb is not ControlVerb.CANCEL:

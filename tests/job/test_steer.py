@@ -47,6 +47,40 @@ def frame(n):
     return pd.DataFrame({"x": range(n)}, index=[f"r{row}" for row in range(n)])
 
 
+# --- pause ---------------------------------------------------------------------------------------
+
+
+def test_paused_job_waits_and_every_handle_says_so(queue, start):
+    job = queue.submit_frame(frame(4), odd, name="one")
+    other = queue.job("one")
+    assert other.status == "pending"
+    job.pause(reason="check the input")
+    assert (job.status, other.status, job.done()) == ("paused", "paused", False)
+    start()
+    assert queue.submit_frame(frame(2), mended).result(WAIT_S)["mended"].tolist() == [0, -1]
+    assert STARTED == []  # nothing of the paused job ran
+    other.resume()
+    assert job.wait(WAIT_S).status == "failed"
+    assert sorted(STARTED) == [0, 1, 2, 3]
+
+
+def test_pause_ends_by_itself(queue, start):
+    job = queue.submit_frame(frame(4), mended)
+    job.pause(resume_after=1)
+    start()
+    assert len(job.result(WAIT_S)) == 4
+
+
+def test_pause_of_a_job_that_has_ended_is_an_error_and_resume_does_nothing(queue, start):
+    start()
+    job = queue.submit_frame(frame(4), mended)
+    job.wait(WAIT_S)
+    with pytest.raises(oq.UsageError, match=r"has ended \(completed\): there is nothing to pause"):
+        job.pause()
+    job.resume()
+    assert job.status == "completed"
+
+
 # --- cancel --------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 
@@ -10,7 +11,7 @@ from oqkit.queue.job import Code
 from oqkit.queue.key import parse_marker
 from oqkit.queue.part import MAX_LEASES, Backoff, Outcome, Policy
 from oqkit.queue.transition import Status, Verb
-from tests.queue.faulty import FaultyStore, World
+from tests.queue.faulty import Crash, CrashingStore, FaultyStore, World
 
 NO_WAIT = Policy(backoff=Backoff(initial_s=0.0))
 
@@ -392,6 +393,114 @@ def test_postponing_leaves_the_marker_of_a_newer_generation(world):
     assert heir.step(), "the reopened row is due now"
     heir.drain()
     assert world.statuses(job) == {"completed": 2}
+
+
+# --- paused --------------------------------------------------------------------------------------
+
+
+def test_paused_job_is_not_started_until_it_is_resumed(world):
+    job = world.job(n_tasks=30)
+    world.submit(job)
+    worker = world.worker()
+    worker.step()
+    control.pause(world.ledger(), job.id, reason="look at it first")
+    world.clock.sleep(2.0)
+    assert worker.drain(until_s=600.0) == 0
+    assert world.statuses(job) == {"completed": 10, "pending": 20}
+    control.resume(world.ledger(), job.id)
+    worker.drain()
+    assert world.statuses(job) == {"completed": 30}
+    assert world.markers() == []
+
+
+@pytest.mark.parametrize("n_tasks", (1, 30))
+def test_pause_ends_by_itself_at_its_time(world, n_tasks):
+    job = world.job(n_tasks=n_tasks)
+    world.submit(job)
+    control.pause(world.ledger(), job.id, until=world.now() + 100.0)
+    worker = world.worker()
+    assert worker.drain(until_s=95.0) == 0
+    assert worker.drain() > 0
+    assert world.statuses(job) == {"completed": n_tasks}
+    assert world.markers() == []
+
+
+def test_paused_job_costs_an_idle_worker_nothing(world):
+    job = world.job(n_tasks=3000)
+    world.submit(job)
+    control.pause(world.ledger(), job.id)
+    worker = world.worker()
+    assert worker.find() is None
+    (marker,) = map(parse_marker, world.markers())
+    assert (marker.is_later, marker.gen) == (True, 2)
+    world.clock.sleep(2.0)
+    assert worker.find() is None  # the bell rang, so it looks a second time
+    world.clock.sleep(5.0)
+    assert total(cost(world, lambda: (worker.find(), worker.find()))) == 1, "the doorbell"
+
+
+def test_running_lease_of_a_paused_job_is_committed_and_ends_the_job_if_it_was_the_last(world):
+    job = world.job(n_tasks=10)
+    world.submit(job)
+    worker = world.worker()
+    lease = worker.find()
+    control.pause(world.ledger(), job.id)
+    world.clock.sleep(2.0)
+    assert worker.find() is None
+    worker.finish(lease)
+    assert world.statuses(job) == {"completed": 10}
+    assert world.markers() == []
+
+
+def test_retry_leaves_a_job_paused_and_cancel_of_all_ends_it(world):
+    job = world.job(n_tasks=30)
+    world.submit(job)
+    worker = world.worker()
+    worker.step(Verb.FAIL)
+    control.pause(world.ledger(), job.id)
+    control.retry(world.ledger(), job.id)
+    world.clock.sleep(2.0)
+    assert worker.drain(until_s=600.0) == 0
+    assert world.statuses(job) == {"pending": 30}
+    control.cancel(world.ledger(), job.id)
+    worker.drain()
+    assert world.statuses(job) == {"cancelled": 30}
+    assert world.markers() == []
+
+
+@pytest.mark.parametrize("is_after", (False, True))
+@pytest.mark.parametrize("at", range(6))
+def test_caller_of_pause_or_resume_that_dies_anywhere_loses_no_task(world, at, is_after):
+    job = world.job(n_tasks=30)
+    world.submit(job)
+    for order in (control.pause, control.resume):
+        with suppress(Crash):
+            order(world.ledger(CrashingStore(world.inner, at=at, is_after=is_after)), job.id)
+        world.worker("w").drain(until_s=60.0)
+    control.resume(world.ledger(), job.id)
+    world.worker("heir").drain()
+    assert world.statuses(job) == {"completed": 30}
+    assert world.markers() == []
+
+
+def test_late_marker_of_a_resumed_job_is_not_taken_for_its_pause(world):
+    """A worker that knows the pause only moves its marker while the job is resumed: the newer marker stays."""
+    job = world.job(n_tasks=30)
+    world.submit(job)
+    control.pause(world.ledger(), job.id)
+    store = FaultyStore(world.inner)
+    resumed = []
+
+    def resume_first(verb, key):
+        if verb == "delete" and "open/" in key and not resumed:
+            resumed.append(key)
+            control.resume(world.ledger(), job.id)
+
+    store.before_write = resume_first
+    world.worker("slow", world.ledger(store)).find()
+    assert resumed
+    world.worker("heir").drain()
+    assert world.statuses(job) == {"completed": 30}
 
 
 # --- deleted, poisoned, cancelled ---------------------------------------------------------------

@@ -300,7 +300,7 @@ class Reader(Actor):
         self.world.oracle.expect(sum(job.counts().values()) == len(job), "counts of a job", job.id)
 
     def _status(self, job: Job) -> None:
-        known = ("pending", "running", "cancelling", "completed", "failed", "cancelled", "expired")
+        known = ("pending", "running", "paused", "cancelling", "completed", "failed", "cancelled", "expired")
         self.world.oracle.expect(job.status in known, "status of a job", job.id)
 
     def _partial(self, job: Job) -> None:
