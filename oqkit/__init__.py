@@ -7,7 +7,7 @@ from oqkit.connect.opening import connect, default_queue
 from oqkit.connect.queue import Queue
 
 # on the default queue
-from oqkit.connect.shortcut import get, history, job, jobs, map, submit, submit_frame, submit_many  # noqa: A004
+from oqkit.connect.shortcut import get, history, job, jobs, map, submit, submit_dataset, submit_frame, submit_many  # noqa: A004
 
 # work
 from oqkit.connect.working import LocalWorkers, Worker, local_workers
@@ -92,6 +92,7 @@ __all__ = [
     "local_workers",
     "map",
     "submit",
+    "submit_dataset",
     "submit_frame",
     "submit_many",
     "task",

@@ -11,7 +11,7 @@ import pandas as pd
 from oqkit.config import Settings
 from oqkit.errors import DuplicateJob, Missing, UnknownJob, UsageError, one_of
 from oqkit.frame.codec import ParquetCodec
-from oqkit.frame.draft import Draft, draft_frame, draft_values, identity, job_of, moment, whole
+from oqkit.frame.draft import Draft, draft_dataset, draft_frame, draft_values, identity, job_of, moment, whole
 from oqkit.frame.job import Job, Task
 from oqkit.frame.watch import tell
 from oqkit.queue import key as keys
@@ -122,6 +122,40 @@ class Queue:
         """
         draft = draft_frame(df, fn, columns=columns, part_rows=part_rows)
         return self._submit(draft, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
+
+    def submit_dataset(
+        self,
+        paths: str | Sequence[str],
+        fn: Callable[..., Any] | str,
+        *,
+        name: str | None = None,
+        columns: Sequence[str] | None = None,
+        part_rows: int | str = "auto",
+        on_duplicate: OnDuplicate = "attach",
+        max_tasks: int | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Job:
+        """Submit one task for each row of Parquet files, whose rows do not pass through this process.
+
+        `paths` is a path, glob or folder, or a list of them, wherever `fsspec` reaches: ``s3://``, local,
+        ``gs://``, ... All files have the same columns. Workers read the files themselves, as
+        `pandas.read_parquet` gives them, so they must reach them under the same paths; a file that has been
+        written anew since is refused. `storage_options` go to `fsspec` and are stored in the job, so
+        credentials in them are refused; for ``s3://`` they are by default those of the queue. Results are
+        indexed by the row number over all files. The rest is as in `submit_frame`.
+        """
+        chosen = self._storage_options(paths) if storage_options is None else storage_options
+        draft = draft_dataset(paths, fn, columns=columns, part_rows=part_rows, storage_options=chosen)
+        return self._submit(draft, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
+
+    def _storage_options(self, paths: str | Sequence[str]) -> dict[str, Any]:
+        first = paths if isinstance(paths, str) else next(iter(paths or []), "")
+        if not str(first).startswith(("s3://", "s3a://")):
+            return {}
+        found = {"endpoint_url": self.settings.endpoint_url, "profile": self.settings.aws_profile}
+        region = {"client_kwargs": {"region_name": self.settings.region}} if self.settings.region else {}
+        return {**{name: value for name, value in found.items() if value}, **region}
 
     def _submit(
         self, draft: Draft, options: Options, *, name: str | None, on_duplicate: str, max_tasks: int | None

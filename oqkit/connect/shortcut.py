@@ -25,10 +25,11 @@ submit = _on_default(lambda queue: queue.submit, "submit")
 map = _on_default(lambda queue: queue.map, "map")  # noqa: A001 - the word of the contract
 submit_many = _on_default(lambda queue: queue.submit_many, "submit_many")
 submit_frame = _on_default(lambda queue: queue.submit_frame, "submit_frame")
+submit_dataset = _on_default(lambda queue: queue.submit_dataset, "submit_dataset")
 get = _on_default(lambda queue: queue.get, "get")
 job = _on_default(lambda queue: queue.job, "job")
 jobs = _on_default(lambda queue: queue.jobs, "jobs")
 history = _on_default(lambda queue: queue.history, "history")
 
 
-__all__ = ["get", "history", "job", "jobs", "map", "submit", "submit_frame", "submit_many"]
+__all__ = ["get", "history", "job", "jobs", "map", "submit", "submit_dataset", "submit_frame", "submit_many"]

@@ -7,12 +7,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
 
 from oqkit.errors import FormatError
+from oqkit.frame.dataset import KIND, Dataset, DatasetReader
 from oqkit.frame.outcome import encode_inline, encode_outcomes
 from oqkit.frame.payload import PayloadReader
 from oqkit.frame.spec import label_of
@@ -24,6 +25,8 @@ from oqkit.queue.ledger import Ledger
 from oqkit.queue.run import Range, count
 from oqkit.worker.codec import Finished, Packed
 from oqkit.worker.failure import Failure
+
+R = TypeVar("R")
 
 INLINE_BYTES = 8192
 JSON_COLUMN = "oq:json"
@@ -111,7 +114,7 @@ class ParquetCodec:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._readers: OrderedDict[str, PayloadReader] = OrderedDict()
+        self._readers: OrderedDict[str, PayloadReader | DatasetReader] = OrderedDict()
         self._lock = threading.Lock()
 
     def open(self, job: Job, index: int) -> FrameInputs | ValueInputs:
@@ -126,19 +129,29 @@ class ParquetCodec:
         if kind == "frame":
             layout = Layout.from_json(job.input["layout"])
             return FrameInputs(self.reader(job).part(index), layout, ((0, n_rows),), first)
+        if kind == KIND:
+            frame = self.dataset(job).frame(first, first + n_rows)
+            return FrameInputs(frame.table, frame.layout, ((0, n_rows),), first)
         raise FormatError(f"job {job.id} has inputs of kind {kind!r}, which this oqkit does not know: upgrade it here")
 
     def reader(self, job: Job) -> PayloadReader:
         """Return the reader of a job's input files, which remembers their footers."""
+        return self._opened(job, lambda: PayloadReader(self._ledger.store, [tuple(ref) for ref in job.input["files"]]))
+
+    def dataset(self, job: Job) -> DatasetReader:
+        """Return the reader of a job's dataset, which remembers footers and the row groups read last."""
+        return self._opened(job, lambda: DatasetReader(Dataset.from_json(job.input["dataset"])))
+
+    def _opened(self, job: Job, make: Callable[[], R]) -> R:
         with self._lock:
-            reader = self._readers.get(job.id)
+            reader: Any = self._readers.get(job.id)
             if reader is None:
-                reader = PayloadReader(self._ledger.store, [tuple(ref) for ref in job.input["files"]])
+                reader = make()
                 self._readers[job.id] = reader
             self._readers.move_to_end(job.id)
             if len(self._readers) > _MAX_READERS:
                 self._readers.popitem(last=False)
-        return reader
+        return cast("R", reader)
 
     def table(self, result: Any, n_rows: int) -> Any:
         """Check and convert what a batch function returned."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from oqkit.frame.assemble import assemble
 from oqkit.frame.codec import ParquetCodec
+from oqkit.frame.dataset import KIND
 from oqkit.frame.outcome import Outcomes, decode_inline, decode_outcomes
 from oqkit.frame.table import Layout, index_of, to_frame
 from oqkit.queue.job import Job
@@ -63,6 +64,9 @@ class Collector:
 
     def stored(self) -> Any:
         """Return the submitted columns as far as they were stored: those that the function takes."""
+        if self._job.input.get("kind") == KIND:
+            frame = self._codec.dataset(self._job).frame(0, self._job.n_tasks)
+            return to_frame(frame.table, frame.layout)
         layout = Layout.from_json(self._job.input["layout"])
         names = [*layout.columns, *layout.index]
         return to_frame(self._codec.reader(self._job).columns(names), layout)

@@ -15,9 +15,10 @@ import pyarrow as pa
 from oqkit.clock import new_id
 from oqkit.errors import SchemaError, UsageError
 from oqkit.frame.codec import JSON_COLUMN
+from oqkit.frame.dataset import KIND, find_dataset
 from oqkit.frame.payload import encode_payload
 from oqkit.frame.spec import label_of
-from oqkit.frame.table import Frame, to_table
+from oqkit.frame.table import Frame, Layout, to_table
 from oqkit.frame.table import fingerprint as frame_fingerprint
 from oqkit.frame.value import plain
 from oqkit.queue import key as keys
@@ -110,6 +111,38 @@ def draft_frame(df: Any, function: Any, *, columns: Sequence[Any] | None, part_r
         table=frame.table,
         index=df.index if frame.layout.backend == "pandas" else None,
         source=df,
+    )
+
+
+def draft_dataset(
+    paths: str | Sequence[str],
+    function: Any,
+    *,
+    columns: Sequence[str] | None,
+    part_rows: int | str,
+    storage_options: Mapping[str, Any],
+) -> Draft:
+    """Draft a job of one task a row of Parquet files, of which only the footers are read."""
+    known = function_of(function)
+    dataset, schema = find_dataset(paths, options=storage_options)
+    frame = to_table(schema.empty_table().to_pandas(), columns=columns)
+    if known.task is not None and not known.task.batch:
+        frame = _used(frame, Handler(known.task))
+    chosen = [label_of(frame.table.schema.field(name)) for name in frame.layout.columns]
+    index = [name for name in (schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
+    dataset = replace(dataset, stored=tuple(dict.fromkeys([*chosen, *index])))
+    stored = dataset.to_json()
+    return Draft(
+        function=known,
+        n_tasks=dataset.n_rows,
+        part_rows=_part_rows(part_rows, dataset.n_rows, known),
+        mode="frame",
+        content=hashlib.sha256(json.dumps([stored["stored"], stored["files"]]).encode()).hexdigest(),
+        input={
+            "kind": KIND,
+            "layout": Layout(backend="pandas", columns=frame.layout.columns).to_json(),
+            "dataset": stored,
+        },
     )
 
 

@@ -8,14 +8,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from oqkit.errors import FormatError, SchemaError
-from oqkit.store.base import Store
+from oqkit.store.base import Blob
 
 #: Files up to this size are read whole, in one request.
 _SMALL_BYTES: Final = 2**20
@@ -101,6 +101,16 @@ class _OpenFile:
     data: bytes | None = None
 
 
+class Source(Protocol):
+    """Where the files are: a store, or anything else with these two of its verbs."""
+
+    def read(self, key: str) -> Blob:
+        """Return a whole file."""
+
+    def read_range(self, key: str, *, start: int, length: int) -> bytes:
+        """Return `length` bytes from `start`; a negative start counts from the end."""
+
+
 class PayloadReader:
     """Reads single parts of a payload with few requests. Threads may share one reader.
 
@@ -108,7 +118,7 @@ class PayloadReader:
     part is one ranged GET. Raise `Missing` and the other errors of the store, and `FormatError`.
     """
 
-    def __init__(self, store: Store, files: Sequence[tuple[str, int, int, int]]) -> None:
+    def __init__(self, store: Source, files: Sequence[tuple[str, int, int, int]]) -> None:
         self._store = store
         self._refs = sorted((PayloadRef(*ref) for ref in files), key=lambda ref: ref.first_part)
         self._firsts = [ref.first_part for ref in self._refs]
@@ -118,14 +128,14 @@ class PayloadReader:
     def __repr__(self) -> str:
         return f"PayloadReader({self._store!r}, {len(self._refs)} files)"
 
-    def part(self, n: int) -> pa.Table:
-        """Return the rows of part `n`, with the schema they were written with."""
+    def part(self, n: int, *, names: Sequence[str] | None = None) -> pa.Table:
+        """Return the rows of part `n`, with the schema they were written with; of these columns only, unless None."""
         place = bisect.bisect_right(self._firsts, n) - 1
         ref = self._refs[place] if place >= 0 else None
         if ref is None or n >= ref.first_part + ref.n_parts:
             msg = f"part {n} is in no payload file"
             raise IndexError(msg)
-        return self._read(ref, groups=[n - ref.first_part], names=None)
+        return self._read(ref, groups=[n - ref.first_part], names=None if names is None else list(names))
 
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Return these stored columns of all parts, in part order; ranges less than 1 MiB apart share a GET."""

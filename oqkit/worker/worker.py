@@ -232,10 +232,13 @@ class WorkerLoop:
 class Unreadable:
     """Inputs that are not there: whoever asks for them learns why."""
 
-    columns: tuple[str, ...] = ()
-
     def __init__(self, message: str) -> None:
         self._message = message
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Raise `SchemaError`."""
+        raise SchemaError(self._message)
 
     def arguments(self, *_: Any) -> Any:
         """Raise `SchemaError`."""

@@ -1,0 +1,160 @@
+"""Parquet files as the input of a job."""
+
+from __future__ import annotations
+
+import fsspec
+import numpy as np
+import pandas as pd
+import pytest
+
+import oqkit as oq
+from oqkit.connect import opening
+from tests.local import WAIT_S, keys_in
+
+
+def double(x: float, y: int) -> float:
+    return x * 2 + y
+
+
+@oq.task(batch=True)
+def whole(frame: pd.DataFrame) -> pd.DataFrame:
+    assert isinstance(frame.index, pd.RangeIndex)
+    return pd.DataFrame({"number": frame.index, "s": frame["s"].str.upper()}, index=frame.index)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three files: 250, 0 and 1,000 rows, in row groups of 70 and of 400."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for number, (n, size) in enumerate(((250, 70), (0, 70), (1000, 400))):
+        frame = pd.DataFrame(
+            {"x": rng.random(n), "y": np.arange(n), "s": np.array([f"s{i}" for i in range(n)], object)}
+        )
+        frame["s"] = frame["s"].astype("string")
+        frame.to_parquet(folder / f"{number}.parquet", row_group_size=size)
+    return folder
+
+
+def rows_of(folder):
+    frames = [pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))]
+    return pd.concat(frames, ignore_index=True)
+
+
+@pytest.mark.parametrize("part_rows", ("auto", 1, 60, 10_000))
+def test_rows_of_many_files_are_numbered_through(queue, start, folder, part_rows):
+    df = rows_of(folder)
+    if part_rows == 1:
+        (folder / "2.parquet").unlink()
+        df = df[:250]
+    start()
+    job = queue.submit_dataset(str(folder), double, part_rows=part_rows)
+    result = job.result(WAIT_S)
+    assert result["double"].tolist() == (df["x"] * 2 + df["y"]).tolist()
+    assert result.index.equals(pd.RangeIndex(len(df)))
+
+
+def test_batch_function_gets_slices_with_their_row_numbers(queue, start, folder):
+    start()
+    result = queue.submit_dataset(f"{folder}/*.parquet", whole, part_rows=100).result(WAIT_S)
+    assert result["number"].tolist() == list(range(1250))
+    assert result["s"].tolist() == rows_of(folder)["s"].str.upper().tolist()
+
+
+def test_input_columns_can_be_joined(queue, start, folder):
+    start()
+    result = queue.submit_dataset([str(folder / "0.parquet")], double).result(WAIT_S, join=True)
+    assert list(result.columns) == ["x", "y", "double"]
+    assert result[["x", "y"]].equals(pd.read_parquet(folder / "0.parquet")[["x", "y"]])
+
+
+def test_stored_index_reaches_the_function_and_only_used_columns_are_read(queue, start, tmp_path):
+    df = pd.DataFrame({"x": [1.0, 2.0], "y": [3, 4], "z": ["a", "b"]}, index=pd.Index(["p", "q"], name="id"))
+    df.to_parquet(tmp_path / "one.parquet")
+
+    @oq.task(batch=True)
+    def names(frame):
+        return pd.DataFrame({"id": frame.index, "columns": ",".join(frame.columns)}, index=frame.index)
+
+    start()
+    job = queue.submit_dataset(str(tmp_path / "one.parquet"), names, columns=["y"])
+    assert job.result(WAIT_S).to_dict("list") == {"id": ["p", "q"], "columns": ["y", "y"]}
+
+
+def test_same_files_attach_and_changed_ones_are_another_job(queue, start, folder):
+    first = queue.submit_dataset(str(folder), double)
+    assert queue.submit_dataset(str(folder), double).id == first.id
+    pd.DataFrame({"x": [1.0], "y": [1], "s": ["a"]}).astype({"s": "string"}).to_parquet(folder / "3.parquet")
+    second = queue.submit_dataset(str(folder), double)
+    assert (second.id != first.id, len(second)) == (True, 1251)
+
+
+def test_submitting_writes_no_rows(queue, folder):
+    before = queue.ledger.store.requests.snapshot()
+    queue.submit_dataset(str(folder), double)
+    spent = queue.ledger.store.requests.snapshot() - before
+    assert spent["put"] <= 4, "code, job, marker, bell"
+    assert not any(key.endswith(".parquet") for key in keys_in(queue))
+
+
+def test_file_that_was_written_anew_fails_its_rows_and_says_so(queue, start, folder):
+    job = queue.submit_dataset(str(folder / "0.parquet"), double, retries=0)
+    pd.DataFrame({"x": [0.5] * 250, "y": range(250)}).to_parquet(folder / "0.parquet")
+    start()
+    job.wait(WAIT_S)
+    errors = job.errors()
+    assert len(errors) == 250
+    assert errors["message"].str.contains("has been written anew since").all()
+
+
+def test_file_that_is_gone_fails_its_rows_and_says_so(queue, start, folder):
+    job = queue.submit_dataset(str(folder / "0.parquet"), double, retries=0)
+    (folder / "0.parquet").unlink()
+    start()
+    job.wait(WAIT_S)
+    assert job.errors()["message"].str.contains("0.parquet").all()
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_files_in_a_bucket_are_read_by_the_workers(seaweed, aws, start, folder, monkeypatch):
+    monkeypatch.setattr(opening, "_default", [])
+    seaweed.create_bucket("data-and-queue")
+    files = fsspec.filesystem("s3", endpoint_url=seaweed.endpoint_url)
+    for path in sorted(folder.glob("*.parquet")):
+        files.pipe_file(f"data-and-queue/in/{path.name}", path.read_bytes())
+    queue = oq.connect("s3://data-and-queue/queue", endpoint_url=seaweed.endpoint_url)
+    start()
+    job = queue.submit_dataset("s3://data-and-queue/in/*.parquet", double)
+    df = rows_of(folder)
+    assert job.result(WAIT_S)["double"].tolist() == (df["x"] * 2 + df["y"]).tolist()
+    files.pipe_file("data-and-queue/in/0.parquet", (folder / "2.parquet").read_bytes())
+    assert queue.submit_dataset("s3://data-and-queue/in/*.parquet", double).id != job.id
+
+
+@pytest.mark.parametrize(
+    ("paths", "options", "error", "told"),
+    (
+        ("{0}/none-*.parquet", None, oq.UsageError, "no Parquet files match"),
+        ("{0}/none.parquet", None, oq.UsageError, "there is no file"),
+        ([], None, oq.UsageError, "must be a path, glob or folder"),
+        (None, None, oq.UsageError, "must be a path, glob or folder"),
+        ("{0}/text.txt", None, oq.UsageError, "is not a Parquet file"),
+        (["{0}/0.parquet", "{0}/other.parquet"], None, oq.SchemaError, "other.parquet has the columns x: int64"),
+        ("{0}/0.parquet", {"secret": "s"}, oq.UsageError, "workers find credentials by themselves"),
+        ("{0}/other.parquet", None, oq.SchemaError, "'y'"),
+    ),
+)
+def test_bad_input_is_refused_before_anything_is_written(queue, folder, paths, options, error, told):
+    (folder / "text.txt").write_text("not Parquet at all")
+    pd.DataFrame({"x": [1]}).to_parquet(folder / "other.parquet")
+    before = keys_in(queue)
+    if isinstance(paths, list):
+        paths = [path.format(folder) for path in paths]
+    elif isinstance(paths, str):
+        paths = paths.format(folder)
+    with pytest.raises(error, match=told):
+        queue.submit_dataset(paths, double, storage_options=options)
+    assert keys_in(queue) == before
