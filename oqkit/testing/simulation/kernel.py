@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -22,6 +23,22 @@ class Killed(greenlet.GreenletExit):  # type: ignore[misc]
 
 class Stuck(AssertionError):
     """The code did more than it can have to do: it goes round in circles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """A task that waits for something, and the ticket it had when it began to.
+
+    Not a tuple: while a greenlet is suspended the garbage collector takes it for no container of its own, and stops
+    tracking tuples of such things for good. A cycle through one of them was never freed.
+    """
+
+    task: Task
+    ticket: int
+
+    def wake(self, *, value: Any = None) -> None:
+        """Let it go on, unless it has already."""
+        self.task.wake(self.ticket, value=value)
 
 
 class Kernel:
@@ -78,7 +95,7 @@ class Task(greenlet.greenlet):  # type: ignore[misc]
         self.n_troubles = 0
         """How many of its requests did not simply succeed."""
         self._call = call
-        self._joining: list[tuple[Task, int]] = []
+        self._joining: list[Waiter] = []
 
     def __repr__(self) -> str:
         return f"<{self.node.name}:{self.name}>"
@@ -92,8 +109,8 @@ class Task(greenlet.greenlet):  # type: ignore[misc]
             self.node.broke(self, error)
         finally:
             self.has_ended = True
-            for task, ticket in self._joining:
-                task.wake(ticket, value=True)
+            for waiter in self._joining:
+                waiter.wake(value=True)
 
     # --- as a thread -----------------------------------------------------------------------------
 
@@ -105,8 +122,12 @@ class Task(greenlet.greenlet):  # type: ignore[misc]
         """Wait until it has ended."""
         if not self.has_ended:
             me = current()
-            self._joining.append((me, me.ticket))
+            self._joining.append(me.waiter())
             me.park(timeout)
+
+    def waiter(self) -> Waiter:
+        """Return this task as one that waits, from now on."""
+        return Waiter(self, self.ticket)
 
     # --- parking ---------------------------------------------------------------------------------
 
@@ -137,7 +158,8 @@ class Task(greenlet.greenlet):  # type: ignore[misc]
         """Let the code of a dead node unwind; called from the hub."""
         if not self.has_ended:
             self.ticket += 1
-            self.switch()  # `park` sees that the node is dead; a `throw` from here would leak the frames it passes
+            self.throw(Killed)
+            assert self.dead, "code of a dead node waits for something"
 
 
 def current() -> Task:

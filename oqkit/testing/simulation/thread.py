@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from oqkit.testing.simulation.kernel import Node, Task, current
+from oqkit.testing.simulation.kernel import Node, Task, Waiter, current
 
 #: A worker's main thread only looks after its slots; that it looks less often saves half of all events.
 JOIN_STRETCH = 20.0
@@ -51,12 +51,12 @@ class SimLock:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._is_held = False
-        self._waiting: list[tuple[Task, int]] = []
+        self._waiting: list[Waiter] = []
 
     def __enter__(self) -> None:
         while self._is_held:
             me = current()
-            self._waiting.append((me, me.ticket))
+            self._waiting.append(me.waiter())
             me.park()
         self._is_held = True
 
@@ -64,8 +64,8 @@ class SimLock:
         self._is_held = False
         waiting, self._waiting = self._waiting, []
         if not self._node.is_dead:
-            for task, ticket in waiting:
-                task.wake(ticket)
+            for waiter in waiting:
+                waiter.wake()
 
 
 class SimEvent:
@@ -73,7 +73,7 @@ class SimEvent:
 
     def __init__(self) -> None:
         self._is_set = False
-        self._waiting: list[tuple[Task, int]] = []
+        self._waiting: list[Waiter] = []
 
     def is_set(self) -> bool:
         return self._is_set
@@ -81,14 +81,14 @@ class SimEvent:
     def set(self) -> None:
         self._is_set = True
         waiting, self._waiting = self._waiting, []
-        for task, ticket in waiting:
-            task.wake(ticket, value=True)
+        for waiter in waiting:
+            waiter.wake(value=True)
 
     def wait(self, timeout: float | None = None) -> bool:
         if not self._is_set and timeout != 0:
             me = current()
-            self._waiting = [one for one in self._waiting if one[0] is not me]
-            self._waiting.append((me, me.ticket))
+            self._waiting = [one for one in self._waiting if one.task is not me]
+            self._waiting.append(me.waiter())
             me.park(timeout)
         return self._is_set
 
