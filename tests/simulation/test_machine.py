@@ -23,6 +23,8 @@ from oqkit.worker.codec import Finished
 from oqkit.worker.failure import Failure
 from tests.queue.faulty import World
 
+pytestmark = pytest.mark.timeout(600)  # two hundred examples of fifty steps: a minute on an idle machine
+
 LEASE_S = 60.0
 WAIT_S = 5.0
 ABOUT_S = 0.5
