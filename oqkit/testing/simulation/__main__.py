@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import platform
 import sys
@@ -54,13 +55,15 @@ def _one(seed: int, without: frozenset[str], *, trace: bool) -> int:
 
 def _many(seeds: range, *, processes: int, report: Path | None, commit: str) -> int:
     totals, start = Totals(), time.monotonic()
-    for score in run_all(seeds, processes=processes):
-        totals.add(score)
-        if score.violation:
-            _tell(score, is_shrunk=len(totals.failed) <= SHRUNK)
-        if totals.n_schedules % EVERY == 0:
-            rate = totals.n_schedules / (time.monotonic() - start)
-            _say(f"{totals.n_schedules:,} schedules, {len(totals.failed)} violations, {rate:.1f} a second")
+    with contextlib.suppress(KeyboardInterrupt):  # then the report is about the seeds before
+        for score in run_all(seeds, processes=processes):
+            totals.add(score)
+            if score.violation:
+                _tell(score, is_shrunk=len(totals.failed) <= SHRUNK)
+            if totals.n_schedules % EVERY == 0:
+                rate = totals.n_schedules / (time.monotonic() - start)
+                _say(f"{totals.n_schedules:,} schedules, {len(totals.failed)} violations, {rate:.1f} a second")
+    seeds = seeds[: totals.n_schedules]
     seconds = time.monotonic() - start
     for what, n in totals.lines():
         _say(f"{what:60}{n:>12}")

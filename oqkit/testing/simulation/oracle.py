@@ -233,10 +233,9 @@ class Oracle:
             return
         job, touched = self.jobs[job_id], self._touched.get((job_id, gen), set())
         control = job.controls[gen - 2]
+        rows = control.rows
         if control.verb in (ControlVerb.PAUSE, ControlVerb.RESUME):
             touched, rows = {0}, ((0, job.part_rows),)
-        else:
-            rows = control.rows
         for part in self.parts_of(job):
             first = part.index * job.part_rows
             is_meant = rows is None or any(start < first + part.n_rows and first < stop for start, stop in rows)
