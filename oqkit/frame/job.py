@@ -254,9 +254,9 @@ class Job:
         self._view.job = control.pause(self._ledger, self.id, reason=reason or "", until=until)
 
     def resume(self) -> None:
-        """End a pause; does nothing to a job that is not paused."""
+        """End a pause; does nothing to a job that never had one."""
         self._view.reload()
-        if self._view.job.pause(self._ledger.now()) is not None:
+        if self._view.job.was_paused:  # also if it is not any more: whoever ended the pause may have died half-way
             self._view.job = control.resume(self._ledger, self.id)
 
     def _new_code(self, fn: Callable[..., Any]) -> Code:

@@ -185,18 +185,13 @@ class Scout:
         return None
 
     def _claim_in(self, one: _Field) -> HeldLease | None:
-        job, now = _known(one), self._ledger.now()
-        if not self._can_run(job):
-            one.not_before = float("inf")
-            return None
-        if now < job.policy.not_before:
-            one.not_before = job.policy.not_before
-            return None
-        if job.pause(now) is not None:
-            self._move_marker(one, job, due=marker_due(job, now=now))
+        job = _known(one)
+        if not self._may_start(one, job):
             return None
         for _ in range(CLAIMS_A_JOB):
             index = self._choose_part(one)
+            if one.job is not job:
+                return None  # it was read again meanwhile: it may be paused, or have code that must not run here
             if index is None:
                 break
             lease = self._claim(one, index)
@@ -207,6 +202,19 @@ class Scout:
         if not self._finish(one) and not one.unread:
             self._rest(one)
         return None
+
+    def _may_start(self, one: _Field, job: Job) -> bool:
+        """Say whether this worker may start tasks of a job now; if not, the job is left alone for as long as that holds."""
+        now = self._ledger.now()
+        if not self._can_run(job):
+            one.not_before = float("inf")
+        elif now < job.policy.not_before:
+            one.not_before = job.policy.not_before
+        elif job.pause(now) is not None:
+            self._move_marker(one, job, due=marker_due(job, now=now))
+        else:
+            return True
+        return False
 
     # --- choosing a part -------------------------------------------------------------------------
 

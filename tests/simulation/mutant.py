@@ -405,6 +405,49 @@ def one_final_part_ends_the_job(patch: Patch) -> None:
     patch.setattr(scout.Scout, "_finish", finish)
 
 
+def pause_stops_nothing(patch: Patch) -> None:
+    """Workers do not ask whether a job is paused."""
+    patch.setattr(job_module.Job, "pause", lambda self, now: None)
+
+
+def resume_tells_nobody(patch: Patch) -> None:
+    """The end of a pause is entered in the job object, but the marker stays where the pause had put it."""
+    original = control._order
+
+    def order(ledger, job_id, verb, **what):
+        if verb is not job_module.ControlVerb.RESUME:
+            return original(ledger, job_id, verb, **what)
+        put_marker, ledger.put_marker = ledger.put_marker, lambda marker: None
+        try:
+            return original(ledger, job_id, verb, **what)
+        finally:
+            ledger.put_marker = put_marker
+
+    patch.setattr(control, "_order", order)
+
+
+def job_read_again_is_not_asked(patch: Patch) -> None:
+    """A worker that reads a job again in the midst of a claim goes on without asking whether it is paused by now."""
+
+    def claim_in(self, one):
+        if not self._may_start(one, one.job):
+            return None
+        for _ in range(scout.CLAIMS_A_JOB):
+            index = self._choose_part(one)
+            if index is None:
+                break
+            held = self._claim(one, index)
+            if held is not None:
+                return held
+        else:
+            return None
+        if not self._finish(one) and not one.unread:
+            self._rest(one)
+        return None
+
+    patch.setattr(scout.Scout, "_claim_in", claim_in)
+
+
 def ended_leases_are_forgotten(patch: Patch) -> None:
     """The part keeps no ring of the commits that came last: a lost reply looks like a lost lease."""
     original = part._ended
@@ -468,6 +511,9 @@ MUTANTS = {
         cancel_skips_untouched_parts,
         marker_moves_by_way_of_nothing,
         one_final_part_ends_the_job,
+        pause_stops_nothing,
+        resume_tells_nobody,
+        job_read_again_is_not_asked,
         ended_leases_are_forgotten,
         rows_go_back_too_late,
         failure_is_final,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
-from oqkit.queue import scout
+from oqkit.config import Settings
+from oqkit.connect.queue import Queue
+from oqkit.queue import control, scout
+from oqkit.queue.discovery import Discovery
 from oqkit.worker.handler import Handler
 from oqkit.worker.run import Work, run
 from oqkit.worker.task import Options, TaskFunction
 from oqkit.worker.tray import Tray
-from tests.queue.faulty import World
+from tests.queue.faulty import Crash, CrashingStore, World
 
 
 class Rows:
@@ -65,3 +69,32 @@ def test_worker_walks_through_the_windows_of_a_large_job_without_resting_in_betw
     while not late.step():
         world.clock.sleep(max(0.05, late.scout.wait_s()))
     assert world.now() - start < 24 / 2 * 2 * world.ledger().store.poll_s
+
+
+def test_worker_that_meets_a_pause_in_the_part_itself_starts_nothing(monkeypatch):
+    """Seed 93: the part had seen a newer order, so it read the job again, and claimed although that order was a pause."""
+    world = World()
+    job = world.job(n_tasks=30, part_rows=30)
+    world.submit(job)
+    worker = world.worker("worker")
+    lease = worker.find()
+    lease.commit([], has_output=False, release=lease.rows, is_last=True)
+    worker.scout.ended(lease)
+    control.pause(world.ledger(), job.id)
+    monkeypatch.setattr(Discovery, "is_due", lambda *_, **__: False)  # the marker of the pause is not seen yet
+    assert worker.find() is None
+    assert world.statuses(job) == {"pending": 30}
+
+
+def test_resume_is_carried_out_when_an_earlier_one_got_only_as_far_as_the_job():
+    """Whoever resumed the job died before the workers were told; the job does not look paused any more."""
+    world = World()
+    job = world.job(n_tasks=3)
+    world.submit(job)
+    control.pause(world.ledger(), job.id)
+    assert world.worker("first").find() is None
+    with pytest.raises(Crash):
+        control.resume(world.ledger(CrashingStore(world.inner, at=1, is_after=True)), job.id)
+    Queue(world.ledger(), Settings(url="memory://")).job(job.id).resume()
+    world.worker("second").drain(until_s=60.0)
+    assert world.statuses(job) == {"completed": 3}

@@ -1,4 +1,7 @@
-"""The queue as its users see it, beside a model that is a list of rows: submit, claim, commit, fail, expire, cancel, retry, collect."""
+"""The queue as its users see it, beside a model that is a list of rows.
+
+Submit, claim, commit, fail, expire, cancel, retry, pause, resume, collect.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from oqkit.config import Settings
 from oqkit.connect.queue import Queue
-from oqkit.errors import DuplicateJob, IllegalTransition, LeaseLost
+from oqkit.errors import DuplicateJob, IllegalTransition, LeaseLost, UsageError
 from oqkit.frame.codec import ParquetCodec
+from oqkit.queue.discovery import LIST_EVERY_S
 from oqkit.queue.key import task_id
 from oqkit.queue.lease import HeldLease
 from oqkit.queue.part import Backoff, Outcome
@@ -57,6 +61,9 @@ class ModelJob:
     key: str
     content: tuple
     rows: list[Row]
+    paused_at: float = 0.0
+    paused_until: float = 0.0
+    """No task is started before; 0.0 if there is no pause."""
     leases: dict[str, tuple[int, float]] = field(default_factory=dict)
     """Lease to (part, when it runs out)."""
 
@@ -80,6 +87,9 @@ class ModelJob:
             row.status = "failed"
         else:
             row.status, row.due = "pending", now + WAIT_S
+
+    def is_paused(self, now: float) -> bool:
+        return now < self.paused_until
 
     def counts(self) -> dict[str, int]:
         return dict(Counter(row.status for row in self.rows))
@@ -162,12 +172,18 @@ class QueueMachine(RuleBasedStateMachine):
         for local in rows:
             row = model.part(lease.index)[local]
             assert row.status == "pending", "only pending rows are claimed"
+            self.check_pause(model, lease)
             assert max(row.due, model.not_before) <= self.now + ABOUT_S
             assert self.now < model.expires_at + ABOUT_S or row.is_reopened
             row.status, row.lease, row.due = "running", lease.id, 0.0
             row.attempt, row.used = row.attempt + 1, row.used + 1
         model.leases[lease.id] = (lease.index, self.now + LEASE_S)
         self.held.append((model, lease))
+
+    def check_pause(self, model, lease):
+        """Part 0 was told of the pause; who works on another part learns of it when it next looks at the markers."""
+        knows = lease.index == 0 or self.now > model.paused_at + LIST_EVERY_S + ABOUT_S
+        assert not (knows and model.is_paused(self.now - ABOUT_S)), "a paused job starts nothing"
 
     def time_has_told(self):
         """A claim also settles what is overdue in the parts it meets: follow it where it did."""
@@ -274,6 +290,8 @@ class QueueMachine(RuleBasedStateMachine):
         statuses = {where} if where in ("pending", "running") else {"pending", "running"}
         hit = [model.rows[n] for n in rows if model.rows[n].status in statuses]
         assert self.client().job(model.id).cancel(where) == len(hit)
+        if where in ("all", "pending"):
+            model.paused_until = 0.0
         leases = {row.lease for row in hit} - {""}
         for row in hit:
             row.status, row.lease, row.due = "cancelled", "", 0.0
@@ -307,6 +325,25 @@ class QueueMachine(RuleBasedStateMachine):
         for row in hit:
             row.status, row.used, row.due, row.is_reopened = "pending", 0, 0.0, True
 
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), for_s=st.sampled_from([None, 5.0, 40.0]))
+    def somebody_pauses(self, data, for_s):
+        model = data.draw(st.sampled_from(self.jobs), label="job")
+        if all(row.status in FINAL for row in model.rows):
+            with pytest.raises(UsageError, match="has ended"):
+                self.client().job(model.id).pause(resume_after=for_s)
+            return
+        self.client().job(model.id).pause(resume_after=for_s)
+        model.paused_at = self.now
+        model.paused_until = float("inf") if for_s is None else self.now + for_s
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def somebody_resumes(self, data):
+        model = data.draw(st.sampled_from(self.jobs), label="job")
+        self.client().job(model.id).resume()
+        model.paused_until = 0.0
+
     # --- what everybody sees ---------------------------------------------------------------------
 
     def parts(self, model):
@@ -332,6 +369,8 @@ class QueueMachine(RuleBasedStateMachine):
         assert {status: n for status, n in counts.items() if n} == model.counts()
         assert sum(counts.values()) == len(job) == len(model.rows)
         assert job.done() == all(row.status in FINAL for row in model.rows)
+        if not job.done() and job.status != "cancelling" and abs(model.paused_until - self.now) > ABOUT_S:
+            assert (job.status == "paused") == model.is_paused(self.now)
         frame = job.partial()
         done = {number: row.value for number, row in enumerate(model.rows) if row.status == "completed"}
         assert list(frame.index) == list(done)
@@ -345,6 +384,8 @@ class QueueMachine(RuleBasedStateMachine):
         """Whatever happened: workers find all that is left, and take the markers down."""
         if not hasattr(self, "jobs"):
             return
+        for model in self.jobs:
+            self.client().job(model.id).resume()
         self.world.clock.sleep(LEASE_S + 31.0)
         worker = self.world.worker("last", lease_s=LEASE_S)
         worker.drain(until_s=7200.0, idle_s=600.0)

@@ -44,7 +44,7 @@ def test_schedules_have_trouble_enough_to_tell_something():
     scores = [run_seed(seed) for seed in range(40)]
     assert sum(score.kills for score in scores) >= 3 * len(scores)
     assert sum(score.faults.total() for score in scores) >= 15 * len(scores)
-    assert sum(score.takeovers for score in scores) * 2 >= len(scores)
+    assert sum(score.takeovers for score in scores) >= len(scores)
     assert {kind for score in scores for kind in score.faults} == {"error", "timeout", "lost", "late", "twice"}
     assert {status for score in scores for status in score.statuses} == {"cancelled", "completed", "expired", "failed"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import platform
 import sys
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     seeds = range(int(first), int(stop) if colon else int(first) + 1)
     if len(seeds) == 1:
         return _one(seeds[0], frozenset(filter(None, options.without.split(","))), trace=options.trace)
-    return _many(seeds, processes=options.processes, report=options.report)
+    return _many(seeds, processes=options.processes, report=options.report, commit=options.commit)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trace", action="store_true", help="print every request as it is applied")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--report", type=Path, help="write the sums to this Markdown file")
+    parser.add_argument("--commit", default="", help="what was run, for the report")
     return parser
 
 
@@ -51,20 +53,23 @@ def _one(seed: int, without: frozenset[str], *, trace: bool) -> int:
     return 1 if score.violation else 0
 
 
-def _many(seeds: range, *, processes: int, report: Path | None) -> int:
+def _many(seeds: range, *, processes: int, report: Path | None, commit: str) -> int:
     totals, start = Totals(), time.monotonic()
-    for score in run_all(seeds, processes=processes):
-        totals.add(score)
-        if score.violation:
-            _tell(score, is_shrunk=len(totals.failed) <= SHRUNK)
-        if totals.n_schedules % EVERY == 0:
-            rate = totals.n_schedules / (time.monotonic() - start)
-            _say(f"{totals.n_schedules:,} schedules, {len(totals.failed)} violations, {rate:.1f} a second")
+    with contextlib.suppress(KeyboardInterrupt):  # then the report is about the seeds before
+        for score in run_all(seeds, processes=processes):
+            totals.add(score)
+            if score.violation:
+                _tell(score, is_shrunk=len(totals.failed) <= SHRUNK)
+            if totals.n_schedules % EVERY == 0:
+                rate = totals.n_schedules / (time.monotonic() - start)
+                _say(f"{totals.n_schedules:,} schedules, {len(totals.failed)} violations, {rate:.1f} a second")
+    seeds = seeds[: totals.n_schedules]
     seconds = time.monotonic() - start
     for what, n in totals.lines():
         _say(f"{what:60}{n:>12}")
     if report is not None:
         machine = f"{platform.machine()}, Python {platform.python_version()}"
+        machine += f", commit {commit}" if commit else ""
         text = page(totals, seeds=f"{seeds.start}:{seeds.stop}", seconds=seconds, processes=processes, machine=machine)
         report.parent.mkdir(parents=True, exist_ok=True)
         report.write_text(text, encoding="utf-8")

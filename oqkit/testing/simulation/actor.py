@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from oqkit.connect.queue import Queue
-from oqkit.errors import IllegalTransition, OqError
+from oqkit.errors import IllegalTransition, OqError, UsageError
 from oqkit.frame.job import Job, Task
 from oqkit.queue import key as keys
 from oqkit.queue import scout
@@ -222,7 +222,7 @@ class Submitter(Actor):
 
 
 class Operator(Actor):
-    """Cancels or retries, and repeats that until it is told that it is done."""
+    """Cancels, retries, pauses or resumes, and repeats that until it is told that it is done."""
 
     def __init__(self, world: World, plan: OrderPlan) -> None:
         super().__init__(world, plan.name, plan.kills)
@@ -256,20 +256,22 @@ class Operator(Actor):
 
     def _order(self, queue: Queue, job_id: str) -> None:
         job = queue.job(job_id)
-        where = self.plan.where
-        if isinstance(where, list):
-            where = [row for row in where if row < len(job)]
-            if len(where) == 1:
-                self._order_task(queue, job_id, where[0])
-                return
-        ledger, is_cancel = queue.ledger, self.plan.verb == "cancel"
+        where, ledger = self.plan.where, queue.ledger
         assert isinstance(ledger, SimLedger)
         ledger.ordered_gen = 0
-        if is_cancel:
-            job.cancel(where)
+        if self.plan.verb == "pause":
+            with contextlib.suppress(UsageError):  # it has ended
+                job.pause(resume_after=self.plan.for_s)
+        elif self.plan.verb == "resume":
+            job.resume()
         else:
-            job.retry(where)
-        self.world.oracle.check_order(job_id, ledger.ordered_gen, is_cancel=is_cancel)
+            if isinstance(where, list):
+                where = [row for row in where if row < len(job)]
+                if len(where) == 1:
+                    self._order_task(queue, job_id, where[0])
+                    return
+            job.cancel(where) if self.plan.verb == "cancel" else job.retry(where)
+        self.world.oracle.check_order(job_id, ledger.ordered_gen)
 
     def _order_task(self, queue: Queue, job_id: str, row: int) -> None:
         task = queue.get(keys.task_id(job_id, row))

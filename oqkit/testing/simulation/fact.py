@@ -68,6 +68,18 @@ def rows_of(part: Part) -> list[Run]:
     return [run for run in part.runs for _ in range(run.stop - run.first)]
 
 
+def paused_until(job: Job, gen: int) -> float:
+    """Return until when (epoch seconds) nobody may claim who knows the orders up to a generation; 0.0 if anybody may."""
+    until = 0.0
+    for control in job.controls[: gen - 1]:
+        if control.verb is ControlVerb.PAUSE:
+            until = float("inf") if control.until is None else control.until
+        is_over = control.verb is ControlVerb.CANCEL and control.rows is None and PENDING in control.statuses
+        if is_over or control.verb is ControlVerb.RESUME:
+            until = 0.0
+    return until
+
+
 def ordered(one: Run, job: Job, part: Part, *, row: int, upto: int | None = None) -> tuple[Status, str]:
     """Return the status (and how it came about) of a row once the orders are carried out that its part has not seen."""
     status, how = one.status, ""

@@ -224,14 +224,22 @@ class Oracle:
         """A job whose submission was acknowledged has been announced to workers."""
         self.expect(self.announced.get(job_id), "acknowledged without a marker", job_id)
 
-    def check_order(self, job_id: str, gen: int, *, is_cancel: bool) -> None:
-        """An order that was acknowledged is carried out: in each part it means that had an object, a cancel in all."""
+    def check_order(self, job_id: str, gen: int) -> None:
+        """An order that was acknowledged is carried out: in each part it means that had an object, a cancel in all.
+
+        A pause or its end is told to part 0. `gen` is what the order made of the job; 0 if none was needed.
+        """
+        if gen < 2:
+            return
         job, touched = self.jobs[job_id], self._touched.get((job_id, gen), set())
-        rows = job.controls[gen - 2].rows if gen > 1 else ()
+        control = job.controls[gen - 2]
+        rows = control.rows
+        if control.verb in (ControlVerb.PAUSE, ControlVerb.RESUME):
+            touched, rows = {0}, ((0, job.part_rows),)
         for part in self.parts_of(job):
             first = part.index * job.part_rows
             is_meant = rows is None or any(start < first + part.n_rows and first < stop for start, stop in rows)
-            if is_meant and (part.index in touched or is_cancel):
+            if is_meant and (part.index in touched or control.verb is ControlVerb.CANCEL):
                 self.expect(part.gen >= gen, "order not carried out", f"{job_id}/{part.index}: {part.gen}")
 
     def check_end(self, job: Job, number: int, one: Run) -> None:

@@ -74,14 +74,17 @@ class JobPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderPlan:
-    """A cancel or retry that a person gives."""
+    """A cancel, retry, pause or resume that a person gives."""
 
     name: str
     at_s: float
     job: int
     verb: str
-    where: Any
     kills: tuple[Kill, ...]
+    where: Any = "all"
+    """What a cancel or retry is about."""
+    for_s: float | None = None
+    """How long a pause lasts; None: until somebody ends it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +204,7 @@ def make_plan(seed: int) -> Plan:
         has_md5_etags=rng.random() < 0.75,
         workers=_workers(rng, chaos_s, lease_s),
         jobs=jobs,
-        orders=tuple(_order(rng, n, len(jobs), chaos_s) for n in range(rng.choice((0, 1, 2, 3, 4)))),
+        orders=tuple(_order(rng, n, len(jobs), chaos_s) for n in range(rng.choice((0, 1, 2, 3, 4, 5)))),
         reads=tuple(_read(rng, n, len(jobs), chaos_s) for n in range(rng.choice((0, 0, 1, 2)))),
         tricks=tuple(_trick(rng, n, len(jobs), chaos_s) for n in range(rng.choice((0, 0, 1, 2, 3)))),
         faults={fault: harsh * rng.random() * 0.08 for fault in (*FAULTS, "read")},
@@ -245,8 +248,8 @@ def _worker(rng: random.Random, name: str, chaos_s: float, *, lease_s: float) ->
         grace_s=rng.choice((0.5, 5.0)),
         skew_s=rng.uniform(-300.0, 300.0),
         drift=rng.uniform(-1e-4, 1e-4),
-        kills=_some(rng, (0, 1, 1, 2, 3), kill),
-        pauses=_some(rng, (0, 0, 1, 2), pause),
+        kills=_some(rng, (0, 1, 2, 2, 3), kill),
+        pauses=_some(rng, (0, 1, 1, 2), pause),
     )
 
 
@@ -301,11 +304,11 @@ def _fate(rng: random.Random) -> tuple[str, ...]:
 
 
 def _order(rng: random.Random, number: int, n_jobs: int, chaos_s: float) -> OrderPlan:
-    verb = rng.choice(("cancel", "retry"))
-    if verb == "cancel":
-        where = rng.choice(("all", "pending", "running", "rows"))
-    else:
+    verb = rng.choice(("cancel", "cancel", "retry", "retry", "pause", "pause", "resume"))
+    if verb == "retry":
         where = rng.choice(("failed", "cancelled", "all", "rows"))
+    else:
+        where = rng.choice(("all", "pending", "running", "rows"))
     rows = sorted({rng.randrange(12) for _ in range(rng.choice((1, 2, 4)))})
     name = f"order{number}"
     return OrderPlan(
@@ -314,6 +317,7 @@ def _order(rng: random.Random, number: int, n_jobs: int, chaos_s: float) -> Orde
         job=rng.randrange(n_jobs),
         verb=verb,
         where=rows if where == "rows" else where,
+        for_s=rng.choice((None, 2.0, 10.0)) if verb == "pause" else None,
         kills=_some(rng, (0, 0, 1), lambda k: _kill(rng, f"{name}.kill{k}", writes=6)),
     )
 

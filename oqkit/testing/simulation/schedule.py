@@ -8,9 +8,11 @@ from collections import Counter
 
 from oqkit.frame.job import Job
 from oqkit.queue.discovery import LIST_EVERY_S
+from oqkit.queue.job import ControlVerb
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.transition import Status
 from oqkit.testing.simulation.actor import Operator, Reader, Submitter, Worker, check_frame, play
+from oqkit.testing.simulation.bucket import LATEST_S, READ_TIMEOUT_S
 from oqkit.testing.simulation.fact import Violation, rows_of
 from oqkit.testing.simulation.kernel import Stuck
 from oqkit.testing.simulation.plan import TYPES, OrderPlan, Plan, WorkerPlan, make_plan
@@ -19,6 +21,8 @@ from oqkit.testing.simulation.world import Score, World, quiet, turned
 DRAIN_S = 150.0
 TIDY_S = 150.0
 SETTLE_S = 20.0
+#: How long after the weather has cleared up a write may still land.
+LANDED_S = READ_TIMEOUT_S + LATEST_S + 1.0
 IDLE_S = 35.0
 
 
@@ -79,6 +83,7 @@ def _drain(world: World, workers: list[Worker]) -> None:
         worker.live()
     for job_id in sorted(world.broken_orders):
         _repeat_order(world, job_id)
+    kernel.after(LANDED_S, _resume_all, world)
     kernel.run(start + DRAIN_S, lambda: kernel.steps % 16 == 0 and _is_drained(world))
     world.score.drain_s = kernel.now - start
     if not _is_drained(world):
@@ -117,9 +122,22 @@ def _repeat_order(world: World, job_id: str) -> None:
         Operator(world, plan).live()
 
 
+def _resume_all(world: World) -> None:
+    """Somebody ends every pause, once no order is on its way any more."""
+    if world.orders_under_way.total():
+        world.kernel.after(1.0, _resume_all, world)
+        return
+    for job_id, acked in world.acked.items():
+        if any(control.verb is ControlVerb.PAUSE for control in world.oracle.jobs[job_id].controls):
+            number = acked.plan.number
+            Operator(world, OrderPlan(name=f"end{number}", at_s=0.0, job=number, verb="resume", kills=())).live()
+    world.is_resumed = True
+
+
 def _is_drained(world: World) -> bool:
     return (
-        not world.orders_under_way.total()
+        world.is_resumed
+        and not world.orders_under_way.total()
         and not world.n_submitting
         and all(part.is_final for job_id in world.acked for part in world.oracle.parts_of(world.oracle.jobs[job_id]))
     )

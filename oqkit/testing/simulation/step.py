@@ -22,6 +22,7 @@ from oqkit.testing.simulation.fact import (
     Grant,
     Violation,
     ordered,
+    paused_until,
     rows_of,
 )
 
@@ -169,6 +170,8 @@ class Step:
             known = oracle.grants.get(lease.id)
             self._expect(lease.worker == node.name and lease.commits == 0, "lease for another", lease.id)
             self._expect(known is None or known.node is node, "lease id used again", lease.id)
+            pause_s = paused_until(self._job, self._new.gen) - self._high
+            self._expect(pause_s <= 0, "claimed while paused", f"{lease.id}, {pause_s:.2f} s to go")
             self._expect(lease.expires <= longest, "lease too long", f"{lease.expires - longest:.2f} s")
             oracle.grants[lease.id] = Grant(node, oracle.bucket.now(), lease.expires, was_taken=known is not None)
         elif lease != old:

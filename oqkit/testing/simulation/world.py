@@ -190,6 +190,8 @@ class World:
         """Job to how many people are giving it an order."""
         self.broken_orders: set[str] = set()
         """Jobs that somebody died over while giving an order."""
+        self.is_resumed = False
+        """Whether every pause was ended, after all the trouble."""
         self.n_submitting = 0
         """How many submissions with a key are not known to be stored yet."""
         self.loops: dict[str, WorkerLoop] = {}
