@@ -241,6 +241,7 @@ def test_notebook_is_watched_and_steered_through_a_browser(notebook):
     notebook.shoot("ended", first)
     first.get_by_role("button", name="Tasks", exact=True).click()
     second = submit_another_and_interrupt_its_wait(notebook, more)
+    pause_and_resume(notebook, second)
     cancel(notebook, second)
     open_the_board(notebook, more)
     see_what_is_frozen(notebook, place)
@@ -325,6 +326,17 @@ def submit_another_and_interrupt_its_wait(notebook, more):
     return second
 
 
+def pause_and_resume(notebook, display):
+    """One button, whose label says what it does now."""
+    display.get_by_role("button", name="Pause", exact=True).click()
+    wait_until(lambda: "paused" in text_of(display.locator(".oqkit-status")), notebook.page, "the job is paused")
+    display.get_by_text("Paused at").wait_for()
+    notebook.shoot("paused", display)
+    display.get_by_role("button", name="Resume", exact=True).click()
+    wait_until(lambda: "running" in text_of(display.locator(".oqkit-status")), notebook.page, "the job is resumed")
+    display.get_by_role("button", name="Pause", exact=True).wait_for()
+
+
 def cancel(notebook, display):
     """Between cells."""
     display.get_by_role("button", name="Cancel", exact=True).click()
@@ -358,18 +370,33 @@ def see_what_is_frozen(notebook, place):
 
 
 def restart_and_attach(notebook, more):
-    """What is still live loses its buttons; the job is found again by its name."""
+    """What was still live becomes static, also in what is saved; the job is found again by its name."""
     notebook.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
-    left = notebook.output(more["board"]).locator(".oqkit-live .oqkit-live")
-    left.get_by_text("This kernel has ended").wait_for()
-    assert left.get_by_role("button", name="Tasks", exact=True).count() == 0
-    notebook.shoot("restarted", left)
+    see_no_dead_controls(notebook, more)
+    notebook.shoot("restarted", notebook.output(more["board"]).locator(".oqkit-static"))
     notebook.until_idle()
+    notebook.save()
+    notebook.page.reload()
+    notebook.until_idle()
+    see_no_dead_controls(notebook, more)
+    notebook.shoot("reloaded", notebook.output(more["submit"]).locator(".oqkit-static"))
     notebook.run(more["attach"])
     attached = notebook.output(more["attach"]).locator(".oqkit-live")
     attached.wait_for()
     assert number(attached, "cancelled") > 0
     notebook.shoot("attached", attached)
+
+
+def see_no_dead_controls(notebook, more):
+    for name in ("submit", "board"):
+        notebook.output(more[name]).locator(".oqkit-static").first.wait_for()
+    board = notebook.output(more["board"])
+    assert "This kernel has ended" in text_of(board)
+    assert "2,000 tasks of slow" in text_of(board), "the job that was open"
+    outputs = notebook.page.locator(".jp-Cell-outputWrapper")
+    assert outputs.locator(".oqkit-live, .oqkit button, .oqkit input").count() == 0
+    assert outputs.get_by_text("model not found").count() == 0
+    assert outputs.get_by_text("Loading widget").count() == 0
 
 
 def convert(notebook):

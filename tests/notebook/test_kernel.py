@@ -190,7 +190,7 @@ def test_comm_carries_at_most_two_updates_a_second_of_at_most_ten_kilobytes(kern
 
 
 def test_blocking_wait_draws_html_and_says_once_how_to_keep_the_buttons(kernel):
-    kernel.run("slow = submit(150, 'blocking')")
+    kernel.run("import oqkit.notebook.display as shown\nshown._hinted.clear()\nslow = submit(150, 'blocking')")
     first = kernel.displays(kernel.run("slow.wait()\nNone"))
     kernel.run("other = submit(160, 'blocking-2')")
     second = kernel.displays(kernel.run("other.wait()\nNone"))
@@ -237,6 +237,16 @@ def test_magics_answer(kernel):
     assert "{'PermanentError'}" in kernel.of("stream", parent=run)[0]["text"]
 
 
+def test_magics_pause_and_resume_a_job(kernel):
+    kernel.run("%load_ext oqkit\nheld = submit(2_000, 'held')")
+    (data,) = kernel.displays(kernel.run("%oq pause held"))
+    assert "held: paused, 2,000 tasks" in data["text/plain"]
+    assert "no task is started until it is resumed" in data["text/html"]
+    kernel.run("%oq resume held")
+    run = kernel.run("print(held.status)\nheld.cancel()\nNone")
+    assert kernel.of("stream", parent=run)[0]["text"].split()[0] in {"pending", "running"}
+
+
 def test_threads_print_nothing(kernel):
     kernel.run("1")
     texts = [each["text"] for each in kernel.of("stream")]
@@ -260,7 +270,7 @@ def test_environment_variable_leaves_the_widget_out(kernel):
     def saved():
         display_id = next(
             message["content"]["transient"]["display_id"]
-            for _, message in kernel.messages
+            for message in kernel.messages
             if message["msg_type"] == "display_data" and message["parent_header"].get("msg_id") == run
         )
         later = [each for each in kernel.of("update_display_data") if each["transient"]["display_id"] == display_id]
