@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-browser browser check soak bench docs install-check lock clean
+.PHONY: help demo test browser check soak bench docs install-check lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,12 +24,10 @@ help: ## Show this help
 demo: $(READY) ## See oqkit at work: 336,776 flights, four worker processes, no bucket
 	@$(BIN)/python -m oqkit.demo
 
-test: $(READY) ## Run all tests but those of the notebook display in a browser
-	@$(PYTEST) -m 'not browser'
+test: $(READY) browser ## Run all tests; screenshots of the notebook display go to build/screenshots
+	@$(PYTEST)
 
-test-browser: $(READY) browser ## Drive the notebook display in a real JupyterLab; screenshots go to build/screenshots
-	@$(PYTEST) -m browser
-
+# The notebook display is tested in a real browser where there is one or it can be installed.
 browser:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
 		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo 'Installing Chromium for the notebook tests.' && \
@@ -41,7 +39,7 @@ check: $(READY) ## Check style, types and the direction of imports, and run the 
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m mypy --strict oqkit
 	@$(BIN)/python $(BIN)/lint-imports --no-logo
-	@$(PYTEST) -m 'not server and not slow and not browser'
+	@$(PYTEST) -m 'not server and not slow'
 
 SEEDS ?= 0:20500
 soak: $(READY) ## Run the simulation for long: 20,500 schedules, and write docs/evidence/simulation.md

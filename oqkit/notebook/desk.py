@@ -1,4 +1,4 @@
-"""What a browser may ask of a job, and the answers: pages, errors, one task, cancel, retry.
+"""What a browser may ask of a job, and the answers: pages, errors, one task, cancel, retry, pause, resume.
 
 Questions come from a web page, so nothing in them is trusted: unknown ones get an error, numbers are
 checked, and answers are cut to a size.
@@ -41,6 +41,8 @@ class Desk:
             "errors": self._errors,
             "cancel": self._cancel,
             "retry": self._retry,
+            "pause": self._pause,
+            "resume": self._resume,
         }
 
     def hear(self, message: Mapping[str, Any]) -> bool:
@@ -155,6 +157,14 @@ class Desk:
     def _retry(self, _: Mapping[str, Any]) -> dict[str, Any]:
         n = self._live.job.retry("failed")
         return self._done(f"{plural(n, 'failed task')} will run again." if n else "No task has failed.")
+
+    def _pause(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        self._live.job.pause(reason="paused in the notebook")
+        return self._done("Paused. What workers hold by now is still run; nothing else is started.")
+
+    def _resume(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        self._live.job.resume()
+        return self._done("Resumed.")
 
     def _done(self, text: str) -> dict[str, Any]:
         self._live.refresh()

@@ -63,7 +63,7 @@ def show(job: Job) -> None:
         put(live.bundle(snapshot, note=how_back(snapshot)), display_id, is_new=place is None)
         return
     if live.model is None:
-        live.model = _model(live, snapshot)
+        live.begin(_model(live, snapshot), snapshot)
     put(live.bundle(snapshot, note=how_back(snapshot)), display_id, is_new=place is None)
     hub.open(live, display_id)
 
@@ -88,9 +88,9 @@ class _LiveBar:
             show(self._job)
 
     def close(self) -> None:
-        """Show where the job is now, so that what the next cell does cannot overtake the display."""
+        """Show where a job ended, so that what the next cell does cannot overtake the display."""
         live = hub.live(self._job)
-        if live.is_open:
+        if live.is_open and self._job._view.is_final:  # noqa: SLF001 - what the wait just read; an interrupt is quick
             thread = threading.Thread(target=hub.tick, args=(live,), name="oqkit-look", daemon=True)
             thread.start()
             thread.join(LAST_LOOK_S)

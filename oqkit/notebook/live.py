@@ -244,6 +244,13 @@ class Live:
             return GONE_POLL_S
         return SILENT_POLL_S if silent_s > SILENT_S else 0.0
 
+    def begin(self, model: Model | None, snapshot: Snapshot) -> None:
+        """Take in the widget, which was made from a snapshot: so that is painted."""
+        self.model = model
+        if model is not None:
+            self._last = _news(snapshot)
+            self._painted = self._now()
+
     def paint(self, snapshot: Snapshot) -> None:
         """Bring every display up to date, if there is news."""
         news = _news(snapshot)
@@ -251,14 +258,14 @@ class Live:
             return
         changed = {key for key in news if news[key] != self._last.get(key)} - {"facts", "speeds", "topSpeed"}
         self._last = news
-        with self._lock:
-            self._painted = self._now()
-            if changed:
-                self._pause_s = self._shortest_s
         if self.model is not None:
             self.model.paint(to_state(snapshot))
         else:
             self._show(self.bundle(snapshot, note=how_back(snapshot)))
+        with self._lock:
+            self._painted = self._now()  # when it was sent, not when that began: the time between two is what counts
+            if changed:
+                self._pause_s = self._shortest_s
 
     def _freezes(self, snapshot: Snapshot) -> bool:
         """Whether an ended job is frozen at once: nobody can or wants to press a button any more."""

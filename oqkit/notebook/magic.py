@@ -1,4 +1,4 @@
-"""``%load_ext oqkit``: ``%oq jobs``, ``%oq status NAME``, ``%oq errors NAME``. Each is a function, too."""
+"""``%load_ext oqkit``: ``%oq jobs``, ``%oq status NAME``, ``%oq errors NAME``, ``%oq pause NAME``, ``%oq resume NAME``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from oqkit.connect.opening import default_queue
 from oqkit.errors import UsageError
 
-USAGE = "%oq jobs · %oq status NAME · %oq errors NAME"
+USAGE = "%oq jobs · %oq status NAME · %oq errors NAME · %oq pause NAME · %oq resume NAME"
 
 
 def oq(line: str) -> Any:
-    """Show the newest jobs, one job, or what failed in it: ``jobs``, ``status NAME``, ``errors NAME``."""
+    """Show the newest jobs, one job, or what failed in it; pause a job, or resume it; both show it."""
     try:
         words = shlex.split(line)
     except ValueError as error:
@@ -24,6 +24,14 @@ def oq(line: str) -> Any:
             return default_queue().job(name)
         case ["errors", name]:
             return default_queue().job(name).errors()
+        case ["pause", name]:
+            job = default_queue().job(name)
+            job.pause()
+            return job
+        case ["resume", name]:
+            job = default_queue().job(name)
+            job.resume()
+            return job
         case _:
             raise UsageError(f"%oq {line} is none of {USAGE}")
 

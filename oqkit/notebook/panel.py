@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,6 +31,7 @@ class PanelView(anywidget.AnyWidget):
     _css = STYLE
     board = traitlets.Dict().tag(sync=True)
     states = traitlets.Dict().tag(sync=True)
+    own_id = traitlets.Unicode().tag(sync=True)
 
 
 class Panel:
@@ -39,7 +41,8 @@ class Panel:
         self._queue = queue
         self._look = look
         self._hub = hub
-        self._view = PanelView(board=board_state(board), states={})
+        own_id = uuid.uuid4().hex
+        self._view = PanelView(model_id=own_id, own_id=own_id, board=board_state(board), states={})
         self._open: dict[str, tuple[Live, Desk]] = {}
         self._lock = threading.Lock()
         self._view.on_msg(self._on_message)

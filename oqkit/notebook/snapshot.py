@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from oqkit.notebook.group import Group
 from oqkit.notebook.trace import Trace, durations, histogram, mean_rate, rate, speeds, trace_of
-from oqkit.queue.job import Job
+from oqkit.queue.job import Control, Job
 from oqkit.queue.part import LOG_RING, Part
 from oqkit.queue.run import Run
 from oqkit.queue.transition import Status, Verb
@@ -52,6 +52,8 @@ class Snapshot:
     groups: tuple[Group, ...] = ()
     n_unread: int = 0
     """Failed tasks whose errors have not been read."""
+    pause: Control | None = None
+    """The order by which no more of it is started, if there is one."""
     trouble: str = ""
     """Why what is shown may be old."""
 
@@ -83,7 +85,7 @@ class Snapshot:
     @property
     def eta_s(self) -> float | None:
         """About how many seconds are left, or None if nobody can say."""
-        return self.n_open / self.rate if self.rate and self.n_open else None
+        return self.n_open / self.rate if self.rate and self.n_open and self.pause is None else None
 
     @property
     def dollars(self) -> float:
@@ -114,7 +116,7 @@ def snapshot_of(
         counts=counts,
         created=job.created,
         now=now,
-        started=trace.points[0][0] if trace.points and runs else None,
+        started=trace.points[0][0] if trace.points and any(run.attempt for run in runs) else None,
         ended=max((part.at for part in parts), default=job.created) if is_final else None,
         n_claims=sum(len(run) * run.attempt for run in runs),
         most_attempts=max((run.attempt for run in runs), default=0),
@@ -126,6 +128,7 @@ def snapshot_of(
         n_watching=n_watching,
         groups=tuple(groups),
         n_unread=max(0, counts["failed"] - sum(group.n_failed for group in groups)),
+        pause=job.pause(now) if status == "paused" else None,
         trouble=trouble,
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ class View(anywidget.AnyWidget):
     _esm = SCRIPT
     _css = STYLE
     state = traitlets.Dict().tag(sync=True)
+    own_id = traitlets.Unicode().tag(sync=True)
+    """By which the browser finds the output that shows it."""
 
 
 def bundle_of(widget: anywidget.AnyWidget) -> dict[str, Any]:
@@ -39,7 +42,8 @@ class WidgetModel:
     """A `Model` in a browser."""
 
     def __init__(self, state: Mapping[str, Any], desk: Desk) -> None:
-        self._view = View(state=dict(state))
+        own_id = uuid.uuid4().hex
+        self._view = View(model_id=own_id, own_id=own_id, state=dict(state))
         self._desk = desk
         self._view.on_msg(self._on_message)
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from oqkit.notebook.group import Group
 from oqkit.notebook.snapshot import SEGMENTS, Snapshot
+from oqkit.queue.job import Control
 
 PATIENCE_S = 5.0
 """How long a job may wait for its first worker before something seems to be missing."""
@@ -83,9 +84,18 @@ def advice(snapshot: Snapshot) -> str:
     """Say what may be missing, or nothing."""
     if snapshot.trouble:
         return snapshot.trouble
+    if snapshot.pause is not None:
+        return _paused(snapshot.pause)
     if snapshot.status == "pending" and snapshot.n_tasks and snapshot.now - snapshot.created > PATIENCE_S:
         return "No worker has taken any of it yet: oq.local_workers(2) starts some here, 'oq worker' on any machine."
     return ""
+
+
+def _paused(order: Control) -> str:
+    """Say since when nothing is started, why, and until when."""
+    why = f" ({first_line(order.reason, 120)})" if order.reason else ""
+    until = "it is resumed" if order.until is None else moment(order.until)
+    return f"Paused at {moment(order.at)}{why}: no task is started until {until}."
 
 
 def legend(snapshot: Snapshot) -> list[tuple[str, int, str]]:

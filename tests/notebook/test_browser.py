@@ -5,6 +5,7 @@ The screenshots, in both themes at two widths, are in ``build/screenshots/``.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,6 @@ oq.job("second")""",
 }
 
 pytestmark = [
-    pytest.mark.browser,
     pytest.mark.slow,
     pytest.mark.timeout(1200),
     pytest.mark.xdist_group("browser"),
@@ -70,6 +70,10 @@ class Notebook:
 
     def command(self, name: str) -> None:
         self.page.evaluate("name => { window.jupyterapp.commands.execute(name) }", name)
+
+    def save(self) -> None:
+        """Save; returns when the file is written."""
+        self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save').then(() => null)")
 
     def run(self, index: int) -> None:
         """Start a cell; does not wait for it."""
@@ -120,9 +124,15 @@ class Notebook:
         assert wrong == [], where
 
     def check_steady(self, what) -> None:
-        """Watch an output through a few updates: one that vanishes for a frame flickers."""
-        low, high = what.first.evaluate(HEIGHTS)
-        assert low > 0.8 * high
+        """Watch an output through a few updates: one that shrinks and grows back flickers."""
+        heights = what.first.evaluate(HEIGHTS)
+        highest_after = list(itertools.accumulate(reversed(heights), max))[::-1]
+        highest_before = itertools.accumulate(heights, max)
+        dips = [
+            height / min(before, after)
+            for height, before, after in zip(heights, highest_before, highest_after, strict=True)
+        ]
+        assert min(dips) > 0.8
 
 
 HEIGHTS = """async node => {
@@ -131,8 +141,22 @@ HEIGHTS = """async node => {
         await new Promise(requestAnimationFrame)
         heights.push(area.getBoundingClientRect().height)
     }
-    return [Math.min(...heights), Math.max(...heights)]
+    return heights
 }"""
+
+WATCH_BARS = """() => {
+    window.bars = {}
+    new MutationObserver(changes => changes.forEach(({target}) => {
+        const label = target.closest("[aria-label^='Job ']")?.getAttribute("aria-label")
+        const seen = window.bars[label] = window.bars[label] || []
+        const share = Number(target.getAttribute("aria-valuenow"))
+        if (label && share !== seen[seen.length - 1]) seen.push(share)
+    })).observe(document.body, {attributes: true, attributeFilter: ["aria-valuenow"], subtree: true})
+}"""
+
+READ_ROWS = (
+    """node => [...node.querySelectorAll("tbody tr")].map(row => [...row.cells].map(cell => cell.innerText.trim()))"""
+)
 
 CHECK_LAYOUT = """node => {
     const display = node.closest(".oqkit") || node.querySelector(".oqkit")
@@ -201,18 +225,23 @@ def wait_until(condition, page, what: str) -> None:
 
 
 def test_notebook_is_watched_and_steered_through_a_browser(notebook):
-    own, more = run_all(notebook)
-    place = next(n for n in own if notebook.cells[n].source.endswith("\njob"))
+    code = [n for n, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    own, more = code[: -len(MORE_CELLS)], {name: notebook.index(source) for name, source in MORE_CELLS.items()}
+    place, wait = (next(n for n in own if notebook.cells[n].source.endswith(end)) for end in ("\njob", "await job"))
+    for index in own[: own.index(wait) + 1]:
+        notebook.run(index)
     first = notebook.output(place).locator(".oqkit-live")
     watch_the_bar_move(notebook, first)
     open_an_error_and_retry(notebook, first)
-    use_the_table(notebook, first)
-    notebook.until_ran(own[-1])
-    assert notebook.output(own[-1]).get_by_text("Error").count() == 0, "the notebook's own assertions hold"
+    filter_the_table(notebook, first)
+    notebook.until_ran(wait)
     wait_until(lambda: "failed" in text_of(first.locator(".oqkit-status")), notebook.page, "the end")
+    search_the_table(notebook, first)
+    run_the_rest(notebook, own[own.index(wait) + 1 :])
     notebook.shoot("ended", first)
     first.get_by_role("button", name="Tasks", exact=True).click()
     second = submit_another_and_interrupt_its_wait(notebook, more)
+    pause_and_resume(notebook, second)
     cancel(notebook, second)
     open_the_board(notebook, more)
     see_what_is_frozen(notebook, place)
@@ -220,22 +249,15 @@ def test_notebook_is_watched_and_steered_through_a_browser(notebook):
     convert(notebook)
 
 
-def run_all(notebook):
-    """Start the cells of the notebook; return their places, and those of the cells that this test added."""
-    code = [n for n, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-    own = code[: -len(MORE_CELLS)]
-    for index in own:
-        notebook.run(index)
-    return own, {name: notebook.index(source) for name, source in MORE_CELLS.items()}
-
-
 def watch_the_bar_move(notebook, display):
     display.wait_for()
+    notebook.page.evaluate(WATCH_BARS)
     wait_until(lambda: number(display, "completed") > 0, notebook.page, "tasks complete")
-    before = number(display, "completed")
     notebook.shoot("running", display)
     notebook.check_steady(display)
-    wait_until(lambda: number(display, "completed") > before, notebook.page, "the bar moves")
+    notebook.page.wait_for_function("() => (window.bars['Job first-run'] || []).length >= 3")
+    seen = notebook.page.evaluate("() => window.bars['Job first-run']")
+    assert seen == sorted(seen), "it never goes back"
 
 
 def open_an_error_and_retry(notebook, display):
@@ -251,21 +273,36 @@ def open_an_error_and_retry(notebook, display):
     display.get_by_role("button", name="Errors").click()
 
 
-def use_the_table(notebook, display):
-    page, rows = notebook.page, display.locator("tbody tr")
+def filter_the_table(notebook, display):
+    page = notebook.page
     display.get_by_role("button", name="Tasks", exact=True).click()
     display.locator("select").select_option("completed")
-    wait_until(lambda: rows.count() >= 25 and "completed" in rows.nth(0).inner_text(), page, "a page of tasks")
-    assert {text.split()[2] for text in rows.all_inner_texts()} == {"completed"}
+    until_rows(display, page, lambda rows: len(rows) == 25 and {row[2] for row in rows} == {"completed"})
     notebook.shoot("table", display)
     display.get_by_role("button", name="Next page").click()
     wait_until(lambda: "50 of" in text_of(display.locator(".oqkit-pager")), page, "the next page")
+
+
+def search_the_table(notebook, display):
+    """When the job has ended, so that no row that is open goes away."""
     display.locator("select").select_option("")
     display.get_by_role("searchbox").fill("never took off")
-    wait_until(lambda: rows.count() and all("never" in text for text in rows.all_inner_texts()), page, "a search")
-    rows.nth(0).locator("button").click()
+    until_rows(display, notebook.page, lambda rows: len(rows) == 25 and all("never" in row[4] for row in rows))
+    display.locator("tbody button").first.click()
     display.locator("tbody dl").first.wait_for()
     notebook.shoot("task", display)
+
+
+def until_rows(display, page, condition) -> None:
+    """Wait until the rows of the table, all read at one moment, are as wanted."""
+    wait_until(lambda: condition(display.first.evaluate(READ_ROWS)), page, "rows of the table")
+
+
+def run_the_rest(notebook, cells):
+    for index in cells:
+        notebook.run(index)
+    notebook.until_ran(cells[-1])
+    assert notebook.output(cells[-1]).get_by_text("Error").count() == 0, "the notebook's own assertions hold"
 
 
 def submit_another_and_interrupt_its_wait(notebook, more):
@@ -287,6 +324,17 @@ def submit_another_and_interrupt_its_wait(notebook, more):
     assert "Come back with oq.job('second')" in text_of(error)
     notebook.shoot("interrupted", error)
     return second
+
+
+def pause_and_resume(notebook, display):
+    """One button, whose label says what it does now."""
+    display.get_by_role("button", name="Pause", exact=True).click()
+    wait_until(lambda: "paused" in text_of(display.locator(".oqkit-status")), notebook.page, "the job is paused")
+    display.get_by_text("Paused at").wait_for()
+    notebook.shoot("paused", display)
+    display.get_by_role("button", name="Resume", exact=True).click()
+    wait_until(lambda: "running" in text_of(display.locator(".oqkit-status")), notebook.page, "the job is resumed")
+    display.get_by_role("button", name="Pause", exact=True).wait_for()
 
 
 def cancel(notebook, display):
@@ -322,13 +370,16 @@ def see_what_is_frozen(notebook, place):
 
 
 def restart_and_attach(notebook, more):
-    """What is still live loses its buttons; the job is found again by its name."""
+    """What was still live becomes static, also in what is saved; the job is found again by its name."""
     notebook.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
-    left = notebook.output(more["board"]).locator(".oqkit-live .oqkit-live")
-    left.get_by_text("This kernel has ended").wait_for()
-    assert left.get_by_role("button", name="Tasks", exact=True).count() == 0
-    notebook.shoot("restarted", left)
+    see_no_dead_controls(notebook, more)
+    notebook.shoot("restarted", notebook.output(more["board"]).locator(".oqkit-static"))
     notebook.until_idle()
+    notebook.save()
+    notebook.page.reload()
+    notebook.until_idle()
+    see_no_dead_controls(notebook, more)
+    notebook.shoot("reloaded", notebook.output(more["submit"]).locator(".oqkit-static"))
     notebook.run(more["attach"])
     attached = notebook.output(more["attach"]).locator(".oqkit-live")
     attached.wait_for()
@@ -336,11 +387,21 @@ def restart_and_attach(notebook, more):
     notebook.shoot("attached", attached)
 
 
+def see_no_dead_controls(notebook, more):
+    for name in ("submit", "board"):
+        notebook.output(more[name]).locator(".oqkit-static").first.wait_for()
+    board = notebook.output(more["board"])
+    assert "This kernel has ended" in text_of(board)
+    assert "2,000 tasks of slow" in text_of(board), "the job that was open"
+    outputs = notebook.page.locator(".jp-Cell-outputWrapper")
+    assert outputs.locator(".oqkit-live, .oqkit button, .oqkit input").count() == 0
+    assert outputs.get_by_text("model not found").count() == 0
+    assert outputs.get_by_text("Loading widget").count() == 0
+
+
 def convert(notebook):
     """What is saved has the final state, and nbconvert finds it."""
-    notebook.command("docmanager:save")
-    wait_until(lambda: "oqkit-static" in notebook.path.read_text(encoding="utf-8"), notebook.page, "a saved notebook")
-    notebook.page.wait_for_timeout(1000)
+    notebook.save()
     html = converted(notebook.path)
     assert "1,974 completed" in html
     assert "26 × PermanentError: never took off" in html  # noqa: RUF001 - times

@@ -39,16 +39,8 @@ def executed(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs_and_its_displays_have_twins_in_text_and_html(path, tmp_path, monkeypatch):
+def test_notebook_runs_and_its_displays_end_as_text_and_html(path, tmp_path, monkeypatch):
     shown = executed(path, tmp_path, monkeypatch)
     assert shown
-    assert all({"text/html", "text/plain"} <= data.keys() for data in shown)
-
-
-@pytest.mark.browser
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_displays_of_a_notebook_end_as_html(path, tmp_path, monkeypatch):
-    shown = executed(path, tmp_path, monkeypatch)
     assert all(sorted(data) == ["text/html", "text/plain"] for data in shown), "a widget is left that nobody could open"
     assert all("100 %" in data["text/plain"] for data in shown)

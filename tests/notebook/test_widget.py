@@ -14,7 +14,6 @@ from tests.notebook.lab import ARGUMENTS, CHROMIUM
 from tests.notebook.xss import CORPUS
 
 pytestmark = [
-    pytest.mark.browser,
     pytest.mark.slow,
     pytest.mark.timeout(300),
     pytest.mark.xdist_group("browser"),
@@ -24,14 +23,20 @@ pytestmark = [
 FAKE = """
 window.alarms = []
 window.alert = text => window.alarms.push(text)
-window.model = (values, answer) => {
+window.unanswered = 0
+window.model = values => {
     const calls = new Map()
     const fire = (name, ...more) => (calls.get(name) || []).forEach(call => call(...more))
     return {
         get: name => values[name],
         on: (name, call) => calls.set(name, [...(calls.get(name) || []), call]),
         off: () => {},
-        send: async content => fire("msg:custom", JSON.parse(await window.answer(JSON.stringify(content)))),
+        send: async content => {
+            window.unanswered += 1
+            const answer = JSON.parse(await window.answer(JSON.stringify(content)))
+            fire("msg:custom", answer)
+            window.unanswered -= 1
+        },
     }
 }
 """
@@ -40,18 +45,20 @@ DRAW = """async ([values, script]) => {
     const el = document.createElement("div")
     document.body.append(el)
     window.oqkit.render({model: window.model(values), el})
-    const pause = () => new Promise(resolve => setTimeout(resolve, 40))
+    const settled = async () => {
+        do await new Promise(resolve => setTimeout(resolve, 0))
+        while (window.unanswered)
+    }
     const press = async text => {
         [...el.querySelectorAll("button")].find(each => each.textContent.startsWith(text))?.click()
-        await pause()
+        await settled()
     }
     await press("Errors")
     el.querySelector(".oqkit-group > button")?.click()
-    await pause()
+    await settled()
     await press("Tasks")
     el.querySelector("tbody .oqkit-open")?.click()
-    await pause()
-    await pause()
+    await settled()
     return {
         text: el.textContent,
         tags: [...new Set([...el.querySelectorAll("*")].map(each => each.tagName.toLowerCase()))],

@@ -6,6 +6,9 @@ const ASK_AGAIN_MS = 250
 const HEIR_MS = 10000
 const GONE = ["restarting", "autorestarting", "terminating", "dead"]
 const SEGMENTS = ["completed", "running", "retrying", "failed", "cancelled", "expired", "pending"]
+const STEERING = {retry: "Putting failed tasks back …", cancel: "Cancelling …", pause: "Pausing …", resume: "Resuming …"}
+const VIEW = "application/vnd.jupyter.widget-view+json"
+const CONTROLS = ".oqkit-actions,.oqkit-ask,.oqkit-tabs,.oqkit-panel,.oqkit-said,.oqkit-hush,[hidden]"
 const DISPLAYS = new Set()
 const LEFT = new Set() // what ended displays had open, for a while
 let serial = 0
@@ -31,6 +34,38 @@ function draw(tag, attributes, ...children) {
 // Write a text only if it differs, so that a selection in it survives.
 function write(node, text) {
   if (node.textContent !== text) node.textContent = text
+}
+
+// Turn the outputs that show a model into what they show now, as static HTML: no kernel answers them any more, and a
+// notebook that is saved and opened again would have nothing to draw. Front ends that do not let us are left alone.
+function keep(model, root) {
+  const cells = model.widget_manager?.context?.model?.cells || []
+  const id = model.get("own_id")
+  for (const cell of cells) {
+    for (let n = 0; n < (cell.outputs?.length || 0); n++) {
+      const output = cell.outputs.get(n).toJSON()
+      if (output.data?.[VIEW]?.model_id !== id) continue
+      const {[VIEW]: _, ...data} = output.data
+      const style = /^<style>[^<]*<\/style>/.exec([data["text/html"]].flat().join(""))
+      const still = stilled(root)
+      data["text/plain"] = [...still.querySelectorAll("p,tbody tr")].map(each => each.textContent).join("\n")
+      data["text/html"] = (style ? style[0] : "") + still.outerHTML
+      cell.outputs.set(n, {...output, data})
+    }
+  }
+}
+
+// A copy of a display with nothing in it to press.
+function stilled(root) {
+  const copy = root.cloneNode(true)
+  for (const node of copy.querySelectorAll(CONTROLS)) node.remove()
+  for (const button of copy.querySelectorAll("button")) {
+    const key = make("span", {class: "oqkit-key"}, ...button.childNodes)
+    button.replaceWith(...(button.previousElementSibling ? [" · ", key] : [key]))
+  }
+  for (const node of [copy, ...copy.querySelectorAll(".oqkit-live")]) node.classList.replace("oqkit-live", "oqkit-static")
+  for (const node of copy.querySelectorAll("[id]")) node.removeAttribute("id")
+  return copy
 }
 
 class Display {
@@ -145,6 +180,7 @@ class Display {
     for (const node of this.root.querySelectorAll("button,input,select")) node.disabled = true
     write(this.advice, `This kernel has ended; the job needs none. oq.job(${JSON.stringify(this.state.label)}) shows it again.`)
     this.advice.hidden = false
+    if (!(this.model instanceof Slot)) setTimeout(() => keep(this.model, this.root), 0)
   }
 
   // --- what is always there ----------------------------------------------------------------------
@@ -155,6 +191,7 @@ class Display {
     this.status = make("span", {class: "oqkit-status", role: "status"})
     this.what = make("span", {class: "oqkit-what"})
     this.retry = make("button", {type: "button", onclick: () => this.steer("retry")})
+    this.pause = make("button", {type: "button", onclick: () => this.steer(this.state.status === "paused" ? "resume" : "pause")})
     this.cancel = make("button", {type: "button", class: "oqkit-danger", onclick: () => this.confirm()}, "Cancel")
     this.question = make("span", {id: `${this.id}q`})
     this.no = make("button", {type: "button", onclick: () => this.asking(false)}, "Keep it running")
@@ -187,7 +224,7 @@ class Display {
     this.root = make("div", {class: "oqkit oqkit-live", role: "group", "aria-label": "Job"},
       make("div", {class: "oqkit-top"},
         make("p", {class: "oqkit-head"}, this.name, this.status, this.what),
-        make("div", {class: "oqkit-actions"}, this.retry, this.cancel)),
+        make("div", {class: "oqkit-actions"}, this.retry, this.pause, this.cancel)),
       this.box, this.bar, make("p", {class: "oqkit-legend"}, this.percent, " ", this.keys),
       this.facts, this.advice, this.said, this.charts,
       make("div", {class: "oqkit-tabs"}, this.errorsTab, this.tasksTab),
@@ -253,7 +290,8 @@ class Display {
   updateButtons(state) {
     this.retry.hidden = !state.nFailed
     write(this.retry, `Retry failed (${state.nFailed.toLocaleString("en")})`)
-    this.cancel.hidden = state.nOpen === 0 || state.status === "cancelling"
+    this.cancel.hidden = this.pause.hidden = state.nOpen === 0 || state.status === "cancelling"
+    write(this.pause, state.status === "paused" ? "Resume" : "Pause")
     if (state.nOpen === 0) this.asking(false)
   }
 
@@ -312,10 +350,13 @@ class Display {
   }
 
   steer(op) {
-    this.retry.disabled = this.cancel.disabled = true
-    this.say(op === "retry" ? "Putting failed tasks back …" : "Cancelling …")
+    const buttons = [this.retry, this.pause, this.cancel]
+    const focused = buttons.find(button => button === document.activeElement)
+    for (const button of buttons) button.disabled = true
+    this.say(STEERING[op])
     this.ask(op, {}, reply => {
-      this.retry.disabled = this.cancel.disabled = false
+      for (const button of buttons) button.disabled = false
+      focused?.focus() // a disabled button loses it
       if (reply.text) this.say(reply.text)
       if (this.ui.tasks) this.page()
     })
@@ -565,7 +606,7 @@ class Board {
     this.body = make("tbody")
     this.foot = make("p", {class: "oqkit-foot"})
     const head = ["job", "status", "type", "tasks", "", "submitted"]
-    el.append(make("div", {class: "oqkit oqkit-live oqkit-board", role: "group", "aria-label": "Jobs"},
+    this.root = make("div", {class: "oqkit oqkit-live oqkit-board", role: "group", "aria-label": "Jobs"},
       make("div", {class: "oqkit-top"}, make("p", {class: "oqkit-head"}, this.name, this.url),
         make("div", {class: "oqkit-actions"}, this.refresh)),
       this.said,
@@ -574,7 +615,10 @@ class Board {
         make("thead", {}, make("tr", {}, ...head.map((text, n) =>
           make("th", {scope: "col", class: n === 3 ? "oqkit-number" : ""}, text)))),
         this.body)),
-      this.foot))
+      this.foot)
+    el.append(this.root)
+    this.kernel = model.widget_manager?.kernel
+    this.onKernel = (_, status) => GONE.includes(status) && this.gone()
     this.onBoard = () => this.update()
     this.onStates = () => this.open()
     this.onMessage = message => {
@@ -583,6 +627,7 @@ class Board {
         write(this.said, message.refused || "")
       }
     }
+    this.kernel?.statusChanged?.connect(this.onKernel)
     model.on("change:board", this.onBoard)
     model.on("change:states", this.onStates)
     model.on("msg:custom", this.onMessage)
@@ -653,8 +698,16 @@ class Board {
     this.body.querySelector(`button[data-open="${CSS.escape(id)}"]`)?.setAttribute("aria-expanded", "false")
   }
 
+  gone() {
+    for (const button of this.body.querySelectorAll("button")) button.disabled = true
+    this.refresh.hidden = true
+    write(this.foot, `${this.foot.textContent} This kernel has ended; oq.board() shows it again.`)
+    setTimeout(() => keep(this.model, this.root), 0)
+  }
+
   end() {
     for (const display of this.displays.values()) display.end()
+    this.kernel?.statusChanged?.disconnect(this.onKernel)
     this.model.off("change:board", this.onBoard)
     this.model.off("change:states", this.onStates)
     this.model.off("msg:custom", this.onMessage)
