@@ -254,10 +254,11 @@ class Job:
         self._view.job = control.pause(self._ledger, self.id, reason=reason or "", until=until)
 
     def resume(self) -> None:
-        """End a pause; does nothing to a job that never had one."""
-        self._view.reload()
-        if self._view.job.was_paused:  # also if it is not any more: whoever ended the pause may have died half-way
-            self._view.job = control.resume(self._ledger, self.id)
+        """End a pause, and tell the workers of the job once more.
+
+        That helps as well when whoever resumed it before died half-way, or when somebody deleted its marker.
+        """
+        self._view.job = control.resume(self._ledger, self.id)
 
     def _new_code(self, fn: Callable[..., Any]) -> Code:
         function = function_of(fn)

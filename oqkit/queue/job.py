@@ -105,11 +105,6 @@ class Job:
                 return control if control.until is None or now < control.until else None
         return None
 
-    @property
-    def was_paused(self) -> bool:
-        """Whether it was ever paused, be that over or not."""
-        return any(control.verb is ControlVerb.PAUSE for control in self.controls)
-
     def part_size(self, index: int) -> int:
         """Return how many tasks part `index` has."""
         return min(self.part_rows, self.n_tasks - index * self.part_rows)

@@ -7,7 +7,7 @@ import pytest
 from oqkit.testing.simulation import run_seed
 from tests.simulation.mutant import MUTANTS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the rarest takes a minute of a processor that is not shared
 
 SEEDS = 2_000
 

@@ -351,6 +351,9 @@ def play(world: World, trick: Trick) -> None:
     elif trick.what == "crowd":
         for n in range(CROWD):
             oracle.put_behind(_marker(bucket.now() - n, job_id=f"0{n:017d}", lane=("alpha", "zeta")[n % 2]))
+    elif job is not None and trick.what == "no marker":
+        oracle.take_down_behind(job.id)
+        Operator(world, OrderPlan(name=f"{trick.name}.mend", at_s=0.0, job=trick.job, verb="resume", kills=())).live()
     elif job is not None:
         gen = 1 if trick.what == "old marker" else job.gen
         due = bucket.now() + (20.0 if trick.what == "later marker" else -30.0)

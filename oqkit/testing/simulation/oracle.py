@@ -262,6 +262,12 @@ class Oracle:
         self.bucket.put(marker.key, b"", modified_s=self.bucket.now())
         self._markers[marker.job].add(marker.key)
 
+    def take_down_behind(self, job_id: str) -> None:
+        """Take a job's markers down behind everybody's back: nobody has announced it any more."""
+        for key in self._markers.pop(job_id, set()):
+            self.bucket.drop(key)
+        self.announced.pop(job_id, None)
+
     # --- executions ------------------------------------------------------------------------------
 
     def execute(self, node: Node, job_id: str, row: int, *, attempt: int | None) -> int:

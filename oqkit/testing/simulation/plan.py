@@ -15,6 +15,8 @@ OK, RAISE, PERMANENT, RESCHEDULE, SKIP, SLOW, CRASH = "ok", "raise", "permanent"
 TYPES = ("alpha", "beta", "batch")
 """The last one takes frames."""
 
+TRICKS = ("stale marker", "old marker", "later marker", "no marker", "no bell", "strange marker", "crowd")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kill:
@@ -335,7 +337,7 @@ def _trick(rng: random.Random, number: int, n_jobs: int, chaos_s: float) -> Tric
     return Trick(
         name=f"trick{number}",
         at_s=rng.uniform(1.0, chaos_s),
-        what=rng.choice(("stale marker", "old marker", "later marker", "no bell", "strange marker", "crowd")),
+        what=rng.choice(TRICKS),
         job=rng.randrange(n_jobs),
     )
 
