@@ -190,8 +190,10 @@ class Scout:
             return None
         for _ in range(CLAIMS_A_JOB):
             index = self._choose_part(one)
-            if one.job is not job:
-                return None  # it was read again meanwhile: it may be paused, or have code that must not run here
+            if one.job is not job:  # it was read again meanwhile: it may be paused, or have code that must not run here
+                job = _known(one)
+                if not self._may_start(one, job):
+                    return None
             if index is None:
                 break
             lease = self._claim(one, index)
