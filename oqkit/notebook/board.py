@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from oqkit.notebook.html import base_css
+from oqkit.notebook.html import base_css, read_front
 from oqkit.notebook.snapshot import FINAL, SEGMENTS, segments
 from oqkit.notebook.state import fitted
 from oqkit.notebook.wording import first_line, moment, plural
@@ -116,7 +116,7 @@ def board_html(board: BoardSnapshot, *, note: str = "") -> str:
     rows = "".join(_row(line) for line in board.lines)
     head = "".join(f'<th scope="col">{name}</th>' for name in ("job", "status", "type", "tasks", "", "submitted"))
     return (
-        f"<style>{base_css()}</style>"
+        f"<style>{base_css()}{read_front('table.css')}</style>"
         f'<div class="oqkit oqkit-static oqkit-board" role="group" aria-label="Jobs">'
         f'<p class="oqkit-head"><b class="oqkit-name">{escape(plural(len(board.lines), "job"))}</b> '
         f'<span class="oqkit-what">{escape(board.url)}</span></p>'

@@ -160,7 +160,7 @@ class Desk:
 
     def _pause(self, _: Mapping[str, Any]) -> dict[str, Any]:
         self._live.job.pause(reason="paused in the notebook")
-        return self._done("Paused. What workers hold by now is still run; nothing else is started.")
+        return self._done("Paused: what workers hold by now is still run.")
 
     def _resume(self, _: Mapping[str, Any]) -> dict[str, Any]:
         self._live.job.resume()

@@ -18,7 +18,7 @@ from oqkit.notebook.desk import Desk
 from oqkit.notebook.html import base_css, read_front
 
 SCRIPT = read_front("widget.js")
-STYLE = base_css() + read_front("widget.css")
+STYLE = base_css() + read_front("table.css") + read_front("widget.css")
 
 
 class View(anywidget.AnyWidget):

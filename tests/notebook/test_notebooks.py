@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
+
+from docs.hooks import executed, to_markdown
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 
@@ -23,24 +23,17 @@ def test_notebook_is_committed_without_outputs_and_ends_on_assertions(path):
     assert "assert" in "".join(cells[-1]["source"])
 
 
-def executed(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
-    """Run a notebook in `folder` and return what its displays of jobs left behind."""
-    monkeypatch.setenv("PYTHONPATH", str(path.parents[1]))
-    monkeypatch.delenv("OQ_URL", raising=False)
-    notebook = nbformat.read(path, 4)
-    client = NotebookClient(notebook, timeout=200, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
-    client.execute()
-    outputs = [
-        output for cell in notebook.cells for output in cell.get("outputs", ()) if output.output_type == "display_data"
-    ]
-    return [output.data for output in outputs if "oqkit" in output.data.get("text/html", "")]
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs_and_its_displays_end_as_text_and_html(path, tmp_path, monkeypatch):
-    shown = executed(path, tmp_path, monkeypatch)
+def test_notebook_runs_and_its_displays_end_as_text_and_html(path, tmp_path):
+    notebook = executed(path, tmp_path)
+    outputs = [
+        each for cell in notebook.cells for each in cell.get("outputs", ()) if each.output_type == "display_data"
+    ]
+    shown = [each.data for each in outputs if "oqkit" in each.data.get("text/html", "")]
     assert shown
     assert all(sorted(data) == ["text/html", "text/plain"] for data in shown), "a widget is left that nobody could open"
     assert all("100 %" in data["text/plain"] for data in shown)
+    page = to_markdown(notebook)
+    assert all(data["text/html"] in page for data in shown), "the documentation shows them"

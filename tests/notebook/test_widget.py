@@ -109,7 +109,7 @@ def page(tmp_path_factory):
         )
         opened = browser.pages[0]
         opened.set_content("<!doctype html><html><body></body></html>")
-        opened.add_style_tag(content=base_css() + read_front("widget.css"))
+        opened.add_style_tag(content=base_css() + read_front("table.css") + read_front("widget.css"))
         opened.add_script_tag(content=FAKE)
         script = read_front("widget.js").replace("export default {render}", "window.oqkit = {render}")
         opened.add_script_tag(content=script, type="module")
