@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-browser browser check soak bench docs install-check lock clean
+.PHONY: help demo test test-browser browser check soak chaos bench docs install-check lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -46,6 +46,9 @@ check: $(READY) ## Check style, types and the direction of imports, and run the 
 SEEDS ?= 0:22000
 soak: $(READY) ## Run the simulation for long: 22,000 schedules, and write docs/evidence/simulation.md
 	@$(BIN)/python -m oqkit.testing.simulation $(SEEDS) --processes $(PROCESSES) --report docs/evidence/simulation.md
+
+chaos: $(READY) ## Kill and stop workers behind a proxy that spoils requests; docs/evidence/chaos.md. Half an hour
+	@$(BIN)/python -m benchmarks.chaos
 
 bench: $(READY) ## Run the benchmarks
 	@set -e; for script in benchmarks/[a-z]*.py; do \
