@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test browser check soak bench docs install-check lock clean
+.PHONY: help demo test browser check soak chaos bench docs install-check lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,6 +45,9 @@ SEEDS ?= 0:20500
 soak: $(READY) ## Run the simulation for long: 20,500 schedules, and write docs/evidence/simulation.md
 	@$(BIN)/python -m oqkit.testing.simulation $(SEEDS) --processes $(PROCESSES) --report docs/evidence/simulation.md \
 		--commit "$$(git rev-parse --short HEAD 2>/dev/null)"
+
+chaos: $(READY) ## Kill and stop workers behind a proxy that spoils requests; docs/evidence/chaos.md. Half an hour
+	@$(BIN)/python -m benchmarks.chaos
 
 bench: $(READY) ## Run the benchmarks
 	@set -e; for script in benchmarks/[a-z]*.py; do \

@@ -4,6 +4,10 @@
         proxy.inject(Fault(FaultKind.DROP_REPLY, method="PUT", key="parts/", times=1))
         store = S3Store("bucket", endpoint_url=proxy.url)
 
+    with FaultProxy(server.endpoint_url, seed=1, latency_s=S3_LATENCY_S) as proxy:
+        for fault in weather():          # one request in seven goes wrong somehow
+            proxy.inject(fault)
+
 The headers that a client signs pass unchanged, also `Host`: the client signs the proxy's own name, and
 the server checks the signature against the name that it is sent.
 """
@@ -22,13 +26,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Self, assert_never
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from oqkit.testing.fault import Fault, FaultKind
 
 _UPSTREAM_TIMEOUT_S = 120.0
 _IDLE_S = 1.0  # a server may close a connection that was idle for longer: that would be a fault nobody asked for
@@ -36,44 +41,18 @@ _HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "transfer-encodin
 _CODES = {409: "ConditionalRequestConflict", 429: "TooManyRequests", 500: "InternalError", 503: "SlowDown"}
 
 
-class FaultKind(StrEnum):
-    """What can go wrong with one request."""
-
-    STATUS = "status"  #: answered with `Fault.status`, and never forwarded
-    RESET_BEFORE = "reset_before"  #: connection reset, and never forwarded
-    DROP_REPLY = "drop_reply"  #: forwarded and applied, then closed without an answer
-    LATE = "late"  #: closed at once, and forwarded `Fault.delay_s` later
-    STALL = "stall"  #: forwarded and applied, the answer held for `Fault.delay_s`, then closed
-    CUT = "cut"  #: forwarded, half of the answer's body sent, then closed
-    LATENCY = "latency"  #: forwarded `Fault.delay_s` later, and answered
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What goes wrong, and with which requests: all those that meet every condition."""
-
-    kind: FaultKind
-    #: `PUT`, `GET`, `DELETE`, `HEAD`, or `LIST` for the GET that lists; None is any.
-    method: str | None = None
-    #: A regular expression to be found in the key (for `LIST`, in the prefix).
-    key: str = ""
-    #: How often; None is for ever.
-    times: int | None = None
-    probability: float = 1.0
-    #: How many matching requests pass first.
-    skip: int = 0
-    status: int = 503
-    delay_s: float = 0.0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One request that was seen. `status` is the server's, None if it was not asked or had not answered."""
+    """One request that was seen. `status` is the server's, None if it was not asked or had not answered.
+
+    `refusal` is the status that the proxy gave in its place.
+    """
 
     method: str
     key: str
     status: int | None
     fault: FaultKind | None
+    refusal: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,12 +103,14 @@ class _Rule:
 class FaultProxy:
     """Stands between clients and `upstream_url` while its `with` block runs; the first fault that matches strikes.
 
-    What is still held or late when the block ends is dropped.
+    `latency_s` is added to every request of a method, also to those that go well. What is still held or late when
+    the block ends is dropped.
     """
 
-    def __init__(self, upstream_url: str, *, seed: int = 0) -> None:
+    def __init__(self, upstream_url: str, *, seed: int = 0, latency_s: Mapping[str, float] | None = None) -> None:
         upstream = urlsplit(upstream_url)
         self.upstream = (upstream.hostname or "127.0.0.1", upstream.port or 80)
+        self._latency_s = dict(latency_s or {})
         self._rng = random.Random(seed)  # noqa: S311 - chance that can be repeated
         self._lock = threading.Lock()
         self._rules: list[_Rule] = []
@@ -190,10 +171,18 @@ class FaultProxy:
         with self._lock:
             return next((rule.fault for rule in self._rules if rule.strikes(method, key, self._rng)), None)
 
+    def delay(self, request: _Request) -> None:
+        """Wait as long as a request of this method takes on its way."""
+        delay_s = self._latency_s.get(request.names()[0], 0.0)
+        if delay_s:
+            self.pause(delay_s)
+
     def note(self, request: _Request, *, status: int | None, fault: Fault | None) -> None:
         method, key = request.names()
         with self._lock:
-            self._log.append(Exchange(method=method, key=key, status=status, fault=fault.kind if fault else None))
+            kind = fault.kind if fault else None
+            refusal = fault.status if fault and kind is FaultKind.STATUS else None
+            self._log.append(Exchange(method=method, key=key, status=status, fault=kind, refusal=refusal))
 
     def pause(self, seconds: float) -> bool:
         """Wait, and say whether the proxy is still there."""
@@ -307,6 +296,7 @@ class _Connection(BaseHTTPRequestHandler):
             headers += (("Content-Length", str(len(body))),)
         request = _Request(verb=self.command, target=self.path, headers=headers, body=body)
         fault = self._proxy.choose(request)
+        self._proxy.delay(request)
         status, reply = self._meet(request, fault)
         self._proxy.note(request, status=status, fault=fault)
         if fault is not None and fault.kind is FaultKind.STALL:

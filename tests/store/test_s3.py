@@ -20,7 +20,8 @@ from oqkit.store.base import Store
 from oqkit.store.probe import probe
 from oqkit.store.s3 import S3Store
 from oqkit.testing.contract import StoreContract
-from oqkit.testing.proxy import Fault, FaultKind, FaultProxy
+from oqkit.testing.fault import Fault, FaultKind
+from oqkit.testing.proxy import FaultProxy
 from oqkit.testing.race import StoreRaces
 from oqkit.testing.server import S3Server
 

@@ -4,13 +4,15 @@ import http.client
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
 
-from oqkit.testing.proxy import Exchange, Fault, FaultKind, FaultProxy
+from oqkit.testing.fault import Fault, FaultKind, weather
+from oqkit.testing.proxy import Exchange, FaultProxy, _Request
 
 
 class Upstream(ThreadingHTTPServer):
@@ -126,7 +128,7 @@ def test_log_names_method_key_status_and_fault(proxy, client):
     client.ask("GET", "/bucket?list-type=2&prefix=p%2F&max-keys=3")
     assert proxy.log == [
         Exchange(method="GET", key="p/absent", status=404, fault=None),
-        Exchange(method="PUT", key="p/1", status=None, fault=FaultKind.STATUS),
+        Exchange(method="PUT", key="p/1", status=None, fault=FaultKind.STATUS, refusal=409),
         Exchange(method="LIST", key="p/", status=200, fault=None),
     ]
 
@@ -212,3 +214,44 @@ def test_connection_is_closed_when_the_server_is_gone(client, upstream):
     upstream.server_close()
     upstream.shutdown()
     ask_in_vain(client)
+
+
+def test_latency_is_added_to_every_request_of_a_method(upstream):
+    with FaultProxy(upstream.url, latency_s={"PUT": 0.2}) as proxy:
+        client = Client(proxy.url)
+        took = {}
+        for method in ("PUT", "GET"):
+            start = time.monotonic()
+            assert client.ask(method, "/b/k")[0] == 200
+            took[method] = time.monotonic() - start
+        client.connection.close()
+    assert took["PUT"] >= 0.2
+    assert took["GET"] < took["PUT"]
+
+
+def test_weather_strikes_as_often_as_it_says(upstream):
+    with FaultProxy(upstream.url, seed=3) as proxy:
+        for fault in weather():
+            proxy.inject(fault)
+        puts, gets = (
+            Counter(
+                (fault.kind, fault.status if fault.kind is FaultKind.STATUS else None)
+                for _ in range(20_000)
+                if (fault := proxy.choose(_Request(verb=verb, target="/b/k", headers=(), body=b""))) is not None
+            )
+            for verb in ("PUT", "GET")
+        )
+    expected = {
+        (FaultKind.STATUS, 500): 0.02,
+        (FaultKind.STATUS, 503): 0.02,
+        (FaultKind.STATUS, 429): 0.01,
+        (FaultKind.RESET_BEFORE, None): 0.03,
+        (FaultKind.DROP_REPLY, None): 0.03,
+        (FaultKind.STALL, None): 0.01,
+    }
+    for kind, rate in {**expected, (FaultKind.STATUS, 409): 0.02, (FaultKind.LATE, None): 0.01}.items():
+        assert puts.pop(kind) / 20_000 == pytest.approx(rate, rel=0.2), kind
+    for kind, rate in expected.items():
+        assert gets.pop(kind) / 20_000 == pytest.approx(rate, rel=0.2), kind
+    assert not puts
+    assert not gets
