@@ -27,11 +27,12 @@ def prepare(path: str, n_workers: int) -> None:
     state["client"].gather(state["client"].map(plus, range(100), range(100)))
 
 
-def by_map(batch: int) -> Any:
+def by_map(n: int, batch: int) -> Any:
     def run() -> None:
-        client, frame = state["client"], state["frame"]
+        client, frame = state["client"], state["frame"][:n]
         futures = client.map(plus, frame["x"].tolist(), frame["y"].tolist(), pure=False, batch_size=batch)
-        _check(client.gather(futures))
+        if len(client.gather(futures)) != n:
+            raise AssertionError(n)
 
     return timed(run)
 

@@ -40,6 +40,25 @@ def job(*, batch: bool, n: int) -> Any:
     return timed(run)
 
 
+def write(n: int, rows_a_file: int) -> None:
+    folder = state["folder"] / "data"
+    folder.mkdir()
+    for first in range(0, n, rows_a_file):
+        x = np.random.default_rng(first).random(rows_a_file)
+        frame = pd.DataFrame({"x": x, "y": np.arange(first, first + rows_a_file)})
+        frame.to_parquet(folder / f"{first:012d}.parquet", row_group_size=100_000)
+
+
+def dataset(n: int) -> Any:
+    def run() -> None:
+        job = state["queue"].submit_dataset(str(state["folder"] / "data"), plus)
+        n_rows = sum(len(frame) for frame in job.as_completed(1200))
+        if n_rows != n:
+            raise AssertionError(n_rows)
+
+    return timed(run)
+
+
 def naps(n: int) -> Any:
     frame = pd.DataFrame({"i": range(n)})
     return timed(lambda: state["queue"].submit_frame(frame, nap, on_duplicate="rerun").result(1200))
@@ -57,4 +76,4 @@ def floor() -> Any:
 
 
 if __name__ == "__main__":
-    serve(open=open_queue, make=make, start=start, job=job, naps=naps, floor=floor)
+    serve(open=open_queue, make=make, start=start, job=job, naps=naps, write=write, dataset=dataset, floor=floor)

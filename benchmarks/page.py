@@ -8,6 +8,7 @@ from typing import Any
 
 from plot import chart
 from stage import FIGURES
+from target import targets
 
 DOCS = Path(__file__).parents[1] / "docs"
 TEXT = Path(__file__).with_name("page.md")
@@ -27,13 +28,28 @@ def write() -> None:
         ("rows", _rows),
         ("frame", _frame),
         ("growth", _growth),
+        ("memory", _memory),
         ("workers", _workers),
     ):
-        path = FIGURES / f"{name}.json"
-        shown = render(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else "Not measured yet.\n"
+        figures = _read(name)
+        shown = "Not measured yet.\n" if figures is None else render(figures)
         text = text.replace(f"<!-- {name} -->\n", shown)
+    text = text.replace("<!-- targets -->\n", _targets())
     (DOCS / "benchmarks.md").write_text(text, encoding="utf-8")
     print(DOCS / "benchmarks.md")
+
+
+def _read(name: str) -> Figures | None:
+    path = FIGURES / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _targets() -> str:
+    rows = []
+    for one in targets(_read):
+        limit = f"{'at least' if one.is_at_least else 'at most'} {one.limit:g}{one.unit}"
+        rows.append([one.what, f"{one.value:,.2f}{one.unit}", limit, "yes" if one.holds else "**no**"])
+    return _table(["", "measured", "target", "holds"], rows)
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -161,6 +177,13 @@ def _growth(figures: Figures) -> str:
     }
     svg = chart("Processor time a row", lines, x="rows", y="µs a row")
     return table + _plot("growth", svg, "Processor time a row against the number of rows")
+
+
+def _memory(figures: Figures) -> str:
+    columns = {"submitter_before": "submitter before", "submitter_mib": "submitter at most",
+               "worker_before": "worker before", "worker_mib": "worker at most"}  # fmt: skip
+    rows = [[f"{one['n']:,}", *(f"{one[name]:.0f}" for name in columns)] for one in figures["sizes"]]
+    return _table(["rows", *(f"{title}, MiB" for title in columns.values())], rows)
 
 
 def _workers(figures: Figures) -> str:

@@ -16,7 +16,7 @@ import page
 from stage import save
 
 HERE = Path(__file__).parent
-SCENARIOS = ("throughput", "single", "latency", "rows", "frame", "growth", "workers")
+SCENARIOS = ("throughput", "single", "latency", "rows", "frame", "growth", "memory", "workers")
 
 
 def main() -> int:
