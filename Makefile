@@ -49,11 +49,9 @@ soak: $(READY) ## Run the simulation for long: 20,500 schedules, and write docs/
 chaos: $(READY) ## Kill and stop workers behind a proxy that spoils requests; docs/evidence/chaos.md. Half an hour
 	@$(BIN)/python -m benchmarks.chaos
 
-bench: $(READY) ## Run the benchmarks
-	@set -e; for script in benchmarks/[a-z]*.py; do \
-		test -f "$$script" || { echo 'There are no benchmarks.'; break; }; \
-		echo "== $$script"; $(BIN)/python "$$script"; \
-	done
+ONLY ?=
+bench: $(READY) ## Run the benchmarks and write docs/benchmarks.md; ONLY=latency runs one of them
+	@$(BIN)/python benchmarks/run.py $(ONLY)
 
 docs: $(READY) ## Build the documentation into build/site
 	$(BIN)/python -m mkdocs build -q -d build/site

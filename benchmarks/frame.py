@@ -1,14 +1,11 @@
 """How long a million rows take, next to writing and reading them as Parquet, and next to calling the function.
 
-``make bench`` runs this. Times are ratios within one run, since machines differ and are noisy; the
-budgets are those of the README. Exits with 1 if one does not hold.
+Times are ratios within one run, since machines differ and are noisy. Says whether the budgets hold.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from stage import median, save
+from work import add_column, plus
 
 import oqkit as oq
 
@@ -23,19 +22,7 @@ PARQUET_RATIO = 15.0
 OVERHEAD_US = 5.0
 
 
-@oq.task(batch=True)
-def add_column(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add a column, a slice at a time."""
-    return frame.assign(z=frame["x"] + frame["y"])
-
-
-def plus(x: float, y: int) -> float:
-    """Add two columns, a row at a time."""
-    return x + y
-
-
-def main() -> int:
-    """Measure and print; return 0 if every budget holds."""
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
@@ -44,12 +31,12 @@ def main() -> int:
     n = options.rows
     df = pd.DataFrame({"x": rng.random(n), "y": np.arange(n), "s": [f"customer {i % 1000}" for i in range(n)]})
     with tempfile.TemporaryDirectory(prefix="oqkit-bench-") as folder:
-        return _measure(df, Path(folder), rounds=options.rounds)
+        _measure(df, Path(folder), rounds=options.rounds)
 
 
-def _measure(df: pd.DataFrame, folder: Path, *, rounds: int) -> int:
+def _measure(df: pd.DataFrame, folder: Path, *, rounds: int) -> None:
     queue = oq.connect(folder / "queue")
-    with oq.local_workers(1):
+    with oq.local_workers(1, ["work:plus", "work:add_column"], queue=queue):
         queue.submit(plus, {"x": 1, "y": 1}).result(60)  # the worker is up
         ratios, overheads = [], []
         for _ in range(rounds):
@@ -62,15 +49,16 @@ def _measure(df: pd.DataFrame, folder: Path, *, rounds: int) -> int:
             print(
                 f"parquet {parquet_s:.2f} s  batch job {batch_s:.2f} s  bare calls {bare_s:.2f} s  row job {rows_s:.2f} s"
             )
-    good = _verdict("batch job / (to_parquet + read_parquet)", statistics.median(ratios), PARQUET_RATIO, "x")
-    return (
-        0 if _verdict("row job beyond calling, a row", statistics.median(overheads), OVERHEAD_US, "µs") and good else 1
+    _verdict("batch job / (to_parquet + read_parquet)", median(ratios), PARQUET_RATIO, "x")
+    _verdict("row job beyond calling, a row", median(overheads), OVERHEAD_US, "µs")
+    save(
+        "frame",
+        {"n": len(df), "rounds": rounds, "parquet_ratio": median(ratios), "overhead_us": median(overheads)},
     )
 
 
-def _verdict(what: str, value: float, budget: float, unit: str) -> bool:
+def _verdict(what: str, value: float, budget: float, unit: str) -> None:
     print(f"{what}: median {value:.2f} {unit}, budget {budget:g} {unit}: {'holds' if value <= budget else 'BROKEN'}")
-    return value <= budget
 
 
 def _parquet(df: pd.DataFrame, path: Path) -> None:
@@ -91,4 +79,4 @@ def _time(run: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

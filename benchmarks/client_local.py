@@ -1,0 +1,79 @@
+"""oqkit on a directory: a submitter or a worker."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from talk import serve, timed
+from work import add_column, nap, plus
+
+import oqkit as oq
+
+state: dict[str, Any] = {}
+
+
+def open_queue(folder: str) -> None:
+    state.update(queue=oq.connect(Path(folder, "queue")), folder=Path(folder))
+
+
+def make(n: int) -> None:
+    state["frame"] = pd.DataFrame({"x": np.random.default_rng(0).random(n), "y": np.arange(n)})
+
+
+def start() -> None:
+    worker = oq.Worker(state["queue"], [plus, add_column, nap])
+    threading.Thread(target=worker.run, daemon=True).start()
+
+
+def job(*, batch: bool, n: int) -> Any:
+    frame = state["frame"][:n]
+
+    def run() -> None:
+        done = state["queue"].submit_frame(frame, add_column if batch else plus, on_duplicate="rerun").result(1200)
+        if len(done) != len(frame):
+            raise AssertionError(len(done))
+
+    return timed(run)
+
+
+def write(n: int, rows_a_file: int) -> None:
+    folder = state["folder"] / "data"
+    folder.mkdir()
+    for first in range(0, n, rows_a_file):
+        x = np.random.default_rng(first).random(rows_a_file)
+        frame = pd.DataFrame({"x": x, "y": np.arange(first, first + rows_a_file)})
+        frame.to_parquet(folder / f"{first:012d}.parquet", row_group_size=100_000)
+
+
+def dataset(n: int) -> Any:
+    def run() -> None:
+        job = state["queue"].submit_dataset(str(state["folder"] / "data"), plus)
+        n_rows = sum(len(frame) for frame in job.as_completed(1200))
+        if n_rows != n:
+            raise AssertionError(n_rows)
+
+    return timed(run)
+
+
+def naps(n: int) -> Any:
+    frame = pd.DataFrame({"i": range(n)})
+    return timed(lambda: state["queue"].submit_frame(frame, nap, on_duplicate="rerun").result(1200))
+
+
+def floor() -> Any:
+    frame, path = state["frame"], state["folder"] / "floor.parquet"
+
+    def parquet() -> None:
+        frame.to_parquet(path)
+        pd.read_parquet(path)
+
+    x, y = frame["x"].tolist(), frame["y"].tolist()
+    return {"parquet": timed(parquet), "bare": timed(lambda: [plus(a, b) for a, b in zip(x, y, strict=True)])}
+
+
+if __name__ == "__main__":
+    serve(open=open_queue, make=make, start=start, job=job, naps=naps, write=write, dataset=dataset, floor=floor)

@@ -1,0 +1,90 @@
+"""From `submit` to the start of the task, on one S3 server with S3-like latency: 30 ms a GET, 60 ms a PUT.
+
+One worker of each kind polls as it comes. Tasks arrive at random: `often` after pauses of 3 s on average,
+`rarely` after pauses of 7 to 10 s, when oqkit has gone back from its quick pace to its default. All
+contenders run side by side, as all of them mostly wait, each behind a proxy of its own, which counts
+what idle workers ask for in the minute before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from stage import Stage, kinds, quantile, save, stage
+
+from oqkit.store.price import dollars
+
+MONTH_S = 30 * 86_400.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--often", type=int, default=60)
+    parser.add_argument("--rarely", type=int, default=40)
+    parser.add_argument("--idle", type=float, default=60.0)
+    parser.add_argument("--only", nargs="*", default=["oqkit", "buquet", "jqueue", "pailq"])
+    options = parser.parse_args()
+    figures: dict[str, Any] = {}
+    with stage() as here:
+        threads = [
+            threading.Thread(target=lambda name=name: figures.update({name: _measure(here, name, options)}))
+            for name in options.only
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    save("latency", {name: figures[name] for name in options.only})
+
+
+def _measure(here: Stage, name: str, options: argparse.Namespace) -> dict[str, Any]:
+    chance = random.Random(1)  # the same moments for everybody
+    with contextlib.ExitStack() as stack:
+        proxy = stack.enter_context(here.proxy(slow=True))
+        submitter, worker = (stack.enter_context(here.client(name, name, endpoint=proxy.url)) for _ in range(2))
+        worker.ask("start")
+        submitter.ask("submit_one", tag="first")
+        worker.ask("wait", n=1)
+        time.sleep(10)
+        before = proxy.counts
+        time.sleep(options.idle)
+        idle = kinds(proxy.counts - before)
+        pauses: dict[str, tuple[int, Callable[[], float]]] = {
+            "often": (options.often, lambda: chance.expovariate(1 / 3)),
+            "rarely": (options.rarely, lambda: chance.uniform(7, 10)),
+        }
+        out: dict[str, Any] = {
+            "idle_a_minute": {kind: n / options.idle * 60 for kind, n in idle.items()},
+            "idle_dollars_a_month": dollars(idle) * MONTH_S / options.idle,
+        }
+        n_known = 1
+        for pace, (n, pause_s) in pauses.items():
+            spans = {}
+            for i in range(n):
+                time.sleep(pause_s())
+                spans[f"{pace}-{i}"] = submitter.ask("submit_one", tag=f"{pace}-{i}")
+            n_known += n
+            starts = worker.ask("wait", n=n_known)
+            out[pace] = {
+                "from_call": _spread([starts[tag] - span[0] for tag, span in spans.items()]),
+                "from_return": _spread([starts[tag] - span[1] for tag, span in spans.items()]),
+            }
+        print(name, {key: value for key, value in out.items() if key != "all"}, flush=True)
+        return out
+
+
+def _spread(seconds: list[float]) -> dict[str, float]:
+    return {
+        "n": len(seconds), "p50": quantile(seconds, 0.5), "p90": quantile(seconds, 0.9), "p99": quantile(seconds, 0.99),
+        "max": max(seconds),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The functions that oqkit runs in benchmarks, in a module that workers can import."""
+
+from __future__ import annotations
+
+import time
+
+import pandas as pd
+
+import oqkit as oq
+
+started: dict[str, float] = {}
+
+
+@oq.task
+def noop(i: int) -> int:
+    return i
+
+
+@oq.task
+def note(tag: str) -> None:
+    started[tag] = time.monotonic()
+
+
+@oq.task
+def plus(x: float, y: int) -> float:
+    return x + y
+
+
+@oq.task
+def nap(i: int) -> int:
+    time.sleep(0.005)
+    return i
+
+
+@oq.task(batch=True)
+def add_column(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(z=frame["x"] + frame["y"])
