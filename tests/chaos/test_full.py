@@ -61,7 +61,9 @@ def bulky(x: int) -> dict[str, object]:
 
 def queue_in(path):
     store = DirectoryStore(path)
-    return Queue(open_ledger(store), Settings(url=store.url))
+    ledger = open_ledger(store)
+    ledger.loop.patience_s = 0.5  # not the minute that it would ask again
+    return Queue(ledger, Settings(url=store.url))
 
 
 @contextlib.contextmanager
@@ -159,10 +161,9 @@ def test_job_on_a_really_full_disk_is_completed_when_there_is_space(small_disk):
     queue = queue_in(small_disk)
     job = queue.submit_frame(pd.DataFrame({"x": range(N_ROWS)}), bulky, part_rows=10, retries=0)
     ballast = small_disk / "ballast"
-    with ballast.open("wb") as file, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
-            file.flush()
     with pytest.raises(Unavailable, match=ADVICE):
         queue.submit_frame(pd.DataFrame({"x": range(N_ROWS), "z": "other" * 2000}), bulky)
     with at_work(small_disk):
