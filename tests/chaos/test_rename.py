@@ -14,7 +14,7 @@ import pytest
 from oqkit.errors import Missing
 from oqkit.queue import key as keys
 from oqkit.store.directory import _STALE_TEMP_S, DirectoryStore
-from tests.chaos.fleet import ROOT, Fleet, check_outcomes, directory_place, names_below
+from tests.chaos.fleet import ROOT, Fleet, check_outcomes, directory_place, names_below, until
 from tests.chaos.task import double
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -106,7 +106,7 @@ from oqkit import cli
 count, last = itertools.count(1), int(sys.argv.pop(1))
 for name in ("link", "replace"):
     def dying(source, target, *more, real=getattr(os, name), **options):
-        if "/jobs/" in str(target) and ".versions" not in str(target) and next(count) == last:
+        if "/work/" in str(target) and ".versions" not in str(target) and next(count) == last:
             os.kill(os.getpid(), signal.SIGKILL)
         return real(source, target, *more, **options)
     setattr(os, name, dying)
@@ -134,13 +134,13 @@ def test_job_is_done_once_when_workers_die_just_before_each_rename(tmp_path):
             assert died.returncode == -signal.SIGKILL, died.stderr.decode()[-1000:]
             n_deaths += 1
             done = place.queue().job(job.id).partial()
-            assert list(done["y"]) == [2 * x for x in done.index], "what is there is whole"
+            assert len(done) == 0 or list(done["y"]) == [2 * x for x in done.index], "what is there is whole"
         fleet.start(lease_s=2)
         result = job.result(timeout=60)
     assert n_deaths == 6
     assert list(result["y"]) == [2 * x for x in range(n_rows)]
     check_outcomes(queue, job.id)
-    assert len(names_below(queue.ledger.store, keys.JOBS)) > 0
+    until(lambda: not names_below(queue.ledger.store, keys.OPEN), timeout_s=20, what="the marker is taken down")
 
 
 def frame_of(n_rows):
