@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -63,12 +64,20 @@ def serve(**commands: Callable[..., Any]) -> None:
     """Do what standard input asks for, until it closes. What libraries print goes to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     commands = {"peak_mib": peak_mib, "cpu_s": cpu_s, **commands}
     for line in sys.stdin:
         request = json.loads(line)
         answers.write(json.dumps(commands[request.pop("do")](**request)) + "\n")
         answers.flush()
     os._exit(0)
+
+
+def _end_with(parent: int) -> None:
+    """End this process, whatever it is doing, when the one that started it is gone."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def peak_mib() -> float:

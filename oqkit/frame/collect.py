@@ -28,7 +28,7 @@ Piece = tuple[np.ndarray, Any]
 
 
 class Collector:
-    """Reads what the parts of one job name; each output once, since outputs never change."""
+    """Reads what the parts of one job name; each output once, since outputs never change, unless asked not to keep it."""
 
     def __init__(self, ledger: Ledger, codec: ParquetCodec, view: JobView, *, index: Any = None) -> None:
         self._ledger = ledger
@@ -85,11 +85,14 @@ class Collector:
             missing=missing,
         )
 
-    def pieces(self, skip: Collection[tuple[int, str]] = ()) -> list[Piece]:
-        """Return (job rows, values) of all tasks that completed, output by output; `skip` leaves some outputs out."""
+    def pieces(self, skip: Collection[tuple[int, str]] = (), *, keep: bool = True) -> list[Piece]:
+        """Return (job rows, values) of all tasks that completed, output by output; `skip` leaves some outputs out.
+
+        Without `keep` they are read again when they are wanted again, and take no memory until then.
+        """
         wanted = [(part, name) for part in self._view.parts() for name in _named(part, Status.COMPLETED)]
         wanted = [(part, name) for part, name in wanted if (part.index, name) not in skip]
-        return [self._piece(part, name, outcomes) for part, name, outcomes in self._read(wanted)]
+        return [self._piece(part, name, outcomes) for part, name, outcomes in self._read(wanted, keep=keep)]
 
     def completed_outputs(self) -> set[tuple[int, str]]:
         """Return the outputs (part, name) that completed tasks name now."""
@@ -107,11 +110,12 @@ class Collector:
             rows, values = rows[places], values.take(pa.array(places))
         return rows + part.index * self._job.part_rows, values
 
-    def _read(self, wanted: list[tuple[Part, str]]) -> Iterator[tuple[Part, str, Outcomes]]:
-        missing = [(part, name) for part, name in wanted if (part.index, name) not in self._outputs]
+    def _read(self, wanted: list[tuple[Part, str]], *, keep: bool = True) -> Iterator[tuple[Part, str, Outcomes]]:
+        known = self._outputs if keep else dict(self._outputs)
+        missing = [(part, name) for part, name in wanted if (part.index, name) not in known]
         for (part, name), outcomes in zip(missing, self._ledger.map(self._fetch, missing), strict=True):
-            self._outputs[part.index, name] = outcomes
-        return ((part, name, self._outputs[part.index, name]) for part, name in wanted)
+            known[part.index, name] = outcomes
+        return ((part, name, known[part.index, name]) for part, name in wanted)
 
     def _fetch(self, wanted: tuple[Part, str]) -> Outcomes:
         part, name = wanted

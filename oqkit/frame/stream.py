@@ -60,7 +60,7 @@ class AsCompleted:
 
     def _news(self) -> Iterator[Any]:
         new = self._collector.completed_outputs()
-        pieces = [piece for piece in self._collector.pieces(skip=self._seen) if len(piece[0])]
+        pieces = [piece for piece in self._collector.pieces(skip=self._seen, keep=False) if len(piece[0])]
         self._seen |= new
         if pieces:
             yield self._collector.frame(pieces, missing="drop")

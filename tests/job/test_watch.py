@@ -250,6 +250,14 @@ def test_as_completed_gives_each_row_once(queue, start):
     assert all(label == f"r{value}" for label, value in rows["slow"].items())
 
 
+def test_as_completed_holds_no_results_that_it_has_given(queue, start):
+    start()
+    job = queue.submit_frame(frame(4), slow, part_rows=2)
+    assert sum(len(frame) for frame in job.as_completed()) == 4
+    assert job._collector._outputs == {}, "memory does not grow with the rows"
+    assert job.result()["slow"].tolist() == [0, 1, 2, 3], "which are read again"
+
+
 def test_as_completed_leaves_out_rows_that_failed(queue, start):
     start()
     job = queue.submit_frame(frame(3), fail_last, part_rows=3)
