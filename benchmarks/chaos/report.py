@@ -33,6 +33,9 @@ server is killed and restarted on its data. The lease is 8 s. At the end the sto
 task have one outcome, the right one, and has it ever changed? Each call leaves a mark of its own in its outcome, and
 the outcomes were read every 15 s during the attack and again two leases after its end.
 
+Kills and stops are spread over the calls, so that they hit work: a library that hangs is killed less often. The others
+were given fewer tasks, because they take several requests for each; compare shares, not numbers.
+
 `make chaos` writes this page.
 """
 
