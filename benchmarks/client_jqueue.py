@@ -70,7 +70,7 @@ def submit_one(tag: str) -> list[float]:
 
 
 def wait(n: int) -> dict[str, float]:
-    """Return what was started, also if there is less than `n`: where two write its object first, a job gets lost."""
+    """Return what was started, also if that is less than `n` and nothing more has started for a minute."""
     known, since = 0, time.monotonic()
     while len(started) < n and time.monotonic() - since < PATIENCE_S:
         if len(started) > known:
