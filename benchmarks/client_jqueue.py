@@ -13,6 +13,7 @@ from jqueue.adapters.storage.s3 import S3Storage
 from talk import serve, timed
 
 BATCH = 1000
+PATIENCE_S = 60.0
 started: dict[str, float] = {}
 state: dict[str, Any] = {}
 loop = asyncio.new_event_loop()
@@ -69,7 +70,11 @@ def submit_one(tag: str) -> list[float]:
 
 
 def wait(n: int) -> dict[str, float]:
-    while len(started) < n:
+    """Return what was started, also if that is less than `n` and nothing more has started for a minute."""
+    known, since = 0, time.monotonic()
+    while len(started) < n and time.monotonic() - since < PATIENCE_S:
+        if len(started) > known:
+            known, since = len(started), time.monotonic()
         time.sleep(0.005)
     return started
 

@@ -71,6 +71,7 @@ def _measure(here: Stage, name: str, options: argparse.Namespace) -> dict[str, A
                 spans[f"{pace}-{i}"] = submitter.ask("submit_one", tag=f"{pace}-{i}")
             n_known += n
             starts = worker.ask("wait", n=n_known)
+            spans = {tag: span for tag, span in spans.items() if tag in starts}
             out[pace] = {
                 "from_call": _spread([starts[tag] - span[0] for tag, span in spans.items()]),
                 "from_return": _spread([starts[tag] - span[1] for tag, span in spans.items()]),

@@ -71,6 +71,7 @@ def _machine(figures: Figures) -> str:
         f"Python {facts['python']}. Load average after each scenario: {loads}. A load above the number of processors "
         "means that other programs took part of the machine: then clock times are too long, for all contenders, and "
         "only ratios and counts are worth reading.\n"
+        + "".join(f"\n{name}: {found['note']}\n" for name, found in figures.items() if "note" in found)
     )
 
 

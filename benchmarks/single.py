@@ -57,6 +57,7 @@ def _round(here: Stage, name: str, bucket: str, *, n: int, concurrency: int) -> 
         starts = worker.ask("wait", n=n + 1)
         counts = kinds(proxy.counts - before)
     return {
+        "lost": n + 1 - len(starts),
         "s": max(starts.values()) - spans[0][0],
         "submit_s": spans[-1][1] - spans[0][0],
         "requests": counts,
