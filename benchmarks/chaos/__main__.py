@@ -29,7 +29,7 @@ from oqkit.testing.server import restarted, seaweedfs
 LEASE_S = 8.0
 OBSERVE_EVERY_S = 15.0
 QUIET_S = 75.0
-ENDLESS_S = 300.0
+ENDLESS_S = 120.0
 RESULTS = ROOT / "build" / "chaos"
 PAGE = ROOT / "docs" / "evidence" / "chaos.md"
 SHARED_MEMORY = Path("/dev/shm")

@@ -56,13 +56,12 @@ def _table(found: list[dict]) -> str:
         ("SIGKILL · SIGSTOP · server restarts", lambda run: f"{run['kills']} · {run['stops']} · {run['restarts']}"),
         ("workers that ended by themselves", lambda run: str(run["quits"])),
         ("requests · spoilt", lambda run: f"{run['requests']:,} · {sum(run['faults'].values()):,}"),
-        ("**tasks with exactly one outcome**", lambda run: f"**{_good(run):,}**"),
+        ("**tasks with exactly one, lasting outcome**", lambda run: f"**{_good(run):,}**"),
         *((f"tasks {name}", lambda run, name=name: _share(run, run[name])) for name in BAD),
         ("calls", lambda run: f"{run['calls']:,}"),
         ("… made again", lambda run: _share(run, run["called_again"])),
         ("submissions that raised and were repeated", lambda run: f"{sum(run['submit_errors'].values()):,}"),
         ("seconds", lambda run: f"{run['seconds']:,}"),
-        ("requests a task", lambda run: f"{run['requests'] / run['tasks']:.2f}"),
     ]
     lines = [f"| | {' | '.join(run['name'] for run in found)} |", f"|---|{'---:|' * len(found)}"]
     lines += [f"| {name} | {' | '.join(tell(run) for run in found)} |" for name, tell in rows]
