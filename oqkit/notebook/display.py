@@ -24,7 +24,7 @@ from oqkit.notebook.snapshot import Snapshot
 from oqkit.notebook.state import to_state
 
 FIRST_LOOK_S = 0.4
-LAST_LOOK_S = 0.4
+LAST_LOOK_S = 2.0
 MODE = "OQ_NOTEBOOK"
 """Environment variable: ``static`` shows no widget, for front ends that cannot load one."""
 
@@ -91,9 +91,14 @@ class _LiveBar:
         """Show where a job ended, so that what the next cell does cannot overtake the display."""
         live = hub.live(self._job)
         if live.is_open and self._job._view.is_final:  # noqa: SLF001 - what the wait just read; an interrupt is quick
-            thread = threading.Thread(target=hub.tick, args=(live,), name="oqkit-look", daemon=True)
+            thread = threading.Thread(target=_look_last, args=(live,), name="oqkit-look", daemon=True)
             thread.start()
             thread.join(LAST_LOOK_S)
+
+
+def _look_last(live: Live) -> None:
+    live.refresh()  # what it saw a moment ago was not the end yet
+    hub.tick(live)
 
 
 def _begin(job: Job, bundle: Mapping[str, Any]) -> Update:

@@ -8,7 +8,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -70,7 +70,8 @@ class SimLedger(Ledger):
     def update_job(self, job_id: str, change: Any, *, applied: Callable[[JobObject], bool]) -> Held[JobObject]:
         with self._oracle.call(f"order {job_id}", self._node, is_own=True) as call:
             held = super().update_job(job_id, change, applied=applied)
-            self.ordered_gen = held.doc.gen
+            told = (replace(held.doc, controls=held.doc.controls[:n]) for n in range(len(held.doc.controls) + 1))
+            self.ordered_gen = next((doc.gen for doc in told if applied(doc)), 0)  # others may have ordered since
             call.told = "ok" if applied(held.doc) else "no"
         return held
 
