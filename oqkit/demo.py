@@ -57,7 +57,7 @@ def _run(flights: pd.DataFrame, folder: Path) -> int:
     _say(f"The queue is a directory: {folder}. An S3 bucket would do as well.")
     with oq.local_workers(WORKERS, lease_s=6) as workers:
         started = time.monotonic()
-        by_row = oq.submit_frame(flights, speed, retries=1)
+        by_row = oq.submit_frame(flights, speed)
         by_batch = oq.submit_frame(flights[["origin", "dest", "distance"]], great_circle)
         _say(
             f"Submitted 2 x {len(flights):,} tasks in {time.monotonic() - started:.1f} s: {by_row.name}, {by_batch.name}"
