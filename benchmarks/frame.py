@@ -10,10 +10,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pandas as pd
-from stage import median, save
+from stage import save
 from work import add_column, plus
 
 import oqkit as oq

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from statistics import median
 from typing import Any
 
-from stage import median, save
+from stage import save
 from talk import Client
 
 

@@ -10,12 +10,13 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from peer import python_of
-from stage import median, save
+from stage import save
 from talk import Client
 from work import plus
 

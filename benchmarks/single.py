@@ -7,9 +7,10 @@ worker as it comes and for eight tasks at a time; requests are those of the subm
 from __future__ import annotations
 
 import argparse
+from statistics import median
 from typing import Any
 
-from stage import Stage, kinds, median, save, stage
+from stage import Stage, kinds, save, stage
 
 from oqkit.store.price import dollars
 

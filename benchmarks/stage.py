@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import statistics
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,11 +16,12 @@ import boto3
 from peer import python_of
 from talk import Client
 
-from oqkit.testing.proxy import Fault, FaultKind, FaultProxy
+from oqkit.testing.fault import S3_LATENCY_S
+from oqkit.testing.proxy import FaultProxy
 from oqkit.testing.server import S3Server, seaweedfs
 
 FIGURES = Path(__file__).parents[1] / "build" / "bench"
-GET_S, PUT_S = 0.030, 0.060
+SLOW_S = {method: S3_LATENCY_S[method] for method in ("PUT", "GET", "LIST", "HEAD")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,7 @@ class Stage:
     @contextlib.contextmanager
     def proxy(self, *, slow: bool) -> Iterator[FaultProxy]:
         """Run a proxy that counts, and with `slow` adds the latency of S3."""
-        with FaultProxy(self.server.endpoint_url) as proxy:
-            if slow:
-                for method, delay_s in (("PUT", PUT_S), ("GET", GET_S), ("LIST", GET_S), ("HEAD", GET_S)):
-                    proxy.inject(Fault(FaultKind.LATENCY, method=method, delay_s=delay_s))
+        with FaultProxy(self.server.endpoint_url, latency_s=SLOW_S if slow else None) as proxy:
             yield proxy
 
 
@@ -75,11 +72,6 @@ def kinds(counts: Counter[str]) -> dict[str, int]:
     for method, n in counts.items():
         out[named[method]] += n
     return dict(out)
-
-
-def median(values: Sequence[float]) -> float:
-    """Return the middle one."""
-    return statistics.median(values)
 
 
 def quantile(values: Sequence[float], part: float) -> float:

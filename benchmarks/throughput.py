@@ -6,9 +6,10 @@ Rounds are interleaved; one takes six minutes, nearly all of them buquet's. Requ
 from __future__ import annotations
 
 import argparse
+from statistics import median
 from typing import Any
 
-from stage import Stage, kinds, median, save, stage
+from stage import Stage, kinds, save, stage
 
 from oqkit.store.price import dollars
 

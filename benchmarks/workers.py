@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import tempfile
+from statistics import median
 
-from stage import median, save
+from stage import save
 from talk import Client
 
 N, NAP_S = 4_000, 0.005

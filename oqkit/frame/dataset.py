@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from oqkit.errors import FormatError, Missing, OqError, SchemaError, Unavailable, UsageError
-from oqkit.frame.payload import PayloadReader, PayloadRef
+from oqkit.frame.payload import PayloadReader, PayloadRef, footer_bytes
 from oqkit.frame.table import Frame, to_table
 from oqkit.store.base import Blob
 
@@ -143,10 +143,7 @@ def _expand(system: Any, path: str) -> list[str]:
 
 
 def _footer(system: Any, path: str, size: int) -> Any:
-    tail = system.cat_file(path, start=max(0, size - 2**16))
-    needed = int.from_bytes(tail[-8:-4], "little") + 8
-    if len(tail) < needed <= size:
-        tail = system.cat_file(path, start=size - needed)
+    tail = footer_bytes(lambda length: system.cat_file(path, start=max(0, size - length)), size_bytes=size)
     try:
         return pq.read_metadata(pa.BufferReader(tail))
     except (pa.ArrowException, OSError) as error:

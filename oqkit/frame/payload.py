@@ -6,7 +6,7 @@ import bisect
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -173,14 +173,17 @@ class PayloadReader:
             file.footer = _checked(ref, lambda: pq.read_metadata(pa.BufferReader(data)))
             file.data = data
             return
-        tail = self._tail(ref, _TAIL_BYTES)
-        needed = int.from_bytes(tail[-_FOOTER_END:-4], "little") + _FOOTER_END
-        if len(tail) < needed <= ref.size_bytes:
-            tail = self._tail(ref, needed)
+        tail = footer_bytes(
+            lambda length: self._store.read_range(ref.key, start=-length, length=length), size_bytes=ref.size_bytes
+        )
         file.footer = _checked(ref, lambda: pq.read_metadata(pa.BufferReader(tail)))
 
-    def _tail(self, ref: PayloadRef, length: int) -> bytes:
-        return self._store.read_range(ref.key, start=-length, length=length)
+
+def footer_bytes(read_end: Callable[[int], bytes], *, size_bytes: int) -> bytes:
+    """Return the end of a Parquet file, with all of its footer: in one read of so many last bytes, or two."""
+    tail = read_end(_TAIL_BYTES)
+    needed = int.from_bytes(tail[-_FOOTER_END:-4], "little") + _FOOTER_END
+    return read_end(needed) if len(tail) < needed <= size_bytes else tail
 
 
 def _checked(ref: PayloadRef, read: Any) -> Any:

@@ -24,13 +24,9 @@ def oq(line: str) -> Any:
             return default_queue().job(name)
         case ["errors", name]:
             return default_queue().job(name).errors()
-        case ["pause", name]:
+        case ["pause" | "resume" as verb, name]:
             job = default_queue().job(name)
-            job.pause()
-            return job
-        case ["resume", name]:
-            job = default_queue().job(name)
-            job.resume()
+            job.pause() if verb == "pause" else job.resume()
             return job
         case _:
             raise UsageError(f"%oq {line} is none of {USAGE}")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import anywidget
 import traitlets
 
 from oqkit.connect.queue import Queue
@@ -18,20 +16,17 @@ from oqkit.notebook.desk import Desk
 from oqkit.notebook.hub import Hub
 from oqkit.notebook.live import Live
 from oqkit.notebook.state import fitted, to_state
-from oqkit.notebook.widget import SCRIPT, STYLE, bundle_of
+from oqkit.notebook.widget import FrontView, bundle_of
 
 MAX_OPEN = 5
 MAX_STATES_BYTES = 9_500
 
 
-class PanelView(anywidget.AnyWidget):
+class PanelView(FrontView):
     """What the browser draws: the jobs, and the state of each job that is open."""
 
-    _esm = SCRIPT
-    _css = STYLE
     board = traitlets.Dict().tag(sync=True)
     states = traitlets.Dict().tag(sync=True)
-    own_id = traitlets.Unicode().tag(sync=True)
 
 
 class Panel:
@@ -41,8 +36,7 @@ class Panel:
         self._queue = queue
         self._look = look
         self._hub = hub
-        own_id = uuid.uuid4().hex
-        self._view = PanelView(model_id=own_id, own_id=own_id, board=board_state(board), states={})
+        self._view = PanelView(board=board_state(board), states={})
         self._open: dict[str, tuple[Live, Desk]] = {}
         self._lock = threading.Lock()
         self._view.on_msg(self._on_message)

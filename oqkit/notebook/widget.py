@@ -21,14 +21,22 @@ SCRIPT = read_front("widget.js")
 STYLE = base_css() + read_front("table.css") + read_front("widget.css")
 
 
-class View(anywidget.AnyWidget):
-    """What the browser draws: `state`, and nothing that it could change."""
+class FrontView(anywidget.AnyWidget):
+    """A widget that widget.js draws; it finds the output that shows it by `own_id`."""
 
     _esm = SCRIPT
     _css = STYLE
-    state = traitlets.Dict().tag(sync=True)
     own_id = traitlets.Unicode().tag(sync=True)
-    """By which the browser finds the output that shows it."""
+
+    def __init__(self, **state: Any) -> None:
+        own_id = uuid.uuid4().hex
+        super().__init__(model_id=own_id, own_id=own_id, **state)
+
+
+class View(FrontView):
+    """What the browser draws: `state`, and nothing that it could change."""
+
+    state = traitlets.Dict().tag(sync=True)
 
 
 def bundle_of(widget: anywidget.AnyWidget) -> dict[str, Any]:
@@ -42,8 +50,7 @@ class WidgetModel:
     """A `Model` in a browser."""
 
     def __init__(self, state: Mapping[str, Any], desk: Desk) -> None:
-        own_id = uuid.uuid4().hex
-        self._view = View(model_id=own_id, own_id=own_id, state=dict(state))
+        self._view = View(state=dict(state))
         self._desk = desk
         self._view.on_msg(self._on_message)
 

@@ -36,9 +36,7 @@ def cancel(
     reason: str = "",
 ) -> Job:
     """Cancel tasks; when it returns, every one of them is written as cancelled."""
-    job, order = _order(ledger, job_id, ControlVerb.CANCEL, statuses=statuses, rows=rows, reason=reason)
-    bring_up(ledger, job, order)
-    return job
+    return _order(ledger, job_id, ControlVerb.CANCEL, statuses=statuses, rows=rows, reason=reason)
 
 
 def retry(
@@ -50,31 +48,21 @@ def retry(
     code: Code | None = None,
 ) -> Job:
     """Put tasks that ended without a result to work again; `code` is the function to use from now on."""
-    job, order = _order(ledger, job_id, ControlVerb.RETRY, code=code, statuses=statuses, rows=rows)
-    bring_up(ledger, job, order)
-    return job
+    return _order(ledger, job_id, ControlVerb.RETRY, code=code, statuses=statuses, rows=rows)
 
 
 def pause(ledger: Ledger, job_id: str, *, reason: str = "", until: float | None = None) -> Job:
     """Let no worker start tasks of a job, until it is resumed or the time `until` (epoch seconds)."""
-    job, _ = _order(ledger, job_id, ControlVerb.PAUSE, reason=reason, until=until)
-    if job.n_tasks:
-        bring_up_part(ledger, job, 0)
-    return job
+    return _order(ledger, job_id, ControlVerb.PAUSE, reason=reason, until=until)
 
 
 def resume(ledger: Ledger, job_id: str) -> Job:
     """End the pause of a job."""
-    job, _ = _order(ledger, job_id, ControlVerb.RESUME)
-    if job.n_tasks:
-        bring_up_part(ledger, job, 0)
-    return job
+    return _order(ledger, job_id, ControlVerb.RESUME)
 
 
-def _order(
-    ledger: Ledger, job_id: str, verb: ControlVerb, *, code: Code | None = None, **what: Any
-) -> tuple[Job, Control]:
-    """Enter an order in the job object, and tell the workers."""
+def _order(ledger: Ledger, job_id: str, verb: ControlVerb, *, code: Code | None = None, **what: Any) -> Job:
+    """Enter an order in the job object, tell the workers, and carry it out."""
     now = ledger.now()
     control = Control(op=new_id(ledger.rng), verb=verb, at=now, **what)
     job = ledger.update_job(
@@ -82,10 +70,12 @@ def _order(
         lambda doc: with_control(doc, control, code=code),
         applied=lambda doc: has_control(doc, control.op),
     ).doc
-    if job.n_tasks:
-        ledger.put_marker(ledger.marker(job, due=marker_due(job, now=now)))
-        ledger.ring()
-    return job, control
+    if not job.n_tasks:
+        return job
+    ledger.put_marker(ledger.marker(job, due=marker_due(job, now=now)))
+    ledger.ring()
+    bring_up(ledger, job, control)
+    return job
 
 
 def marker_due(job: Job, *, now: float) -> float:

@@ -149,7 +149,9 @@ def is_settled(part: Part, job: Job) -> bool:
 
 
 def concerned(job: Job, control: Control) -> range:
-    """Return the parts in which an order may move tasks."""
+    """Return the parts in which an order may move tasks; a pause or its end moves none, and is told to part 0."""
+    if control.verb in (ControlVerb.PAUSE, ControlVerb.RESUME):
+        return range(min(1, job.n_parts))
     if control.rows is None or not job.n_tasks:
         return range(job.n_parts)
     if not control.rows:

@@ -373,7 +373,8 @@ def cancel_skips_untouched_parts(patch: Patch) -> None:
     original = control.bring_up
 
     def bring_up(ledger, job, order):
-        original(ledger, job, replace(order, verb=job_module.ControlVerb.RETRY))
+        is_cancel = order.verb is job_module.ControlVerb.CANCEL
+        original(ledger, job, replace(order, verb=job_module.ControlVerb.RETRY) if is_cancel else order)
 
     patch.setattr(control, "bring_up", bring_up)
 
