@@ -24,6 +24,7 @@ from oqkit.queue.submission import JOB_SCOPE, Submission, latest, resume
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobView
 from oqkit.worker.code import put_code
+from oqkit.worker.pace import Pace
 from oqkit.worker.task import Options, options_of
 
 OnDuplicate = Literal["attach", "rerun", "raise"]
@@ -40,6 +41,7 @@ class Queue:
         self.ledger = ledger
         self.settings = settings
         self._codec = ParquetCodec(ledger)
+        self._pace = Pace()
         self._codes: set[str] = set()
         self._names: set[str] = set()
 
@@ -71,7 +73,7 @@ class Queue:
         `DuplicateJob`. Options: see `oq.Options`.
         """
         chosen = options_of({"retries": retries, "timeout": timeout, **options})
-        draft = draft_values([input], fn, part_rows=1)
+        draft = draft_values([input], fn, part_rows=1, pace=self._pace)
         if key is None:
             return Task(self.ledger, self._store(draft, chosen, job_id=None, name="").job)
         scope = f"task {draft.function.type}"
@@ -94,7 +96,7 @@ class Queue:
         **options: Any,
     ) -> Job:
         """Submit one call for each of `inputs` (JSON values, as in `submit`) as one job."""
-        draft = draft_values(_many(inputs), fn, part_rows=part_rows)
+        draft = draft_values(_many(inputs), fn, part_rows=part_rows, pace=self._pace)
         return self._submit(draft, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
 
     submit_many = map
@@ -120,7 +122,7 @@ class Queue:
         `DuplicateJob`, and so does a `name` that is taken by other content. `part_rows` is how many
         tasks share a state object, `max_tasks` a limit against mistakes. Options: see `oq.Options`.
         """
-        draft = draft_frame(df, fn, columns=columns, part_rows=part_rows)
+        draft = draft_frame(df, fn, columns=columns, part_rows=part_rows, pace=self._pace)
         return self._submit(draft, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
 
     def submit_dataset(
@@ -146,7 +148,7 @@ class Queue:
         indexed by the row number over all files. The rest is as in `submit_frame`.
         """
         chosen = self._storage_options(paths) if storage_options is None else storage_options
-        draft = draft_dataset(paths, fn, columns=columns, part_rows=part_rows, storage_options=chosen)
+        draft = draft_dataset(paths, fn, columns=columns, part_rows=part_rows, pace=self._pace, storage_options=chosen)
         return self._submit(draft, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
 
     def _storage_options(self, paths: str | Sequence[str]) -> dict[str, Any]:
@@ -210,8 +212,8 @@ class Queue:
 
     def _handle(self, job: JobObject, draft: Draft | None = None) -> Job:
         if draft is None:
-            return Job(self.ledger, job, codec=self._codec)
-        return Job(self.ledger, job, index=draft.index, source=draft.source, codec=self._codec)
+            return Job(self.ledger, job, codec=self._codec, pace=self._pace)
+        return Job(self.ledger, job, index=draft.index, source=draft.source, codec=self._codec, pace=self._pace)
 
     # --- finding ---------------------------------------------------------------------------------
 

@@ -159,7 +159,7 @@ class ParquetCodec:
 
     def pack(self, finished: Finished, *, refuse: Callable[[int, str], Failure]) -> Packed:
         """Encode outcomes: as JSON if they are few and plain, else as Parquet."""
-        numbers = [np.asarray(finished.rows, "int64")]
+        numbers = [_numbers(finished.rows)]
         tables = [table for _, table in finished.tables]
         refused: dict[int, Failure] = {}
         if finished.rows:
@@ -176,3 +176,7 @@ class ParquetCodec:
         if inline is not None:
             return Packed(inline=inline, refused=refused)
         return Packed(data=encode_outcomes(rows, values, failures), refused=refused)
+
+
+def _numbers(rows: Sequence[int]) -> np.ndarray:
+    return np.arange(rows.start, rows.stop) if isinstance(rows, range) else np.asarray(rows, "int64")

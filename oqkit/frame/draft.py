@@ -29,11 +29,14 @@ from oqkit.queue.part import Backoff, Policy
 from oqkit.worker.code import code_of
 from oqkit.worker.fingerprint import fingerprint
 from oqkit.worker.handler import Handler
+from oqkit.worker.pace import Pace
 from oqkit.worker.run import COROUTINES
 from oqkit.worker.task import DEFAULTS, Options, TaskFunction, as_task, is_async, seconds
 
-MAX_PART_ROWS = 10_000
+PART_ROWS = 10_000
+MAX_PART_ROWS = 50_000
 PARTS = 32
+PART_S = 0.25
 INLINE_INPUT_BYTES = 65_536
 MAX_TAGS = 20
 LATEST_S = NEVER  # the year 2200
@@ -94,7 +97,7 @@ def function_of(function: Any) -> Function:
 # --- drafts --------------------------------------------------------------------------------------
 
 
-def draft_frame(df: Any, function: Any, *, columns: Sequence[Any] | None, part_rows: int | str) -> Draft:
+def draft_frame(df: Any, function: Any, *, columns: Sequence[Any] | None, part_rows: int | str, pace: Pace) -> Draft:
     """Draft a job of one task a row; raise `SchemaError` if the columns do not fit or cannot be stored."""
     known = function_of(function)
     frame = to_table(df, columns=columns)
@@ -104,7 +107,7 @@ def draft_frame(df: Any, function: Any, *, columns: Sequence[Any] | None, part_r
     return Draft(
         function=known,
         n_tasks=n_tasks,
-        part_rows=_part_rows(part_rows, n_tasks, known),
+        part_rows=_part_rows(part_rows, n_tasks, known, pace),
         mode="frame",
         content=frame_fingerprint(frame),
         input={"kind": "frame", "layout": frame.layout.to_json()},
@@ -120,6 +123,7 @@ def draft_dataset(
     *,
     columns: Sequence[str] | None,
     part_rows: int | str,
+    pace: Pace,
     storage_options: Mapping[str, Any],
 ) -> Draft:
     """Draft a job of one task a row of Parquet files, of which only the footers are read."""
@@ -135,7 +139,7 @@ def draft_dataset(
     return Draft(
         function=known,
         n_tasks=dataset.n_rows,
-        part_rows=_part_rows(part_rows, dataset.n_rows, known),
+        part_rows=_part_rows(part_rows, dataset.n_rows, known, pace),
         mode="frame",
         content=hashlib.sha256(json.dumps([stored["stored"], stored["files"]]).encode()).hexdigest(),
         input={
@@ -146,7 +150,7 @@ def draft_dataset(
     )
 
 
-def draft_values(values: Iterable[Any], function: Any, *, part_rows: int | str = "auto") -> Draft:
+def draft_values(values: Iterable[Any], function: Any, *, part_rows: int | str, pace: Pace) -> Draft:
     """Draft a job of one task a value; raise `SchemaError` naming the first value that JSON cannot hold."""
     known = function_of(function)
     texts = [_json(value, number) for number, value in enumerate(values)]
@@ -157,7 +161,7 @@ def draft_values(values: Iterable[Any], function: Any, *, part_rows: int | str =
     return Draft(
         function=known,
         n_tasks=len(texts),
-        part_rows=_part_rows(part_rows, len(texts), known),
+        part_rows=_part_rows(part_rows, len(texts), known, pace),
         mode="value",
         content=digest.hexdigest(),
         input={"kind": "values", "values": [json.loads(text) for text in texts]} if is_inline else {"kind": "json"},
@@ -183,14 +187,18 @@ def _used(frame: Frame, handler: Handler) -> Frame:
     return Frame(table=frame.table.select(kept), layout=replace(frame.layout, columns=columns))
 
 
-def _part_rows(part_rows: int | str, n_tasks: int, function: Function) -> int:
+def _part_rows(part_rows: int | str, n_tasks: int, function: Function, pace: Pace) -> int:
     """Choose how many tasks share a state object: few enough that 32 workers can start at once.
 
-    Coroutines only wait: of them each worker is given as many as it runs at the same time.
+    Of a function that is known to be quick a part has as many as take a quarter of a second: sharing
+    less than that costs more than it gains. Coroutines only wait: of them each worker is given as
+    many as it runs at the same time.
     """
     if part_rows == "auto":
-        least = min(COROUTINES, n_tasks) if function.task is not None and is_async(function.task.function) else 1
-        return max(1, least, min(MAX_PART_ROWS, math.ceil(n_tasks / PARTS)))
+        row_s = pace.row_s(function)
+        quick = 1 if row_s is None else min(MAX_PART_ROWS, int(PART_S / max(row_s, 1e-9)))
+        least = COROUTINES if function.task is not None and is_async(function.task.function) else 1
+        return max(1, min(n_tasks, max(least, quick)), min(PART_ROWS, math.ceil(n_tasks / PARTS)))
     if isinstance(part_rows, bool) or not isinstance(part_rows, int) or not 1 <= part_rows <= MAX_PART_ROWS:
         raise UsageError(f"part_rows={part_rows!r} must be 'auto' or a number from 1 to {MAX_PART_ROWS:,}")
     return part_rows

@@ -27,6 +27,7 @@ from oqkit.queue.view import JobView
 from oqkit.worker.code import put_code
 from oqkit.worker.failure import cut
 from oqkit.worker.handler import Handler
+from oqkit.worker.pace import Pace
 from oqkit.worker.task import seconds
 
 Errors = Literal["raise", "coerce", "drop"]
@@ -43,10 +44,12 @@ class Job:
         index: Any = None,
         source: Any = None,
         codec: ParquetCodec | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._ledger = ledger
         self._view = JobView(ledger, job)
         self._source = source
+        self._pace = pace or Pace()
         self._collector = Collector(ledger, codec or ParquetCodec(ledger), self._view, index=index)
 
     # --- what it is ------------------------------------------------------------------------------
@@ -107,6 +110,7 @@ class Job:
                 self._watch().until(lambda: self._view.is_final, timeout=limit_s, on_poll=bar.update)
         finally:
             bar.close()
+        self._learn_pace()
         return self
 
     def __await__(self) -> Generator[Any, None, Job]:
@@ -120,7 +124,14 @@ class Job:
                 await self._watch().until_async(lambda: self._view.is_final, limit_s=None, on_poll=bar.update)
         finally:
             bar.close()
+        self._learn_pace()
         return self
+
+    def _learn_pace(self) -> None:
+        """Let the next job of this function be cut by what this one showed."""
+        known = self._view.row_s()
+        if known is not None:
+            self._pace.learn(self._view.job, n_rows=1, elapsed_s=known)
 
     def _watch(self) -> Watch:
         return Watch(self._view, clock=self._ledger.store.clock, poll_s=self._ledger.store.poll_s)

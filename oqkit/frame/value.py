@@ -39,20 +39,21 @@ def encode_values(values: Sequence[Any]) -> tuple[pa.Table, dict[int, str]]:
     Ints and floats together become floats, other mixtures keep their values as JSON text. NaN stays
     NaN; None, NA and NaT become null. The dict maps positions to messages; those rows are null.
     """
-    rows = _as_rows(values)
+    kinds = set(map(type, values))
+    rows = _as_rows(values, kinds)
     if rows is None:
-        stored, problems = _encode(values)
+        stored, problems = _encode(values, kinds)
         return scalar_table(stored), problems
     names = _field_names(rows)
     columns: list[Column] = []
     problems = {}
     for name in names:
-        stored, bad = _encode([None if row is None else row.get(name) for row in rows])
+        stored, bad = _encode_field(name, rows)
         columns.append(stored)
         problems.update({position: f"field {name!r}: {message}" for position, message in bad.items()})
     if problems:
         kept = [None if position in problems else row for position, row in enumerate(rows)]
-        columns = [_encode([None if row is None else row.get(name) for row in kept])[0] for name in names]
+        columns = [_encode_field(name, kept)[0] for name in names]
     return column_table(dict(zip(names, columns, strict=True))), problems
 
 
@@ -67,9 +68,9 @@ def column_table(columns: Mapping[str, Column]) -> pa.Table:
     return table_of(fields, list(columns.values()), {KIND: COLUMNS})
 
 
-def _as_rows(values: Sequence[Any]) -> list[dict[str, Any] | None] | None:
+def _as_rows(values: Sequence[Any], kinds: set[type]) -> list[dict[str, Any] | None] | None:
     """Return the values as dicts that can be rows of named columns, or None if they are something else."""
-    readers = {kind: _row_reader(kind) for kind in set(map(type, values)) - _NOTHING}
+    readers = {kind: _row_reader(kind) for kind in kinds - _NOTHING}
     if not readers or not all(readers.values()):
         return None
     if readers.keys() == {dict}:
@@ -99,13 +100,16 @@ def _row_reader(kind: type) -> Callable[[Any], dict[str, Any]] | None:
     return None
 
 
-def _encode(values: Sequence[Any]) -> tuple[Column, dict[int, str]]:
-    """Store one column of values; the dict says which could not be stored, and why. These are null."""
-    kinds = set(map(type, values))
+def _encode_field(name: str, rows: Sequence[dict[str, Any] | None]) -> tuple[Column, dict[int, str]]:
+    values = [None if row is None else row.get(name) for row in rows]
+    return _encode(values, set(map(type, values)))
+
+
+def _encode(values: Sequence[Any], kinds: set[type]) -> tuple[Column, dict[int, str]]:
+    """Store one column of values of these types; the dict says which could not be stored, and why. These are null."""
     if kinds - {type(None)} and kinds & _NOTHING - {type(None)}:
         values = [None if type(value) in _NOTHING else value for value in values]
-    kinds -= _NOTHING
-    stored = _encode_typed(values, kinds)
+    stored = _encode_typed(values, kinds - _NOTHING)
     if stored is not None:
         return stored, {}
     values = [plain(value) for value in values]
@@ -222,7 +226,7 @@ def _encode_json(values: list[Any]) -> tuple[Column, dict[int, str]]:
             problems[position] = str(error)
     if problems:  # the others may have one type
         kept = [None if position in problems else value for position, value in enumerate(values)]
-        return _encode(kept)[0], problems
+        return _encode(kept, set(map(type, kept)))[0], problems
     return Column(array=pa.array(texts, pa.large_string()), spec=Spec(form=Form.JSON)), {}
 
 

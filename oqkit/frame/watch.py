@@ -16,8 +16,8 @@ from oqkit.queue.view import JobView
 log = logging.getLogger(__name__)
 
 SLICE_S = 0.2
-FIRST_POLL_POLLS = 0.2
-POLL_GROWTH = 1.3
+FIRST_POLL_POLLS = 0.1
+POLL_PART = 0.1
 REFRESH_S = 0.5
 
 
@@ -72,7 +72,7 @@ class Watch:
             yield max(0.0, min(pause_s, left))
             if timeout is not None and self._clock.monotonic() - start >= timeout:
                 return
-            pause_s = min(pause_s * POLL_GROWTH, self._longest_s)
+            pause_s = min(max(pause_s, POLL_PART * (self._clock.monotonic() - start)), self._longest_s)
 
     def _sleep(self, seconds: float) -> None:
         end = self._clock.monotonic() + seconds

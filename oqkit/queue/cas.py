@@ -115,17 +115,20 @@ class Loop:
         raise Unavailable(f"{key!r} could not be written within {self.patience_s:g} s: {last}") from last
 
     def attempts(self) -> Iterator[int]:
-        """Yield attempt numbers with full-jitter waits between them, until the patience is used up."""
+        """Yield attempt numbers until the patience is used up: the second at once, later ones after full-jitter waits.
+
+        At once, because most often somebody else came first, and reading what he wrote decides.
+        """
         clock = self.store.clock
         end = clock.monotonic() + self.patience_s
         attempt = 0
         while True:
             yield attempt
-            longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt)
+            longest_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt) if attempt else 0.0
             attempt += 1
             if clock.monotonic() >= end:
                 return
-            clock.sleep(self.rng.uniform(0, longest))
+            clock.sleep(self.rng.uniform(0, longest_s))
 
     def _write(self, key: str, data: bytes, etag: str | None) -> str:
         if etag is None:

@@ -72,8 +72,7 @@ def _order(ledger: Ledger, job_id: str, verb: ControlVerb, *, code: Code | None 
     ).doc
     if not job.n_tasks:
         return job
-    ledger.put_marker(ledger.marker(job, due=marker_due(job, now=now)))
-    ledger.ring()
+    ledger.announce(ledger.marker(job, due=marker_due(job, now=now)))
     bring_up(ledger, job, control)
     return job
 

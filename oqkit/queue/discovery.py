@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 LIST_EVERY_S = 30.0
 IDLE_AFTER_S = 600.0
 IDLE_FACTOR = 7.0
-HOT_S = 5.0
-HOT_FACTOR = 0.25
-LOOKS_A_RING = (0.3, 0.6, 1.2)
+COOL_S = 20.0
+HOT_FACTOR = 0.2
+LOOKS_A_RING = (0.5, 1.2)
 PAGE = 1000
 
 
@@ -74,8 +74,8 @@ class Discovery:
         looks = self._again[-1:] if has_work else self._again[:1]
         if now - self._listed >= every_s or any(now >= when for when in looks):
             return True
-        if now - self._looked < self.poll_s():
-            return False
+        if self._again or now - self._looked < self.poll_s():
+            return False  # after a ring the next looks tell all that another ring would
         self._looked = now
         if self._rang():
             # Rings are left out for `ring_s` after one, so look a few times more.
@@ -86,15 +86,15 @@ class Discovery:
     def next_look_s(self) -> float:
         """Return how long there is nothing to do before the next look, in seconds."""
         now = self.ledger.store.clock.monotonic()
-        wake = min([self._looked + self.poll_s(), *self._again[:1]])
+        wake = self._again[0] if self._again else self._looked + self.poll_s()
         return max(0.0, wake - now)
 
     def poll_s(self) -> float:
-        """Return how long to wait between two looks at the doorbell: short after work, long after a long idle time."""
+        """Return how long to wait between two looks at the doorbell: the longer the longer there was no work."""
         idle_s = self.ledger.store.clock.monotonic() - self._busy
-        if idle_s < HOT_S:
-            return self.ledger.store.poll_s * HOT_FACTOR
-        return self.ledger.store.poll_s * (IDLE_FACTOR if idle_s > IDLE_AFTER_S else 1.0)
+        if idle_s > IDLE_AFTER_S:
+            return self.ledger.store.poll_s * IDLE_FACTOR
+        return self.ledger.store.poll_s * min(1.0, max(HOT_FACTOR, idle_s / COOL_S))
 
     def found_work(self) -> None:
         """Poll at the quick pace for a while."""
@@ -117,7 +117,7 @@ class Discovery:
         """List markers of the lanes that concern this worker: at most two pages a lane, plus one."""
         now = self.ledger.store.clock.monotonic()
         if self._busy == float("-inf"):
-            self._busy = now - HOT_S
+            self._busy = now - COOL_S
         self._again = [when for when in self._again if when > now]
         self._listed = self._looked = now
         self._shard = (self._shard + 1) % self.ledger.settings.shards

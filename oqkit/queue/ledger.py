@@ -22,6 +22,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 MAX_SHARDS = 4096
+LATE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,37 +123,45 @@ class Ledger:
             job=job.id, gen=job.gen, priority=job.priority, due=due, is_later=is_later, lane=lane, shard=shard
         )
 
-    def put_marker(self, marker: keys.Marker) -> None:
-        """Write a marker; doing it twice is fine."""
-        last: Exception | None = None
-        for _ in self.loop.attempts():
-            try:
-                self.store.overwrite(marker.key, b"")
-            except Unavailable as error:
-                last = error
-            else:
-                return
-        raise Unavailable(
-            f"job {marker.job} is stored, but its marker could not be written, so workers may not see it: {last}"
-        ) from last
+    def announce(self, marker: keys.Marker) -> None:
+        """Write a marker and ring the doorbell, both at once where that saves waiting."""
+        began = self.store.clock.monotonic()
+        _, rang = self.map(lambda call: call(), (lambda: self.put_marker(marker), self.ring))
+        if not rang or self.store.clock.monotonic() - began > LATE_S:
+            self.ring()  # the last ring may have been too early to tell of this marker
 
-    def delete_quietly(self, key: str) -> None:
-        """Delete something that does no harm if it stays."""
+    def put_marker(self, marker: keys.Marker) -> bool:
+        """Write a marker; doing it twice is fine."""
         try:
-            self.store.delete(key)
+            self.loop.put_once(marker.key, b"")
+        except Unavailable as error:
+            raise Unavailable(
+                f"job {marker.job} is stored, but its marker could not be written, so workers may not see it: {error}"
+            ) from error
+        return True
+
+    def delete_quietly(self, *names: str) -> None:
+        """Delete what does no harm if it stays."""
+        try:
+            self.store.delete_many(names)
         except Unavailable:
             return
 
-    def ring(self) -> None:
-        """Tell idle workers to look, at most every `ring_s`: they look again a little later for what was left out."""
+    def ring(self) -> bool:
+        """Tell idle workers to look, at most every `ring_s`: they look again a little later for what was left out.
+
+        Return whether it did ring.
+        """
         now = self.store.clock.monotonic()
         if self._rang is not None and now - self._rang < self.store.ring_s:
-            return
+            return False
         self._rang = now
         try:
             self.store.overwrite(keys.BELL, new_id(self.rng).encode())
         except Unavailable:
             self._rang = None  # only a hint: workers look every half minute anyway
+            return False
+        return True
 
 
 def open_ledger(store: Store, *, shards: int | None = None, rng: random.Random | None = None) -> Ledger:

@@ -106,6 +106,14 @@ def rows_of(ranges: Sequence[Range]) -> Sequence[int]:
     return [row for first, stop in ranges for row in range(first, stop)]
 
 
+def packed(rows: Sequence[int]) -> Sequence[int]:
+    """Return distinct `rows` as a `range` if they follow each other in order: that says the same in no space."""
+    if not rows or isinstance(rows, range):
+        return rows
+    span = range(rows[0], rows[-1] + 1)
+    return span if len(span) == len(rows) and list(span) == rows else rows
+
+
 def joined(ranges: Iterable[Range]) -> tuple[Range, ...]:
     """Sort disjoint ranges and join neighbours."""
     out: list[Range] = []

@@ -21,6 +21,8 @@ from oqkit.queue.job import Job, caught_up, is_settled
 from oqkit.queue.lease import HeldLease
 from oqkit.queue.ledger import Ledger
 from oqkit.queue.part import MAX_LEASES, Lease, Part, claim
+from oqkit.queue.walk import Walk
+from oqkit.store.base import MAX_KEYS
 
 T = TypeVar("T")
 
@@ -33,6 +35,8 @@ WINDOW = 1000
 FIRST_RECHECK_POLLS = 2.0
 LAST_RECHECK_POLLS = 16.0
 LATER_S = 5.0
+SWEEP_S = 1.0
+ALONE_S = 60.0
 
 
 @dataclass(slots=True)
@@ -47,7 +51,7 @@ class _Field:
     """Parts in which nothing is left to do in the job's present generation."""
     poison: set[int] = field(default_factory=set)
     """Parts that do not parse."""
-    untouched: list[int] = field(default_factory=list)
+    untouched: Walk = field(default_factory=Walk)
     """Parts that had no object when last listed."""
     unread: list[int] = field(default_factory=list)
     """Parts to read before the next listing: those that were never read, and a few that changed since."""
@@ -71,7 +75,7 @@ class _Field:
     def start_over(self, job: Job) -> None:
         """Take `job` as a new generation: what was known to be final may be open again."""
         self.job = job
-        self.parts, self.final, self.untouched, self.unread = {}, set(), [], []
+        self.parts, self.final, self.untouched, self.unread = {}, set(), Walk(), []
         self.cursor, self.looked = 0, float("-inf")
         self.not_before = self.recheck_s = 0.0
 
@@ -95,6 +99,10 @@ class Scout:
         self._can_run = can_run
         self._max_rows = max_rows
         self._fields: dict[str, _Field] = {}
+        self._done: dict[str, float] = {}
+        """Markers to delete, and since when."""
+        self._met = float("-inf")
+        """When another worker was last in the way."""
         self.discovery = Discovery(ledger, lanes)
 
     def find(self) -> HeldLease | None:
@@ -108,7 +116,20 @@ class Scout:
             if lease is not None:
                 self.discovery.found_work()
                 return lease
+        self.sweep()
         return None
+
+    def sweep(self, *, at_once: bool = False) -> None:
+        """Delete the markers of jobs that are done: several in one request while no other worker is about.
+
+        Others would be misled by those that are left a while: then they go one by one, without delay.
+        """
+        now = self._ledger.store.clock.monotonic()
+        is_alone = now - self._met > ALONE_S
+        is_early = len(self._done) < MAX_KEYS and now - next(iter(self._done.values()), now) < SWEEP_S
+        if self._done and not (is_alone and is_early and not at_once):
+            self._ledger.delete_quietly(*self._done)
+            self._done = {}
 
     def wait_s(self) -> float:
         """Return how long `find` has nothing to do, in seconds."""
@@ -133,6 +154,7 @@ class Scout:
                 self._postpone(one, lease.job, lease.part)
 
         self._unless_gone(one, lease.job.id, take_in)
+        self.sweep()
 
     def lost(self, lease: HeldLease) -> None:
         """Forget what a lease that is gone showed of its part."""
@@ -145,7 +167,8 @@ class Scout:
     def _take_in(self, listing: Listing) -> None:
         seen: dict[str, dict[str, keys.Marker]] = {}
         for marker in listing.markers:
-            seen.setdefault(marker.job, {})[marker.key] = marker
+            if marker.key not in self._done:
+                seen.setdefault(marker.job, {})[marker.key] = marker
         if listing.is_complete:
             shards = self._ledger.settings.shards
             gone = [job for job in self._fields if job not in seen and keys.shard_of(job, shards) == listing.shard]
@@ -232,7 +255,7 @@ class Scout:
 
     def _pick(self, one: _Field) -> int | None:
         if one.untouched:
-            return one.untouched.pop()
+            return one.untouched.step()
         job, now = _known(one), self._ledger.now()
         claimable = [n for n, held in one.parts.items() if _is_claimable(held.doc, job, now)]
         return self._ledger.rng.choice(claimable) if claimable else None
@@ -244,7 +267,7 @@ class Scout:
         one.looked = self._ledger.store.clock.monotonic()
         if job.n_parts == 1:
             if first_look:
-                one.untouched = [0]  # most likely nobody was here: the claim itself will tell
+                one.untouched = Walk([0])  # most likely nobody was here: the claim itself will tell
             elif 0 not in one.poison:
                 self._read(one, 0)
             return
@@ -254,8 +277,8 @@ class Scout:
         found = keys.part_etags(page.entries, n_parts=job.n_parts)
         stop = job.n_parts if page.next is None else max(found, default=job.n_parts - 1) + 1
         stop = min(stop, one.cursor + WINDOW)
-        one.untouched = [n for n in range(one.cursor, stop) if n not in found]
-        self._ledger.rng.shuffle(one.untouched)
+        untouched = [n for n in range(one.cursor, stop) if n not in found]
+        one.untouched = Walk(untouched, start=self._ledger.rng.random())
         one.cursor = 0 if stop >= job.n_parts else stop
         if not one.untouched:
             one.unread = self._worth_reading(one, found)
@@ -328,6 +351,8 @@ class Scout:
             return None
         self._learn(one, held)
         if not has_lease(held.doc):
+            one.untouched.leap()
+            self._met = ledger.store.clock.monotonic()
             return None
         one.recheck_s = 0.0
         return HeldLease(ledger, job, held, lease_id, lease_s=self._lease_s)
@@ -345,7 +370,7 @@ class Scout:
     def _take_down(self, one: _Field, job_id: str, *, up_to: int | None = None) -> None:
         for key, marker in one.markers.items():
             if up_to is None or marker.gen <= up_to:
-                self._ledger.delete_quietly(key)
+                self._done[key] = self._ledger.store.clock.monotonic()
         self._fields.pop(job_id, None)
 
     def _rest(self, one: _Field) -> None:

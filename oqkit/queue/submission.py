@@ -55,8 +55,7 @@ class Submission:
 def announce(ledger: Ledger, job: Job) -> None:
     """Tell workers of a job that is stored."""
     if job.n_tasks:
-        ledger.put_marker(ledger.marker(job, due=max(job.policy.not_before, job.created)))
-        ledger.ring()
+        ledger.announce(ledger.marker(job, due=max(job.policy.not_before, job.created)))
 
 
 def resume(ledger: Ledger, job: Job) -> None:

@@ -22,7 +22,7 @@ from oqkit.clock import Clock, ServerClock, SystemClock
 from oqkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 #: The most keys one listing reply holds, as on S3.
 MAX_KEYS = 1000
@@ -209,6 +209,11 @@ class Store(abc.ABC):
         """
 
     # --- conveniences made of verbs --------------------------------------------------------------
+
+    def delete_many(self, keys: Iterable[str]) -> None:
+        """Remove the keys, in fewer requests where the backend can; removing what is not there is fine."""
+        for key in keys:
+            self.delete(key)
 
     def list_all(self, prefix: str, *, folders: bool = False) -> Iterator[Page]:
         """Yield the pages of a whole listing, one request each."""

@@ -84,7 +84,7 @@ class DirectoryStore(Store):
     says nothing worth keeping. Old versions of all others stay until somebody removes ``.versions``.
     """
 
-    poll_s = 0.05
+    poll_s = 0.03
     ring_s = 0.0
     parallel = 4  # not for latency: decoding in between gains
     date_granularity_s = 0.01  # Linux stamps files with the time of the last timer tick

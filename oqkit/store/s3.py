@@ -23,7 +23,7 @@ import functools
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus, urlsplit
@@ -44,7 +44,10 @@ _ATTEMPTS = 3  # of a request that may be sent twice
 _MIB = 1 << 20
 _LAST = "\U0010ffff"  # sorts behind everything in a folder
 _AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
-_KINDS = {"PutObject": "put", "DeleteObject": "delete", "ListObjectsV2": "list", "ListObjectVersions": "list"}
+_KINDS = {
+    "PutObject": "put", "DeleteObject": "delete", "DeleteObjects": "delete",
+    "ListObjectsV2": "list", "ListObjectVersions": "list",
+}  # fmt: skip
 
 _NO_CREDENTIALS = (sdk.CredentialRetrievalError, sdk.NoCredentialsError, sdk.PartialCredentialsError, sdk.SSOError)
 # The request may or may not have arrived.
@@ -101,6 +104,7 @@ class S3Store(Store):
             connect_timeout_s=connect_timeout_s,
             read_timeout_s=read_timeout_s,
         )
+        self._deletes_singly = False
         self._thread = threading.local()
         self._connection = self._connect()
 
@@ -150,6 +154,13 @@ class S3Store(Store):
         with contextlib.suppress(Missing), self._translated(key):
             self._client().delete_object(**self._names(key))
 
+    def delete_many(self, keys: Iterable[str]) -> None:
+        left = [self._names(key)["Key"] for key in keys]
+        while left:
+            batch, left = left[:MAX_KEYS], left[MAX_KEYS:]
+            for key in batch if len(batch) == 1 or self._deletes_singly else self._delete_batch(batch):
+                self.delete(key.removeprefix(self._root))
+
     def list(self, prefix: str, *, after: str | None = None, limit: int = 1000, folders: bool = False) -> Page:
         if limit < 1:
             raise UsageError(f"limit must be at least 1, got {limit}")
@@ -168,6 +179,19 @@ class S3Store(Store):
                 yield self._version(key, **chosen)
 
     # --- requests --------------------------------------------------------------------------------
+
+    def _delete_batch(self, names: Sequence[str]) -> Sequence[str]:
+        """Delete up to 1,000 objects in one request, and return those that it refused."""
+        what = {"Objects": [{"Key": name} for name in names], "Quiet": True}
+        try:
+            with self._translated(names[0]):
+                reply = self._client().delete_objects(Bucket=self._bucket, Delete=what)
+        except Unavailable:
+            raise
+        except StoreError:  # not every server knows this request, or the checksum that the SDK sends with it
+            self._deletes_singly = True
+            return names
+        return [error["Key"] for error in reply.get("Errors", [])]
 
     def _names(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._root + check_key(key)}

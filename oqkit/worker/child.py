@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from multiprocessing.connection import Connection
@@ -229,7 +229,9 @@ def pickle_plain(value: object) -> bytes | None:
     return buffer.getvalue()
 
 
-def pickle_values(work: Work, tray: Tray, rows: list[int], values: list[Any]) -> Iterator[tuple[list[int], bytes]]:
+def pickle_values(
+    work: Work, tray: Tray, rows: Sequence[int], values: list[Any]
+) -> Iterator[tuple[Sequence[int], bytes]]:
     """Pickle `values` in as few pieces as can be; rows whose value cannot be pickled, or read again, fail."""
     if not rows:
         return

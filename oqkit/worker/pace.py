@@ -1,18 +1,28 @@
-"""How long a row takes, learned per function, so that a lease is worth about ten seconds of work."""
+"""How long a row takes, learned per function: workers choose the size of leases by it, submitters that of parts."""
 
 from __future__ import annotations
 
 import threading
+from typing import Protocol
 
-from oqkit.queue.job import Job
+from oqkit.queue.job import Code
 
 TARGET_S = 10.0
 WEIGHT = 0.5
 UNKNOWN_ROWS = 1_000_000
 
 
+class Job(Protocol):
+    """What tells one function from another: a job has it, and so has the draft of one."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def code(self) -> Code: ...
+
+
 class Pace:
-    """Seconds a row, as an average that favours the newest leases. Safe to share between threads."""
+    """Seconds a row, as an average that favours what is newest. Safe to share between threads."""
 
     def __init__(self) -> None:
         self._row_s: dict[tuple[str, str], float] = {}

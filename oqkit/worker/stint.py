@@ -272,8 +272,8 @@ class Stint:
         failures = {row: one.failure for row, one in load.mishaps.items() if one.failure is not None}
         skipped = [row for row, one in load.mishaps.items() if one.verb is Verb.COMPLETE]
         finished = Finished(
-            rows=[*load.rows, *skipped],
-            values=[*load.values, *(None for _ in skipped)],
+            rows=[*load.rows, *skipped] if skipped else load.rows,
+            values=[*load.values, *(None for _ in skipped)] if skipped else load.values,
             tables=load.tables,
             failures=failures,
         )

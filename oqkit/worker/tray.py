@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from oqkit.queue.run import Range
+from oqkit.queue.run import Range, packed
 from oqkit.queue.transition import Verb
 from oqkit.worker.failure import Failure
 
@@ -25,7 +25,7 @@ class Mishap:
 class Load:
     """What a drain took."""
 
-    rows: list[int]
+    rows: Sequence[int]
     values: list[Any]
     tables: list[tuple[tuple[Range, ...], Any]]
     mishaps: dict[int, Mishap]
@@ -131,4 +131,4 @@ class Tray:
         del self.rows[:n], self.values[:n]
         tables = [self.tables.pop(0) for _ in range(len(self.tables))]
         failed = list(self.mishaps)
-        return Load(rows, values, tables, {row: self.mishaps.pop(row) for row in failed})
+        return Load(packed(rows), values, tables, {row: self.mishaps.pop(row) for row in failed})

@@ -123,6 +123,8 @@ class WorkerLoop:
         self._killing.set()
         for thread in threads:
             thread.join(self._grace_s)
+        with self._lock:
+            self._scout.sweep(at_once=True)
 
     def _report_when_due(self) -> None:
         every_s = IDLE_EVERY_S if self._n_rows == self._n_reported else BUSY_EVERY_S

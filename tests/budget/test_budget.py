@@ -99,7 +99,7 @@ def test_single_tasks_cost_two_writes_two_reads_and_a_delete(site, show):
     requests = work(site, queue, [add])
     assert [tasks[x].result(1) for x in (0, n - 1)] == [1, n]
     assert requests["put"] == 2 * n
-    assert requests["delete"] == n
+    assert requests["delete"] <= (n if isinstance(queue.ledger.store, MemoryStore) else 0.1 * n)
     assert requests["get"] <= 2 * n
     assert requests["list"] <= 0.1 * n
     show(f"{n} single tasks: {dict(requests)}: {requests.total() / n:.2f} a task")
@@ -299,7 +299,7 @@ def test_idle_worker_notices_new_work_within_two_seconds(show):
     show(f"{n} tasks in an hour, each noticed within {max(idler.noticed):.2f} s (mean {np.mean(idler.noticed):.2f})")
     assert requests["put"] <= 3 * n, "claim, commit, and a record at most a minute after work"
     assert requests["list"] <= 3_600 / 30 + 4 * n, "a ring is worth a few looks"
-    assert requests["get"] <= 3_600 / S3Store.poll_s + 25 * n, "and a quicker pace for some seconds"
+    assert requests["get"] <= 3_600 / S3Store.poll_s + 45 * n, "and a quicker pace for twenty seconds"
 
 
 def test_backed_off_worker_notices_new_work_within_seconds_too(show):

@@ -54,7 +54,7 @@ BAD = {
         ({"a": 1}, "tag 'a': 1 must be text on both sides"),
         ({str(n): "" for n in range(21)}, "21 tags: at most 20 are allowed"),
     ],
-    "part_rows": [(0, "part_rows=0 must be 'auto' or a number from 1 to 10,000"), ("many", "part_rows='many'")],
+    "part_rows": [(0, "part_rows=0 must be 'auto' or a number from 1 to 50,000"), ("many", "part_rows='many'")],
     "on_duplicate": [("skip", "on_duplicate='skip' must be 'attach', 'rerun' or 'raise'")],
     "max_tasks": [(2, "3 tasks are more than max_tasks=2; raise it if you mean it"), ("2", "max_tasks='2' must be")],
     "name": [("", "name='' must be text of 1 to 512 characters"), (7, "name=7")],

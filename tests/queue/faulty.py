@@ -167,6 +167,7 @@ class World:
         self.inner = MemoryStore(clock=self.clock, wall=self.clock.wall)
         self.settings = Settings(shards=shards)
         self.rng = random.Random(seed)
+        self.workers: list[TinyWorker] = []
 
     def ledger(self, store: Store | None = None) -> Ledger:
         store = store or WrappedStore(self.inner)
@@ -179,6 +180,10 @@ class World:
         return [entry.key for page in self.inner.list_all(prefix) for entry in page.entries]
 
     def markers(self) -> list[str]:
+        """Return the markers that are left once every worker that lives has deleted those that it is done with."""
+        for worker in self.workers:
+            if not isinstance(worker.ledger.store, CrashingStore):
+                worker.scout.sweep(at_once=True)
         return self.listed("open/")
 
     def job(self, number: int = 0, *, n_tasks: int = 1, part_rows: int = 10, **more) -> Job:
@@ -193,7 +198,8 @@ class World:
         return Submission(ledger or self.ledger(), job).commit(job)
 
     def worker(self, name: str = "w", ledger: Ledger | None = None, **more) -> TinyWorker:
-        return TinyWorker(self, name, ledger or self.ledger(), **more)
+        self.workers.append(TinyWorker(self, name, ledger or self.ledger(), **more))
+        return self.workers[-1]
 
     def parts(self, job: Job) -> list:
         ledger = self.ledger()

@@ -40,7 +40,7 @@ def test_submission_writes_inputs_then_job_then_marker_then_bell(world):
     store, order = FaultyStore(world.inner), []
     store.before_write = lambda verb, key: order.append((verb, key.partition("/")[0]))
     submit(world.ledger(store), world.job(n_tasks=30))
-    assert order == [("create", "work"), ("create", "jobs"), ("overwrite", "open"), ("overwrite", "bell")]
+    assert order == [("create", "work"), ("create", "jobs"), ("create", "open"), ("overwrite", "bell")]
 
 
 @pytest.mark.parametrize("n_tasks", (1, 10**9))
