@@ -25,7 +25,7 @@ from oqkit.frame.table import Frame, to_table
 from oqkit.store.base import Blob
 
 KIND: Final = "dataset"
-_KEPT_BYTES: Final = 64 * 2**20
+_KEPT_BYTES: Final = 16 * 2**20
 """How much of the row groups read last is kept, at least one of them."""
 _SECRET: Final = ("key", "secret", "token", "password", "credential")
 

@@ -129,9 +129,8 @@ class Job:
 
     def _learn_pace(self) -> None:
         """Let the next job of this function be cut by what this one showed."""
-        known = self._view.row_s()
-        if known is not None:
-            self._pace.learn(self._view.job, n_rows=1, elapsed_s=known)
+        n_rows, elapsed_s = self._view.pace()
+        self._pace.learn(self._view.job, n_rows=n_rows, elapsed_s=elapsed_s)
 
     def _watch(self) -> Watch:
         return Watch(self._view, clock=self._ledger.store.clock, poll_s=self._ledger.store.poll_s)

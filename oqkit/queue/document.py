@@ -298,7 +298,7 @@ def _index(value: Any) -> int:
 
 
 def _dump_event(event: Event) -> dict[str, Any]:
-    extra = _without_defaults({"worker": event.worker, "note": event.note})
+    extra = _without_defaults({"worker": event.worker, "note": event.note, "took_s": event.took_s})
     return {"at": event.at, "verb": event.verb, "rows": event.rows, "n_rows": event.n_rows, **extra}
 
 

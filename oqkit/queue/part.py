@@ -75,6 +75,8 @@ class Event:
     n_rows: int
     worker: str = ""
     note: str = ""
+    took_s: float = 0.0
+    """How long the rows took to run, in seconds; 0 if unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,8 @@ class Outcome:
     rows: tuple[Range, ...]
     delay_s: float = 0.0
     note: str = ""
+    took_s: float = 0.0
+    """How long it took until they were all run, in seconds; 0 if unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +271,7 @@ def _record(
         return run
 
     part = replace(part, runs=changed(part.runs, rows, settle_run))
-    return _logged(part, now, outcome.verb, rows, worker=lease.worker, note=outcome.note)
+    return _logged(part, now, outcome.verb, rows, worker=lease.worker, note=outcome.note, took_s=outcome.took_s)
 
 
 def _released(part: Part, lease: Lease, rows: Sequence[Range], *, now: float) -> Part:
@@ -355,9 +359,18 @@ def _swept(part: Part) -> Part:
     return replace(part, outputs={name: value for name, value in part.outputs.items() if name in named})
 
 
-def _logged(part: Part, now: float, verb: Verb, rows: Sequence[Range], *, worker: str = "", note: str = "") -> Part:
+def _logged(
+    part: Part,
+    now: float,
+    verb: Verb,
+    rows: Sequence[Range],
+    *,
+    worker: str = "",
+    note: str = "",
+    took_s: float = 0.0,
+) -> Part:
     if not rows:
         return part
     shown = tuple(rows) if len(rows) <= LOG_RANGES else ((rows[0][0], rows[-1][1]),)
-    event = Event(at=now, verb=verb, rows=shown, n_rows=count(rows), worker=worker, note=note)
+    event = Event(at=now, verb=verb, rows=shown, n_rows=count(rows), worker=worker, note=note, took_s=took_s)
     return replace(part, log=(*part.log, event)[-LOG_RING:])

@@ -55,6 +55,8 @@ class _Field:
     """Parts that had no object when last listed."""
     unread: list[int] = field(default_factory=list)
     """Parts to read before the next listing: those that were never read, and a few that changed since."""
+    is_known: bool = False
+    """Whether its parts were looked at in the job's present generation."""
     cursor: int = 0
     looked: float = float("-inf")
     not_before: float = 0.0
@@ -76,7 +78,7 @@ class _Field:
         """Take `job` as a new generation: what was known to be final may be open again."""
         self.job = job
         self.parts, self.final, self.untouched, self.unread = {}, set(), Walk(), []
-        self.cursor, self.looked = 0, float("-inf")
+        self.is_known, self.cursor, self.looked = False, 0, float("-inf")
         self.not_before = self.recheck_s = 0.0
 
 
@@ -263,13 +265,13 @@ class Scout:
     def _look(self, one: _Field) -> None:
         """Learn about parts: by one LIST of a window of them, and a few reads of those that changed."""
         job = _known(one)
-        first_look = one.looked == float("-inf")
         one.looked = self._ledger.store.clock.monotonic()
         if job.n_parts == 1:
-            if first_look:
+            if not one.is_known:
                 one.untouched = Walk([0])  # most likely nobody was here: the claim itself will tell
             elif 0 not in one.poison:
                 self._read(one, 0)
+            one.is_known = True
             return
         keys_of = self._ledger.keys_of(job)
         after = keys_of.part(one.cursor - 1) if one.cursor else None
@@ -278,7 +280,8 @@ class Scout:
         stop = job.n_parts if page.next is None else max(found, default=job.n_parts - 1) + 1
         stop = min(stop, one.cursor + WINDOW)
         untouched = [n for n in range(one.cursor, stop) if n not in found]
-        one.untouched = Walk(untouched, start=self._ledger.rng.random())
+        one.untouched = Walk(untouched, start=None if one.is_known else self._ledger.rng.random())
+        one.is_known = True
         one.cursor = 0 if stop >= job.n_parts else stop
         if not one.untouched:
             one.unread = self._worth_reading(one, found)
@@ -351,8 +354,9 @@ class Scout:
             return None
         self._learn(one, held)
         if not has_lease(held.doc):
-            one.untouched.leap()
             self._met = ledger.store.clock.monotonic()
+            if one.untouched:  # somebody is about: look where he has been
+                one.untouched, one.looked = Walk(), float("-inf")
             return None
         one.recheck_s = 0.0
         return HeldLease(ledger, job, held, lease_id, lease_s=self._lease_s)

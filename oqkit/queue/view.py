@@ -10,10 +10,7 @@ from oqkit.queue.cas import PART, Held
 from oqkit.queue.job import ControlVerb, Job, concerned, is_settled
 from oqkit.queue.ledger import Ledger
 from oqkit.queue.part import Part
-from oqkit.queue.transition import Status
-
-CALM_LOG = 2
-"""How long the log of a part is that one lease completed at once: its claim and its end."""
+from oqkit.queue.transition import Status, Verb
 
 
 class JobView:
@@ -108,10 +105,11 @@ class JobView:
         running = ((held.doc, run.lease) for held in self._parts.values() for run in held.doc.runs if run.lease)
         return {part.lease(lease_id).worker for part, lease_id in running}
 
-    def row_s(self) -> float | None:
-        """Return the seconds from claim to outcome, a row, in the part that was quickest; None if no part tells."""
-        known = (held.doc for held in self._parts.values() if held.doc.is_final and len(held.doc.log) == CALM_LOG)
-        return min(((part.log[-1].at - part.log[0].at) / part.n_rows for part in known), default=None)
+    def pace(self) -> tuple[int, float]:
+        """Return how many rows the logs of the parts tell the running time of, and that time in seconds."""
+        logged = (event for held in self._parts.values() for event in held.doc.log)
+        timed = [event for event in logged if event.verb is Verb.COMPLETE and event.took_s]
+        return sum(event.n_rows for event in timed), sum(event.took_s for event in timed)
 
     @property
     def status(self) -> str:

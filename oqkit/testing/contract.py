@@ -193,6 +193,15 @@ class StoreContract(StoreRaces):
         store.delete("a/c")
         assert keys(store, "") == ["a/b"]
 
+    def test_delete_many_removes_what_is_there(self, store: Store, another_client: Store) -> None:
+        for key in ("a/1", "a/2", "b & c/ä?", "d"):
+            store.create(key, b"x")
+        another_client.delete_many(["a/1", "a/3", "b & c/ä?", "a/2", "x/y/z"])
+        assert keys(store, "") == ["d"]
+        another_client.delete_many([])
+        another_client.delete_many(["d"])
+        assert keys(store, "") == []
+
     # --- listing ---------------------------------------------------------------------------------
 
     def test_list_shows_each_write_at_once(self, store: Store, another_client: Store) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 from oqkit.queue.job import Code
 
 TARGET_S = 10.0
-WEIGHT = 0.5
+KEPT = 0.5
 UNKNOWN_ROWS = 1_000_000
 
 
@@ -22,24 +22,24 @@ class Job(Protocol):
 
 
 class Pace:
-    """Seconds a row, as an average that favours what is newest. Safe to share between threads."""
+    """Seconds a row, as an average in which each measurement halves the weight of those before. Threads may share it."""
 
     def __init__(self) -> None:
-        self._row_s: dict[tuple[str, str], float] = {}
+        self._seen: dict[tuple[str, str], tuple[float, float]] = {}
         self._lock = threading.Lock()
 
     def learn(self, job: Job, *, n_rows: int, elapsed_s: float) -> None:
         """Take in a measurement."""
         if n_rows <= 0:
             return
-        new = elapsed_s / n_rows
         with self._lock:
-            old = self._row_s.get(_key(job), new)
-            self._row_s[_key(job)] = old + WEIGHT * (new - old)
+            rows, took_s = self._seen.get(_key(job), (0.0, 0.0))
+            self._seen[_key(job)] = (KEPT * rows + n_rows, KEPT * took_s + elapsed_s)
 
     def row_s(self, job: Job) -> float | None:
         """Return the seconds a row, or None while unknown."""
-        return self._row_s.get(_key(job))
+        rows, took_s = self._seen.get(_key(job), (0.0, 0.0))
+        return took_s / rows if rows else None
 
     def max_rows(self, job: Job) -> int:
         """Return how many rows are worth a lease; as many as there are while unknown, since leases can be trimmed."""

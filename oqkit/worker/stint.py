@@ -60,7 +60,7 @@ class Stint:
         self._later: list[Work] = []
         self._n_barren = 0
         self.n_finished = 0
-        self._started = self._ended = self._run_since = self._mark_since = 0.0
+        self._started = self._ended = self._told = self._run_since = self._mark_since = 0.0
         self._committed = self._clock()
         self._mark = (0, 0)
         self._is_checked = False
@@ -77,7 +77,7 @@ class Stint:
 
     def start(self) -> None:
         """Begin to run."""
-        self._started = self._clock()
+        self._started = self._told = self._clock()
         self._begin(self._work)
 
     def step(self) -> bool:
@@ -278,7 +278,13 @@ class Stint:
             failures=failures,
         )
         packed = self._codec.pack(finished, refuse=self._refusal) if _size(load) else Packed()
-        return Flight(outcomes=_outcomes(load, packed, skipped), packed=packed, release=release, is_last=is_last)
+        outcomes = _outcomes(load, packed, skipped, took_s=self._took_s())
+        return Flight(outcomes=outcomes, packed=packed, release=release, is_last=is_last)
+
+    def _took_s(self) -> float:
+        """Return how long was run since this was last asked."""
+        before, self._told = self._told, self._ended or self._clock()
+        return round(self._told - before, 6)
 
     def _refusal(self, row: int, message: str) -> Failure:
         return self._failure(row, "SchemaError", message)
@@ -301,7 +307,7 @@ def _size(load: Load) -> int:
     return len(load.rows) + len(load.mishaps) + sum(count(ranges) for ranges, _ in load.tables)
 
 
-def _outcomes(load: Load, packed: Packed, skipped: list[int]) -> tuple[Outcome, ...]:
+def _outcomes(load: Load, packed: Packed, skipped: list[int], *, took_s: float) -> tuple[Outcome, ...]:
     """Say what became of each row, rows of one fate together; refused values are the function's fault: no retry."""
     kept = [row for row in load.rows if row not in packed.refused] if packed.refused else load.rows
     completed = joined((*ranges_of(kept), *ranges_of(skipped), *(one for ranges, _ in load.tables for one in ranges)))
@@ -314,7 +320,7 @@ def _outcomes(load: Load, packed: Packed, skipped: list[int]) -> tuple[Outcome, 
         for (verb, delay_s), rows in fates.items()
     ]
     if completed:
-        outcomes.append(Outcome(verb=Verb.COMPLETE, rows=completed))
+        outcomes.append(Outcome(verb=Verb.COMPLETE, rows=completed, took_s=took_s))
     if packed.refused:
         note = "the returned value cannot be stored"
         outcomes.append(Outcome(verb=Verb.FAIL, rows=ranges_of(packed.refused), note=note))

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oqkit.queue.run import Run, changed, count, joined, merged, ranges_of, rows_of, split
+from oqkit.queue.run import Run, changed, count, joined, merged, packed, ranges_of, rows_of, split
 from oqkit.queue.transition import Status
 
 N = 24
@@ -119,3 +119,11 @@ def test_ten_thousand_equal_rows_are_one_run_and_a_scattered_failure_costs_two_m
     runs = changed(runs, [(5000, 5001)], lambda run: replace(run, status=Status.FAILED))
     assert [(run.first, run.stop) for run in runs] == [(0, 5000), (5000, 5001), (5001, 10_000)]
     assert len(changed(runs, [(5000, 5001)], lambda run: replace(run, status=Status.COMPLETED))) == 1
+
+
+@given(st.lists(st.integers(0, 9), unique=True, max_size=5) | st.integers(0, 5).map(lambda n: list(range(3, 3 + n))))
+def test_packed_says_the_same_and_is_a_range_if_the_rows_follow_each_other(rows):
+    found = packed(rows)
+    assert list(found) == rows
+    assert isinstance(found, range) == bool(rows and rows == list(range(rows[0], rows[0] + len(rows))))
+    assert packed(found) is found

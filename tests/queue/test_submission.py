@@ -9,7 +9,7 @@ from oqkit.errors import UsageError
 from oqkit.queue import key as keys
 from oqkit.queue.job import Job
 from oqkit.queue.key import parse_marker
-from oqkit.queue.ledger import Ledger, Settings, open_ledger
+from oqkit.queue.ledger import LATE_S, Ledger, Settings, open_ledger
 from oqkit.queue.part import Policy
 from oqkit.queue.submission import JOB_SCOPE, Submission, latest
 from oqkit.store.memory import MemoryStore
@@ -202,3 +202,55 @@ def test_job_of_a_sharded_queue_is_found_in_its_shard():
         job = Job(id=f"0{n:017d}", type="a", n_tasks=1, part_rows=1, created=1.0, origin="o", mode="value")
         ledger.create_job(job)
         assert ledger.read_job(job.id).doc.id == job.id
+
+
+# --- telling the workers ------------------------------------------------------------------------
+
+
+def written(store):
+    order = []
+    store.before_write = lambda verb, key: order.append(key.partition("/")[0])
+    return order
+
+
+def test_marker_and_bell_are_written_at_the_same_time_where_that_saves_waiting(world):
+    store, rung = FaultyStore(world.inner), threading.Event()
+    store.parallel = 2
+
+    def before_write(_verb, key):
+        if key == keys.BELL:
+            rung.set()
+        if key.startswith("open/"):
+            assert rung.wait(10), "the bell waits for the marker"
+
+    store.before_write = before_write
+    submit(world.ledger(store), world.job())
+
+
+def test_bell_is_rung_again_after_a_marker_that_was_slow(world):
+    store, rung = FaultyStore(world.inner), threading.Event()
+    store.parallel, order = 2, []
+
+    def before_write(_verb, key):
+        order.append(key.partition("/")[0])
+        if key == keys.BELL:
+            rung.set()
+        if key.startswith("open/"):
+            assert rung.wait(10)
+            world.clock.sleep(store.ring_s + LATE_S)
+
+    store.before_write = before_write
+    submit(world.ledger(store), world.job())
+    assert order.count("bell") == 2
+
+
+def test_bell_that_was_left_out_is_rung_if_the_marker_took_until_it_was_due(world):
+    store = FaultyStore(world.inner)
+    ledger, order = world.ledger(store), written(store)
+    submit(ledger, world.job(1))
+    world.clock.sleep(store.ring_s - 0.1)
+    submit(ledger, world.job(2))
+    assert order.count("bell") == 1
+    world.clock.sleep(0.2)
+    submit(ledger, world.job(3))
+    assert order.count("bell") == 2

@@ -1,0 +1,62 @@
+"""How a frame is cut into parts: for many workers while nothing is known, coarser once a function proved quick."""
+
+from __future__ import annotations
+
+import time
+
+import pandas as pd
+import pytest
+
+from oqkit.frame.draft import draft_frame, draft_values
+from oqkit.queue.transition import Verb
+from oqkit.worker.pace import Pace
+
+FRAME = pd.DataFrame({"x": range(6_400)})
+
+
+def double(x):
+    return x * 2
+
+
+def part_rows(row_s, *, n_rows=6_400):
+    pace = Pace()
+    if row_s is not None:
+        known = draft_values([], double, part_rows="auto", pace=pace).function
+        pace.learn(known, n_rows=1000, elapsed_s=1000 * row_s)
+    frame = pd.DataFrame({"x": range(n_rows)})
+    return draft_frame(frame, double, columns=None, part_rows="auto", pace=pace).part_rows
+
+
+@pytest.mark.parametrize(
+    ("row_s", "expected"), ((None, 200), (10.0, 200), (1e-2, 200), (1e-3, 250), (1e-4, 2500), (1e-6, 6400), (0.0, 6400))
+)
+def test_parts_are_as_large_as_the_pace_allows(row_s, expected):
+    assert part_rows(row_s) == expected
+
+
+@pytest.mark.parametrize(("row_s", "expected"), ((None, 10_000), (1e-3, 10_000), (1e-5, 25_000), (1e-9, 50_000)))
+def test_parts_have_a_limit(row_s, expected):
+    assert part_rows(row_s, n_rows=1_000_000) == pytest.approx(expected, rel=1e-3)
+
+
+def test_second_job_of_a_quick_function_has_fewer_parts(queue, start):
+    start(double)
+    first = queue.submit_frame(FRAME, double)
+    first.wait(30)
+    second = queue.submit_frame(FRAME + 1, double)
+    assert second.result(30)["double"].tolist() == [2 * x + 2 for x in range(6_400)]
+    assert first._view.job.n_parts == 32
+    assert second._view.job.n_parts <= 4
+
+
+def test_part_tells_how_long_its_rows_took(queue, start):
+    def nap(x):
+        time.sleep(0.01)
+
+    start(nap)
+    job = queue.submit_frame(FRAME[:10], nap, part_rows=10)
+    job.wait(30)
+    (part,) = job._view.parts()
+    (done,) = [event for event in part.log if event.verb is Verb.COMPLETE]
+    assert 0.1 <= done.took_s <= part.log[-1].at - part.log[0].at + 0.05
+    assert job._view.pace() == (10, done.took_s)
