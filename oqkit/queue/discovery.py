@@ -9,10 +9,13 @@ not in the way either.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from oqkit.errors import FormatError, Missing, Unavailable
 from oqkit.queue import key as keys
+from oqkit.queue.bell import News, load_news
+from oqkit.queue.job import Job
 from oqkit.queue.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -22,7 +25,7 @@ IDLE_AFTER_S = 600.0
 IDLE_FACTOR = 7.0
 COOL_S = 20.0
 HOT_FACTOR = 0.2
-LOOKS_A_RING = (0.5, 1.2)
+LOOKS_A_RING = (0.4, 1.2)
 PAGE = 1000
 
 
@@ -45,6 +48,8 @@ class Listing:
     markers: tuple[keys.Marker, ...]
     shard: str
     is_complete: bool
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    """Jobs that came along, by their ids."""
 
 
 @dataclass(slots=True)
@@ -55,6 +60,7 @@ class Discovery:
     lanes: Lanes
     _cursors: dict[str, str | None] = field(default_factory=dict)
     _bell: str = ""
+    _news: News | None = None
     _looked: float = float("-inf")
     _listed: float = float("-inf")
     _again: list[float] = field(default_factory=list)
@@ -111,10 +117,13 @@ class Discovery:
         if blob is None:
             return False
         self._bell = blob.etag
+        self._news = load_news(blob.data, now=self.ledger.now())
         return True
 
     def look(self) -> Listing:
-        """List markers of the lanes that concern this worker: at most two pages a lane, plus one."""
+        """Return what the bell said, or list the markers that concern this worker: at most two pages a lane, plus one."""
+        if self._news is not None:
+            return self._heard()
         now = self.ledger.store.clock.monotonic()
         if self._busy == float("-inf"):
             self._busy = now - COOL_S
@@ -130,6 +139,14 @@ class Discovery:
         markers = (marker for key in dict.fromkeys(found) if (marker := self._read(key)) is not None)
         mine = tuple(marker for marker in markers if self.lanes.holds(marker.lane))
         return Listing(markers=mine, shard=shard, is_complete=page.next is None)
+
+    def _heard(self) -> Listing:
+        news, self._news = self._news, None
+        assert news is not None, "somebody asked before"  # noqa: S101
+        marker, job = news.marker, news.job
+        if not self.lanes.holds(marker.lane):
+            return Listing(markers=(), shard=marker.shard, is_complete=False)
+        return Listing(markers=(marker,), shard=marker.shard, is_complete=False, jobs={job.id: job})
 
     def _lanes(self, prefix: str) -> list[str]:
         if not self.lanes.everything:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from oqkit.clock import new_id, system_random
 from oqkit.errors import Conflict, Missing, Unavailable, Unsupported, UsageError
 from oqkit.queue import key as keys
+from oqkit.queue.bell import News, dump_news
 from oqkit.queue.cas import JOB, PART, Held, Loop
 from oqkit.queue.document import FORMAT, dump, load
 from oqkit.queue.job import Job
@@ -123,10 +124,12 @@ class Ledger:
             job=job.id, gen=job.gen, priority=job.priority, due=due, is_later=is_later, lane=lane, shard=shard
         )
 
-    def announce(self, marker: keys.Marker) -> None:
-        """Write a marker and ring the doorbell, both at once where that saves waiting."""
+    def announce(self, marker: keys.Marker, *, job: Job | None = None) -> None:
+        """Write a marker and ring the doorbell, both at once where that saves waiting; `job` is new."""
+        news = None if job is None else News(marker=marker, job=job)
         began = self.store.clock.monotonic()
-        _, rang = self.map(lambda call: call(), (lambda: self.put_marker(marker), self.ring))
+        calls: tuple[Callable[[], bool], ...] = (lambda: self.put_marker(marker), lambda: self.ring(news))
+        _, rang = self.map(_call, calls)
         if not rang or self.store.clock.monotonic() - began > LATE_S:
             self.ring()  # the last ring may have been too early to tell of this marker
 
@@ -147,7 +150,7 @@ class Ledger:
         except Unavailable:
             return
 
-    def ring(self) -> bool:
+    def ring(self, news: News | None = None) -> bool:
         """Tell idle workers to look, at most every `ring_s`: they look again a little later for what was left out.
 
         Return whether it did ring.
@@ -157,11 +160,15 @@ class Ledger:
             return False
         self._rang = now
         try:
-            self.store.overwrite(keys.BELL, new_id(self.rng).encode())
+            self.store.overwrite(keys.BELL, dump_news(news, op=new_id(self.rng)))
         except Unavailable:
             self._rang = None  # only a hint: workers look every half minute anyway
             return False
         return True
+
+
+def _call(call: Callable[[], A]) -> A:
+    return call()
 
 
 def open_ledger(store: Store, *, shards: int | None = None, rng: random.Random | None = None) -> Ledger:

@@ -55,7 +55,7 @@ class Submission:
 def announce(ledger: Ledger, job: Job) -> None:
     """Tell workers of a job that is stored."""
     if job.n_tasks:
-        ledger.announce(ledger.marker(job, due=max(job.policy.not_before, job.created)))
+        ledger.announce(ledger.marker(job, due=max(job.policy.not_before, job.created)), job=job)
 
 
 def resume(ledger: Ledger, job: Job) -> None:

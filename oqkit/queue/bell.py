@@ -1,0 +1,45 @@
+"""The doorbell: one object that is overwritten when there is new work, and what it says of it.
+
+It is a hint. Workers ask whether it changed, which costs next to nothing, and list only if it did.
+As most often one small job was submitted, the bell holds that job too: whoever reads it within a few
+seconds need neither list nor read the job before claiming it. What it says is as old as any
+knowledge of a job that a worker keeps while it works, and a claim that is based on it is as safe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oqkit.errors import FormatError
+from oqkit.queue import key as keys
+from oqkit.queue.document import dump_job, load_job
+from oqkit.queue.job import Job
+
+MAX_BYTES = 16_384
+FRESH_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """A job that was submitted a moment ago, and its marker."""
+
+    marker: keys.Marker
+    job: Job
+
+
+def dump_news(news: News | None, *, op: str) -> bytes:
+    """Write the bell; `op` makes it different from what it was. Large jobs are left out."""
+    said = b"" if news is None else b"\n".join((news.marker.key.encode(), dump_job(news.job)))
+    return op.encode() + (b"\n" + said if 0 < len(said) <= MAX_BYTES else b"")
+
+
+def load_news(data: bytes, *, now: float) -> News | None:
+    """Return what the bell says, or None if that is nothing, or old, or not to be understood: then list."""
+    _, _, said = data.partition(b"\n")
+    name, _, document = said.partition(b"\n")
+    try:
+        news = News(marker=keys.parse_marker(name.decode()), job=load_job(document, key=keys.BELL))
+    except (FormatError, UnicodeDecodeError):
+        return None
+    is_one = (news.marker.job, news.marker.gen) == (news.job.id, news.job.gen)
+    return news if is_one and abs(now - news.job.created) <= FRESH_S else None

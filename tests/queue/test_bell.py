@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from oqkit.queue import control
+from oqkit.queue.bell import FRESH_S, MAX_BYTES, News, dump_news, load_news
+from oqkit.queue.discovery import LIST_EVERY_S
+from oqkit.queue.key import BELL
+from tests.queue.faulty import FaultyStore
+
+
+@pytest.fixture
+def news(world):
+    job = replace(world.job(3, n_tasks=5), rev=1, op="op")
+    return News(marker=world.ledger().marker(job, due=job.created), job=job)
+
+
+def cost(world, call):
+    before = world.inner.requests.snapshot()
+    call()
+    return dict(world.inner.requests.snapshot() - before)
+
+
+def idle_worker(world, **more):
+    """A worker that has looked at everything, and asks nothing but the bell."""
+    world.submit(world.job(99, type="nobody's"))
+    worker = world.worker(**more)
+    for _ in range(3):
+        world.clock.sleep(LIST_EVERY_S / 2)
+        assert worker.find() is None
+    return worker
+
+
+def test_bell_says_again_what_was_said(world, news):
+    assert load_news(dump_news(news, op="a"), now=world.now()) == news
+
+
+def test_bell_always_differs(news):
+    assert dump_news(news, op="a") != dump_news(news, op="b")
+    assert dump_news(None, op="a") != dump_news(None, op="b")
+
+
+def test_bell_leaves_large_jobs_out(world, news):
+    large = replace(news, job=replace(news.job, input={"kind": "values", "values": ["x" * MAX_BYTES]}))
+    assert dump_news(large, op="a") == b"a"
+
+
+@pytest.mark.parametrize(
+    "data",
+    (b"", b"a", b"a\n", b"a\nb\nc", b"\xff\n\xff\n\xff", b"a\nopen/0000/type-score/ready/127-00000000000000-0.1\n{}"),
+)
+def test_bell_that_is_not_understood_says_nothing(world, data):
+    assert load_news(data, now=world.now()) is None
+
+
+def test_bell_that_speaks_of_two_jobs_says_nothing(world, news):
+    other = replace(news, marker=replace(news.marker, job="0" * 18))
+    newer = replace(news, marker=replace(news.marker, gen=2))
+    assert load_news(dump_news(other, op="a"), now=world.now()) is None
+    assert load_news(dump_news(newer, op="a"), now=world.now()) is None
+
+
+def test_old_news_is_none(world, news):
+    data = dump_news(news, op="a")
+    assert load_news(data, now=news.job.created + FRESH_S) == news
+    assert load_news(data, now=news.job.created + FRESH_S + 0.1) is None
+
+
+# --- what workers make of it --------------------------------------------------------------------
+
+
+def test_worker_that_hears_of_a_job_claims_it_and_asks_nothing_else(world):
+    worker = idle_worker(world)
+    world.submit(world.job(1))
+    world.clock.sleep(1.0)
+    assert cost(world, worker.step) == {"get": 1, "put": 2}, "the bell; claim and commit"
+    assert worker.ran.total() == 1
+
+
+def test_worker_that_hears_of_a_job_for_others_does_not_list(world):
+    worker = idle_worker(world)
+    world.submit(world.job(1, type="other"))
+    world.clock.sleep(1.0)
+    assert cost(world, worker.find) == {"get": 1}
+
+
+def test_jobs_that_the_bell_does_not_name_are_found_by_the_looks_that_follow(world):
+    worker = idle_worker(world)
+    for n in (1, 2, 3):
+        world.submit(world.job(n))
+    world.clock.sleep(1.0)
+    for _ in range(5):
+        worker.step()
+        world.clock.sleep(0.4)
+    assert worker.ran.total() == 3
+
+
+@pytest.mark.parametrize("n_tasks", (1, 20))
+def test_cancelled_job_that_a_worker_only_heard_of_is_not_run(world, n_tasks):
+    worker = idle_worker(world)
+    job = world.job(1, n_tasks=n_tasks)
+    world.submit(job)
+    told = world.inner.read(BELL).data
+    control.cancel(world.ledger(), job.id)
+    world.inner.overwrite(BELL, told)  # it is as if the worker had read the bell just before
+    world.clock.sleep(1.0)
+    worker.drain()
+    assert worker.ran.total() == 0
+    assert world.statuses(job) == {"cancelled": n_tasks}
+
+
+def test_job_whose_marker_comes_after_its_end_is_cleared_up(world):
+    worker, store, late = idle_worker(world), FaultyStore(world.inner), []
+    create = store.create
+    store.create = lambda key, data: late.append(key) or "etag" if key.startswith("open/") else create(key, data)
+    world.submit(world.job(1), ledger=world.ledger(store))
+    world.clock.sleep(1.0)
+    assert worker.step()
+    world.clock.sleep(2.0)
+    worker.find()
+    for key in late:
+        world.inner.create(key, b"")
+    worker.drain()
+    assert late
+    assert not [key for key in world.markers() if key in late]
+    assert worker.ran.total() == 1
