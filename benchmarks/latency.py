@@ -1,9 +1,9 @@
 """From `submit` to the start of the task, on one S3 server with S3-like latency: 30 ms a GET, 60 ms a PUT.
 
 One worker of each kind polls as it comes. Tasks arrive at random: `often` after pauses of 3 s on average,
-`rarely` after pauses of 7 to 10 s, when oqkit has gone back from its quick pace to its default. All
-contenders run side by side, as all of them mostly wait, each behind a proxy of its own, which counts
-what idle workers ask for in the minute before.
+`rarely` after 7 to 10 s, `seldom` after 21 to 25 s, when oqkit's worker, which polls more slowly the longer
+there was nothing to do, has come to its default. All contenders run side by side, as all of them mostly wait, each
+behind a proxy of its own, which counts what an idle worker asks for in a minute.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ MONTH_S = 30 * 86_400.0
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--often", type=int, default=60)
-    parser.add_argument("--rarely", type=int, default=40)
+    parser.add_argument("--often", type=int, default=50)
+    parser.add_argument("--rarely", type=int, default=30)
+    parser.add_argument("--seldom", type=int, default=20)
     parser.add_argument("--idle", type=float, default=60.0)
     parser.add_argument("--only", nargs="*", default=["oqkit", "buquet", "jqueue", "pailq"])
     options = parser.parse_args()
@@ -51,13 +52,14 @@ def _measure(here: Stage, name: str, options: argparse.Namespace) -> dict[str, A
         worker.ask("start")
         submitter.ask("submit_one", tag="first")
         worker.ask("wait", n=1)
-        time.sleep(10)
+        time.sleep(75)  # by then the last report of work is made, too
         before = proxy.counts
         time.sleep(options.idle)
         idle = kinds(proxy.counts - before)
         pauses: dict[str, tuple[int, Callable[[], float]]] = {
             "often": (options.often, lambda: chance.expovariate(1 / 3)),
             "rarely": (options.rarely, lambda: chance.uniform(7, 10)),
+            "seldom": (options.seldom, lambda: chance.uniform(21, 25)),
         }
         out: dict[str, Any] = {
             "idle_a_minute": {kind: n / options.idle * 60 for kind, n in idle.items()},
