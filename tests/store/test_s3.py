@@ -191,6 +191,35 @@ def test_retries_are_made_and_counted_when_the_request_may_be_repeated(store, pr
     assert proxy.counts[method] == store.requests.snapshot()[kind] == 3
 
 
+def test_many_are_deleted_in_one_request(store, proxy):
+    for key in ("a/1", "a/2", "b"):
+        store.create(key, b"1")
+    store.delete_many(["a/1", "a/2"])
+    assert [entry.key for entry in store.list("").entries] == ["b"]
+    assert (proxy.counts["POST"], proxy.counts["DELETE"]) == (1, 0)
+    assert store.requests.snapshot()["delete"] == 1
+    store.delete_many(["b"])
+    assert (proxy.counts["POST"], proxy.counts["DELETE"]) == (1, 1)
+
+
+@pytest.mark.parametrize("status", (400, 403, 501))
+def test_many_are_deleted_one_by_one_where_the_server_knows_no_other_way(store, proxy, status):
+    proxy.inject(Fault(FaultKind.STATUS, status=status, method="POST"))
+    for keys in (["a", "b"], ["c", "d"]):
+        for key in keys:
+            store.create(key, b"1")
+        store.delete_many(keys)
+        assert store.list("").entries == ()
+    assert (proxy.counts["POST"], proxy.counts["DELETE"]) == (1, 4), "and it is asked once"
+
+
+def test_many_deletes_are_unavailable_when_all_retries_fail(store, proxy):
+    proxy.inject(Fault(FaultKind.DROP_REPLY, method="POST"))
+    with pytest.raises(Unavailable):
+        store.delete_many(["a", "b"])
+    assert proxy.counts["POST"] == 3
+
+
 def test_read_is_unavailable_when_all_retries_fail(store, proxy):
     proxy.inject(Fault(FaultKind.RESET_BEFORE, method="GET"))
     with pytest.raises(Unavailable):
