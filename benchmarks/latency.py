@@ -25,9 +25,9 @@ MONTH_S = 30 * 86_400.0
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--often", type=int, default=50)
-    parser.add_argument("--rarely", type=int, default=30)
-    parser.add_argument("--seldom", type=int, default=20)
+    parser.add_argument("--often", type=int, default=40)
+    parser.add_argument("--rarely", type=int, default=20)
+    parser.add_argument("--seldom", type=int, default=12)
     parser.add_argument("--idle", type=float, default=60.0)
     parser.add_argument("--only", nargs="*", default=["oqkit", "buquet", "jqueue", "pailq"])
     options = parser.parse_args()

@@ -17,7 +17,7 @@ from oqkit.store.price import dollars
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--tasks", type=int, default=200)
     parser.add_argument("--only", nargs="*", default=["oqkit", "buquet", "jqueue", "pailq"])
     options = parser.parse_args()
