@@ -154,7 +154,7 @@ def draft_values(values: Iterable[Any], function: Any, *, part_rows: int | str, 
     """Draft a job of one task a value; raise `SchemaError` naming the first value that JSON cannot hold."""
     known = function_of(function)
     texts = [_json(value, number) for number, value in enumerate(values)]
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode() + b"\n")
     is_inline = sum(map(len, texts)) <= INLINE_INPUT_BYTES
@@ -163,7 +163,7 @@ def draft_values(values: Iterable[Any], function: Any, *, part_rows: int | str, 
         n_tasks=len(texts),
         part_rows=_part_rows(part_rows, len(texts), known, pace),
         mode="value",
-        content=digest.hexdigest(),
+        content=digest.hexdigest()[:32],
         input={"kind": "values", "values": [json.loads(text) for text in texts]} if is_inline else {"kind": "json"},
         table=None if is_inline else pa.table({JSON_COLUMN: pa.array(texts, pa.large_string())}),
     )

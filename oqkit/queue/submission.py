@@ -33,7 +33,7 @@ class Submission:
 
     def put_input(self, data: bytes) -> str:
         """Upload the next input file and return its key."""
-        digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+        digest = hashlib.sha256(data).hexdigest()[:32]
         key = self._keys.input(len(self._uploaded), digest)
         self._ledger.loop.put_once(key, data)
         self._uploaded.append(key)
