@@ -171,8 +171,8 @@ def _growth(figures: Figures) -> str:
         ]
 
     table = _table(
-        ["rows", "row calls, s", "µs a row", "CPU µs a row", "the first job, CPU µs a row", "bare calls, CPU µs a row", "batch calls, s",
-         "CPU µs a row", "Parquet there and back, CPU µs a row", "submitter MiB", "worker MiB"],
+        ["rows", "row calls, s", "µs a row", "CPU µs a row", "the first job, CPU µs a row",
+         "bare calls, CPU µs a row", "batch calls, s", "CPU µs a row", "Parquet there and back, CPU µs a row", "submitter MiB", "worker MiB"],
         [line(one) for one in sizes],
     )  # fmt: skip
     lines = {

@@ -9,7 +9,6 @@ not in the way either.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from oqkit.errors import FormatError, Missing, Unavailable
@@ -48,8 +47,8 @@ class Listing:
     markers: tuple[keys.Marker, ...]
     shard: str
     is_complete: bool
-    jobs: Mapping[str, Job] = field(default_factory=dict)
-    """Jobs that came along, by their ids."""
+    job: Job | None = None
+    """The job of the only marker, where the bell told of it."""
 
 
 @dataclass(slots=True)
@@ -122,8 +121,9 @@ class Discovery:
 
     def look(self) -> Listing:
         """Return what the bell said, or list the markers that concern this worker: at most two pages a lane, plus one."""
-        if self._news is not None:
-            return self._heard()
+        news, self._news = self._news, None
+        if news is not None:
+            return self._told(news)
         now = self.ledger.store.clock.monotonic()
         if self._busy == float("-inf"):
             self._busy = now - COOL_S
@@ -140,13 +140,9 @@ class Discovery:
         mine = tuple(marker for marker in markers if self.lanes.holds(marker.lane))
         return Listing(markers=mine, shard=shard, is_complete=page.next is None)
 
-    def _heard(self) -> Listing:
-        news, self._news = self._news, None
-        assert news is not None, "somebody asked before"  # noqa: S101
-        marker, job = news.marker, news.job
-        if not self.lanes.holds(marker.lane):
-            return Listing(markers=(), shard=marker.shard, is_complete=False)
-        return Listing(markers=(marker,), shard=marker.shard, is_complete=False, jobs={job.id: job})
+    def _told(self, news: News) -> Listing:
+        mine = (news.marker,) if self.lanes.holds(news.marker.lane) else ()
+        return Listing(markers=mine, shard=news.marker.shard, is_complete=False, job=news.job)
 
     def _lanes(self, prefix: str) -> list[str]:
         if not self.lanes.everything:

@@ -181,9 +181,8 @@ class Scout:
             if max(marker.gen for marker in markers.values()) > one.gen:
                 one.not_before = 0.0
             one.markers = markers if listing.is_complete else {**one.markers, **markers}
-            news = listing.jobs.get(job)
-            if news is not None and (one.job is None or one.job.gen < news.gen):
-                one.start_over(news)
+            if listing.job is not None and (one.job is None or one.job.gen < listing.job.gen):
+                one.start_over(listing.job)
 
     def _choices(self) -> list[str]:
         """Return a few jobs to try: of the highest priority that has any, in random order."""

@@ -155,11 +155,11 @@ class S3Store(Store):
             self._client().delete_object(**self._names(key))
 
     def delete_many(self, keys: Iterable[str]) -> None:
-        left = [self._names(key)["Key"] for key in keys]
+        left = list(keys)
         while left:
             batch, left = left[:MAX_KEYS], left[MAX_KEYS:]
             for key in batch if len(batch) == 1 or self._deletes_singly else self._delete_batch(batch):
-                self.delete(key.removeprefix(self._root))
+                self.delete(key)
 
     def list(self, prefix: str, *, after: str | None = None, limit: int = 1000, folders: bool = False) -> Page:
         if limit < 1:
@@ -180,18 +180,18 @@ class S3Store(Store):
 
     # --- requests --------------------------------------------------------------------------------
 
-    def _delete_batch(self, names: Sequence[str]) -> Sequence[str]:
+    def _delete_batch(self, keys: Sequence[str]) -> Sequence[str]:
         """Delete up to 1,000 objects in one request, and return those that it refused."""
-        what = {"Objects": [{"Key": name} for name in names], "Quiet": True}
+        what = {"Objects": [{"Key": self._names(key)["Key"]} for key in keys], "Quiet": True}
         try:
-            with self._translated(names[0]):
+            with self._translated(keys[0]):
                 reply = self._client().delete_objects(Bucket=self._bucket, Delete=what)
         except Unavailable:
             raise
         except StoreError:  # not every server knows this request, or the checksum that the SDK sends with it
             self._deletes_singly = True
-            return names
-        return [error["Key"] for error in reply.get("Errors", [])]
+            return keys
+        return [error["Key"].removeprefix(self._root) for error in reply.get("Errors", [])]
 
     def _names(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._root + check_key(key)}
