@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from oqkit.errors import Unavailable
 from oqkit.frame.assemble import assemble
 from oqkit.frame.codec import ParquetCodec
 from oqkit.frame.dataset import KIND
@@ -90,9 +92,17 @@ class Collector:
 
         Without `keep` they are read again when they are wanted again, and take no memory until then.
         """
-        wanted = [(part, name) for part in self._view.parts() for name in _named(part, Status.COMPLETED)]
-        wanted = [(part, name) for part, name in wanted if (part.index, name) not in skip]
+        wanted = self._completed(skip)
         return [self._piece(part, name, outcomes) for part, name, outcomes in self._read(wanted, keep=keep)]
+
+    def read_ahead(self) -> None:
+        """Read a few outputs of a job that still runs, so that little is left to read when it ends."""
+        with contextlib.suppress(Unavailable):  # then they are read later
+            self._read(self._completed(self._outputs)[: self._ledger.store.parallel])
+
+    def _completed(self, skip: Collection[tuple[int, str]]) -> list[tuple[Part, str]]:
+        named = ((part, name) for part in self._view.parts() for name in _named(part, Status.COMPLETED))
+        return [(part, name) for part, name in named if (part.index, name) not in skip]
 
     def completed_outputs(self) -> set[tuple[int, str]]:
         """Return the outputs (part, name) that completed tasks name now."""

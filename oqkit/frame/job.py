@@ -103,15 +103,23 @@ class Job:
         Raise `WaitTimeout` after `timeout` seconds. Ctrl-C stops the waiting, not the work. `progress`
         shows a bar, by default where a person can see it.
         """
+        self._wait(timeout, progress=progress, meanwhile=_nothing)
+        return self
+
+    def _wait(self, timeout: float | None, *, progress: bool | None, meanwhile: Callable[[], None]) -> None:
         limit_s = _limit_s(timeout)
         bar = Bar(self._view, show=progress, handle=self, blocks=True)
+
+        def on_poll() -> None:
+            bar.update()
+            meanwhile()
+
         try:
             with interruptible(self._view):
-                self._watch().until(lambda: self._view.is_final, timeout=limit_s, on_poll=bar.update)
+                self._watch().until(lambda: self._view.is_final, timeout=limit_s, on_poll=on_poll)
         finally:
             bar.close()
         self._learn_pace()
-        return self
 
     def __await__(self) -> Generator[Any, None, Job]:
         """Wait without blocking the kernel: widgets and other cells' coroutines go on."""
@@ -146,7 +154,7 @@ class Job:
         the submitted columns come first.
         """
         _check_errors(errors)
-        self.wait(timeout)
+        self._wait(timeout, progress=None, meanwhile=self._collector.read_ahead)
         if errors == "raise":
             self._raise_for_failures()
         return self._results(errors, join=join)
@@ -391,7 +399,7 @@ def _limit_s(timeout: float | str | None) -> float | None:
 
 
 def _nothing() -> None:
-    """Show nothing."""
+    """Do nothing."""
 
 
 def _check_errors(errors: str) -> None:

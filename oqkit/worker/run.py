@@ -121,19 +121,18 @@ def _run_rows(work: Work, tray: Tray) -> None:
     call, arguments = _calls(work)
     if work.handler.takes_context:
         arguments = ((*values, work.context(row, tray)) for row, values in zip(work.rows, arguments, strict=True))
-    done, keep, meter = tray.rows.append, tray.values.append, tray.meter
-    for taken, (row, values) in enumerate(zip(work.rows, arguments, strict=True), start=1):
+    tray.in_order(work.rows)
+    keep, meter = tray.values.append, tray.meter
+    for taken, values in zip(range(1, len(work.rows) + 1), arguments, strict=True):
         meter[TAKEN] = taken
         if taken > meter[LIMIT]:
             meter[TAKEN] = taken - 1
             return
         try:
-            value = call(*values)
+            keep(call(*values))
         except BaseException as error:  # noqa: BLE001 - the user's function: whatever it raises is the row's outcome
+            row = work.rows[taken - 1]
             tray.mishaps[row] = work.mishap(row, error)
-        else:
-            keep(value)
-            done(row)
 
 
 # --- batches -------------------------------------------------------------------------------------

@@ -158,7 +158,7 @@ class Stint:
         if not self._later or self.is_lost or self._is_handing_back:
             return False
         tray = self._tray
-        if tray.rows or tray.tables or tray.mishaps:
+        if tray.values or tray.tables or tray.mishaps:
             self._checkpoint()
         held = set(rows_of(self.lease.rows))
         while self._later and not self.is_lost:

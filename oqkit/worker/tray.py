@@ -50,20 +50,30 @@ N_CELLS = 6
 class Tray:
     """Written by the one thread that runs a lease, drained by the one that commits it.
 
-    Python's atomic list operations are all the locking there is: the runner appends a value before
-    its row, so that every row on the tray has its value.
+    Python's atomic list operations are all the locking there is. Values come in the order of rows that
+    was announced, where no row has both a value and a mishap, and a mishap is laid before the values
+    that follow it; or in any order, each before its row is appended to `rows`.
     """
 
-    __slots__ = ("fence_s", "meter", "mishaps", "rows", "tables", "values")
+    __slots__ = ("_missed", "_order", "_passed", "fence_s", "meter", "mishaps", "rows", "tables", "values")
 
     def __init__(self, *, limit: int) -> None:
         self.meter: Meter = [limit] + [0] * (N_CELLS - 1)
         self.fence_s = 0.0
         """How long a lowered limit may go unseen by the runner after `limit` was set, in seconds."""
         self.rows: list[int] = []
+        """Whose the values are; empty for values in order."""
         self.values: list[Any] = []
         self.tables: list[tuple[tuple[Range, ...], Any]] = []
         self.mishaps: dict[int, Mishap] = {}
+        self._order: Sequence[int] | None = None
+        self._passed = 0
+        """How many rows of the order were drained."""
+        self._missed: set[int] = set()
+
+    def in_order(self, rows: Sequence[int]) -> None:
+        """Announce that the values of these rows come in this order, but for rows that get a mishap instead."""
+        self._order = rows
 
     @property
     def limit(self) -> int:
@@ -126,9 +136,28 @@ class Tray:
 
     def drain(self) -> Load:
         """Take everything that is complete."""
-        n = len(self.rows)
-        rows, values = self.rows[:n], self.values[:n]
-        del self.rows[:n], self.values[:n]
+        n = len(self.rows) if self._order is None else len(self.values)
+        values = self.values[:n]
+        del self.values[:n]
         tables = [self.tables.pop(0) for _ in range(len(self.tables))]
-        failed = list(self.mishaps)
-        return Load(packed(rows), values, tables, {row: self.mishaps.pop(row) for row in failed})
+        failed = list(self.mishaps)  # after the values were counted: all that come before them are in it
+        rows = self._next(n, failed)
+        return Load(rows, values, tables, {row: self.mishaps.pop(row) for row in failed})
+
+    def _next(self, n: int, failed: Sequence[int]) -> Sequence[int]:
+        """Return whose the next `n` values are."""
+        if self._order is None:
+            told = self.rows[:n]
+            del self.rows[:n]
+            return packed(told)
+        self._missed.update(failed)
+        if not self._missed:
+            self._passed += n
+            return self._order[self._passed - n : self._passed]
+        rows: list[int] = []
+        while len(rows) < n:
+            row = self._order[self._passed]
+            self._passed += 1
+            if row not in self._missed:
+                rows.append(row)
+        return packed(rows)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
+from oqkit.errors import Unavailable
 from oqkit.queue.view import JobView
 from tests.local import WAIT_S, until
 
@@ -44,6 +45,12 @@ def fail_last(x):
 
 def frame(n):
     return pd.DataFrame({"x": range(n)}, index=[f"r{row}" for row in range(n)])
+
+
+def gated_from_1000(x):
+    if x >= 1000:
+        assert GATE.wait(WAIT_S)
+    return x
 
 
 # --- status and counts ---------------------------------------------------------------------------
@@ -336,3 +343,33 @@ def test_wait_goes_on_when_the_store_is_away_for_a_while(queue, start, monkeypat
     assert job.wait(30).status == "completed"
     assert next(outage, None) is None
     assert caplog.text.count("does not answer, still waiting") == 1
+
+
+# --- reading ahead -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("failures", (0, 3))
+def test_result_reads_what_has_ended_while_the_rest_runs(queue, start, monkeypatch, failures):
+    outputs, refused = [], iter(range(failures))
+    read = queue.ledger.store.read
+
+    def noting(key):
+        if key.endswith(".parquet") and "/out" in key:
+            outputs.append(key)
+            if next(refused, None) is not None:
+                raise Unavailable("away for a moment")
+        return read(key)
+
+    monkeypatch.setattr(queue.ledger.store, "read", noting)
+    start()
+    job = queue.submit_frame(frame(2000), gated_from_1000, part_rows=1000)
+    results = []
+    waiting = threading.Thread(target=lambda: results.append(job.result(WAIT_S)))
+    waiting.start()
+    until(lambda: len(outputs) > failures)
+    assert job.status == "running"
+    GATE.set()
+    waiting.join(WAIT_S)
+    assert results[0]["gated_from_1000"].tolist() == list(range(2000))
+    assert len(set(outputs)) == 2
+    assert len(outputs) == 2 + failures
