@@ -21,6 +21,8 @@ from stage import Stage, kinds, quantile, save, stage
 from oqkit.store.price import dollars
 
 MONTH_S = 30 * 86_400.0
+SLOWEST = 1.5
+"""How many times as long as its pauses a contender may take for a pace; then the rest of its tasks is left out."""
 
 
 def main() -> None:
@@ -56,33 +58,38 @@ def _measure(here: Stage, name: str, options: argparse.Namespace) -> dict[str, A
         before = proxy.counts
         time.sleep(options.idle)
         idle = kinds(proxy.counts - before)
-        pauses: dict[str, tuple[int, Callable[[], float]]] = {
-            "often": (options.often, lambda: chance.expovariate(1 / 3)),
-            "rarely": (options.rarely, lambda: chance.uniform(7, 10)),
-            "seldom": (options.seldom, lambda: chance.uniform(21, 25)),
+        paces: dict[str, tuple[int, float, Callable[[], float]]] = {
+            "often": (options.often, 3.0, lambda: chance.expovariate(1 / 3)),
+            "rarely": (options.rarely, 8.5, lambda: chance.uniform(7, 10)),
+            "seldom": (options.seldom, 23.0, lambda: chance.uniform(21, 25)),
         }
         out: dict[str, Any] = {
             "idle_a_minute": {kind: n / options.idle * 60 for kind, n in idle.items()},
             "idle_dollars_a_month": dollars(idle) * MONTH_S / options.idle,
         }
         n_known = 1
-        for pace, (n, pause_s) in pauses.items():
-            spans = {}
+        for pace, (n, mean_s, pause_s) in paces.items():
+            spans, end = {}, time.monotonic() + n * mean_s * SLOWEST
             for i in range(n):
                 time.sleep(pause_s())
                 spans[f"{pace}-{i}"] = submitter.ask("submit_one", tag=f"{pace}-{i}")
-            n_known += n
+                if time.monotonic() > end:
+                    break
+            n_known += len(spans)
             starts = worker.ask("wait", n=n_known)
-            spans = {tag: span for tag, span in spans.items() if tag in starts}
+            known = {tag: span for tag, span in spans.items() if tag in starts}
             out[pace] = {
-                "from_call": _spread([starts[tag] - span[0] for tag, span in spans.items()]),
-                "from_return": _spread([starts[tag] - span[1] for tag, span in spans.items()]),
+                "n": n,
+                "from_call": _spread([starts[tag] - span[0] for tag, span in known.items()]),
+                "from_return": _spread([starts[tag] - span[1] for tag, span in known.items()]),
             }
-        print(name, {key: value for key, value in out.items() if key != "all"}, flush=True)
+        print(name, out, flush=True)
         return out
 
 
-def _spread(seconds: list[float]) -> dict[str, float]:
+def _spread(seconds: list[float]) -> dict[str, float] | None:
+    if not seconds:
+        return None
     return {
         "n": len(seconds), "p50": quantile(seconds, 0.5), "p90": quantile(seconds, 0.9), "p99": quantile(seconds, 0.99),
         "max": max(seconds),

@@ -114,7 +114,8 @@ def _single(figures: Figures) -> str:
 def _latency(figures: Figures) -> str:
     rows = []
     for name, found in figures.items():
-        cells = [f"{found[pace]['from_call'][part]:.2f}" for pace in _PACES for part in ("p50", "p99")]
+        spreads = [found[pace]["from_call"] for pace in _PACES]
+        cells = [f"{spread[part]:.2f}" if spread else "-" for spread in spreads for part in ("p50", "p99")]
         idle = found["idle_a_minute"]
         rows.append([VERSIONS[name], *cells, f"{sum(idle.values()):.0f}", f"{found['idle_dollars_a_month']:.2f}"])
     return _table(
@@ -183,7 +184,14 @@ def _growth(figures: Figures) -> str:
         "Parquet": [(one["n"], one["floor"]["parquet"]["cpu_s"] / one["n"] * 1e6) for one in sizes],
     }
     svg = chart("Processor time a row", lines, x="rows", y="µs a row")
-    return table + _plot("growth", svg, "Processor time a row against the number of rows")
+    first, last = (
+        floor["parquet"]["cpu_s"] / n for n, floor in ((one["n"], one["floor"]) for one in (sizes[1], sizes[-1]))
+    )
+    told = (
+        f"\nNo job that goes through a file can be flat over this range: Parquet there and back alone costs {first / last:.0f} "
+        f"times as much a row at {sizes[1]['n']:,} rows as at {sizes[-1]['n']:,}.\n"
+    )
+    return table + told + _plot("growth", svg, "Processor time a row against the number of rows")
 
 
 def _memory(figures: Figures) -> str:

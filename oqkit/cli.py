@@ -14,22 +14,24 @@ from types import FrameType
 
 import pandas as pd
 
+from oqkit.clock import SystemClock
 from oqkit.connect.opening import connect
 from oqkit.connect.queue import Queue
 from oqkit.connect.working import Worker
-from oqkit.errors import OqError, UsageError
+from oqkit.errors import OqError, Unavailable, UsageError
 from oqkit.worker.code import tasks_of
 from oqkit.worker.worker import GRACE_S, LEASE_S
 
 PARENT_CHECK_S = 1.0
+CONNECT_S = 60.0
+CONNECT_WAIT_S = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 well, 1 the queue said no, 2 the call was wrong."""
     options = _parser().parse_args(arguments)
     try:
-        queue = connect(options.url, endpoint_url=options.endpoint_url, region=options.region, profile=options.profile)
-        return int(options.run(queue, options))
+        return int(options.run(_connected(options), options))
     except UsageError as error:
         sys.stderr.write(f"oq: {error}\n")
         return 2
@@ -82,6 +84,22 @@ def _command(
     parser.add_argument("--region")
     parser.add_argument("--profile", help="a [profiles.NAME] table of oq.toml")
     return parser
+
+
+def _connected(options: argparse.Namespace) -> Queue:
+    """Open the queue. A worker gives a store that does not answer a minute: it may be started before its store is up."""
+    clock = SystemClock()
+    end = clock.monotonic() + (CONNECT_S if options.run is _worker else 0.0)
+    while True:
+        try:
+            return connect(
+                options.url, endpoint_url=options.endpoint_url, region=options.region, profile=options.profile
+            )
+        except Unavailable as error:
+            if clock.monotonic() >= end:
+                raise
+            sys.stderr.write(f"oq: {error}; trying again\n")
+            clock.sleep(CONNECT_WAIT_S)
 
 
 def _worker(queue: Queue, options: argparse.Namespace) -> int:

@@ -43,7 +43,8 @@ class Queue:
         self._codec = ParquetCodec(ledger)
         self._pace = Pace()
         self._codes: set[str] = set()
-        self._names: set[str] = set()
+        self._names: dict[str, int] = {}
+        """Names that were submitted here, and their newest known generation."""
 
     @property
     def url(self) -> str:
@@ -174,13 +175,13 @@ class Queue:
         name = _text(name, "name")
         generation, found = 1, None
         if on_duplicate == "rerun" or name in self._names or _is_large(draft):
-            generation, found = latest(self.ledger, JOB_SCOPE, name)
+            generation, found = latest(self.ledger, JOB_SCOPE, name, known=self._names.get(name, 1))
             if found is not None and on_duplicate != "rerun":
                 return self._attach(found, draft, wanted, on_duplicate)
             generation += 1
         job_id = keys.keyed_job_id(JOB_SCOPE, name, generation)
         stored = self._store(draft, options, job_id=job_id, name=name)
-        self._names.add(name)
+        self._names[name] = generation
         if stored.is_new:
             return self._handle(stored.job, draft)
         _, found = latest(self.ledger, JOB_SCOPE, name)

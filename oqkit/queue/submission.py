@@ -69,10 +69,11 @@ def resume(ledger: Ledger, job: Job) -> None:
 JOB_SCOPE = "job"
 
 
-def latest(ledger: Ledger, scope: str, key: str) -> tuple[int, Job | None]:
+def latest(ledger: Ledger, scope: str, key: str, *, known: int = 1) -> tuple[int, Job | None]:
     """Return the newest generation of a keyed job and the job; ``(0, None)`` if there is none.
 
-    Generations have no gaps, so doubling and halving finds the last in ``O(log generations)`` reads.
+    Generations have no gaps, so doubling and halving finds the last in ``O(log generations)`` reads: in three if
+    `known`, which was there once, still is the last.
     """
 
     def read(generation: int) -> Job | None:
@@ -81,11 +82,13 @@ def latest(ledger: Ledger, scope: str, key: str) -> tuple[int, Job | None]:
         except Missing:
             return None
 
-    low, job, step = 0, None, 1
+    low, job, step = known - 1, None, 1
     while (found := read(low + step)) is not None:
         low, job, step = low + step, found, step * 2
     while step > 1:
         step //= 2
         if (found := read(low + step)) is not None:
             low, job = low + step, found
+    if job is None and known > 1:  # deleted meanwhile
+        return latest(ledger, scope, key)
     return low, job

@@ -129,7 +129,7 @@ class Store(abc.ABC):
     """
 
     #: How long an idle worker waits between two looks at the doorbell, in seconds: what polling costs decides.
-    poll_s: ClassVar[float] = 0.75
+    poll_s: ClassVar[float] = 0.7
     #: How often the doorbell is rung at most, in seconds: one object takes few writes.
     ring_s: ClassVar[float] = 1.0
     #: How many requests are worth sending at once: 1 where latency is nothing.

@@ -12,7 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from oqkit import cli
 from oqkit.cli import main
+from oqkit.connect.opening import connect
+from oqkit.errors import Unavailable
 from tests.local import WAIT_S, until
 
 FRAME = pd.DataFrame({"x": [1, 0, 4]}, index=["a", "b", "c"])
@@ -154,6 +157,43 @@ def test_worker_runs_the_tasks_of_a_module_until_idle(folder_queue, tmp_path):
     worker = run_oq(tmp_path, "worker", "own_tasks:plain", "--until-idle", "-c", "2")
     worker.communicate(timeout=WAIT_S)
     assert (worker.returncode, plain.status) == (0, "completed")
+
+
+@pytest.fixture
+def away(monkeypatch):
+    """Return a list: for each entry one attempt to connect is refused."""
+    refusals = []
+
+    def late(*arguments, **options):
+        if refusals:
+            raise Unavailable(refusals.pop())
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(cli, "connect", late)
+    monkeypatch.setattr(cli, "CONNECT_WAIT_S", 0.01)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # a worker's handlers are not for this process
+    return refusals
+
+
+def test_worker_may_be_started_before_its_store_is_up(url, capsys, away):
+    away.extend(["nobody listens there"] * 3)
+    code, _, told = ran(capsys, "worker", "--url", url, "--trust-code", "--until-idle")
+    assert code == 0
+    assert told.count("oq: nobody listens there; trying again\n") == 3
+    assert not away
+
+
+def test_worker_ends_if_its_store_stays_away(url, capsys, away, monkeypatch):
+    monkeypatch.setattr(cli, "CONNECT_S", 0.05)
+    away.extend(["nobody listens there"] * 1000)
+    code, _, told = ran(capsys, "worker", "--url", url, "--trust-code", "--until-idle")
+    assert code == 1
+    assert told.endswith("oq: nobody listens there\n")
+
+
+def test_other_commands_do_not_wait_for_a_store(url, capsys, away):
+    away.append("nobody listens there")
+    assert ran(capsys, "jobs", "--url", url) == (1, "", "oq: nobody listens there\n")
 
 
 @pytest.mark.slow

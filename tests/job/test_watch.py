@@ -47,8 +47,9 @@ def frame(n):
     return pd.DataFrame({"x": range(n)}, index=[f"r{row}" for row in range(n)])
 
 
-def gated_from_1000(x):
-    if x >= 1000:
+def gated_in_the_second_part(x):
+    STARTED.append(x // 1000)
+    if STARTED[-1] != STARTED[0]:
         assert GATE.wait(WAIT_S)
     return x
 
@@ -362,7 +363,7 @@ def test_result_reads_what_has_ended_while_the_rest_runs(queue, start, monkeypat
 
     monkeypatch.setattr(queue.ledger.store, "read", noting)
     start()
-    job = queue.submit_frame(frame(2000), gated_from_1000, part_rows=1000)
+    job = queue.submit_frame(frame(2000), gated_in_the_second_part, part_rows=1000)
     results = []
     waiting = threading.Thread(target=lambda: results.append(job.result(WAIT_S)))
     waiting.start()
@@ -370,6 +371,6 @@ def test_result_reads_what_has_ended_while_the_rest_runs(queue, start, monkeypat
     assert job.status == "running"
     GATE.set()
     waiting.join(WAIT_S)
-    assert results[0]["gated_from_1000"].tolist() == list(range(2000))
+    assert results[0]["gated_in_the_second_part"].tolist() == list(range(2000))
     assert len(set(outputs)) == 2
     assert len(outputs) == 2 + failures

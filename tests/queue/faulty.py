@@ -38,7 +38,7 @@ class FakeClock:
 class WrappedStore(Store):
     """Passes every verb on to `inner`; subclasses interfere in `_do`."""
 
-    poll_s = 0.75  # as on S3
+    poll_s = 0.7  # as on S3
     date_granularity_s = MemoryStore.date_granularity_s
 
     def __init__(self, inner: MemoryStore) -> None:

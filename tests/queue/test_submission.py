@@ -172,6 +172,19 @@ def test_latest_finds_the_newest_generation_in_few_reads(world, n):
     assert requests["get"] <= 2 * n.bit_length() + 2
 
 
+@pytest.mark.parametrize(("n", "known"), ((1, 1), (40, 40), (40, 39), (64, 3), (5, 6), (0, 9)))
+def test_latest_starts_from_a_known_generation_even_if_that_is_gone(world, n, known):
+    ledger = world.ledger()
+    for generation in range(1, n + 1):
+        ledger.create_job(named(world, generation=generation))
+    found = []
+    requests = cost(world, lambda: found.append(latest(ledger, JOB_SCOPE, "report", known=known)))
+    ((number, job),) = found
+    assert number == n
+    assert (job.id if job else None) == (keys.keyed_job_id(JOB_SCOPE, "report", n) if n else None)
+    assert requests["get"] <= (3 if n == known else 15)
+
+
 def test_latest_keeps_names_and_scopes_apart(world):
     ledger = world.ledger()
     ledger.create_job(named(world, "a"))

@@ -136,7 +136,7 @@ class SimStore(Store):
 
     date_granularity_s = 1.0  # as the Date header of S3
 
-    def __init__(self, bucket: Bucket, node: Node, weather: Weather, *, seed: object, poll_s: float = 0.75) -> None:
+    def __init__(self, bucket: Bucket, node: Node, weather: Weather, *, seed: object, poll_s: float = 0.7) -> None:
         super().__init__("sim://bucket", clock=node.clock)
         self.poll_s = poll_s  # type: ignore[misc] # each schedule has its own
         self.bucket = bucket

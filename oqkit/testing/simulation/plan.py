@@ -201,7 +201,7 @@ def make_plan(seed: int) -> Plan:
         seed=seed,
         chaos_s=chaos_s,
         lease_s=lease_s,
-        poll_s=rng.choice((0.75, 1.5, 2.5)),
+        poll_s=rng.choice((0.7, 1.5, 2.5)),
         knobs=_knobs(rng),
         has_md5_etags=rng.random() < 0.75,
         workers=_workers(rng, chaos_s, lease_s),
