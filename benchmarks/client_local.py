@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from talk import serve, timed
-from work import add_column, nap, plus
+from work import add_column, nap, plus, score
 
 import oqkit as oq
 
@@ -25,15 +25,15 @@ def make(n: int) -> None:
 
 
 def start() -> None:
-    worker = oq.Worker(state["queue"], [plus, add_column, nap])
+    worker = oq.Worker(state["queue"], [plus, score, add_column, nap])
     threading.Thread(target=worker.run, daemon=True).start()
 
 
-def job(*, batch: bool, n: int) -> Any:
-    frame = state["frame"][:n]
+def job(function: str, n: int) -> Any:
+    frame, called = state["frame"][:n], {"plus": plus, "score": score, "add_column": add_column}[function]
 
     def run() -> None:
-        done = state["queue"].submit_frame(frame, add_column if batch else plus, on_duplicate="rerun").result(1200)
+        done = state["queue"].submit_frame(frame, called, on_duplicate="rerun").result(1200)
         if len(done) != len(frame):
             raise AssertionError(len(done))
 

@@ -163,6 +163,7 @@ def _growth(figures: Figures) -> str:
             f"{one['row']['us_a_row']:.2f}",
             f"{one['row']['cpu_us_a_row']:.2f}",
             f"{one['row']['first_cpu_us_a_row']:.2f}",
+            f"{one['score']['cpu_us_a_row']:.2f}",
             f"{floor['bare']['cpu_s'] / n * 1e6:.2f}",
             f"{one['batch']['s']:.2f}",
             f"{one['batch']['cpu_us_a_row']:.2f}",
@@ -172,12 +173,13 @@ def _growth(figures: Figures) -> str:
         ]
 
     table = _table(
-        ["rows", "row calls, s", "µs a row", "CPU µs a row", "the first job, CPU µs a row",
+        ["rows", "row calls, s", "µs a row", "CPU µs a row", "the first job, CPU µs a row", "calls of 10 µs, CPU µs a row",
          "bare calls, CPU µs a row", "batch calls, s", "CPU µs a row", "Parquet there and back, CPU µs a row", "submitter MiB", "worker MiB"],
         [line(one) for one in sizes],
     )  # fmt: skip
     lines = {
         "row calls, first job": [(one["n"], one["row"]["first_cpu_us_a_row"]) for one in sizes],
+        "calls of 10 µs": [(one["n"], one["score"]["cpu_us_a_row"]) for one in sizes],
         "row calls": [(one["n"], one["row"]["cpu_us_a_row"]) for one in sizes],
         "batch calls": [(one["n"], one["batch"]["cpu_us_a_row"]) for one in sizes],
         "bare calls": [(one["n"], one["floor"]["bare"]["cpu_s"] / one["n"] * 1e6) for one in sizes],

@@ -27,6 +27,15 @@ def plus(x: float, y: int) -> float:
 
 
 @oq.task
+def score(x: float, y: int) -> float:
+    """Take some 10 µs."""
+    total = float(y)
+    for power in range(1, 131):
+        total += x**power / power
+    return total
+
+
+@oq.task
 def nap(i: int) -> int:
     time.sleep(0.005)
     return i
