@@ -37,8 +37,9 @@ from oqkit.errors import (
 )
 
 # handles
-from oqkit.frame.job import Job, Task
+from oqkit.frame.job import Job
 from oqkit.frame.stream import AsCompleted
+from oqkit.frame.task import Task
 
 # the notebook
 from oqkit.notebook.display import board

@@ -12,7 +12,8 @@ from oqkit.config import Settings
 from oqkit.errors import DuplicateJob, Missing, UnknownJob, UsageError, one_of
 from oqkit.frame.codec import ParquetCodec
 from oqkit.frame.draft import Draft, draft_dataset, draft_frame, draft_values, identity, job_of, moment, whole
-from oqkit.frame.job import Job, Task
+from oqkit.frame.job import Job
+from oqkit.frame.task import Task
 from oqkit.frame.watch import tell
 from oqkit.queue import key as keys
 from oqkit.queue.history import history

@@ -1,4 +1,4 @@
-"""The handles that users hold: `Job`, and `Task` for one task of it. Both are views; the queue is the truth."""
+"""The handle of a job: a view; the queue is the truth."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from oqkit.errors import IllegalTransition, JobFailed, UsageError, one_of
+from oqkit.errors import JobFailed, UsageError, one_of
 from oqkit.frame.codec import ParquetCodec
 from oqkit.frame.collect import Collector
 from oqkit.frame.draft import function_of
 from oqkit.frame.stream import AsCompleted
-from oqkit.frame.value import decode_values
-from oqkit.frame.watch import Bar, Watch, interruptible
+from oqkit.frame.watch import Bar, Watch, interruptible, limit_s
 from oqkit.queue import control
 from oqkit.queue.job import Code
 from oqkit.queue.job import Job as JobObject
-from oqkit.queue.key import task_id
 from oqkit.queue.ledger import Ledger
-from oqkit.queue.run import Range, Run, ranges_of
-from oqkit.queue.transition import Status, Verb
+from oqkit.queue.run import Range, ranges_of
+from oqkit.queue.transition import Status
 from oqkit.queue.view import JobView
 from oqkit.worker.code import put_code
 from oqkit.worker.failure import cut
@@ -103,20 +101,21 @@ class Job:
         Raise `WaitTimeout` after `timeout` seconds. Ctrl-C stops the waiting, not the work. `progress`
         shows a bar, by default where a person can see it.
         """
-        self._wait(timeout, progress=progress, meanwhile=_nothing)
+        self._wait(timeout, progress=progress, meanwhile=None)
         return self
 
-    def _wait(self, timeout: float | None, *, progress: bool | None, meanwhile: Callable[[], None]) -> None:
-        limit_s = _limit_s(timeout)
+    def _wait(self, timeout: float | None, *, progress: bool | None, meanwhile: Callable[[], None] | None) -> None:
+        limit = limit_s(timeout)
         bar = Bar(self._view, show=progress, handle=self, blocks=True)
 
         def on_poll() -> None:
             bar.update()
-            meanwhile()
+            if meanwhile is not None:
+                meanwhile()
 
         try:
             with interruptible(self._view):
-                self._watch().until(lambda: self._view.is_final, timeout=limit_s, on_poll=on_poll)
+                self._watch().until(lambda: self._view.is_final, timeout=limit, on_poll=on_poll)
         finally:
             bar.close()
         self._learn_pace()
@@ -209,7 +208,7 @@ class Job:
 
         Raise `WaitTimeout` if the job has not ended after `timeout` seconds.
         """
-        return AsCompleted(self._view, self._collector, self._watch(), timeout=_limit_s(timeout))
+        return AsCompleted(self._view, self._collector, self._watch(), timeout=limit_s(timeout))
 
     def errors(self) -> pd.DataFrame:
         """Return one row a failed task, by the index of the submitted frame; does not wait.
@@ -301,105 +300,6 @@ class Job:
                 f"where={where!r}: give row numbers from 0 to {len(self) - 1}, a boolean mask, or a status"
             )
         return allowed, ranges_of(int(row) for row in rows)
-
-
-class Task:
-    """One task: the same verbs as a job, for a single row."""
-
-    def __init__(self, ledger: Ledger, job: JobObject, row: int = 0) -> None:
-        if not 0 <= row < job.n_tasks:
-            raise UsageError(f"job {job.name or job.id} has rows 0 to {job.n_tasks - 1}, not {row}")
-        self.job = Job(ledger, job)
-        self.row = row
-        self._ledger = ledger
-        self._part, self._row = job.locate(row)
-
-    @property
-    def id(self) -> str:
-        """The task's id: job id, dot, row."""
-        return task_id(self.job.id, self.row)
-
-    def __repr__(self) -> str:
-        return f"<oqkit task {self.id} of type {self.job.type!r}>"
-
-    @property
-    def status(self) -> str:
-        """pending, running, completed, failed, cancelled or expired. Asks the queue, in one request."""
-        return self._state().status.value
-
-    @property
-    def attempt(self) -> int:
-        """How often the task has been claimed. Asks the queue."""
-        return self._state().attempt
-
-    def _state(self) -> Run:
-        part = self._ledger.read_part(self.job._view.job, self._part).doc  # noqa: SLF001 - two halves of one handle
-        return part.run_at(self._row)
-
-    def done(self) -> bool:
-        """Whether the task has ended. Asks the queue."""
-        return bool(self._state().status.is_final)
-
-    def wait(self, timeout: float | None = None) -> Task:
-        """Wait until the task has ended; raise `WaitTimeout` after `timeout` seconds."""
-        view = self.job._view  # noqa: SLF001 - two halves of one handle
-        with interruptible(view):
-            self.job._watch().until(self._is_final, timeout=_limit_s(timeout), on_poll=_nothing)  # noqa: SLF001
-        return self
-
-    def _is_final(self) -> bool:
-        return self.job._view.part(self._part).run_at(self._row).status.is_final  # noqa: SLF001
-
-    def __await__(self) -> Generator[Any, None, Task]:
-        """Wait without blocking the event loop."""
-        return self._wait_async().__await__()
-
-    async def _wait_async(self) -> Task:
-        await self.job._watch().until_async(self._is_final, limit_s=None, on_poll=_nothing)  # noqa: SLF001
-        return self
-
-    def result(self, timeout: float | None = None) -> Any:
-        """Wait, and return what the function returned; raise `JobFailed` if the task did not complete."""
-        self.wait(timeout)
-        state = self.job._view.part(self._part).run_at(self._row)  # noqa: SLF001
-        if state.status is not Status.COMPLETED:
-            error = self.error()
-            told = f"{error['type']}: {error['message']}\n{error['traceback']}" if error is not None else state.status
-            raise JobFailed(f"task {self.id} did not complete: {told}", self._failures())
-        for rows, values in self.job._collector.pieces():  # noqa: SLF001
-            place = np.flatnonzero(rows == self.row)
-            if len(place):
-                return decode_values(values.slice(int(place[0]), 1))[0]
-        raise AssertionError(f"completed task {self.id} has no output")
-
-    def error(self) -> dict[str, Any] | None:
-        """Return the failure (type, message, traceback, attempt, worker), or None if the task has not failed."""
-        mine = self._failures()
-        return dict(mine.iloc[0]) if len(mine) else None
-
-    def _failures(self) -> pd.DataFrame:
-        errors = self.job.errors()
-        return errors[errors["row"] == self.row]
-
-    def cancel(self, *, reason: str | None = None) -> None:
-        """Cancel the task; raise `IllegalTransition` if it has ended otherwise. Cancelling twice is fine."""
-        self.job.cancel([self.row], reason=reason)
-        status = self._state().status
-        if status is not Status.CANCELLED:
-            raise IllegalTransition(Verb.CANCEL, status)
-
-    def retry(self, *, fn: Callable[..., Any] | None = None) -> None:
-        """Run the task again; raise `IllegalTransition` unless it failed, expired or was cancelled."""
-        if not self.job.retry([self.row], fn=fn):
-            raise IllegalTransition(Verb.REOPEN, self._state().status)
-
-
-def _limit_s(timeout: float | str | None) -> float | None:
-    return None if timeout is None else seconds(timeout, what="timeout")
-
-
-def _nothing() -> None:
-    """Do nothing."""
 
 
 def _check_errors(errors: str) -> None:

@@ -27,7 +27,7 @@ class AsCompleted:
         end = self._end()
         while True:
             with self._naming_timeout(), interruptible(self._view):
-                self._watch.until(self._has_news, timeout=self._left(end), on_poll=_silent)
+                self._watch.until(self._has_news, timeout=self._left(end))
             yield from self._news()
             if self._view.is_final:
                 return
@@ -36,7 +36,7 @@ class AsCompleted:
         end = self._end()
         while True:
             with self._naming_timeout():
-                await self._watch.until_async(self._has_news, limit_s=self._left(end), on_poll=_silent)
+                await self._watch.until_async(self._has_news, limit_s=self._left(end))
             for frame in await asyncio.to_thread(lambda: list(self._news())):
                 yield frame
             if self._view.is_final:
@@ -64,7 +64,3 @@ class AsCompleted:
         self._seen |= new
         if pieces:
             yield self._collector.frame(pieces, missing="drop")
-
-
-def _silent() -> None:
-    """Show nothing."""

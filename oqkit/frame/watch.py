@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from oqkit.errors import Unavailable, WaitTimeout
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobView
+from oqkit.worker.task import seconds
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,15 @@ SLICE_S = 0.2
 FIRST_POLL_POLLS = 0.1
 POLL_PART = 0.1
 REFRESH_S = 0.5
+
+
+def _nothing() -> None:
+    """Show nothing."""
+
+
+def limit_s(timeout: float | str | None) -> float | None:
+    """Return the `timeout` of a user in seconds, or raise `UsageError`."""
+    return None if timeout is None else seconds(timeout, what="timeout")
 
 
 class Watch:
@@ -31,7 +41,7 @@ class Watch:
         self._longest_s = max(poll_s * 2, 0.25)
         self._is_away = False
 
-    def until(self, done: Callable[[], bool], *, timeout: float | None, on_poll: Callable[[], None]) -> None:
+    def until(self, done: Callable[[], bool], *, timeout: float | None, on_poll: Callable[[], None] = _nothing) -> None:
         """Refresh until `done()`; raise `WaitTimeout` after `timeout` seconds. Interruptible within 0.2 s."""
         for pause_s in self._polls(timeout):
             if self._refresh():
@@ -42,7 +52,7 @@ class Watch:
         raise WaitTimeout(unfinished(self._view, timeout))
 
     async def until_async(
-        self, done: Callable[[], bool], *, limit_s: float | None, on_poll: Callable[[], None]
+        self, done: Callable[[], bool], *, limit_s: float | None, on_poll: Callable[[], None] = _nothing
     ) -> None:
         """Do the same without blocking the event loop, so that widgets stay alive."""
         for pause_s in self._polls(limit_s):

@@ -1,27 +1,26 @@
 """How a worker finds rows to run: pick a job among the open ones, pick a part, claim.
 
-Everything here is bounded: one call of `find` tries a few jobs, each with a few parts, and reads at
-most `READS` parts it does not know, however many jobs, parts and workers there are.
+Everything here is bounded: one call of `find` tries a few jobs, each with a few parts, and reads a few
+parts that it does not know, however many jobs, parts and workers there are.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from oqkit.clock import new_id
 from oqkit.errors import FormatError, Missing
 from oqkit.queue import key as keys
+from oqkit.queue.candidate import Candidate
 from oqkit.queue.cas import Held
 from oqkit.queue.control import marker_due
 from oqkit.queue.discovery import Discovery, Lanes, Listing
-from oqkit.queue.job import Job, caught_up, is_settled
+from oqkit.queue.job import Job, caught_up
 from oqkit.queue.lease import HeldLease
 from oqkit.queue.ledger import Ledger
-from oqkit.queue.part import MAX_LEASES, Lease, Part, claim
-from oqkit.queue.walk import Walk
+from oqkit.queue.part import Lease, Part, claim
 from oqkit.store.base import MAX_KEYS
 
 T = TypeVar("T")
@@ -30,56 +29,11 @@ log = logging.getLogger(__name__)
 
 JOBS_A_CALL = 4
 CLAIMS_A_JOB = 3
-READS = 16
-WINDOW = 1000
 FIRST_RECHECK_POLLS = 2.0
 LAST_RECHECK_POLLS = 16.0
 LATER_S = 5.0
 SWEEP_S = 1.0
 ALONE_S = 60.0
-
-
-@dataclass(slots=True)
-class _Field:
-    """What this worker knows of one open job."""
-
-    markers: dict[str, keys.Marker] = field(default_factory=dict)
-    job: Job | None = None
-    parts: dict[int, Held[Part]] = field(default_factory=dict)
-    """Parts that were read and are not final."""
-    final: set[int] = field(default_factory=set)
-    """Parts in which nothing is left to do in the job's present generation."""
-    poison: set[int] = field(default_factory=set)
-    """Parts that do not parse."""
-    untouched: Walk = field(default_factory=Walk)
-    """Parts that had no object when last listed."""
-    unread: list[int] = field(default_factory=list)
-    """Parts to read before the next listing: those that were never read, and a few that changed since."""
-    is_known: bool = False
-    """Whether its parts were looked at in the job's present generation."""
-    cursor: int = 0
-    looked: float = float("-inf")
-    not_before: float = 0.0
-    recheck_s: float = 0.0
-
-    @property
-    def gen(self) -> int:
-        return max((marker.gen for marker in self.markers.values()), default=0)
-
-    @property
-    def rank(self) -> int:
-        return max((marker.priority for marker in self.markers.values()), default=0)
-
-    @property
-    def due(self) -> float:
-        return min((marker.due for marker in self.markers.values()), default=float("inf"))
-
-    def start_over(self, job: Job) -> None:
-        """Take `job` as a new generation: what was known to be final may be open again."""
-        self.job = job
-        self.parts, self.final, self.untouched, self.unread = {}, set(), Walk(), []
-        self.is_known, self.cursor, self.looked = False, 0, float("-inf")
-        self.not_before = self.recheck_s = 0.0
 
 
 class Scout:
@@ -100,7 +54,7 @@ class Scout:
         self._lease_s = lease_s
         self._can_run = can_run
         self._max_rows = max_rows
-        self._fields: dict[str, _Field] = {}
+        self._candidates: dict[str, Candidate] = {}
         self._done: dict[str, float] = {}
         """Markers to delete, and since when."""
         self._met = float("-inf")
@@ -114,7 +68,7 @@ class Scout:
             self._take_in(self.discovery.look())
             choices = self._choices()
         for job_id in choices:
-            lease = self._try(job_id, self._fields[job_id])
+            lease = self._try(job_id, self._candidates[job_id])
             if lease is not None:
                 self.discovery.found_work()
                 return lease
@@ -136,22 +90,22 @@ class Scout:
     def wait_s(self) -> float:
         """Return how long `find` has nothing to do, in seconds."""
         now = self._ledger.now()
-        wakes = [max(one.not_before, one.due) - now for one in self._fields.values()]
+        wakes = [max(one.not_before, one.due) - now for one in self._candidates.values()]
         return max(0.0, min([*wakes, self.discovery.next_look_s()]))
 
     def is_done(self) -> bool:
         """Whether, as far as is known, no open job has or will have anything for this worker."""
-        return all(one.not_before == float("inf") for one in self._fields.values())
+        return all(one.not_before == float("inf") for one in self._candidates.values())
 
     def ended(self, lease: HeldLease) -> None:
         """Take in what the last commit of a lease showed of its part."""
-        one = self._fields.get(lease.job.id)
-        if one is None or one.job is None:
+        one = self._candidates.get(lease.job.id)
+        if one is None or one.latest is None:
             return
         one.recheck_s = one.not_before = 0.0
 
         def take_in() -> None:
-            self._learn(one, lease.held)
+            one.learn(lease.held)
             if not self._finish(one):
                 self._postpone(one, lease.job, lease.part)
 
@@ -160,7 +114,7 @@ class Scout:
 
     def lost(self, lease: HeldLease) -> None:
         """Forget what a lease that is gone showed of its part."""
-        one = self._fields.get(lease.job.id)
+        one = self._candidates.get(lease.job.id)
         if one is not None:
             one.parts.pop(lease.index, None)
 
@@ -173,34 +127,34 @@ class Scout:
                 seen.setdefault(marker.job, {})[marker.key] = marker
         if listing.is_complete:
             shards = self._ledger.settings.shards
-            gone = [job for job in self._fields if job not in seen and keys.shard_of(job, shards) == listing.shard]
+            gone = [job for job in self._candidates if job not in seen and keys.shard_of(job, shards) == listing.shard]
             for job in gone:
-                del self._fields[job]
+                del self._candidates[job]
         for job, markers in seen.items():
-            one = self._fields.setdefault(job, _Field())
+            one = self._candidates.setdefault(job, Candidate(self._ledger))
             if max(marker.gen for marker in markers.values()) > one.gen:
                 one.not_before = 0.0
             one.markers = markers if listing.is_complete else {**one.markers, **markers}
-            if listing.job is not None and (one.job is None or one.job.gen < listing.job.gen):
+            if listing.job is not None and (one.latest is None or one.latest.gen < listing.job.gen):
                 one.start_over(listing.job)
 
     def _choices(self) -> list[str]:
         """Return a few jobs to try: of the highest priority that has any, in random order."""
         now = self._ledger.now()
-        ready = [(one.rank, job) for job, one in self._fields.items() if one.not_before <= now and one.due <= now]
+        ready = [(one.rank, job) for job, one in self._candidates.items() if one.not_before <= now and one.due <= now]
         self._ledger.rng.shuffle(ready)
         ready.sort(key=lambda pair: -pair[0])
         return [job for _, job in ready[:JOBS_A_CALL]]
 
-    def _try(self, job_id: str, one: _Field) -> HeldLease | None:
+    def _try(self, job_id: str, one: Candidate) -> HeldLease | None:
         def claim_in() -> HeldLease | None:
-            if one.job is None or one.job.gen < one.gen:
-                one.start_over(self._ledger.read_job(job_id).doc)
+            if one.latest is None or one.latest.gen < one.gen:
+                one.read_job(job_id)
             return self._claim_in(one)
 
         return self._unless_gone(one, job_id, claim_in)
 
-    def _unless_gone(self, one: _Field, job_id: str, action: Callable[[], T]) -> T | None:
+    def _unless_gone(self, one: Candidate, job_id: str, action: Callable[[], T]) -> T | None:
         """Do something with a job, or nothing if its object turns out to be gone or not to parse."""
         try:
             return action()
@@ -211,14 +165,14 @@ class Scout:
             one.not_before = float("inf")
         return None
 
-    def _claim_in(self, one: _Field) -> HeldLease | None:
-        job = _known(one)
+    def _claim_in(self, one: Candidate) -> HeldLease | None:
+        job = one.job
         if not self._may_start(one, job):
             return None
         for _ in range(CLAIMS_A_JOB):
-            index = self._choose_part(one)
+            index = one.choose()
             if one.job is not job:  # it was read again meanwhile: it may be paused, or have code that must not run here
-                job = _known(one)
+                job = one.job
                 if not self._may_start(one, job):
                     return None
             if index is None:
@@ -232,7 +186,7 @@ class Scout:
             self._rest(one)
         return None
 
-    def _may_start(self, one: _Field, job: Job) -> bool:
+    def _may_start(self, one: Candidate, job: Job) -> bool:
         """Say whether this worker may start tasks of a job now; if not, the job is left alone for as long as that holds."""
         now = self._ledger.now()
         if not self._can_run(job):
@@ -245,92 +199,10 @@ class Scout:
             return True
         return False
 
-    # --- choosing a part -------------------------------------------------------------------------
-
-    def _choose_part(self, one: _Field) -> int | None:
-        index = self._pick(one)
-        if index is None and one.unread:
-            self._read_some(one)
-            return self._pick(one)
-        if index is None and self._ledger.store.clock.monotonic() - one.looked >= self._ledger.store.poll_s:
-            self._look(one)
-            index = self._pick(one)
-        return index
-
-    def _pick(self, one: _Field) -> int | None:
-        if one.untouched:
-            return one.untouched.step()
-        job, now = _known(one), self._ledger.now()
-        claimable = [n for n, held in one.parts.items() if _is_claimable(held.doc, job, now)]
-        return self._ledger.rng.choice(claimable) if claimable else None
-
-    def _look(self, one: _Field) -> None:
-        """Learn about parts: by one LIST of a window of them, and a few reads of those that changed."""
-        job = _known(one)
-        one.looked = self._ledger.store.clock.monotonic()
-        if job.n_parts == 1:
-            if not one.is_known:
-                one.untouched = Walk([0])  # most likely nobody was here: the claim itself will tell
-            elif 0 not in one.poison:
-                self._read(one, 0)
-            one.is_known = True
-            return
-        keys_of = self._ledger.keys_of(job)
-        after = keys_of.part(one.cursor - 1) if one.cursor else None
-        page = self._ledger.store.list(keys_of.parts, after=after, limit=WINDOW)
-        found = keys.part_etags(page.entries, n_parts=job.n_parts)
-        stop = job.n_parts if page.next is None else max(found, default=job.n_parts - 1) + 1
-        stop = min(stop, one.cursor + WINDOW)
-        untouched = [n for n in range(one.cursor, stop) if n not in found]
-        one.untouched = Walk(untouched, start=None if one.is_known else self._ledger.rng.random())
-        one.is_known = True
-        one.cursor = 0 if stop >= job.n_parts else stop
-        if not one.untouched:
-            one.unread = self._worth_reading(one, found)
-            self._read_some(one)
-
-    def _worth_reading(self, one: _Field, found: dict[int, str]) -> list[int]:
-        """Choose what to read, the last first: all that was never read, once, and a few of what changed since.
-
-        Of a part that was read it is known when its leases run out, whatever else changes in it.
-        """
-        skipped = one.final | one.poison
-        new = [n for n in found if n not in skipped and n not in one.parts]
-        changed = [n for n, held in one.parts.items() if found.get(n, held.etag) != held.etag]
-        self._ledger.rng.shuffle(new)
-        return self._ledger.rng.sample(changed, min(READS, len(changed))) + new
-
-    def _read_some(self, one: _Field) -> None:
-        now, one.unread = one.unread[-READS:], one.unread[:-READS]
-        for index in reversed(now):
-            self._read(one, index)
-
-    def _read(self, one: _Field, index: int) -> None:
-        try:
-            self._learn(one, self._ledger.read_part(_known(one), index))
-        except FormatError as error:
-            self._leave_alone(one, index, error)
-
-    def _learn(self, one: _Field, held: Held[Part]) -> None:
-        part, job = held.doc, _known(one)
-        if part.gen > job.gen:
-            one.start_over(self._ledger.read_job(job.id).doc)
-            job = _known(one)
-        if is_settled(part, job):
-            one.final.add(part.index)
-            one.parts.pop(part.index, None)
-        else:
-            one.parts[part.index] = held
-
-    def _leave_alone(self, one: _Field, index: int, error: FormatError) -> None:
-        log.warning("left alone: %s", error)
-        one.poison.add(index)
-        one.parts.pop(index, None)
-
     # --- claiming --------------------------------------------------------------------------------
 
-    def _claim(self, one: _Field, index: int) -> HeldLease | None:
-        ledger, job = self._ledger, _known(one)
+    def _claim(self, one: Candidate, index: int) -> HeldLease | None:
+        ledger, job = self._ledger, one.job
         lease_id, chance = new_id(ledger.rng), ledger.rng.random()
         max_rows = max(1, self._max_rows(job))
 
@@ -349,37 +221,34 @@ class Scout:
         try:
             held = ledger.update_part(job, index, change, applied=has_lease, held=known)
         except FormatError as error:
-            self._leave_alone(one, index, error)
+            one.leave_alone(index, error)
             return None
         except Missing:
-            one.start_over(ledger.read_job(job.id).doc)  # the part was deleted: is the job?
+            one.read_job(job.id)  # the part was deleted: is the job?
             return None
-        self._learn(one, held)
+        one.learn(held)
         if not has_lease(held.doc):
             self._met = ledger.store.clock.monotonic()
-            if one.untouched:  # somebody is about: look where he has been
-                one.untouched, one.looked = Walk(), float("-inf")
+            one.give_way()
             return None
         one.recheck_s = 0.0
         return HeldLease(ledger, job, held, lease_id, lease_s=self._lease_s)
 
     # --- the end of a job, and rest --------------------------------------------------------------
 
-    def _finish(self, one: _Field) -> bool:
+    def _finish(self, one: Candidate) -> bool:
         """Take down the markers of a job whose parts are all known to be final; return whether it was so."""
-        job = _known(one)
-        if len(one.final) < job.n_parts:
-            return False
-        self._take_down(one, job.id, up_to=job.gen)
-        return True
+        if one.is_finished:
+            self._take_down(one, one.job.id, up_to=one.job.gen)
+        return one.is_finished
 
-    def _take_down(self, one: _Field, job_id: str, *, up_to: int | None = None) -> None:
+    def _take_down(self, one: Candidate, job_id: str, *, up_to: int | None = None) -> None:
         for key, marker in one.markers.items():
             if up_to is None or marker.gen <= up_to:
                 self._done[key] = self._ledger.store.clock.monotonic()
-        self._fields.pop(job_id, None)
+        self._candidates.pop(job_id, None)
 
-    def _rest(self, one: _Field) -> None:
+    def _rest(self, one: Candidate) -> None:
         """Leave a job alone until its rows fall due, or for a while that grows as long as nothing happens."""
         now, poll_s = self._ledger.now(), self._ledger.store.poll_s
         if one.cursor:
@@ -389,14 +258,14 @@ class Scout:
         changes = [when for held in one.parts.values() if (when := held.doc.next_change()) is not None and when > now]
         one.not_before = min([now + one.recheck_s, *changes])
 
-    def _postpone(self, one: _Field, job: Job, part: Part) -> None:
+    def _postpone(self, one: Candidate, job: Job, part: Part) -> None:
         """Move the marker of a job of one part that has nothing to do for a while out of the way of due work."""
         when = part.next_change()
         if job.n_parts > 1 or when is None or part.leases or when - self._ledger.now() < LATER_S:
             return
         self._move_marker(one, job, due=when)
 
-    def _move_marker(self, one: _Field, job: Job, *, due: float) -> None:
+    def _move_marker(self, one: Candidate, job: Job, *, due: float) -> None:
         """Let the marker of a job lie where it is in nobody's way until `due`, and leave the job alone so long."""
         marker = self._ledger.marker(job, due=due)
         is_there = marker.key in one.markers
@@ -408,17 +277,3 @@ class Scout:
             self._ledger.delete_quietly(key)
         one.markers = {**newer, marker.key: marker}
         one.not_before = 0.0 if one.gen > job.gen else due
-
-
-def _known(one: _Field) -> Job:
-    assert one.job is not None, "the job is read before its parts are"  # noqa: S101
-    return one.job
-
-
-def _is_claimable(part: Part, job: Job, now: float) -> bool:
-    when = part.next_change()
-    if part.gen < job.gen:
-        return True
-    if when is None or when > now:
-        return False
-    return len(part.leases) < MAX_LEASES or any(lease.expires <= now for lease in part.leases)

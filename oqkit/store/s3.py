@@ -9,7 +9,7 @@ What the seam promises rests on four decisions about boto3:
   `Unavailable`: S3 says "somebody is writing now", which tells neither "exists" nor "lost".
 * **Every request that goes out is counted, and every date that comes in is observed**, by listening to
   the SDK's events: so retries are counted, and also a 304, a 404 and a 412 tell the time.
-* **Listings are parsed here.** The SDK spends nearly all of a listing on timestamps and owners that
+* **Listings are parsed by `listing`.** The SDK spends nearly all of a listing on timestamps and owners that
   nobody asked for.
 """
 
@@ -26,7 +26,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 import botocore.session
@@ -38,7 +38,8 @@ from urllib3.exceptions import HTTPError
 
 from oqkit.clock import Clock
 from oqkit.errors import Conflict, Denied, Missing, StoreError, Unavailable, Unsupported, UsageError
-from oqkit.store.base import MAX_KEYS, Blob, Entry, Page, Store, Version, check_key, check_prefix
+from oqkit.store.base import MAX_KEYS, Blob, Page, Store, Version, check_key, check_prefix
+from oqkit.store.listing import parse_listing
 
 _ATTEMPTS = 3  # of a request that may be sent twice
 _MIB = 1 << 20
@@ -266,7 +267,7 @@ class S3Store(Store):
     def _on_listing(self, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
         """Parse a listing in the SDK's place, and leave it an empty one to parse."""
         if response_dict["status_code"] == 200:
-            customized_response_dict["Page"] = _page(response_dict["body"], root=self._root)
+            customized_response_dict["Page"] = parse_listing(response_dict["body"], root=self._root)
             response_dict["body"] = b"<ListBucketResult/>"
 
     # --- errors ----------------------------------------------------------------------------------
@@ -322,36 +323,6 @@ def _end_of(after: str, *, prefix: str, folders: bool) -> str:
     """Return the text that sorts behind `after`, and behind all of its folder where folders are rolled up."""
     slash = after.find("/", len(prefix)) if folders else -1
     return after if slash < 0 else after[: slash + 1] + _LAST
-
-
-def _page(body: bytes, *, root: str) -> Page:
-    """Read the XML of a ListObjectsV2 reply; keys lose the store's prefix."""
-    tree = ET.fromstring(body)  # noqa: S314 - as botocore does; expat limits how entities may grow
-    space = tree.tag[: tree.tag.rindex("}") + 1] if "}" in tree.tag else ""
-    plain = _plain if tree.findtext(f"{space}EncodingType") == "url" else str
-    cut = len(root)
-    entries = tuple(
-        Entry(
-            key=plain(child.findtext(f"{space}Key", ""))[cut:],
-            etag=child.findtext(f"{space}ETag", ""),
-            size_bytes=int(child.findtext(f"{space}Size", "0")),
-        )
-        for child in tree.iterfind(f"{space}Contents")
-    )
-    found = tree.iterfind(f"{space}CommonPrefixes/{space}Prefix")
-    folders = tuple(plain(child.text or "")[cut:] for child in found)
-    items = [*(entry.key for entry in entries), *folders]
-    # SeaweedFS lists "a/" before "a-", and its token is the item it listed last (in a versioned bucket it adds
-    # ".versions"). The tokens of others are riddles, but they list in order.
-    token = plain(tree.findtext(f"{space}NextContinuationToken", ""))[cut:].removesuffix(".versions")
-    last = token if token in items else max(items, default=None)
-    return Page(entries=entries, folders=folders, next=last if tree.findtext(f"{space}IsTruncated") == "true" else None)
-
-
-def _plain(text: str) -> str:
-    """Decode a key; nearly all of them have slashes to decode and nothing else, which is ten times as quick."""
-    text = text.replace("%2F", "/")
-    return unquote_plus(text) if "%" in text or "+" in text else text
 
 
 @functools.cache

@@ -434,7 +434,7 @@ def job_read_again_is_not_asked(patch: Patch) -> None:
         if not self._may_start(one, one.job):
             return None
         for _ in range(scout.CLAIMS_A_JOB):
-            index = self._choose_part(one)
+            index = one.choose()
             if index is None:
                 break
             held = self._claim(one, index)

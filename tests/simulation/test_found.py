@@ -7,7 +7,7 @@ import pytest
 
 from oqkit.config import Settings
 from oqkit.connect.queue import Queue
-from oqkit.queue import control, scout
+from oqkit.queue import candidate, control
 from oqkit.queue.discovery import Discovery
 from oqkit.worker.handler import Handler
 from oqkit.worker.run import Work, run
@@ -57,7 +57,7 @@ def test_batch_that_was_given_up_starts_no_further_call():
 
 def test_worker_walks_through_the_windows_of_a_large_job_without_resting_in_between(monkeypatch):
     """Seed 405: after a window of finished parts a worker rested, ever longer, before it looked at the next one."""
-    monkeypatch.setattr(scout, "WINDOW", 2)
+    monkeypatch.setattr(candidate, "WINDOW", 2)
     world = World()
     job = world.job(n_tasks=24, part_rows=1)
     world.submit(job)

@@ -10,9 +10,10 @@ import pandas as pd
 
 from oqkit.connect.queue import Queue
 from oqkit.errors import IllegalTransition, OqError, UsageError
-from oqkit.frame.job import Job, Task
+from oqkit.frame.job import Job
+from oqkit.frame.task import Task
+from oqkit.queue import candidate, scout
 from oqkit.queue import key as keys
-from oqkit.queue import scout
 from oqkit.queue.lease import HeldLease
 from oqkit.testing.simulation.bucket import SimStore
 from oqkit.testing.simulation.kernel import Node, current
@@ -140,7 +141,7 @@ class Worker(Actor):
     def _meter(self, loop: WorkerLoop) -> None:
         """Hold every poll against its budget (guarantee G6), unless something went wrong in it."""
         oracle, find = self.world.oracle, loop._scout.find  # noqa: SLF001
-        a_job = 2 + scout.READS + 2 * scout.CLAIMS_A_JOB + MARKERS
+        a_job = 2 + candidate.READS + 2 * scout.CLAIMS_A_JOB + MARKERS
         most = 4 + 2 * len(self.plan.types) + scout.JOBS_A_CALL * a_job
 
         def metered() -> HeldLease | None:

@@ -18,7 +18,7 @@ from oqkit.connect.queue import Queue
 from oqkit.errors import PermanentError, Reschedule, Skip
 from oqkit.frame import codec
 from oqkit.frame.codec import ParquetCodec
-from oqkit.queue import discovery, part, scout
+from oqkit.queue import candidate, discovery, part, scout
 from oqkit.queue import key as keys
 from oqkit.queue.cas import Held
 from oqkit.queue.job import Job as JobObject
@@ -287,7 +287,7 @@ class World:
 @contextlib.contextmanager
 def turned(knobs: dict[str, float]) -> Iterator[None]:
     """Set limits of the code under test, wherever a module has them."""
-    modules = (codec, discovery, pace, part, scout, stint)
+    modules = (candidate, codec, discovery, pace, part, scout, stint)
     found = [(module, name) for name in knobs for module in modules if hasattr(module, name)]
     before = [(module, name, getattr(module, name)) for module, name in found]
     try:
