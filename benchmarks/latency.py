@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _measure(here: Stage, name: str, options: argparse.Namespace) -> dict[str, Any]:
-    chance = random.Random(1)  # the same moments for everybody
+    chance = random.Random(1)  # the same moments for everybody who keeps up
     with contextlib.ExitStack() as stack:
         proxy = stack.enter_context(here.proxy(slow=True))
         submitter, worker = (stack.enter_context(here.client(name, name, endpoint=proxy.url)) for _ in range(2))

@@ -69,13 +69,15 @@ def _rows(figures: Figures) -> Iterator[Target]:
 
 
 def _growth(figures: Figures) -> Iterator[Target]:
-    sizes = [one for one in figures["sizes"] if one["n"] >= SMALLEST]
-    most = sizes[-1]["n"]
+    sizes = sorted((one for one in figures["sizes"] if one["n"] >= SMALLEST), key=lambda one: int(one["n"]))
+    if len(sizes) < 2:  # noqa: PLR2004 - the first and the last
+        return
+    least, most = sizes[0]["n"], sizes[-1]["n"]
     for kind, told in (("score", "calls of 10 µs"), ("row", "calls that do next to nothing")):
         costs = [one[kind]["cpu_us_a_row"] for one in sizes]
-        what = f"processor time a row, {told}, {most:,} rows against {SMALLEST:,}"
+        what = f"processor time a row, {told}, {most:,} rows against {least:,}"
         yield Target(what=what, value=costs[-1] / costs[0], limit=1.3, unit="x")
-        what = f"the same, the dearest size from {SMALLEST:,} to {most:,} against the cheapest"
+        what = f"the same, the dearest size from {least:,} to {most:,} against the cheapest"
         yield Target(what=what, value=max(costs) / min(costs), limit=1.3, unit="x")
 
 
@@ -89,10 +91,8 @@ def _memory(figures: Figures) -> Iterator[Target]:
 def _latency(figures: Figures) -> Iterator[Target]:
     for pace, told in (("rarely", "a task every 8 s"), ("seldom", "a task every 23 s")):
         for part, limit in (("p50", 0.6), ("p99", 3.0)):
-            value = figures["oqkit"][pace]["from_call"][part]
-            yield Target(
-                what=f"from the call of submit to the start, {told}: {part}", value=value, limit=limit, unit=" s"
-            )
+            what = f"from the call of submit to the start, {told}: {part}"
+            yield Target(what=what, value=figures["oqkit"][pace]["from_call"][part], limit=limit, unit=" s")
     yield Target(
         what="an idle worker, a month", value=figures["oqkit"]["idle_dollars_a_month"], limit=2.0, unit=" dollars"
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from oqkit.errors import Unavailable
+from oqkit.errors import OqError
 from oqkit.frame.assemble import assemble
 from oqkit.frame.codec import ParquetCodec
 from oqkit.frame.dataset import KIND
@@ -97,11 +97,11 @@ class Collector:
 
     def read_ahead(self) -> None:
         """Read a few outputs of a job that still runs, so that little is left to read when it ends."""
-        with contextlib.suppress(Unavailable):  # then they are read later
+        with contextlib.suppress(OqError):  # then they are read at the end, which says what is wrong
             self._read(self._completed(self._outputs)[: self._ledger.store.parallel])
 
     def _completed(self, skip: Collection[tuple[int, str]]) -> list[tuple[Part, str]]:
-        named = ((part, name) for part in self._view.parts() for name in _named(part, Status.COMPLETED))
+        named = ((part, name) for part in self._view.touched() for name in _named(part, Status.COMPLETED))
         return [(part, name) for part, name in named if (part.index, name) not in skip]
 
     def completed_outputs(self) -> set[tuple[int, str]]:

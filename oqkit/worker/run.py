@@ -129,10 +129,12 @@ def _run_rows(work: Work, tray: Tray) -> None:
             meter[TAKEN] = taken - 1
             return
         try:
-            keep(call(*values))
+            value = call(*values)
         except BaseException as error:  # noqa: BLE001 - the user's function: whatever it raises is the row's outcome
             row = work.rows[taken - 1]
             tray.mishaps[row] = work.mishap(row, error)
+        else:  # outside of the try: what a signal of the user's raises here must not give the row a mishap, too
+            keep(value)
 
 
 # --- batches -------------------------------------------------------------------------------------

@@ -545,3 +545,21 @@ def test_thread_and_child_lay_the_same(executor):
     here, there = here.drain(), there.drain()
     assert results(here) == results(there) == {1: 10, 2: 5, 3: 3}
     assert here.mishaps[0].failure.message == there.mishaps[0].failure.message
+
+
+def test_value_that_is_on_the_tray_is_not_taken_back_by_a_late_exception():
+    """A signal of the user's may raise right after a call: that must not count as the row's mishap as well."""
+
+    class Values(list):
+        def append(self, value):
+            super().append(value)
+            if value == 20:
+                raise TimeoutError("an alarm that came late")
+
+    tray = Tray(limit=4)
+    tray.values = Values()
+    with pytest.raises(TimeoutError):
+        run(work_of(lambda x: 10 * x, range(4)), tray)
+    load = tray.drain()
+    assert dict(zip(load.rows, load.values, strict=True)) == {0: 0, 1: 10, 2: 20}
+    assert not load.mishaps
