@@ -70,7 +70,7 @@ def _rows(figures: Figures) -> Iterator[Target]:
 
 def _growth(figures: Figures) -> Iterator[Target]:
     sizes = sorted((one for one in figures["sizes"] if one["n"] >= SMALLEST), key=lambda one: int(one["n"]))
-    if len(sizes) < 2:  # noqa: PLR2004 - the first and the last
+    if len(sizes) < 2:
         return
     least, most = sizes[0]["n"], sizes[-1]["n"]
     for kind, told in (("score", "calls of 10 µs"), ("row", "calls that do next to nothing")):

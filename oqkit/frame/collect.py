@@ -100,13 +100,13 @@ class Collector:
         with contextlib.suppress(OqError):  # then they are read at the end, which says what is wrong
             self._read(self._completed(self._outputs)[: self._ledger.store.parallel])
 
-    def _completed(self, skip: Collection[tuple[int, str]]) -> list[tuple[Part, str]]:
+    def _completed(self, skip: Collection[tuple[int, str]] = ()) -> list[tuple[Part, str]]:
         named = ((part, name) for part in self._view.touched() for name in _named(part, Status.COMPLETED))
         return [(part, name) for part, name in named if (part.index, name) not in skip]
 
     def completed_outputs(self) -> set[tuple[int, str]]:
         """Return the outputs (part, name) that completed tasks name now."""
-        return {(part.index, name) for part in self._view.parts() for name in _named(part, Status.COMPLETED)}
+        return {(part.index, name) for part, name in self._completed()}
 
     def _piece(self, part: Part, name: str, outcomes: Outcomes) -> Piece:
         current = np.zeros(part.n_rows, "bool")
