@@ -28,9 +28,14 @@ def main() -> None:
     figures: list[dict[str, Any]] = []
     for n in options.sizes:
         with tempfile.TemporaryDirectory(prefix="oqkit-bench-") as folder:
-            figures.append(_measure(n, folder, rounds=options.rounds if n <= 10**5 else 2))
+            figures.append(_measure(n, folder, rounds=_rounds(n, options.rounds)))
         print(figures[-1], flush=True)
     save("growth", {"sizes": figures})
+
+
+def _rounds(n: int, rounds: int) -> int:
+    """Return how often a size is measured: small ones, which a moment of noise would spoil, more often."""
+    return max(1, rounds * 3 if n <= 10**4 else rounds if n <= 10**5 else 2 if n <= 10**6 else 1)
 
 
 def _measure(n: int, folder: str, *, rounds: int) -> dict[str, Any]:
@@ -40,7 +45,7 @@ def _measure(n: int, folder: str, *, rounds: int) -> dict[str, Any]:
         submitter.ask("make", n=n)
         worker.ask("start")
         submitter.ask("job", function="plus", n=10)  # both are warm
-        out: dict[str, Any] = {"n": n, "floor": submitter.ask("floor")}
+        out: dict[str, Any] = {"n": n, "floor": submitter.ask("floor", rounds=rounds)}
         for kind, function in KINDS.items():
             first, *found = [_round(submitter, worker, n, function) for _ in range(rounds + 1)]
             out[kind] = {name: median([one[name] for one in found]) for name in found[0]}
