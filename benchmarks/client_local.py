@@ -15,6 +15,7 @@ from work import add_column, nap, plus, score
 
 import oqkit as oq
 
+FUNCTIONS: dict[str, Any] = {"plus": plus, "score": score, "add_column": add_column}
 state: dict[str, Any] = {}
 
 
@@ -32,7 +33,7 @@ def start() -> None:
 
 
 def job(function: str, n: int) -> Any:
-    frame, called = state["frame"][:n], {"plus": plus, "score": score, "add_column": add_column}[function]
+    frame, called = state["frame"][:n], FUNCTIONS[function]
 
     def run() -> None:
         done = state["queue"].submit_frame(frame, called, on_duplicate="rerun").result(1200)
@@ -80,6 +81,13 @@ def floor(rounds: int) -> Any:
     }
 
 
+def bare_call_us(function: str, n: int) -> float:
+    """Return the processor time of a bare call of a row function, in microseconds: as fast as this machine is just now."""
+    called, frame = FUNCTIONS[function], state["frame"][:n]
+    values = list(zip(frame["x"].tolist(), frame["y"].tolist(), strict=True))
+    return timed(lambda: [called(x, y) for x, y in values])["cpu_s"] / len(values) * 1e6
+
+
 def _median(run: Callable[[], object], rounds: int) -> dict[str, float]:
     """Run once to be warm, then `rounds` times more."""
     _, *found = [timed(run) for _ in range(rounds + 1)]
@@ -87,4 +95,14 @@ def _median(run: Callable[[], object], rounds: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    serve(open=open_queue, make=make, start=start, job=job, naps=naps, write=write, dataset=dataset, floor=floor)
+    serve(
+        open=open_queue,
+        make=make,
+        start=start,
+        job=job,
+        naps=naps,
+        write=write,
+        dataset=dataset,
+        floor=floor,
+        bare_call_us=bare_call_us,
+    )

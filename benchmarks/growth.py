@@ -3,7 +3,8 @@
 Each size runs in processes of its own: a submitter, and one worker that is up. `cpu` is the processor time of
 both for submit, run and result, which other load on the machine hardly moves; `s` is the clock. The first job of a
 function is cut for many workers and counted apart; later ones are cut by what it showed. Row calls add two
-numbers (`row`), where all is overhead, or take some 10 µs (`score`). The floor is `to_parquet` and
+numbers (`row`), where all is overhead, or take some 10 µs (`score`); right before and after a job the bare function is
+timed, as machines that are shared are now faster, now slower (`times_bare`). The floor is `to_parquet` and
 `read_parquet` of the same frame, and the bare calls.
 """
 
@@ -17,6 +18,7 @@ from typing import Any
 from stage import save
 from talk import Client
 
+BARE_CALLS = 10_000
 KINDS = {"row": "plus", "score": "score", "batch": "add_column"}
 
 
@@ -55,11 +57,16 @@ def _measure(n: int, folder: str, *, rounds: int) -> dict[str, Any]:
 
 
 def _round(submitter: Client, worker: Client, n: int, function: str) -> dict[str, float]:
+    bare_us = 0.0 if function == "add_column" else submitter.ask("bare_call_us", function=function, n=BARE_CALLS) / 2
     before = worker.ask("cpu_s")
     took = submitter.ask("job", function=function, n=n)
     worker_s = worker.ask("cpu_s") - before
-    return {"s": took["s"], "submitter_cpu_s": took["cpu_s"], "worker_cpu_s": worker_s, "us_a_row": took["s"] / n * 1e6,
-            "cpu_us_a_row": (took["cpu_s"] + worker_s) / n * 1e6}  # fmt: skip
+    out = {"s": took["s"], "submitter_cpu_s": took["cpu_s"], "worker_cpu_s": worker_s, "us_a_row": took["s"] / n * 1e6,
+           "cpu_us_a_row": (took["cpu_s"] + worker_s) / n * 1e6}  # fmt: skip
+    if bare_us:
+        bare_us += submitter.ask("bare_call_us", function=function, n=BARE_CALLS) / 2
+        out["times_bare"] = out["cpu_us_a_row"] / bare_us
+    return out
 
 
 if __name__ == "__main__":

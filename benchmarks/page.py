@@ -164,6 +164,7 @@ def _growth(figures: Figures) -> str:
             f"{one['row']['cpu_us_a_row']:.2f}",
             f"{one['row']['first_cpu_us_a_row']:.2f}",
             f"{one['score']['cpu_us_a_row']:.2f}",
+            f"{one['score']['times_bare']:.2f}x",
             f"{floor['bare']['cpu_s'] / n * 1e6:.2f}",
             f"{one['batch']['s']:.2f}",
             f"{one['batch']['cpu_us_a_row']:.2f}",
@@ -173,7 +174,7 @@ def _growth(figures: Figures) -> str:
         ]
 
     table = _table(
-        ["rows", "row calls, s", "µs a row", "CPU µs a row", "the first job, CPU µs a row", "calls of 10 µs, CPU µs a row",
+        ["rows", "row calls, s", "µs a row", "CPU µs a row", "the first job, CPU µs a row", "calls of 10 µs, CPU µs a row", "against bare calls",
          "bare calls, CPU µs a row", "batch calls, s", "CPU µs a row", "Parquet there and back, CPU µs a row", "submitter MiB", "worker MiB"],
         [line(one) for one in sizes],
     )  # fmt: skip

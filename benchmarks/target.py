@@ -73,8 +73,11 @@ def _growth(figures: Figures) -> Iterator[Target]:
     if len(sizes) < 2:
         return
     least, most = sizes[0]["n"], sizes[-1]["n"]
-    for kind, told in (("score", "calls of 10 µs"), ("row", "calls that do next to nothing")):
-        costs = [one[kind]["cpu_us_a_row"] for one in sizes]
+    for kind, cost, told in (
+        ("score", "times_bare", "calls of 10 µs, against bare calls"),
+        ("row", "cpu_us_a_row", "calls that do next to nothing"),
+    ):
+        costs = [one[kind][cost] for one in sizes]
         what = f"processor time a row, {told}, {most:,} rows against {least:,}"
         yield Target(what=what, value=costs[-1] / costs[0], limit=1.3, unit="x")
         what = f"the same, the dearest size from {least:,} to {most:,} against the cheapest"
