@@ -74,18 +74,18 @@ def floor(rounds: int) -> Any:
         frame.to_parquet(path)
         pd.read_parquet(path)
 
-    x, y = frame["x"].tolist(), frame["y"].tolist()
-    return {
-        "parquet": _median(parquet, rounds),
-        "bare": _median(lambda: [plus(a, b) for a, b in zip(x, y, strict=True)], rounds),
-    }
+    return {"parquet": _median(parquet, rounds), "bare": _median(_bare_calls(plus, frame), rounds)}
 
 
 def bare_call_us(function: str, n: int) -> float:
     """Return the processor time of a bare call of a row function, in microseconds: as fast as this machine is just now."""
-    called, frame = FUNCTIONS[function], state["frame"][:n]
-    values = list(zip(frame["x"].tolist(), frame["y"].tolist(), strict=True))
-    return timed(lambda: [called(x, y) for x, y in values])["cpu_s"] / len(values) * 1e6
+    frame = state["frame"][:n]
+    return timed(_bare_calls(FUNCTIONS[function], frame))["cpu_s"] / len(frame) * 1e6
+
+
+def _bare_calls(called: Any, frame: pd.DataFrame) -> Callable[[], object]:
+    x, y = frame["x"].tolist(), frame["y"].tolist()
+    return lambda: [called(a, b) for a, b in zip(x, y, strict=True)]
 
 
 def _median(run: Callable[[], object], rounds: int) -> dict[str, float]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from stage import save
@@ -57,15 +57,16 @@ def _measure(n: int, folder: str, *, rounds: int) -> dict[str, Any]:
 
 
 def _round(submitter: Client, worker: Client, n: int, function: str) -> dict[str, float]:
-    bare_us = 0.0 if function == "add_column" else submitter.ask("bare_call_us", function=function, n=BARE_CALLS) / 2
+    is_row = function != KINDS["batch"]
+    bare_us = [submitter.ask("bare_call_us", function=function, n=BARE_CALLS)] if is_row else []
     before = worker.ask("cpu_s")
     took = submitter.ask("job", function=function, n=n)
     worker_s = worker.ask("cpu_s") - before
     out = {"s": took["s"], "submitter_cpu_s": took["cpu_s"], "worker_cpu_s": worker_s, "us_a_row": took["s"] / n * 1e6,
            "cpu_us_a_row": (took["cpu_s"] + worker_s) / n * 1e6}  # fmt: skip
-    if bare_us:
-        bare_us += submitter.ask("bare_call_us", function=function, n=BARE_CALLS) / 2
-        out["times_bare"] = out["cpu_us_a_row"] / bare_us
+    if is_row:
+        bare_us.append(submitter.ask("bare_call_us", function=function, n=BARE_CALLS))
+        out["times_bare"] = out["cpu_us_a_row"] / mean(bare_us)
     return out
 
 

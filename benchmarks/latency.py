@@ -79,7 +79,6 @@ def _measure(here: Stage, name: str, options: argparse.Namespace) -> dict[str, A
             starts = worker.ask("wait", n=n_known)
             known = {tag: span for tag, span in spans.items() if tag in starts}
             out[pace] = {
-                "n": n,
                 "from_call": _spread([starts[tag] - span[0] for tag, span in known.items()]),
                 "from_return": _spread([starts[tag] - span[1] for tag, span in known.items()]),
             }

@@ -185,7 +185,7 @@ class Queue:
         self._names[name] = generation
         if stored.is_new:
             return self._handle(stored.job, draft)
-        _, found = latest(self.ledger, JOB_SCOPE, name)
+        _, found = latest(self.ledger, JOB_SCOPE, name, known=generation)
         return self._attach(found or stored.job, draft, wanted, on_duplicate)
 
     def _attach(self, job: JobObject, draft: Draft, wanted: str, on_duplicate: str) -> Job:

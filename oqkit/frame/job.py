@@ -101,10 +101,12 @@ class Job:
         Raise `WaitTimeout` after `timeout` seconds. Ctrl-C stops the waiting, not the work. `progress`
         shows a bar, by default where a person can see it.
         """
-        self._wait(timeout, progress=progress, meanwhile=None)
+        self._wait(timeout, progress=progress)
         return self
 
-    def _wait(self, timeout: float | None, *, progress: bool | None, meanwhile: Callable[[], None] | None) -> None:
+    def _wait(
+        self, timeout: float | None, *, progress: bool | None = None, meanwhile: Callable[[], None] | None = None
+    ) -> None:
         limit = limit_s(timeout)
         bar = Bar(self._view, show=progress, handle=self, blocks=True)
 
@@ -153,7 +155,7 @@ class Job:
         the submitted columns come first.
         """
         _check_errors(errors)
-        self._wait(timeout, progress=None, meanwhile=self._collector.read_ahead)
+        self._wait(timeout, meanwhile=self._collector.read_ahead)
         if errors == "raise":
             self._raise_for_failures()
         return self._results(errors, join=join)
