@@ -35,8 +35,9 @@ from oqkit.worker.task import DEFAULTS, Options, TaskFunction, as_task, is_async
 
 PART_ROWS = 10_000
 MAX_PART_ROWS = 50_000
-PARTS = 32
+PARTS = 16
 PART_S = 0.25
+PART_BYTES = 32 * 2**20
 INLINE_INPUT_BYTES = 65_536
 MAX_TAGS = 20
 LATEST_S = NEVER  # the year 2200
@@ -107,7 +108,7 @@ def draft_frame(df: Any, function: Any, *, columns: Sequence[Any] | None, part_r
     return Draft(
         function=known,
         n_tasks=n_tasks,
-        part_rows=_part_rows(part_rows, n_tasks, known, pace),
+        part_rows=_part_rows(part_rows, n_tasks, known, pace, n_bytes=frame.table.nbytes),
         mode="frame",
         content=frame_fingerprint(frame),
         input={"kind": "frame", "layout": frame.layout.to_json()},
@@ -139,7 +140,7 @@ def draft_dataset(
     return Draft(
         function=known,
         n_tasks=dataset.n_rows,
-        part_rows=_part_rows(part_rows, dataset.n_rows, known, pace),
+        part_rows=_part_rows(part_rows, dataset.n_rows, known, pace, n_bytes=dataset.size_bytes),
         mode="frame",
         content=hashlib.sha256(json.dumps([stored["stored"], stored["files"]]).encode()).hexdigest(),
         input={
@@ -157,11 +158,12 @@ def draft_values(values: Iterable[Any], function: Any, *, part_rows: int | str, 
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode() + b"\n")
-    is_inline = sum(map(len, texts)) <= INLINE_INPUT_BYTES
+    n_bytes = sum(map(len, texts))
+    is_inline = n_bytes <= INLINE_INPUT_BYTES
     return Draft(
         function=known,
         n_tasks=len(texts),
-        part_rows=_part_rows(part_rows, len(texts), known, pace),
+        part_rows=_part_rows(part_rows, len(texts), known, pace, n_bytes=n_bytes),
         mode="value",
         content=digest.hexdigest()[:32],
         input={"kind": "values", "values": [json.loads(text) for text in texts]} if is_inline else {"kind": "json"},
@@ -187,18 +189,19 @@ def _used(frame: Frame, handler: Handler) -> Frame:
     return Frame(table=frame.table.select(kept), layout=replace(frame.layout, columns=columns))
 
 
-def _part_rows(part_rows: int | str, n_tasks: int, function: Function, pace: Pace) -> int:
-    """Choose how many tasks share a state object: few enough that 32 workers can start at once.
+def _part_rows(part_rows: int | str, n_tasks: int, function: Function, pace: Pace, *, n_bytes: int) -> int:
+    """Choose how many tasks share a state object: few enough that 100 workers can share a frame, eight to a part.
 
     Of a function that is known to be quick a part has as many as take a quarter of a second: sharing
     less than that costs more than it gains. Coroutines only wait: of them each worker is given as
-    many as it runs at the same time.
+    many as it runs at the same time. A worker holds a part in memory, so none is larger than `PART_BYTES`.
     """
     if part_rows == "auto":
         row_s = pace.row_s(function)
         quick = 1 if row_s is None else min(MAX_PART_ROWS, int(PART_S / max(row_s, 1e-9)))
         least = COROUTINES if function.task is not None and is_async(function.task.function) else 1
-        return max(1, min(n_tasks, max(least, quick)), min(PART_ROWS, math.ceil(n_tasks / PARTS)))
+        n_rows = max(min(n_tasks, max(least, quick)), min(PART_ROWS, math.ceil(n_tasks / PARTS)))
+        return max(1, min(n_rows, PART_BYTES * n_tasks // max(n_bytes, 1)))
     if isinstance(part_rows, bool) or not isinstance(part_rows, int) or not 1 <= part_rows <= MAX_PART_ROWS:
         raise UsageError(f"part_rows={part_rows!r} must be 'auto' or a number from 1 to {MAX_PART_ROWS:,}")
     return part_rows

@@ -75,6 +75,11 @@ class Candidate:
         """Whether all parts are known to be final."""
         return len(self.final) >= self.job.n_parts
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether so few parts are untouched that workers have to share the others."""
+        return len(self.untouched) < MAX_LEASES
+
     def start_over(self, job: Job) -> None:
         """Take `job` as a new generation: what was known to be final may be open again."""
         self.latest = job

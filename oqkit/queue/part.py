@@ -147,6 +147,10 @@ class Part:
         """Return the run that holds `row`."""
         return next(run for run in self.runs if run.first <= row < run.stop)
 
+    def n_due(self, now: float) -> int:
+        """Return how many rows wait to be claimed."""
+        return sum(len(run) for run in self.runs if run.status is Status.PENDING and run.due <= now)
+
     def next_change(self) -> float | None:
         """Return when rows may next become claimable by themselves (epoch seconds), or None for never."""
         times = [run.due for run in self.runs if run.status is Status.PENDING]

@@ -20,7 +20,7 @@ from oqkit.queue.discovery import Discovery, Lanes, Listing
 from oqkit.queue.job import Job, caught_up
 from oqkit.queue.lease import HeldLease
 from oqkit.queue.ledger import Ledger
-from oqkit.queue.part import Lease, Part, claim
+from oqkit.queue.part import MAX_LEASES, Lease, Part, claim
 from oqkit.store.base import MAX_KEYS
 
 T = TypeVar("T")
@@ -47,13 +47,13 @@ class Scout:
         worker: str,
         lease_s: float,
         can_run: Callable[[Job], bool],
-        max_rows: Callable[[Job], int],
+        lease_rows: Callable[[Job], tuple[int, int] | None],
     ) -> None:
         self._ledger = ledger
         self._worker = worker
         self._lease_s = lease_s
         self._can_run = can_run
-        self._max_rows = max_rows
+        self._lease_rows = lease_rows
         self._candidates: dict[str, Candidate] = {}
         self._done: dict[str, float] = {}
         """Markers to delete, and since when."""
@@ -204,7 +204,6 @@ class Scout:
     def _claim(self, one: Candidate, index: int) -> HeldLease | None:
         ledger, job = self._ledger, one.job
         lease_id, chance = new_id(ledger.rng), ledger.rng.random()
-        max_rows = max(1, self._max_rows(job))
 
         def change(part: Part) -> Part:
             if part.gen > job.gen:
@@ -212,7 +211,9 @@ class Scout:
             now = ledger.now()
             lease = Lease(id=lease_id, worker=self._worker, expires=now + self._lease_s)
             part = caught_up(part, job, now=now)
-            return claim(part, lease, max_rows=max_rows, now=now, policy=job.policy, chance=chance)
+            return claim(
+                part, lease, max_rows=self._max_rows(one, part, now), now=now, policy=job.policy, chance=chance
+            )
 
         def has_lease(part: Part) -> bool:
             return any(lease.id == lease_id for lease in part.leases)
@@ -233,6 +234,18 @@ class Scout:
             return None
         one.recheck_s = 0.0
         return HeldLease(ledger, job, held, lease_id, lease_s=self._lease_s)
+
+    def _max_rows(self, one: Candidate, part: Part, now: float) -> int:
+        """Return how many rows to claim: as many as are worth a lease, or a share if others have to live on the part, too.
+
+        While the pace is unknown, a part is taken whole: the holder hands back what turns out to be too much.
+        """
+        worth = self._lease_rows(one.job)
+        share = part.n_due(now) // max(1, MAX_LEASES - len(part.leases))
+        if worth is None:
+            return max(1, share) if part.leases else part.n_rows
+        least, most = worth
+        return min(most, max(least, share)) if one.is_ending else most
 
     # --- the end of a job, and rest --------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from typing import Protocol
 from oqkit.queue.job import Code
 
 TARGET_S = 10.0
+LEAST_S = 1.0
 KEPT = 0.5
-UNKNOWN_ROWS = 1_000_000
 
 
 class Job(Protocol):
@@ -41,10 +41,13 @@ class Pace:
         rows, took_s = self._seen.get(_key(job), (0.0, 0.0))
         return took_s / rows if rows else None
 
-    def max_rows(self, job: Job) -> int:
-        """Return how many rows are worth a lease; as many as there are while unknown, since leases can be trimmed."""
+    def lease_rows(self, job: Job) -> tuple[int, int] | None:
+        """Return how few and how many rows are worth a lease, or None while unknown."""
         row_s = self.row_s(job)
-        return UNKNOWN_ROWS if row_s is None else max(1, int(TARGET_S / max(row_s, 1e-9)))
+        if row_s is None:
+            return None
+        least, most = (max(1, int(worth_s / max(row_s, 1e-9))) for worth_s in (LEAST_S, TARGET_S))
+        return least, most
 
 
 def _key(job: Job) -> tuple[str, str]:

@@ -21,13 +21,12 @@ from oqkit.queue.transition import Verb
 from oqkit.worker.codec import Codec, Finished, Packed
 from oqkit.worker.executor import Execution, Executor
 from oqkit.worker.failure import Failure
-from oqkit.worker.pace import TARGET_S, Pace
+from oqkit.worker.pace import LEAST_S, TARGET_S, Pace
 from oqkit.worker.run import Work, overdue
 from oqkit.worker.tray import Load, Mishap, Tray
 
 log = logging.getLogger(__name__)
 
-FIRST_CHECK_S = 1.0
 WRONG_S = 5.0
 TICK_S = 0.25
 STORE_PATIENCE_S = 600.0
@@ -60,10 +59,11 @@ class Stint:
         self._later: list[Work] = []
         self._n_barren = 0
         self.n_finished = 0
-        self._started = self._ended = self._told = self._run_since = self._mark_since = 0.0
+        self._started = self._ended = self._told = self._mark_since = 0.0
         self._committed = self._clock()
         self._mark = (0, 0)
-        self._is_checked = False
+        self._row_s: float | None = None
+        self._checked, self._n_checked, self._n_left, self._patience_s = self._committed, 0, 0, TARGET_S
         self._is_handing_back = False
         self._is_given_up = False
         self.is_lost = False
@@ -100,9 +100,10 @@ class Stint:
         if self._is_overdue(now):
             self._resume("TimeoutError", overdue(self._work.timeout_s))
             return not self._begin_next()
-        if not self._is_checked and now - self._run_since >= FIRST_CHECK_S:
-            self._is_checked = True
-            self._trim(now)
+        if not self._tray.taken:  # code is loaded, or a child process starts
+            self._checked = now
+        if now - self._checked >= self._patience_s:
+            self._share(now)
         elif self.is_due:
             self._checkpoint()
         return self.is_lost
@@ -119,11 +120,11 @@ class Stint:
 
     def remaining_s(self) -> float:
         """Estimate how long the rest takes, in seconds; infinite while nothing is known, or what was known is wrong."""
-        row_s = self._pace.row_s(self.lease.job)
+        row_s = self._row_s or self._pace.row_s(self.lease.job)
         if row_s is None:
             return math.inf
-        n_rows = sum(len(work.rows) for work in (self._work, *self._later))
-        left_s = n_rows * row_s - (self._clock() - self._run_since)
+        n_rows = self._n_left + sum(len(work.rows) for work in self._later)
+        left_s = n_rows * row_s - (self._clock() - self._checked)
         return math.inf if left_s < -WRONG_S else max(0.0, left_s)
 
     def finish(self) -> None:
@@ -140,17 +141,17 @@ class Stint:
 
     def _tick_s(self) -> float:
         timeout_s = self._work.timeout_s or math.inf
-        first = FIRST_CHECK_S if not self._is_checked else math.inf
-        return min(TICK_S, timeout_s / 4, self.lease.lease_s / 6, first)
+        return min(TICK_S, timeout_s / 4, self.lease.lease_s / 6)
 
     # --- time-outs and crashes -------------------------------------------------------------------
 
     def _begin(self, work: Work) -> None:
         self._work = work
         self._tray = Tray(limit=len(work.rows))
-        self._mark, self._run_since = (0, 0), self._clock()
-        self._mark_since = self._run_since
-        self._is_checked = self._pace.row_s(self.lease.job) is not None
+        self._mark, self._mark_since = (0, 0), self._clock()
+        self._row_s = None
+        self._checked, self._n_checked, self._n_left = self._mark_since, self.n_finished, len(work.rows)
+        self._patience_s = max(LEAST_S, len(work.rows) * (self._pace.row_s(self.lease.job) or 0.0))
         self._execution = self._executor.start(work, self._tray)
 
     def _begin_next(self) -> bool:
@@ -158,7 +159,7 @@ class Stint:
         if not self._later or self.is_lost or self._is_handing_back:
             return False
         tray = self._tray
-        if tray.values or tray.tables or tray.mishaps:
+        if tray.n_outcomes:
             self._checkpoint()
         held = set(rows_of(self.lease.rows))
         while self._later and not self.is_lost:
@@ -217,15 +218,23 @@ class Stint:
 
     # --- commits ---------------------------------------------------------------------------------
 
-    def _trim(self, now: float) -> None:
-        """Keep what is worth a lease and hand the rest back, now that there is something to estimate it by."""
-        tray, rows = self._tray, self._work.rows
-        row_s = (now - self._run_since) / max(tray.taken, 1)
-        keep = max(1, int(TARGET_S / row_s))
-        if len(rows) - tray.taken <= 2 * keep:
-            return
-        tray.limit = tray.taken + keep
-        self._checkpoint(release=ranges_of(rows[max(tray.limit, tray.taken) :]))
+    def _share(self, now: float) -> None:
+        """Hand back what is too much for a lease, at the first look half of what waits, unless that is soon done.
+
+        It is judged by the time since the last look; if not even one call has ended in it, all goes back.
+        """
+        tray, stop = self._tray, self._tray.limit
+        n_ended = self.n_finished + tray.n_outcomes
+        row_s = (now - self._checked) / (n_ended - self._n_checked) if n_ended > self._n_checked else math.inf
+        n_left = max(0, stop - tray.taken)
+        keep = min(n_left // 2 if self._row_s is None else n_left, int(TARGET_S / row_s))
+        if n_left == 0 or (n_left - keep) * row_s < self._patience_s:
+            keep = n_left
+        self._row_s, self._n_left = row_s, keep + 1
+        self._checked, self._n_checked, self._patience_s = now, n_ended, min(2 * self._patience_s, TARGET_S)
+        if keep < n_left:
+            tray.limit = tray.taken + keep
+            self._checkpoint(release=ranges_of(self._work.rows[max(tray.limit, tray.taken) : stop]))
 
     def _checkpoint(self, *, release: tuple[Range, ...] = ()) -> None:
         load = self._tray.drain()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from oqkit.queue.run import Range, packed
+from oqkit.queue.run import Range, count, packed
 from oqkit.queue.transition import Verb
 from oqkit.worker.failure import Failure
 
@@ -117,6 +117,11 @@ class Tray:
     @is_over.setter
     def is_over(self, value: bool) -> None:
         self.meter[OVER] = int(value)
+
+    @property
+    def n_outcomes(self) -> int:
+        """How many rows there are to drain."""
+        return len(self.values) + len(self.mishaps) + sum(count(ranges) for ranges, _ in self.tables)
 
     def begin_call(self, first: int, stop: int) -> None:
         """Note that a call with the positions ``first <= position < stop`` starts now."""

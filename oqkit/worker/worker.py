@@ -75,7 +75,7 @@ class WorkerLoop:
             worker=self.name,
             lease_s=lease_s,
             can_run=self._roster.can_run,
-            max_rows=self._pace.max_rows,
+            lease_rows=self._pace.lease_rows,
         )
         self._stopping = self._threads.event()
         self._killing = self._threads.event()

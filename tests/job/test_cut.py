@@ -7,7 +7,7 @@ import time
 import pandas as pd
 import pytest
 
-from oqkit.frame.draft import draft_frame, draft_values
+from oqkit.frame.draft import PART_BYTES, draft_frame, draft_values
 from oqkit.queue.transition import Verb
 from oqkit.worker.pace import Pace
 
@@ -28,7 +28,8 @@ def part_rows(row_s, *, n_rows=6_400):
 
 
 @pytest.mark.parametrize(
-    ("row_s", "expected"), ((None, 200), (10.0, 200), (1e-2, 200), (1e-3, 250), (1e-4, 2500), (1e-6, 6400), (0.0, 6400))
+    ("row_s", "expected"),
+    ((None, 400), (10.0, 400), (1e-2, 400), (1e-4, 2500), (0.5e-3, 500), (1e-6, 6400), (0.0, 6400)),
 )
 def test_parts_are_as_large_as_the_pace_allows(row_s, expected):
     assert part_rows(row_s) == expected
@@ -39,13 +40,30 @@ def test_parts_have_a_limit(row_s, expected):
     assert part_rows(row_s, n_rows=1_000_000) == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.parametrize("row_s", (None, 1e-9))
+def test_parts_of_large_rows_fit_in_memory(row_s):
+    text = "x" * 100_000
+    frame = pd.DataFrame({"x": [text + str(n) for n in range(2_000)]})
+    pace = Pace()
+    if row_s is not None:
+        pace.learn(draft_values([], double, part_rows="auto", pace=pace).function, n_rows=1, elapsed_s=row_s)
+    draft = draft_frame(frame, double, columns=None, part_rows="auto", pace=pace)
+    assert draft.table.slice(0, draft.part_rows).nbytes <= PART_BYTES
+    assert draft.part_rows == (125 if row_s is None else pytest.approx(PART_BYTES / len(text), rel=0.01))
+
+
+def test_a_row_larger_than_a_part_should_be_is_a_part():
+    frame = pd.DataFrame({"x": ["x" * (PART_BYTES + 1)] * 2})
+    assert draft_frame(frame, double, columns=None, part_rows="auto", pace=Pace()).part_rows == 1
+
+
 def test_second_job_of_a_quick_function_has_fewer_parts(queue, start):
     start(double)
     first = queue.submit_frame(FRAME, double)
     first.wait(30)
     second = queue.submit_frame(FRAME + 1, double)
     assert second.result(30)["double"].tolist() == [2 * x + 2 for x in range(6_400)]
-    assert first._view.job.n_parts == 32
+    assert first._view.job.n_parts == 16
     assert second._view.job.n_parts <= 4
 
 

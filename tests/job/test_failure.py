@@ -118,8 +118,8 @@ def test_bad_rows_of_a_batch_cost_no_others(queue, start, part_rows):
     result = job.result(WAIT_S, errors="drop")
     assert job.errors()["row"].tolist() == list(BAD)
     assert result["batch_with_bad_rows"].tolist() == [2 * x for x in range(1000) if x not in BAD]
-    # 10 halvings a bad row, two calls each, and the slices of 32 parts that have none
-    assert len(CALLS) <= 3 * 2 * 10 + 32
+    # 10 halvings a bad row, two calls each, and the slices of 16 parts that have none
+    assert len(CALLS) <= 3 * 2 * 10 + 16
     assert sum(CALLS) <= 1000 * 5
 
 

@@ -225,6 +225,7 @@ class TinyWorker:
         types: tuple[str, ...] = ("score",),
         everything: bool = False,
         max_rows: int = 1000,
+        lease_rows: Callable[[Job], tuple[int, int] | None] | None = None,
         lease_s: float = 60.0,
         can_run: Callable[[Job], bool] = lambda job: True,
     ) -> None:
@@ -236,7 +237,7 @@ class TinyWorker:
             worker=name,
             lease_s=lease_s,
             can_run=can_run,
-            max_rows=lambda job: max_rows,
+            lease_rows=lease_rows or (lambda job: (max_rows, max_rows)),
         )
         self.ran: Counter[tuple[str, int]] = Counter()
 

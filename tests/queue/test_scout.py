@@ -11,6 +11,7 @@ from oqkit.queue.discovery import LIST_EVERY_S
 from oqkit.queue.job import Code
 from oqkit.queue.key import parse_marker
 from oqkit.queue.part import MAX_LEASES, Backoff, Outcome, Policy
+from oqkit.queue.run import count
 from oqkit.queue.scout import ALONE_S, SWEEP_S
 from oqkit.queue.transition import Status, Verb
 from tests.queue.faulty import Crash, CrashingStore, FaultyStore, World
@@ -71,6 +72,23 @@ def test_many_workers_hold_leases_of_one_part_at_once(world):
     leases = [world.worker(f"w{n}", max_rows=1).find() for n in range(MAX_LEASES + 2)]
     held = [lease.rows for lease in leases if lease is not None]
     assert len(held) == len(set(held)) == MAX_LEASES
+
+
+def test_rows_that_were_handed_back_are_shared_equally(world):
+    world.submit(world.job(n_tasks=101, part_rows=101))
+    crew = [world.worker(f"w{n}", lease_rows=lambda job: None) for n in range(MAX_LEASES)]
+    first = crew[0].find()
+    assert first.rows == ((0, 101),), "nobody knows yet that the rows are slow"
+    first.commit([], release=((1, 101),), is_last=False)
+    assert sorted(count(worker.find().rows) for worker in crew[1:]) == [14] * 5 + [15] * 2
+
+
+def test_last_parts_are_shared_by_those_who_know_the_pace(world):
+    world.submit(world.job(n_tasks=1000, part_rows=100))
+    worker = world.worker(lease_rows=lambda job: (5, 60))
+    leases = [count(worker.find().rows) for _ in range(12)]
+    assert leases[:2] == [60, 60], "there are parts enough for everybody"
+    assert set(leases[2:]) <= {12, 13, *range(5, 12)}, "an eighth, but not less than is worth a lease"
 
 
 def test_lease_of_a_dead_worker_is_taken_over_on_the_ordinary_path(world):

@@ -459,14 +459,14 @@ def rows_go_back_too_late(patch: Patch) -> None:
     """Rows are handed back without telling the runner, which goes on with them."""
     from oqkit.worker.stint import Stint
 
-    original = Stint._trim
+    original = Stint._share
 
-    def trim(self, now):
+    def share(self, now):
         limit = self._tray.limit
         original(self, now)
         self._tray.limit = limit
 
-    patch.setattr(Stint, "_trim", trim)
+    patch.setattr(Stint, "_share", share)
 
 
 def failure_is_final(patch: Patch) -> None:

@@ -1,0 +1,103 @@
+"""How the rows of a part are shared: slow ones among all workers, quick ones not at all."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+
+import pandas as pd
+import pytest
+
+import oqkit as oq
+from oqkit.queue.transition import Verb
+from oqkit.worker.worker import FIRST_BATCH
+from tests.local import WAIT_S
+
+CREW = 6
+
+
+def n_claims(job):
+    return sum(event.verb is Verb.CLAIM for part in job._view.parts() for event in part.log)
+
+
+class Crowd:
+    """Keeps every call waiting until `CREW` of them are in progress."""
+
+    def __init__(self) -> None:
+        self._is_complete = threading.Event()
+        self._n = itertools.count(1)
+
+    def wait(self) -> None:
+        """Wait with the others; fail if they do not come."""
+        if next(self._n) == CREW:
+            self._is_complete.set()
+        assert self._is_complete.wait(WAIT_S), "the others did not come"
+
+
+@pytest.mark.parametrize("n_rows", (CREW, 4 * CREW))
+def test_rows_that_never_seem_to_end_run_on_all_workers_at_once(queue, start, n_rows):
+    crowd = Crowd()
+
+    @oq.task
+    def meet(x):
+        crowd.wait()
+        return x
+
+    for _ in range(CREW):
+        start(meet)
+    job = queue.submit_frame(pd.DataFrame({"x": range(n_rows)}), "meet", part_rows=n_rows, retries=0)
+    assert job.result(WAIT_S)["meet"].tolist() == list(range(n_rows))
+
+
+def test_batches_that_never_seem_to_end_run_on_all_workers_at_once(queue, start):
+    crowd = Crowd()
+
+    @oq.task(batch=True)
+    def meet(frame):
+        crowd.wait()
+        return frame["x"]
+
+    for _ in range(CREW):
+        start(meet)
+    n_rows = FIRST_BATCH + 16 * CREW
+    job = queue.submit_frame(pd.DataFrame({"x": range(n_rows)}), "meet", part_rows=n_rows, retries=0)
+    assert len(job.result(WAIT_S)) == n_rows
+
+
+def test_rows_that_are_soon_done_stay_together(queue, start):
+    def nap(x):
+        time.sleep(0.01)
+        return x
+
+    start(nap)
+    job = queue.submit_frame(pd.DataFrame({"x": range(150)}), nap, part_rows=150)
+    job.wait(WAIT_S)
+    assert n_claims(job) == 1
+
+
+def test_one_worker_takes_few_leases_for_long_work(queue, start):
+    def nap(x):
+        time.sleep(0.01)
+        return x
+
+    start(nap)
+    job = queue.submit_frame(pd.DataFrame({"x": range(400)}), nap, part_rows=400)
+    job.wait(WAIT_S)
+    assert 2 <= n_claims(job) <= 4
+
+
+def test_rows_that_turn_out_slow_are_shared_although_the_first_were_quick(queue, start):
+    crowd = Crowd()
+
+    @oq.task
+    def meet(x):
+        if x >= 1000:
+            crowd.wait()
+        return x
+
+    for _ in range(CREW):
+        start(meet)
+    queue.submit_frame(pd.DataFrame({"x": range(500)}), "meet", part_rows=50).wait(WAIT_S)
+    job = queue.submit_frame(pd.DataFrame({"x": range(500, 1500)}), "meet", part_rows=1000, retries=0)
+    assert job.result(WAIT_S)["meet"].tolist() == list(range(500, 1500))
