@@ -47,7 +47,7 @@ class Scout:
         worker: str,
         lease_s: float,
         can_run: Callable[[Job], bool],
-        lease_rows: Callable[[Job], tuple[int, int] | None],
+        lease_rows: Callable[[Job], tuple[int, int | None]],
     ) -> None:
         self._ledger = ledger
         self._worker = worker
@@ -240,12 +240,11 @@ class Scout:
 
         While the pace is unknown, a part is taken whole: the holder hands back what turns out to be too much.
         """
-        worth = self._lease_rows(one.job)
-        share = part.n_due(now) // max(1, MAX_LEASES - len(part.leases))
-        if worth is None:
-            return max(1, share) if part.leases else part.n_rows
-        least, most = worth
-        return min(most, max(least, share)) if one.is_ending else most
+        least, most = self._lease_rows(one.job)
+        share = max(least, part.n_due(now) // max(1, MAX_LEASES - len(part.leases)))
+        if most is None:
+            return share if part.leases else part.n_rows
+        return min(most, share) if one.is_ending else most
 
     # --- the end of a job, and rest --------------------------------------------------------------
 

@@ -42,7 +42,7 @@ class Pace:
         return took_s / rows if rows else None
 
     def lease_rows(self, job: Job) -> tuple[int, int] | None:
-        """Return how few and how many rows are worth a lease, or None while unknown."""
+        """Return how many rows take as long as the shortest lease that is worth it, and the longest; None while unknown."""
         row_s = self.row_s(job)
         if row_s is None:
             return None

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from oqkit.clock import new_id
 from oqkit.errors import FormatError, Missing, SchemaError, StoreError, Unavailable, UsageError
+from oqkit.queue.job import Job
 from oqkit.queue.lease import HeldLease
 from oqkit.queue.ledger import Ledger
 from oqkit.queue.registry import BUSY_EVERY_S, IDLE_EVERY_S, WorkerRecord, put_worker
@@ -23,7 +24,7 @@ from oqkit.worker.handler import Handler
 from oqkit.worker.pace import Pace
 from oqkit.worker.process import ProcessExecutor
 from oqkit.worker.roster import Roster
-from oqkit.worker.run import Work
+from oqkit.worker.run import COROUTINES, Work
 from oqkit.worker.slot import Slot
 from oqkit.worker.stint import Stint
 from oqkit.worker.task import TaskFunction
@@ -75,7 +76,7 @@ class WorkerLoop:
             worker=self.name,
             lease_s=lease_s,
             can_run=self._roster.can_run,
-            lease_rows=self._pace.lease_rows,
+            lease_rows=self._lease_rows,
         )
         self._stopping = self._threads.event()
         self._killing = self._threads.event()
@@ -179,14 +180,31 @@ class WorkerLoop:
 
     # --- what slots need -------------------------------------------------------------------------
 
+    def _lease_rows(self, job: Job) -> tuple[int, int | None]:
+        """Return how few and how many rows are worth a lease; how many is None while it is unknown.
+
+        Coroutines wait together, and a call of a batch function may take as long for a few rows as for many:
+        of those, small leases would cost time rather than save it.
+        """
+        known, handler = self._pace.lease_rows(job), self._handler(job)
+        at_once = COROUTINES if handler.is_async else 1
+        if known is None:
+            return at_once, None
+        least, most = known
+        return max(at_once, most if handler.is_batch else least), max(at_once, most)
+
+    def _handler(self, job: Job) -> Handler:
+        handler = self._roster.handler(job)
+        if handler is None:
+            raise AssertionError(f"job {job.id} was chosen without a handler")
+        return handler
+
     def _acquire(self, executor: Executor) -> Stint | None:
         with self._lock:
             lease = self._scout.find()
         if lease is None:
             return None
-        handler = self._roster.handler(lease.job)
-        if handler is None:
-            raise AssertionError(f"claimed job {lease.job.id} without a handler")
+        handler = self._handler(lease.job)
         try:
             inputs = self._codec.open(lease.job, lease.index)
         except (FormatError, Missing) as error:

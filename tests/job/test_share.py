@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 import time
@@ -85,6 +86,28 @@ def test_one_worker_takes_few_leases_for_long_work(queue, start):
     job = queue.submit_frame(pd.DataFrame({"x": range(400)}), nap, part_rows=400)
     job.wait(WAIT_S)
     assert 2 <= n_claims(job) <= 4
+
+
+async def doze(x):
+    await asyncio.sleep(1.5)
+    return x
+
+
+@oq.task(batch=True)
+def ponder(frame):
+    time.sleep(1.2)  # whatever the number of rows
+    return frame["x"]
+
+
+@pytest.mark.parametrize(("function", "part_rows"), ((doze, 64), (ponder, 8)))
+def test_what_gains_nothing_from_small_leases_gets_no_small_ones(queue, start, function, part_rows):
+    start(function)
+    start(function)
+    frame = pd.DataFrame({"x": range(2 * part_rows)})
+    for _ in range(3):
+        job = queue.submit_frame(frame, function, part_rows=part_rows, on_duplicate="rerun")
+        job.wait(WAIT_S)
+        assert n_claims(job) == 2
 
 
 def test_rows_that_turn_out_slow_are_shared_although_the_first_were_quick(queue, start):

@@ -225,7 +225,7 @@ class TinyWorker:
         types: tuple[str, ...] = ("score",),
         everything: bool = False,
         max_rows: int = 1000,
-        lease_rows: Callable[[Job], tuple[int, int] | None] | None = None,
+        lease_rows: Callable[[Job], tuple[int, int | None]] | None = None,
         lease_s: float = 60.0,
         can_run: Callable[[Job], bool] = lambda job: True,
     ) -> None:

@@ -76,7 +76,7 @@ def test_many_workers_hold_leases_of_one_part_at_once(world):
 
 def test_rows_that_were_handed_back_are_shared_equally(world):
     world.submit(world.job(n_tasks=101, part_rows=101))
-    crew = [world.worker(f"w{n}", lease_rows=lambda job: None) for n in range(MAX_LEASES)]
+    crew = [world.worker(f"w{n}", lease_rows=lambda job: (1, None)) for n in range(MAX_LEASES)]
     first = crew[0].find()
     assert first.rows == ((0, 101),), "nobody knows yet that the rows are slow"
     first.commit([], release=((1, 101),), is_last=False)
