@@ -60,11 +60,6 @@ class Dataset:
         """Return how many rows the files have together."""
         return sum(file.n_rows for file in self.files)
 
-    @property
-    def size_bytes(self) -> int:
-        """Return how large the files are together."""
-        return sum(file.size_bytes for file in self.files)
-
     def to_json(self) -> dict[str, Any]:
         """Return what the job object holds; counts of rows are packed as ``[rows, how many groups of so many]``."""
         return {

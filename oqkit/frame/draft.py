@@ -140,7 +140,7 @@ def draft_dataset(
     return Draft(
         function=known,
         n_tasks=dataset.n_rows,
-        part_rows=_part_rows(part_rows, dataset.n_rows, known, pace, n_bytes=dataset.size_bytes),
+        part_rows=_part_rows(part_rows, dataset.n_rows, known, pace, n_bytes=0),
         mode="frame",
         content=hashlib.sha256(json.dumps([stored["stored"], stored["files"]]).encode()).hexdigest(),
         input={
@@ -194,7 +194,8 @@ def _part_rows(part_rows: int | str, n_tasks: int, function: Function, pace: Pac
 
     Of a function that is known to be quick a part has as many as take a quarter of a second: sharing
     less than that costs more than it gains. Coroutines only wait: of them each worker is given as
-    many as it runs at the same time. A worker holds a part in memory, so none is larger than `PART_BYTES`.
+    many as it runs at the same time. A worker holds a part in memory, so none has more than `PART_BYTES`
+    of the `n_bytes` (0: unknown).
     """
     if part_rows == "auto":
         row_s = pace.row_s(function)

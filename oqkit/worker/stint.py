@@ -223,17 +223,18 @@ class Stint:
 
         It is judged by the time since the last look; if not even one call has ended in it, all goes back.
         """
-        tray, stop = self._tray, self._tray.limit
+        tray = self._tray
         n_ended = self.n_finished + tray.n_outcomes
         row_s = (now - self._checked) / (n_ended - self._n_checked) if n_ended > self._n_checked else math.inf
-        n_left = max(0, stop - tray.taken)
+        stop, taken = tray.limit, tray.taken  # read once, since the runner goes on meanwhile
+        n_left = max(0, stop - taken)
         keep = min(n_left // 2 if self._row_s is None else n_left, int(TARGET_S / row_s))
         if n_left == 0 or (n_left - keep) * row_s < self._patience_s:
             keep = n_left
         self._row_s, self._n_left = row_s, keep + 1
         self._checked, self._n_checked, self._patience_s = now, n_ended, min(2 * self._patience_s, TARGET_S)
         if keep < n_left:
-            tray.limit = tray.taken + keep
+            tray.limit = taken + keep
             self._checkpoint(release=ranges_of(self._work.rows[max(tray.limit, tray.taken) : stop]))
 
     def _checkpoint(self, *, release: tuple[Range, ...] = ()) -> None:

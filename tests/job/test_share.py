@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 import threading
 import time
 
@@ -12,6 +13,7 @@ import pytest
 
 import oqkit as oq
 from oqkit.queue.transition import Verb
+from oqkit.worker.tray import TAKEN, Tray
 from oqkit.worker.worker import FIRST_BATCH
 from tests.local import WAIT_S
 
@@ -124,3 +126,32 @@ def test_rows_that_turn_out_slow_are_shared_although_the_first_were_quick(queue,
     queue.submit_frame(pd.DataFrame({"x": range(500)}), "meet", part_rows=50).wait(WAIT_S)
     job = queue.submit_frame(pd.DataFrame({"x": range(500, 1500)}), "meet", part_rows=1000, retries=0)
     assert job.result(WAIT_S)["meet"].tolist() == list(range(500, 1500))
+
+
+def test_rows_that_went_back_are_not_started_after_all(queue, start, monkeypatch):
+    """The runner goes on while the lease decides how far it may go: that must not let it go further than before."""
+    is_quick, raised, limit = threading.Event(), [], Tray.limit
+
+    def taken(self):
+        number = self.meter[TAKEN]
+        if sys._getframe(1).f_code.co_name == "_share":
+            is_quick.set()
+            time.sleep(0.1)
+        return number
+
+    def lower(self, number):
+        raised.append(number > self.limit)
+        limit.fset(self, number)
+
+    monkeypatch.setattr(Tray, "taken", property(taken, Tray.taken.fset))
+    monkeypatch.setattr(Tray, "limit", property(limit.fget, lower))
+
+    @oq.task
+    def crawl(x):
+        is_quick.wait(0.01)
+        return x
+
+    start(crawl)
+    job = queue.submit_frame(pd.DataFrame({"x": range(1000)}), "crawl", part_rows=1000, retries=0)
+    assert job.result(WAIT_S)["crawl"].tolist() == list(range(1000))
+    assert set(raised) == {False}
