@@ -125,7 +125,8 @@ class Notebook:
 
     def check_steady(self, what) -> None:
         """Watch an output through a few updates: one that shrinks and grows back flickers."""
-        heights = what.first.evaluate(HEIGHTS)
+        area = "xpath=ancestor::*[contains(concat(' ', @class, ' '), ' jp-OutputArea ')][1]"
+        heights = what.first.locator(area).evaluate(HEIGHTS)  # `what` itself may be replaced with an update
         highest_after = list(itertools.accumulate(reversed(heights), max))[::-1]
         highest_before = itertools.accumulate(heights, max)
         dips = [
@@ -135,8 +136,8 @@ class Notebook:
         assert min(dips) > 0.8
 
 
-HEIGHTS = """async node => {
-    const area = node.closest(".jp-OutputArea"), heights = [], end = performance.now() + 2500
+HEIGHTS = """async area => {
+    const heights = [], end = performance.now() + 2500
     while (performance.now() < end) {
         await new Promise(requestAnimationFrame)
         heights.push(area.getBoundingClientRect().height)
