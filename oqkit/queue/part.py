@@ -7,7 +7,7 @@ is not named any more writes nothing (guarantee G2).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -147,9 +147,9 @@ class Part:
         """Return the run that holds `row`."""
         return next(run for run in self.runs if run.first <= row < run.stop)
 
-    def n_due(self, now: float) -> int:
-        """Return how many rows wait to be claimed."""
-        return sum(len(run) for run in self.runs if run.status is Status.PENDING and run.due <= now)
+    def due(self, now: float) -> Iterator[Run]:
+        """Yield the rows that wait to be claimed."""
+        return (run for run in self.runs if run.status is Status.PENDING and run.due <= now)
 
     def next_change(self) -> float | None:
         """Return when rows may next become claimable by themselves (epoch seconds), or None for never."""
@@ -196,13 +196,12 @@ def claim(part: Part, lease: Lease, *, max_rows: int, now: float, policy: Policy
 def _choice(part: Part, *, max_rows: int, now: float, policy: Policy) -> list[Range]:
     """Return the first due rows, no more of them than the most suspicious one allows."""
     taken: list[Range] = []
-    for run in part.runs:
-        if run.status is Status.PENDING and run.due <= now:
-            max_rows = min(max_rows, _allowance(run, part.n_rows, policy))
-            room = max_rows - count(taken)
-            if room <= 0:
-                break
-            taken.append((run.first, min(run.stop, run.first + room)))
+    for run in part.due(now):
+        max_rows = min(max_rows, _allowance(run, part.n_rows, policy))
+        room = max_rows - count(taken)
+        if room <= 0:
+            break
+        taken.append((run.first, min(run.stop, run.first + room)))
     return taken
 
 

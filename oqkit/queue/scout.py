@@ -236,12 +236,13 @@ class Scout:
         return HeldLease(ledger, job, held, lease_id, lease_s=self._lease_s)
 
     def _max_rows(self, one: Candidate, part: Part, now: float) -> int:
-        """Return how many rows to claim: as many as are worth a lease, or a share if others have to live on the part, too.
+        """Return how many rows to claim: as many as are worth a lease, or an equal share if others need some, too.
 
         While the pace is unknown, a part is taken whole: the holder hands back what turns out to be too much.
         """
         least, most = self._lease_rows(one.job)
-        share = max(least, part.n_due(now) // max(1, MAX_LEASES - len(part.leases)))
+        n_due = sum(map(len, part.due(now)))
+        share = max(least, n_due // max(1, MAX_LEASES - len(part.leases)))
         if most is None:
             return share if part.leases else part.n_rows
         return min(most, share) if one.is_ending else most

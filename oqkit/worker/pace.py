@@ -42,7 +42,7 @@ class Pace:
         return took_s / rows if rows else None
 
     def lease_rows(self, job: Job) -> tuple[int, int] | None:
-        """Return how many rows take as long as the shortest lease that is worth it, and the longest; None while unknown."""
+        """Return how many rows the shortest and the longest lease that is worth it has; None while unknown."""
         row_s = self.row_s(job)
         if row_s is None:
             return None

@@ -59,11 +59,11 @@ class Stint:
         self._later: list[Work] = []
         self._n_barren = 0
         self.n_finished = 0
-        self._started = self._ended = self._told = self._mark_since = 0.0
+        self._started = self._ended = self._told = self._mark_since = self._checked = self._patience_s = 0.0
         self._committed = self._clock()
         self._mark = (0, 0)
         self._row_s: float | None = None
-        self._checked, self._n_checked, self._n_left, self._patience_s = self._committed, 0, 0, TARGET_S
+        self._n_checked = self._n_left = 0
         self._is_handing_back = False
         self._is_given_up = False
         self.is_lost = False

@@ -68,26 +68,16 @@ def test_batches_that_never_seem_to_end_run_on_all_workers_at_once(queue, start)
     assert len(job.result(WAIT_S)) == n_rows
 
 
-def test_rows_that_are_soon_done_stay_together(queue, start):
+@pytest.mark.parametrize(("n_rows", "least", "most"), ((150, 1, 1), (400, 2, 4)))
+def test_rows_that_are_soon_done_stay_together_and_one_worker_takes_few_leases(queue, start, n_rows, least, most):
     def nap(x):
         time.sleep(0.01)
         return x
 
     start(nap)
-    job = queue.submit_frame(pd.DataFrame({"x": range(150)}), nap, part_rows=150)
+    job = queue.submit_frame(pd.DataFrame({"x": range(n_rows)}), nap, part_rows=n_rows)
     job.wait(WAIT_S)
-    assert n_claims(job) == 1
-
-
-def test_one_worker_takes_few_leases_for_long_work(queue, start):
-    def nap(x):
-        time.sleep(0.01)
-        return x
-
-    start(nap)
-    job = queue.submit_frame(pd.DataFrame({"x": range(400)}), nap, part_rows=400)
-    job.wait(WAIT_S)
-    assert 2 <= n_claims(job) <= 4
+    assert least <= n_claims(job) <= most
 
 
 async def doze(x):

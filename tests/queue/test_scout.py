@@ -88,7 +88,7 @@ def test_last_parts_are_shared_by_those_who_know_the_pace(world):
     worker = world.worker(lease_rows=lambda job: (5, 60))
     leases = [count(worker.find().rows) for _ in range(12)]
     assert leases[:2] == [60, 60], "there are parts enough for everybody"
-    assert set(leases[2:]) <= {12, 13, *range(5, 12)}, "an eighth, but not less than is worth a lease"
+    assert set(leases[2:]) <= {*range(5, 14)}, "an eighth, but not less than is worth a lease"
 
 
 def test_lease_of_a_dead_worker_is_taken_over_on_the_ordinary_path(world):
