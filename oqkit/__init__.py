@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 # the queue
-from oqkit.connect.opening import connect, default_queue
-from oqkit.connect.queue import Queue
+from oqkit.client.connect import connect, default_queue
+
+# handles
+from oqkit.client.handle import Job
+from oqkit.client.queue import Queue
 
 # on the default queue
-from oqkit.connect.shortcut import get, history, job, jobs, map, submit, submit_dataset, submit_frame, submit_many  # noqa: A004
-
-# work
-from oqkit.connect.working import LocalWorkers, Worker, local_workers
+from oqkit.client.shortcut import get, history, job, jobs, map, submit, submit_dataset, submit_frame, submit_many  # noqa: A004
+from oqkit.client.single import Task
+from oqkit.client.stream import AsCompleted
 
 # errors
 from oqkit.errors import (
@@ -36,10 +38,8 @@ from oqkit.errors import (
     WaitTimeout,
 )
 
-# handles
-from oqkit.frame.job import Job
-from oqkit.frame.stream import AsCompleted
-from oqkit.frame.task import Task
+# work
+from oqkit.launch.local import LocalWorkers, Worker, local_workers
 
 # the notebook
 from oqkit.notebook.display import board
@@ -47,8 +47,8 @@ from oqkit.notebook.magic import load_ipython_extension
 from oqkit.queue.part import Backoff
 
 # functions
-from oqkit.worker.context import Context
-from oqkit.worker.task import Options, task
+from oqkit.task.context import Context
+from oqkit.task.function import Options, task
 
 __version__ = "0.1.0"
 

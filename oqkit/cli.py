@@ -14,12 +14,12 @@ from types import FrameType
 
 import pandas as pd
 
+from oqkit.client.connect import connect
+from oqkit.client.queue import Queue
 from oqkit.clock import SystemClock
-from oqkit.connect.opening import connect
-from oqkit.connect.queue import Queue
-from oqkit.connect.working import Worker
 from oqkit.errors import OqError, Unavailable, UsageError
-from oqkit.worker.code import tasks_of
+from oqkit.launch.local import Worker
+from oqkit.task.code import tasks_of
 from oqkit.worker.worker import GRACE_S, LEASE_S
 
 PARENT_CHECK_S = 1.0

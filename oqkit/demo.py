@@ -88,7 +88,7 @@ def _show(queue: oq.Queue, flights: pd.DataFrame, by_row: oq.Job, by_batch: oq.J
     print(errors.groupby(["type", "message"]).size().to_string(), "\n")
     typical = frame["off"].abs().median()
     _say(f"The published distances are a median {typical:.2f} miles from the great circle.")
-    requests = sum((Counter(one) for one in queue.workers()["requests"]), queue.ledger.store.requests.snapshot())
+    requests = sum((Counter(one) for one in queue.workers()["requests"]), queue.repository.store.requests.snapshot())
     told = ", ".join(f"{n:,} {kind.upper()}" for kind, n in sorted(requests.items()))
     tasks = len(by_row) + len(by_batch)
     _say(f"{tasks:,} tasks took {told}: on S3 that is ${dollars(requests):.4f} (one object a task would be about $18).")

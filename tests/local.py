@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import oqkit as oq
-from oqkit.connect import opening
+from oqkit.client import connect
 
 WAIT_S = 30.0
 _numbers = itertools.count()
@@ -20,14 +20,14 @@ _numbers = itertools.count()
 @pytest.fixture
 def queue(monkeypatch) -> oq.Queue:
     """A new queue in memory, which is also the default queue."""
-    monkeypatch.setattr(opening, "_default", [])
+    monkeypatch.setattr(connect, "_default", [])
     return oq.connect(f"memory://test-{next(_numbers)}")
 
 
 @pytest.fixture
 def folder_queue(monkeypatch, tmp_path) -> oq.Queue:
     """A new queue in a directory, which other processes can reach."""
-    monkeypatch.setattr(opening, "_default", [])
+    monkeypatch.setattr(connect, "_default", [])
     return oq.connect(tmp_path / "queue")
 
 
@@ -74,4 +74,4 @@ def until(claim: Callable[[], Any], *, wait_s: float = WAIT_S) -> Any:
 
 def keys_in(queue: oq.Queue) -> list[str]:
     """Return every key of a queue."""
-    return [entry.key for page in queue.ledger.store.list_all("") for entry in page.entries]
+    return [entry.key for page in queue.repository.store.list_all("") for entry in page.entries]

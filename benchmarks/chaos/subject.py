@@ -170,10 +170,10 @@ class Oqkit(Subject):
 
     def _count(self, job_id: str, verdict: Verdict) -> None:
         """Read every part of a job: each row in exactly one run, no row held."""
-        ledger = self._truth.ledger
-        job = ledger.read_job(job_id).doc
+        repository = self._truth.repository
+        job = repository.read_job(job_id).doc
         for index in range(job.n_parts):
-            part = ledger.read_part(job, index).doc
+            part = repository.read_part(job, index).doc
             assert [row for run in part.runs for row in range(run.first, run.stop)] == list(range(part.n_rows))
             for run in part.runs:
                 verdict.states[run.status.value] += len(run)

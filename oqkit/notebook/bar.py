@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from oqkit.notebook.html import to_html
+from oqkit.notebook.progress import ProgressHistory
 from oqkit.notebook.snapshot import Snapshot, followed, snapshot_of
 from oqkit.notebook.text import to_text
-from oqkit.notebook.trace import Trace
 from oqkit.queue.view import JobView
 
 PAINT_S = 0.5
@@ -25,7 +25,7 @@ class HtmlBar:
         self._begin = begin
         self._update: Update | None = None
         self._note = note
-        self._trace: Trace | None = None
+        self._trace: ProgressHistory | None = None
         self._painted = float("-inf")
 
     def update(self) -> None:

@@ -9,11 +9,11 @@ from html import escape
 from typing import Any
 
 from oqkit.notebook.html import base_css, read_front
+from oqkit.notebook.humanize import first_line, moment, plural
 from oqkit.notebook.snapshot import FINAL, SEGMENTS, segments
 from oqkit.notebook.state import fitted
-from oqkit.notebook.wording import first_line, moment, plural
-from oqkit.queue.ledger import Ledger
 from oqkit.queue.listing import newest_jobs
+from oqkit.queue.repository import Repository
 from oqkit.queue.view import JobView
 
 MAX_BYTES = 9_500
@@ -50,23 +50,23 @@ class BoardSnapshot:
 class Jobs:
     """The newest jobs of a queue; of what has ended, nothing is read twice."""
 
-    def __init__(self, ledger: Ledger, *, limit: int) -> None:
-        self._ledger = ledger
+    def __init__(self, repository: Repository, *, limit: int) -> None:
+        self._repository = repository
         self._limit = limit
         self._views: dict[str, JobView] = {}
 
     def look(self) -> BoardSnapshot:
         """Ask the queue which jobs there are, and how far each is."""
         known, self._views = self._views, {}
-        for job in newest_jobs(self._ledger, limit=self._limit):
+        for job in newest_jobs(self._repository, limit=self._limit):
             view = known.get(job.id)
             if view is None or view.job.rev != job.rev or str(view.status) not in FINAL:
-                view = view or JobView(self._ledger, job)
+                view = view or JobView(self._repository, job)
                 view.job = job
                 view.refresh()
             self._views[job.id] = view
         lines = tuple(_line(copy.copy(view)) for view in self._views.values())
-        return BoardSnapshot(url=self._ledger.store.url, lines=lines, now=self._ledger.now())
+        return BoardSnapshot(url=self._repository.store.url, lines=lines, now=self._repository.now())
 
 
 def _line(view: JobView) -> JobLine:

@@ -9,17 +9,17 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from oqkit.client.connect import default_queue
+from oqkit.client.handle import Job
+from oqkit.client.queue import Queue
+from oqkit.client.spec import whole
+from oqkit.client.wait import Drawing, is_notebook, notebook_bar
 from oqkit.clock import new_id, system_random
-from oqkit.connect.opening import default_queue
-from oqkit.connect.queue import Queue
-from oqkit.frame.draft import whole
-from oqkit.frame.job import Job
-from oqkit.frame.watch import Drawing, is_notebook, notebook_bar
 from oqkit.notebook.bar import HINT, HtmlBar, Update
 from oqkit.notebook.board import BoardSnapshot, Jobs, board_html, board_text
-from oqkit.notebook.desk import Desk
-from oqkit.notebook.hub import Hub
+from oqkit.notebook.display_manager import DisplayManager
 from oqkit.notebook.live import Live, how_back
+from oqkit.notebook.message import MessageHandler
 from oqkit.notebook.snapshot import Snapshot
 from oqkit.notebook.state import to_state
 
@@ -36,7 +36,7 @@ class NotebookScreen:
         put(bundle, display_id, is_new=False)
 
 
-hub = Hub(NotebookScreen())
+displays = DisplayManager(NotebookScreen())
 _places: dict[str, tuple[int, str]] = {}
 """Where a job was shown last: the number of the cell's execution, and the display."""
 _hinted: list[str] = []
@@ -46,11 +46,11 @@ _browser: list[bool] = []
 
 def show(job: Job) -> None:
     """Display a job, live until it has ended; once a cell, however often the cell asks for it."""
-    live = hub.live(job)
+    live = displays.live(job)
     place = _place(job)
     if place is not None and live.has_display(place):
         live.hurry()
-        hub.wake()
+        displays.wake()
         return
     look(live)
     snapshot = live.snapshot()
@@ -65,7 +65,7 @@ def show(job: Job) -> None:
     if live.model is None:
         live.begin(_model(live, snapshot), snapshot)
     put(live.bundle(snapshot, note=how_back(snapshot)), display_id, is_new=place is None)
-    hub.open(live, display_id)
+    displays.open(live, display_id)
 
 
 def bar(job: Job, blocks: bool) -> Drawing:  # noqa: FBT001 - called by position, from below
@@ -84,12 +84,12 @@ class _LiveBar:
         self._job = job
 
     def update(self) -> None:
-        if not self._job._view.is_final and not hub.live(self._job).is_open:  # noqa: SLF001 - what the wait just read
+        if not self._job._view.is_final and not displays.live(self._job).is_open:  # noqa: SLF001 - what the wait just read
             show(self._job)
 
     def close(self) -> None:
         """Show where a job ended, so that what the next cell does cannot overtake the display."""
-        live = hub.live(self._job)
+        live = displays.live(self._job)
         if live.is_open and self._job._view.is_final:  # noqa: SLF001 - what the wait just read; an interrupt is quick
             thread = threading.Thread(target=_look_last, args=(live,), name="oqkit-look", daemon=True)
             thread.start()
@@ -98,7 +98,7 @@ class _LiveBar:
 
 def _look_last(live: Live) -> None:
     live.refresh()  # what it saw a moment ago was not the end yet
-    hub.tick(live)
+    displays.tick(live)
 
 
 def _begin(job: Job, bundle: Mapping[str, Any]) -> Update:
@@ -144,12 +144,12 @@ def _model(live: Live, snapshot: Snapshot) -> Any:
         from oqkit.notebook.widget import WidgetModel  # half a second, and optional
     except ImportError:
         return None
-    return WidgetModel(to_state(snapshot), Desk(live, wake=_hear))
+    return WidgetModel(to_state(snapshot), MessageHandler(live, wake=_hear))
 
 
 def _hear() -> None:
     _browser[:] = [True]
-    hub.wake()
+    displays.wake()
 
 
 class Board:
@@ -157,7 +157,7 @@ class Board:
 
     def __init__(self, queue: Queue, *, limit: int) -> None:
         self._queue = queue
-        self._jobs = Jobs(queue.ledger, limit=limit)
+        self._jobs = Jobs(queue.repository, limit=limit)
         self.snapshot = self._jobs.look()
 
     def look(self) -> BoardSnapshot:
@@ -178,10 +178,10 @@ def _panel(board: Board, queue: Queue) -> Mapping[str, Any]:
     if os.environ.get(MODE) == "static":
         return {}
     try:
-        from oqkit.notebook.panel import Panel  # half a second, and optional
+        from oqkit.notebook.board_widget import BoardWidget  # half a second, and optional
     except ImportError:
         return {}
-    return Panel(queue, look=board.look, board=board.snapshot, hub=hub).bundle()
+    return BoardWidget(queue, look=board.look, board=board.snapshot, displays=displays).bundle()
 
 
 def board(*, limit: int = 20) -> Board:
@@ -209,4 +209,4 @@ def _warm_up() -> None:
 
 
 def _close() -> None:
-    hub.close(lambda live: f"This kernel has ended, the job goes on. {how_back(live.snapshot())}")
+    displays.close(lambda live: f"This kernel has ended, the job goes on. {how_back(live.snapshot())}")

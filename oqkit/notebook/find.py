@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from oqkit.notebook.humanize import group_title
 from oqkit.notebook.reader import ErrorReader
-from oqkit.notebook.wording import group_title
 from oqkit.queue.view import JobView
-from oqkit.worker.failure import cut
+from oqkit.task.failure import cut
 
 MAX_LABEL = 80
 

@@ -10,9 +10,9 @@ from html import escape
 from importlib import resources
 
 from oqkit.notebook.group import Group
+from oqkit.notebook.humanize import advice, facts, group_title, headline, legend, moment, percent, plural, short, speed
 from oqkit.notebook.snapshot import SEGMENTS, Snapshot
-from oqkit.notebook.wording import advice, facts, group_title, headline, legend, moment, percent, plural, short, speed
-from oqkit.worker.failure import cut
+from oqkit.task.failure import cut
 
 MAX_GROUPS = 8
 MAX_TRACEBACK = 900

@@ -13,15 +13,15 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from oqkit.client.handle import Job
 from oqkit.errors import OqError
-from oqkit.frame.job import Job
 from oqkit.notebook.find import Finder
 from oqkit.notebook.html import to_html
+from oqkit.notebook.progress import ProgressHistory
 from oqkit.notebook.reader import ErrorReader
 from oqkit.notebook.snapshot import Snapshot, followed, snapshot_of
 from oqkit.notebook.state import to_state
 from oqkit.notebook.text import to_text
-from oqkit.notebook.trace import Trace
 from oqkit.queue.view import JobView
 
 log = logging.getLogger(__name__)
@@ -78,9 +78,9 @@ class Live:
         self.job = job
         self.owner = owner
         self.view: JobView = job._view  # noqa: SLF001 - one view for the handle and its displays: they share requests
-        self.ledger = job._ledger  # noqa: SLF001 - the same
+        self.repository = job._repository  # noqa: SLF001 - the same
         self.codec = job._collector._codec  # noqa: SLF001 - the same
-        self.errors = ErrorReader(self.ledger)
+        self.errors = ErrorReader(self.repository)
         self.finder = Finder(job._collector.index, self.errors)  # noqa: SLF001 - the same
         self.model: Model | None = None
         self.fronts: dict[str, Front] = {}
@@ -88,7 +88,7 @@ class Live:
         self.is_in_use = False
         self._screen = screen
         self._displays: list[str] = []
-        self._trace: Trace | None = None
+        self._trace: ProgressHistory | None = None
         self._trouble = ""
         self._n_requests = 0
         self._lock = threading.RLock()
@@ -104,16 +104,16 @@ class Live:
         self._last: dict[str, Any] = {}
 
     def _now(self) -> float:
-        return self.ledger.store.clock.monotonic()
+        return self.repository.store.clock.monotonic()
 
     @property
     def _shortest_s(self) -> float:
-        return max(PAINT_S, self.ledger.store.poll_s)
+        return max(PAINT_S, self.repository.store.poll_s)
 
     @property
     def key(self) -> Hashable:
         """What tells it from the displays of other jobs, of other queues and on other boards."""
-        return self.ledger.store.url, self.job.id, self.owner
+        return self.repository.store.url, self.job.id, self.owner
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -126,14 +126,14 @@ class Live:
 
     def refresh(self, *, unless_within_s: float = 0.0) -> None:
         """Ask the queue what changed, and note what went wrong with that instead of raising."""
-        before = sum(self.ledger.store.requests.snapshot().values())
+        before = sum(self.repository.store.requests.snapshot().values())
         try:
             self.view.refresh(unless_within_s=unless_within_s)
             self.errors.read(self.view, most=self._n_readable())
             self._trouble = ""
         except OqError as error:
             self._trouble = f"What is shown may be old, for the queue did not answer: {error}"
-        self._n_requests += sum(self.ledger.store.requests.snapshot().values()) - before
+        self._n_requests += sum(self.repository.store.requests.snapshot().values()) - before
 
     def _n_readable(self) -> int:
         if self.view.is_final:
@@ -222,7 +222,7 @@ class Live:
                 self.freeze()
             return
         if (early_s := self._painted + PAINT_S - self._now()) > 0:
-            self.ledger.store.clock.sleep(early_s)
+            self.repository.store.clock.sleep(early_s)
         start = self._now()
         self.refresh(unless_within_s=PAINT_S / 2)
         snapshot = self.snapshot()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from oqkit.connect.opening import default_queue
+from oqkit.client.connect import default_queue
 from oqkit.errors import UsageError
 
 USAGE = "%oq jobs · %oq status NAME · %oq errors NAME · %oq pause NAME · %oq resume NAME"

@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from oqkit.arrow.value import decode_values
 from oqkit.errors import FormatError, Missing
-from oqkit.frame.codec import ParquetCodec
-from oqkit.frame.outcome import Outcomes, decode_inline, decode_outcomes
-from oqkit.frame.value import decode_values
 from oqkit.notebook.group import Group, group_of, joined, largest_first
 from oqkit.notebook.page import TaskRow
-from oqkit.queue.ledger import Ledger
+from oqkit.payload.codec import ParquetCodec
+from oqkit.payload.output import Outcomes, decode_inline, decode_outcomes
 from oqkit.queue.part import Part
+from oqkit.queue.repository import Repository
 from oqkit.queue.run import Run
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobView
-from oqkit.worker.failure import Failure, cut
+from oqkit.task.failure import Failure, cut
 
 MAX_VALUE = 300
 MAX_VALUES = 40
@@ -43,8 +43,8 @@ class _Tally:
 class ErrorReader:
     """The errors of one job in groups. Reads each output once, and keeps a number a task, not a text."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
         self._groups: dict[str, Group] = {}
         self._keys: dict[Place, dict[int, str]] = {}
         self._tallies: dict[int, _Tally] = {}
@@ -61,7 +61,7 @@ class ErrorReader:
             stored = [each for each in new if each not in set(inline)][: max(0, most)]
             chosen = inline + stored
             for place, outcomes in zip(
-                chosen, self._ledger.map(lambda each: self._outcomes(view, *each), chosen), strict=True
+                chosen, self._repository.map(lambda each: self._outcomes(view, *each), chosen), strict=True
             ):
                 self._keys[place] = {row: self._known(failure) for row, failure in outcomes.failures.items()}
 
@@ -71,7 +71,7 @@ class ErrorReader:
         return group.key
 
     def _outcomes(self, view: JobView, part: int, name: str) -> Outcomes:
-        return outcomes_of(self._ledger, view, view.part(part), name)
+        return outcomes_of(self._repository, view, view.part(part), name)
 
     def groups(self, view: JobView) -> tuple[Group, ...]:
         """Return the groups of what is known, with the tasks that are in them now."""
@@ -146,30 +146,30 @@ def _is_failing(run: Run) -> bool:
     return run.status is Status.FAILED or (run.status is Status.PENDING and run.attempt > 0)
 
 
-def outcomes_of(ledger: Ledger, view: JobView, part: Part, name: str) -> Outcomes:
+def outcomes_of(repository: Repository, view: JobView, part: Part, name: str) -> Outcomes:
     """Return one output: from the part itself, or in one GET."""
     inline = part.outputs.get(name)
     if inline is not None:
         return decode_inline(inline)
     try:
-        return decode_outcomes(ledger.store.read(ledger.keys_of(view.job).output(part.index, name)).data)
+        return decode_outcomes(repository.store.read(repository.keys_of(view.job).output(part.index, name)).data)
     except Missing:  # the part moved on, and the output was swept up
         return Outcomes(rows=np.zeros(0, "int64"), values=None, failures={})
 
 
-def failure_at(ledger: Ledger, view: JobView, task: TaskRow) -> Failure | None:
+def failure_at(repository: Repository, view: JobView, task: TaskRow) -> Failure | None:
     """Return the last error of a task, or None."""
     if not task.output:
         return None
     local = task.row - task.part * view.job.part_rows
-    return outcomes_of(ledger, view, view.part(task.part), task.output).failures.get(local)
+    return outcomes_of(repository, view, view.part(task.part), task.output).failures.get(local)
 
 
-def result_at(ledger: Ledger, view: JobView, task: TaskRow) -> str:
+def result_at(repository: Repository, view: JobView, task: TaskRow) -> str:
     """Return what a completed task returned, as text; empty if it has not completed."""
     if task.status != Status.COMPLETED or not task.output:
         return ""
-    outcomes = outcomes_of(ledger, view, view.part(task.part), task.output)
+    outcomes = outcomes_of(repository, view, view.part(task.part), task.output)
     place = np.flatnonzero(outcomes.rows == task.row - task.part * view.job.part_rows)
     if not len(place):
         return ""

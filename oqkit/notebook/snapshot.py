@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from oqkit.notebook.group import Group
-from oqkit.notebook.trace import Trace, durations, histogram, mean_rate, rate, speeds, trace_of
+from oqkit.notebook.progress import ProgressHistory, durations, histogram, history_of, mean_rate, rate, speeds
 from oqkit.queue.job import Control, Job
 from oqkit.queue.part import LOG_RING, Part
 from oqkit.queue.run import Run
@@ -96,7 +96,7 @@ class Snapshot:
 def snapshot_of(
     view: JobView,
     *,
-    trace: Trace,
+    trace: ProgressHistory,
     groups: Sequence[Group] = (),
     n_watching: int = 0,
     trouble: str = "",
@@ -133,11 +133,11 @@ def snapshot_of(
     )
 
 
-def followed(view: JobView, trace: Trace | None) -> Trace:
+def followed(view: JobView, trace: ProgressHistory | None) -> ProgressHistory:
     """Add to a trace (None: begin one from what the parts remember) what a view saw now."""
     counts = view.counts()
     ended = counts[Status.COMPLETED] + counts[Status.FAILED]
-    known = trace or trace_of(view.touched(), created=view.job.created, ended=ended)
+    known = trace or history_of(view.touched(), created=view.job.created, ended=ended)
     return known.seen(view.now(), ended)
 
 

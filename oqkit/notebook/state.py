@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from oqkit.notebook.snapshot import SEGMENTS, Snapshot
-from oqkit.notebook.wording import (
+from oqkit.notebook.humanize import (
     advice,
     facts,
     first_line,
@@ -19,6 +18,7 @@ from oqkit.notebook.wording import (
     short,
     speed,
 )
+from oqkit.notebook.snapshot import SEGMENTS, Snapshot
 
 MAX_BYTES = 9_000
 MAX_GROUPS = 12

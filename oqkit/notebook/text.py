@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from oqkit.notebook.humanize import advice, facts, group_title, headline, legend, percent
 from oqkit.notebook.snapshot import SEGMENTS, Snapshot
-from oqkit.notebook.wording import advice, facts, group_title, headline, legend, percent
 
 WIDTH = 60
 MAX_GROUPS = 5

@@ -14,8 +14,8 @@ from typing import Any
 import anywidget
 import traitlets
 
-from oqkit.notebook.desk import Desk
 from oqkit.notebook.html import base_css, read_front
+from oqkit.notebook.message import MessageHandler
 
 SCRIPT = read_front("widget.js")
 STYLE = base_css() + read_front("table.css") + read_front("widget.css")
@@ -49,9 +49,9 @@ def bundle_of(widget: anywidget.AnyWidget) -> dict[str, Any]:
 class WidgetModel:
     """A `Model` in a browser."""
 
-    def __init__(self, state: Mapping[str, Any], desk: Desk) -> None:
+    def __init__(self, state: Mapping[str, Any], handler: MessageHandler) -> None:
         self._view = View(state=dict(state))
-        self._desk = desk
+        self._handler = handler
         self._view.on_msg(self._on_message)
 
     def paint(self, state: Mapping[str, Any]) -> None:
@@ -65,13 +65,13 @@ class WidgetModel:
 
     def _on_message(self, _: Any, message: Any, __: Any) -> None:
         """Take one message on the kernel's main thread; whatever may take long is answered from another one."""
-        if not isinstance(message, Mapping) or self._desk.hear(message):
+        if not isinstance(message, Mapping) or self._handler.hear(message):
             return
         threading.Thread(target=self._answer, args=(dict(message),), name="oqkit-answer", daemon=True).start()
 
     def _answer(self, message: Mapping[str, Any]) -> None:
         try:
-            answer = self._desk.answer(message)
+            answer = self._handler.answer(message)
         except Exception as error:  # noqa: BLE001 - a thread must not print; the asker is told
             answer = {"view": message.get("view"), "id": message.get("id"), "op": message.get("op")}
             answer["refused"] = f"The answer failed: {type(error).__name__}: {str(error)[:300]}"

@@ -29,7 +29,7 @@ LONGEST_WAIT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Held(Generic[D]):
+class Versioned(Generic[D]):
     """A document as it was read or written; `etag` is None while the object does not exist."""
 
     doc: D
@@ -37,18 +37,18 @@ class Held(Generic[D]):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[D]):
+class DocumentType(Generic[D]):
     """How a kind of document is read and written."""
 
     load: Callable[[bytes, str], D]
     dump: Callable[[D], bytes]
 
 
-JOB: Kind[Job] = Kind(lambda data, key: load_job(data, key=key), dump_job)
-PART: Kind[Part] = Kind(lambda data, key: load_part(data, key=key), dump_part)
+JOB: DocumentType[Job] = DocumentType(lambda data, key: load_job(data, key=key), dump_job)
+PART: DocumentType[Part] = DocumentType(lambda data, key: load_part(data, key=key), dump_part)
 
 
-class Loop:
+class CasLoop:
     """Reads and changes documents; gives up with `Unavailable` after `patience_s`."""
 
     def __init__(self, store: Store, rng: random.Random, *, patience_s: float = 60.0) -> None:
@@ -56,26 +56,26 @@ class Loop:
         self.rng = rng
         self.patience_s = patience_s
 
-    def read(self, kind: Kind[D], key: str, *, absent: D | None = None) -> Held[D]:
+    def read(self, kind: DocumentType[D], key: str, *, absent: D | None = None) -> Versioned[D]:
         """Return the document; `absent` is what its absence means (None: raise `Missing`)."""
         try:
             blob = self.store.read(key)
         except Missing:
             if absent is None:
                 raise
-            return Held(absent, None)
-        return Held(kind.load(blob.data, key), blob.etag)
+            return Versioned(absent, None)
+        return Versioned(kind.load(blob.data, key), blob.etag)
 
     def update(
         self,
-        kind: Kind[D],
+        kind: DocumentType[D],
         key: str,
         change: Callable[[D], D],
         *,
         applied: Callable[[D], bool],
-        held: Held[D] | None = None,
+        held: Versioned[D] | None = None,
         absent: D | None = None,
-    ) -> Held[D]:
+    ) -> Versioned[D]:
         """Apply `change` exactly once and return the result; `held` (if fresh) saves the first read.
 
         Raise `Missing` if the object is not there (and `absent` is None) or was deleted meanwhile.
@@ -95,7 +95,7 @@ class Loop:
                 if new == held.doc:
                     return held
                 new = replace(new, rev=held.doc.rev + 1, op=new_id(self.rng))
-                return Held(new, self._write(key, kind.dump(new), held.etag))
+                return Versioned(new, self._write(key, kind.dump(new), held.etag))
             except (Conflict, Unavailable) as error:
                 held, last = None, error
         raise Unavailable(f"{key!r} could not be changed within {self.patience_s:g} s: {last}") from last

@@ -17,7 +17,7 @@ from oqkit.clock import new_id
 from oqkit.errors import FormatError
 from oqkit.queue import key as keys
 from oqkit.queue.job import Code, Control, ControlVerb, Job, caught_up, concerned, has_control, with_control
-from oqkit.queue.ledger import Ledger
+from oqkit.queue.repository import Repository
 from oqkit.queue.run import Range
 from oqkit.queue.transition import Status
 
@@ -28,7 +28,7 @@ NEVER = 7_258_118_400.0
 
 
 def cancel(
-    ledger: Ledger,
+    repository: Repository,
     job_id: str,
     *,
     statuses: tuple[Status, ...] = CANCELLABLE,
@@ -36,11 +36,11 @@ def cancel(
     reason: str = "",
 ) -> Job:
     """Cancel tasks; when it returns, every one of them is written as cancelled."""
-    return _order(ledger, job_id, ControlVerb.CANCEL, statuses=statuses, rows=rows, reason=reason)
+    return _order(repository, job_id, ControlVerb.CANCEL, statuses=statuses, rows=rows, reason=reason)
 
 
 def retry(
-    ledger: Ledger,
+    repository: Repository,
     job_id: str,
     *,
     statuses: tuple[Status, ...] = (Status.FAILED,),
@@ -48,32 +48,32 @@ def retry(
     code: Code | None = None,
 ) -> Job:
     """Put tasks that ended without a result to work again; `code` is the function to use from now on."""
-    return _order(ledger, job_id, ControlVerb.RETRY, code=code, statuses=statuses, rows=rows)
+    return _order(repository, job_id, ControlVerb.RETRY, code=code, statuses=statuses, rows=rows)
 
 
-def pause(ledger: Ledger, job_id: str, *, reason: str = "", until: float | None = None) -> Job:
+def pause(repository: Repository, job_id: str, *, reason: str = "", until: float | None = None) -> Job:
     """Let no worker start tasks of a job, until it is resumed or the time `until` (epoch seconds)."""
-    return _order(ledger, job_id, ControlVerb.PAUSE, reason=reason, until=until)
+    return _order(repository, job_id, ControlVerb.PAUSE, reason=reason, until=until)
 
 
-def resume(ledger: Ledger, job_id: str) -> Job:
+def resume(repository: Repository, job_id: str) -> Job:
     """End the pause of a job."""
-    return _order(ledger, job_id, ControlVerb.RESUME)
+    return _order(repository, job_id, ControlVerb.RESUME)
 
 
-def _order(ledger: Ledger, job_id: str, verb: ControlVerb, *, code: Code | None = None, **what: Any) -> Job:
+def _order(repository: Repository, job_id: str, verb: ControlVerb, *, code: Code | None = None, **what: Any) -> Job:
     """Enter an order in the job object, tell the workers, and carry it out."""
-    now = ledger.now()
-    control = Control(op=new_id(ledger.rng), verb=verb, at=now, **what)
-    job = ledger.update_job(
+    now = repository.now()
+    control = Control(op=new_id(repository.rng), verb=verb, at=now, **what)
+    job = repository.update_job(
         job_id,
         lambda doc: with_control(doc, control, code=code),
         applied=lambda doc: has_control(doc, control.op),
     ).doc
     if not job.n_tasks:
         return job
-    ledger.announce(ledger.marker(job, due=marker_due(job, now=now)))
-    bring_up(ledger, job, control)
+    repository.announce(repository.marker(job, due=marker_due(job, now=now)))
+    bring_up(repository, job, control)
     return job
 
 
@@ -85,7 +85,7 @@ def marker_due(job: Job, *, now: float) -> float:
     return NEVER if order.until is None else order.until
 
 
-def bring_up(ledger: Ledger, job: Job, control: Control) -> None:
+def bring_up(repository: Repository, job: Job, control: Control) -> None:
     """Apply the job's controls to the parts that `control` concerns; a cancel also to those that have no object yet.
 
     A part that does not parse does not keep the others waiting; then its `FormatError` is raised.
@@ -93,31 +93,31 @@ def bring_up(ledger: Ledger, job: Job, control: Control) -> None:
 
     def attempt(index: int) -> FormatError | None:
         try:
-            bring_up_part(ledger, job, index)
+            bring_up_part(repository, job, index)
         except FormatError as error:
             return error
         return None
 
     indexes: Sequence[int] = concerned(job, control)
     if control.verb is ControlVerb.RETRY:
-        existing = existing_parts(ledger, job)
+        existing = existing_parts(repository, job)
         indexes = [index for index in existing if index in indexes]
-    for error in ledger.map(attempt, indexes):
+    for error in repository.map(attempt, indexes):
         if error is not None:
             raise error
 
 
-def bring_up_part(ledger: Ledger, job: Job, index: int) -> None:
+def bring_up_part(repository: Repository, job: Job, index: int) -> None:
     """Apply the job's controls to one part."""
-    ledger.update_part(
+    repository.update_part(
         job,
         index,
-        lambda part: part if part.gen >= job.gen else caught_up(part, job, now=ledger.now()),
+        lambda part: part if part.gen >= job.gen else caught_up(part, job, now=repository.now()),
         applied=lambda part: part.gen >= job.gen,
     )
 
 
-def existing_parts(ledger: Ledger, job: Job) -> list[int]:
+def existing_parts(repository: Repository, job: Job) -> list[int]:
     """Return the parts that have an object."""
-    pages = ledger.store.list_all(ledger.keys_of(job).parts)
+    pages = repository.store.list_all(repository.keys_of(job).parts)
     return list(keys.part_etags((entry for page in pages for entry in page.entries), n_parts=job.n_parts))

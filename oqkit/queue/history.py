@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from oqkit.queue.document import load_part
 from oqkit.queue.job import Job
-from oqkit.queue.ledger import Ledger
 from oqkit.queue.part import Event, Part
+from oqkit.queue.repository import Repository
 from oqkit.queue.run import Run
 from oqkit.queue.transition import TRANSITIONS, Status, Verb
 
@@ -26,11 +26,11 @@ class Step:
     note: str
 
 
-def history(ledger: Ledger, job: Job, row: int) -> list[Step]:
+def history(repository: Repository, job: Job, row: int) -> list[Step]:
     """Return the states of a task, oldest first, as far back as the store remembers."""
     index, local = job.locate(row)
-    key = ledger.keys_of(job).part(index)
-    versions = [load_part(version.data, key=key) for version in ledger.store.versions(key)]
+    key = repository.keys_of(job).part(index)
+    versions = [load_part(version.data, key=key) for version in repository.store.versions(key)]
     steps = [Step(at=job.created, status=Status.PENDING, attempt=0, worker="", note="submitted")]
     if len(versions) == 1 and versions[0].rev > 1:
         return [*steps, *_from_log(versions[0], local)]

@@ -8,8 +8,8 @@
   ``in-{k}.parquet``                    inputs
   ``parts/{n}.json``                    the state of part n
   ``out/{n}-{lease}.{commit}.parquet``  outputs; count only where part n names them
-``open/{shard}/{lane}/ready/{...}``   marker: a job has work that is due
-``open/{shard}/{lane}/later/{...}``   marker: a job has work that is not due yet
+``open/{shard}/{topic}/ready/{...}``   marker: a job has work that is due
+``open/{shard}/{topic}/later/{...}``   marker: a job has work that is not due yet
 ``code/{digest}``                     functions shipped by value
 ``workers/{name}.json``               what a worker last said of itself; for people to look at
 ====================================  ==========================================================
@@ -33,7 +33,7 @@ JOBS = "jobs/"
 WORK = "work/"
 OPEN = "open/"
 WORKERS = "workers/"
-CODE_LANE = "code"
+CODE_TOPIC = "code"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
 _PART = re.compile(r"([0-9]{7,})\.json")
@@ -175,7 +175,7 @@ class Marker:
     due: float
     """Epoch seconds, cut to milliseconds."""
     is_later: bool
-    lane: str
+    topic: str
     shard: str
 
     @property
@@ -184,7 +184,7 @@ class Marker:
         millis = round(self.due * 1_000_000) // 1000  # what was read from a name must give that name again
         due, rank = f"{millis:014d}", f"{255 - self.priority:03d}"
         when, order = ("later", f"{due}-{rank}") if self.is_later else ("ready", f"{rank}-{due}")
-        return f"{open_prefix(self.shard)}{self.lane}/{when}/{order}-{self.job}.{self.gen}"
+        return f"{open_prefix(self.shard)}{self.topic}/{when}/{order}-{self.job}.{self.gen}"
 
 
 def open_prefix(shard: str) -> str:
@@ -192,15 +192,15 @@ def open_prefix(shard: str) -> str:
     return f"{OPEN}{shard}/"
 
 
-def lane_of(job_type: str, *, by_value: bool) -> str:
-    """Return the lane of a job: one a task type, and one for all functions shipped by value."""
-    return CODE_LANE if by_value else f"type-{job_type}"
+def topic_of(job_type: str, *, by_value: bool) -> str:
+    """Return the topic of a job: one a task type, and one for all functions shipped by value."""
+    return CODE_TOPIC if by_value else f"type-{job_type}"
 
 
 def parse_marker(key: str) -> Marker:
     """Read a marker's name, or raise `FormatError`."""
     try:
-        _, shard, lane, when, name = key.split("/")
+        _, shard, topic, when, name = key.split("/")
         one, two, rest = name.split("-")
         job, _, gen = rest.partition(".")
         due, rank = {"later": (one, two), "ready": (two, one)}[when]
@@ -211,7 +211,7 @@ def parse_marker(key: str) -> Marker:
             priority=255 - int(rank),
             due=int(due) / 1000,
             is_later=when == "later",
-            lane=lane,
+            topic=topic,
             shard=shard,
         )
     except (KeyError, ValueError):

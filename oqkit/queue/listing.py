@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from oqkit.errors import FormatError, Missing
 from oqkit.queue import key as keys
 from oqkit.queue.job import Job
-from oqkit.queue.ledger import Ledger
+from oqkit.queue.repository import Repository
 
 OPEN_PAGES = 5
 
 
-def newest_jobs(ledger: Ledger, *, limit: int) -> list[Job]:
+def newest_jobs(repository: Repository, *, limit: int) -> list[Job]:
     """Return up to `limit` jobs, newest first.
 
     Three listings together know every job: folders of jobs with stored inputs or a claimed part,
@@ -20,31 +20,31 @@ def newest_jobs(ledger: Ledger, *, limit: int) -> list[Job]:
     stored inputs and no claimed part are those beyond the first few thousand markers left out.
     """
     ids: dict[str, None] = {}
-    for number in range(ledger.settings.shards):
+    for number in range(repository.settings.shards):
         shard = f"{number:04x}"
-        ids.update(dict.fromkeys(_with_folder(ledger, shard, limit)))
-        ids.update(dict.fromkeys(_without_key(ledger, shard, limit)))
-        ids.update(dict.fromkeys(_open(ledger, shard)))
-    jobs = [job for job in ledger.map(lambda job_id: _read(ledger, job_id), list(ids)) if job is not None]
+        ids.update(dict.fromkeys(_with_folder(repository, shard, limit)))
+        ids.update(dict.fromkeys(_without_key(repository, shard, limit)))
+        ids.update(dict.fromkeys(_open(repository, shard)))
+    jobs = [job for job in repository.map(lambda job_id: _read(repository, job_id), list(ids)) if job is not None]
     return sorted(jobs, key=lambda job: -job.created)[:limit]
 
 
-def _with_folder(ledger: Ledger, shard: str, limit: int) -> Iterator[str]:
+def _with_folder(repository: Repository, shard: str, limit: int) -> Iterator[str]:
     left = limit
-    for page in ledger.store.list_all(f"{keys.WORK}{shard}/", folders=True):
+    for page in repository.store.list_all(f"{keys.WORK}{shard}/", folders=True):
         yield from map(keys.job_of_folder, page.folders[:left])
         left -= len(page.folders)
         if left <= 0:
             return
 
 
-def _without_key(ledger: Ledger, shard: str, limit: int) -> Iterator[str]:
-    page = ledger.store.list(f"{keys.JOBS}{shard}/0", limit=min(limit, 1000))
+def _without_key(repository: Repository, shard: str, limit: int) -> Iterator[str]:
+    page = repository.store.list(f"{keys.JOBS}{shard}/0", limit=min(limit, 1000))
     return (keys.job_of_key(entry.key) for entry in page.entries)
 
 
-def _open(ledger: Ledger, shard: str) -> Iterator[str]:
-    for number, page in enumerate(ledger.store.list_all(keys.open_prefix(shard))):
+def _open(repository: Repository, shard: str) -> Iterator[str]:
+    for number, page in enumerate(repository.store.list_all(keys.open_prefix(shard))):
         for entry in page.entries:
             try:
                 job_id = keys.parse_marker(entry.key).job
@@ -56,8 +56,8 @@ def _open(ledger: Ledger, shard: str) -> Iterator[str]:
             return
 
 
-def _read(ledger: Ledger, job_id: str) -> Job | None:
+def _read(repository: Repository, job_id: str) -> Job | None:
     try:
-        return ledger.read_job(job_id).doc
+        return repository.read_job(job_id).doc
     except (Missing, FormatError):
         return None  # deleted meanwhile, or of a newer oqkit

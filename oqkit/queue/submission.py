@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from oqkit.errors import Missing
 from oqkit.queue import key as keys
 from oqkit.queue.job import Job
-from oqkit.queue.ledger import Ledger
+from oqkit.queue.repository import Repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,42 +26,42 @@ class Submitted:
 class Submission:
     """One attempt to create `job`; upload its inputs, then `commit` it."""
 
-    def __init__(self, ledger: Ledger, job: Job) -> None:
-        self._ledger = ledger
-        self._keys = ledger.keys_of(job)
+    def __init__(self, repository: Repository, job: Job) -> None:
+        self._repository = repository
+        self._keys = repository.keys_of(job)
         self._uploaded: list[str] = []
 
     def put_input(self, data: bytes) -> str:
         """Upload the next input file and return its key."""
         digest = hashlib.sha256(data).hexdigest()[:32]
         key = self._keys.input(len(self._uploaded), digest)
-        self._ledger.loop.put_once(key, data)
+        self._repository.loop.put_once(key, data)
         self._uploaded.append(key)
         return key
 
     def commit(self, job: Job) -> Submitted:
         """Create the job, or find that its id is taken: then that job is returned and the inputs are withdrawn."""
-        found = self._ledger.create_job(job).doc
+        found = self._repository.create_job(job).doc
         if found.origin == job.origin:
-            announce(self._ledger, found)
+            announce(self._repository, found)
             return Submitted(job=found, is_new=True)
-        if self._ledger.keys_of(found).folder != self._keys.folder:
+        if self._repository.keys_of(found).folder != self._keys.folder:
             for key in self._uploaded:
-                self._ledger.delete_quietly(key)
-        resume(self._ledger, found)
+                self._repository.delete_quietly(key)
+        resume(self._repository, found)
         return Submitted(job=found, is_new=False)
 
 
-def announce(ledger: Ledger, job: Job) -> None:
+def announce(repository: Repository, job: Job) -> None:
     """Tell workers of a job that is stored."""
     if job.n_tasks:
-        ledger.announce(ledger.marker(job, due=max(job.policy.not_before, job.created)), job=job)
+        repository.announce(repository.marker(job, due=max(job.policy.not_before, job.created)), job=job)
 
 
-def resume(ledger: Ledger, job: Job) -> None:
+def resume(repository: Repository, job: Job) -> None:
     """Put up the marker of a job whose submitter may have died before it could."""
-    if not ledger.store.list(ledger.keys_of(job).parts, limit=1).entries:
-        announce(ledger, job)
+    if not repository.store.list(repository.keys_of(job).parts, limit=1).entries:
+        announce(repository, job)
 
 
 # --- jobs with a key -----------------------------------------------------------------------------
@@ -69,7 +69,7 @@ def resume(ledger: Ledger, job: Job) -> None:
 JOB_SCOPE = "job"
 
 
-def latest(ledger: Ledger, scope: str, key: str, *, known: int = 1) -> tuple[int, Job | None]:
+def latest(repository: Repository, scope: str, key: str, *, known: int = 1) -> tuple[int, Job | None]:
     """Return the newest generation of a keyed job and the job; ``(0, None)`` if there is none.
 
     Generations have no gaps, so doubling and halving finds the last in ``O(log generations)`` reads: in three if
@@ -78,7 +78,7 @@ def latest(ledger: Ledger, scope: str, key: str, *, known: int = 1) -> tuple[int
 
     def read(generation: int) -> Job | None:
         try:
-            return ledger.read_job(keys.keyed_job_id(scope, key, generation)).doc
+            return repository.read_job(keys.keyed_job_id(scope, key, generation)).doc
         except Missing:
             return None
 
@@ -90,5 +90,5 @@ def latest(ledger: Ledger, scope: str, key: str, *, known: int = 1) -> tuple[int
         if (found := read(low + step)) is not None:
             low, job = low + step, found
     if job is None and known > 1:  # deleted meanwhile
-        return latest(ledger, scope, key)
+        return latest(repository, scope, key)
     return low, job

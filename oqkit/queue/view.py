@@ -6,20 +6,20 @@ import threading
 from collections.abc import Iterator
 
 from oqkit.queue import key as keys
-from oqkit.queue.cas import PART, Held
+from oqkit.queue.cas import PART, Versioned
 from oqkit.queue.job import ControlVerb, Job, concerned, is_settled
-from oqkit.queue.ledger import Ledger
 from oqkit.queue.part import Part
+from oqkit.queue.repository import Repository
 from oqkit.queue.transition import Status, Verb
 
 
 class JobView:
     """What the parts of one job said at the last `refresh`; final when every task is."""
 
-    def __init__(self, ledger: Ledger, job: Job) -> None:
-        self._ledger = ledger
+    def __init__(self, repository: Repository, job: Job) -> None:
+        self._repository = repository
         self.job = job
-        self._parts: dict[int, Held[Part]] = {}  # replaced, never changed: another thread may be reading it
+        self._parts: dict[int, Versioned[Part]] = {}  # replaced, never changed: another thread may be reading it
         self._lock = threading.Lock()
         self._refreshed: float | None = None
 
@@ -29,33 +29,33 @@ class JobView:
         Threads may share a view: they take turns, and whoever finds it not older than `unless_within_s` asks nothing.
         """
         with self._lock:
-            now = self._ledger.store.clock.monotonic()
+            now = self._repository.store.clock.monotonic()
             if self._refreshed is not None and now - self._refreshed < unless_within_s:
                 return
             changed = [0] if self.job.n_parts == 1 else self._changed()
-            found = {held.doc.index: held for held in self._ledger.map(self._read, changed) if held is not None}
+            found = {held.doc.index: held for held in self._repository.map(self._read, changed) if held is not None}
             self._parts = {**self._parts, **found}
             if any(held.doc.gen > self.job.gen for held in self._parts.values()):
                 self.reload()
-            self._refreshed = self._ledger.store.clock.monotonic()
+            self._refreshed = self._repository.store.clock.monotonic()
 
     def reload(self) -> None:
         """Read the job object again, to see orders given elsewhere; drops nothing that is known of the parts."""
-        self.job = self._ledger.read_job(self.job.id).doc
+        self.job = self._repository.read_job(self.job.id).doc
 
     def _changed(self) -> list[int]:
-        pages = self._ledger.store.list_all(self._ledger.keys_of(self.job).parts)
+        pages = self._repository.store.list_all(self._repository.keys_of(self.job).parts)
         found = keys.part_etags((entry for page in pages for entry in page.entries), n_parts=self.job.n_parts)
         return [n for n, etag in found.items() if n not in self._parts or self._parts[n].etag != etag]
 
-    def _read(self, index: int) -> Held[Part] | None:
+    def _read(self, index: int) -> Versioned[Part] | None:
         known = self._parts.get(index)
-        key = self._ledger.keys_of(self.job).part(index)
+        key = self._repository.keys_of(self.job).part(index)
         if known is None or known.etag is None:
-            held = self._ledger.read_part(self.job, index)
+            held = self._repository.read_part(self.job, index)
             return held if held.etag is not None else None
-        blob = self._ledger.store.read_changed(key, etag=known.etag)
-        return None if blob is None else Held(PART.load(blob.data, key), blob.etag)
+        blob = self._repository.store.read_changed(key, etag=known.etag)
+        return None if blob is None else Versioned(PART.load(blob.data, key), blob.etag)
 
     # --- what it says ----------------------------------------------------------------------------
 
@@ -74,7 +74,7 @@ class JobView:
 
     def now(self) -> float:
         """Return the store's time in epoch seconds."""
-        return self._ledger.now()
+        return self._repository.now()
 
     def counts(self) -> dict[Status, int]:
         """Return how many tasks are in each status; sums to the number of tasks."""

@@ -39,7 +39,7 @@ from urllib3.exceptions import HTTPError
 from oqkit.clock import Clock
 from oqkit.errors import Conflict, Denied, Missing, StoreError, Unavailable, Unsupported, UsageError
 from oqkit.store.base import MAX_KEYS, Blob, Page, Store, Version, check_key, check_prefix
-from oqkit.store.listing import parse_listing
+from oqkit.store.list_reply import parse_listing
 
 _ATTEMPTS = 3  # of a request that may be sent twice
 _MIB = 1 << 20

@@ -22,13 +22,13 @@ from typing import Any
 
 import pandas as pd
 
+from oqkit.client.queue import Queue
 from oqkit.config import Settings
-from oqkit.connect.queue import Queue
-from oqkit.connect.working import Worker
 from oqkit.errors import Unavailable, UsageError, WaitTimeout
-from oqkit.queue.ledger import open_ledger
+from oqkit.launch.local import Worker
+from oqkit.queue.repository import open_repository
 from oqkit.store.memory import MemoryStore
-from oqkit.worker.task import TaskFunction, as_task, is_async
+from oqkit.task.function import TaskFunction, as_task, is_async
 
 _N_PARTS = 8
 _GRACE_S = 0.2
@@ -71,7 +71,7 @@ def try_out(
     """
     task = as_task(fn)
     shared = MemoryStore()
-    queue = Queue(open_ledger(shared), Settings(url=shared.url))
+    queue = Queue(open_repository(shared), Settings(url=shared.url))
     part_rows = max(1, -(-len(df) // _N_PARTS))
     n_expected = -(-len(df) // part_rows) if task.batch else len(df)
     if n_kills > n_expected:
@@ -164,7 +164,7 @@ class _Mortal:
         self._store = _MortalStore(shared, fate)
         self._fate = fate
         doomed = TaskFunction(self._doomed(task.function), name=task.name, batch=task.batch, options=task.options)
-        queue = Queue(open_ledger(self._store), Settings(url=shared.url))
+        queue = Queue(open_repository(self._store), Settings(url=shared.url))
         self._worker = Worker(queue, [doomed], lease_s=lease_s, grace_s=_GRACE_S)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

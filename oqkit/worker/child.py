@@ -1,6 +1,6 @@
 """The child process of `oqkit.worker.process`: runs work as a thread would, and sends what finished to its parent.
 
-The numbers of the tray (what was started, what must not be) are in memory shared with the parent,
+The numbers of the buffer (what was started, what must not be) are in memory shared with the parent,
 which therefore knows, however this process dies, which row was running. Everything else goes
 through one socket. The child never outlives its parent: a pipe that nobody writes to ends when the
 parent does.
@@ -25,12 +25,12 @@ from typing import Any
 
 from oqkit.errors import SchemaError, UnknownTask
 from oqkit.queue.run import Range, rows_of
-from oqkit.worker.code import import_task
-from oqkit.worker.codec import Inputs
-from oqkit.worker.handler import Handler
-from oqkit.worker.run import Work, fail, run
-from oqkit.worker.task import TaskFunction, as_task
-from oqkit.worker.tray import N_CELLS, Meter, Tray
+from oqkit.task.code import import_task
+from oqkit.task.function import TaskFunction, as_task
+from oqkit.task.handler import Handler
+from oqkit.worker.buffer import N_CELLS, Meter, ResultBuffer
+from oqkit.worker.call import Work, fail, run
+from oqkit.worker.interface import Inputs
 
 SEND_S = 0.1
 METER_BYTES = 8 * N_CELLS
@@ -82,7 +82,7 @@ def main(socket: int, memory: int, life: int) -> None:
 
 
 def shared_meter(fd: int) -> Meter:
-    """Map the numbers of a tray from a file; aligned 8-byte cells, which are written as a whole."""
+    """Map the numbers of a buffer from a file; aligned 8-byte cells, which are written as a whole."""
     return memoryview(mmap.mmap(fd, METER_BYTES)).cast("q")
 
 
@@ -140,38 +140,38 @@ class Child:
         return Work(handler=handler, rows=rows, inputs=order.inputs, table=pickle_result, **order.options)
 
     def _run(self, work: Work) -> None:
-        tray, is_done = Tray(limit=0), threading.Event()
-        tray.meter = self._meter
+        buffer, is_done = ResultBuffer(limit=0), threading.Event()
+        buffer.meter = self._meter
 
         def pump() -> None:
             while not is_done.wait(SEND_S):
-                self._ship(work, tray)
+                self._ship(work, buffer)
 
         pumping = threading.Thread(target=pump, name="oqkit-pump", daemon=True)
         pumping.start()
         broken = ""
         try:
-            run(work, tray)
+            run(work, buffer)
         except Exception:  # noqa: BLE001 - see serve()
             broken = traceback.format_exc()
         is_done.set()
         pumping.join()
-        self._ship(work, tray)
+        self._ship(work, buffer)
         if broken:
             self._send(Kind.BROKEN, broken)
 
-    def _ship(self, work: Work, tray: Tray) -> None:
-        load = tray.drain()
+    def _ship(self, work: Work, buffer: ResultBuffer) -> None:
+        load = buffer.drain()
         if not load:
             return
         data = pickle_plain((Kind.LOAD, load))
         if data is not None:
             self._write(data)
             return
-        rest = Tray(limit=0)
+        rest = ResultBuffer(limit=0)
         for chunk in pickle_values(work, rest, load.rows, load.values):
             self._send(Kind.VALUES, chunk)
-        rest.mishaps.update(load.mishaps)
+        rest.errors.update(load.errors)
         self._send(Kind.LOAD, replace(rest.drain(), tables=load.tables))
 
     def _send(self, kind: Kind, content: object) -> None:
@@ -230,7 +230,7 @@ def pickle_plain(value: object) -> bytes | None:
 
 
 def pickle_values(
-    work: Work, tray: Tray, rows: Sequence[int], values: list[Any]
+    work: Work, buffer: ResultBuffer, rows: Sequence[int], values: list[Any]
 ) -> Iterator[tuple[Sequence[int], bytes]]:
     """Pickle `values` in as few pieces as can be; rows whose value cannot be pickled, or read again, fail."""
     if not rows:
@@ -240,11 +240,11 @@ def pickle_values(
         pickle.loads(data)  # noqa: S301 - its own
     except Exception as error:  # noqa: BLE001 - pickling runs the user's __reduce__
         if len(rows) == 1:
-            fail(work, tray, rows, _unpicklable(values[0], error))
+            fail(work, buffer, rows, _unpicklable(values[0], error))
             return
         half = len(rows) // 2
-        yield from pickle_values(work, tray, rows[:half], values[:half])
-        yield from pickle_values(work, tray, rows[half:], values[half:])
+        yield from pickle_values(work, buffer, rows[:half], values[:half])
+        yield from pickle_values(work, buffer, rows[half:], values[half:])
     else:
         yield rows, data
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from oqkit.worker.run import Work, run
+from oqkit.worker.buffer import ResultBuffer
+from oqkit.worker.call import Work, run
 from oqkit.worker.thread import Event, SystemThreads, Threads
-from oqkit.worker.tray import Tray
 
 log = logging.getLogger(__name__)
 
 
 class Execution(Protocol):
-    """Work that is being run onto a tray."""
+    """Work that is being run onto a buffer."""
 
     @property
     def finished(self) -> Event:
-        """Return what is set when nothing more will come onto the tray."""
+        """Return what is set when nothing more will come onto the buffer."""
 
     @property
     def crash(self) -> str:
@@ -30,7 +30,7 @@ class Execution(Protocol):
 class Executor(Protocol):
     """Starts work; one for each slot of a worker."""
 
-    def start(self, work: Work, tray: Tray) -> Execution:
+    def start(self, work: Work, buffer: ResultBuffer) -> Execution:
         """Begin to run `work` in the background."""
 
     def close(self) -> None:
@@ -40,16 +40,16 @@ class Executor(Protocol):
 class ThreadExecution:
     """Work in a daemon thread. It cannot be killed: abandoned, it ends with its present call, unheard."""
 
-    def __init__(self, work: Work, tray: Tray, threads: Threads) -> None:
+    def __init__(self, work: Work, buffer: ResultBuffer, threads: Threads) -> None:
         self.crash = ""
         self.finished = threads.event()
         self._work = work
-        self._tray = tray
+        self._buffer = buffer
         threads.start(self._run, name="oqkit-run")
 
     def _run(self) -> None:
         try:
-            run(self._work, self._tray)
+            run(self._work, self._buffer)
         except Exception as error:  # not the user's function, but a thread has nobody to raise to
             log.exception("running job %s broke", self._work.job_id)
             self.crash = f"{type(error).__name__}: {error}"
@@ -58,7 +58,7 @@ class ThreadExecution:
 
     def abandon(self) -> None:
         """Start no further call."""
-        self._tray.limit = 0
+        self._buffer.limit = 0
 
 
 class ThreadExecutor:
@@ -67,9 +67,9 @@ class ThreadExecutor:
     def __init__(self, threads: Threads | None = None) -> None:
         self._threads = threads or SystemThreads()
 
-    def start(self, work: Work, tray: Tray) -> ThreadExecution:
+    def start(self, work: Work, buffer: ResultBuffer) -> ThreadExecution:
         """Begin to run `work` in a new thread."""
-        return ThreadExecution(work, tray, self._threads)
+        return ThreadExecution(work, buffer, self._threads)
 
     def close(self) -> None:
         """Hold nothing."""

@@ -24,11 +24,11 @@ from typing import Any, assert_never
 
 from oqkit.errors import SchemaError, UsageError
 from oqkit.queue.run import ranges_of, rows_of
+from oqkit.task.code import code_of
+from oqkit.task.function import TaskFunction
+from oqkit.worker.buffer import Load, ResultBuffer
+from oqkit.worker.call import Work, fail, lay_table, refuse
 from oqkit.worker.child import METER_BYTES, Kind, Order, shared_meter
-from oqkit.worker.code import code_of
-from oqkit.worker.run import Work, fail, lay_table, refuse
-from oqkit.worker.task import TaskFunction
-from oqkit.worker.tray import Load, Tray
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +58,12 @@ class ProcessExecutor:
         self._child: ChildProcess | None = None
         self._execution: ProcessExecution | None = None
 
-    def start(self, work: Work, tray: Tray) -> ProcessExecution:
+    def start(self, work: Work, buffer: ResultBuffer) -> ProcessExecution:
         """Begin to run `work` in the child."""
         self._settle()
         if self._child is None or not self._child.is_alive():
             self._child = ChildProcess()
-        self._execution = ProcessExecution(work, tray, self._child)
+        self._execution = ProcessExecution(work, buffer, self._child)
         return self._execution
 
     def close(self) -> None:
@@ -82,23 +82,23 @@ class ProcessExecutor:
 
 
 class ProcessExecution:
-    """Work in a child process, and the thread that lays what comes from there onto the tray."""
+    """Work in a child process, and the thread that lays what comes from there onto the buffer."""
 
-    def __init__(self, work: Work, tray: Tray, child: ChildProcess) -> None:
+    def __init__(self, work: Work, buffer: ResultBuffer, child: ChildProcess) -> None:
         self.crash = ""
         self.finished = threading.Event()
         self._work = work
-        self._tray = tray
+        self._buffer = buffer
         self._child = child
         self._lock = threading.Lock()
         self._is_abandoned = False
-        for cell, value in enumerate(tray.meter):
+        for cell, value in enumerate(buffer.meter):
             child.meter[cell] = value
-        tray.meter, tray.fence_s = child.meter, FENCE_S
+        buffer.meter, buffer.fence_s = child.meter, FENCE_S
         threading.Thread(target=self._run, name="oqkit-process", daemon=True).start()
 
     def abandon(self) -> None:
-        """Kill the child; nothing reaches the tray any more, and its numbers stand still."""
+        """Kill the child; nothing reaches the buffer any more, and its numbers stand still."""
         self._is_abandoned = True
         self._child.kill()
         with self._lock:  # what is being laid is laid
@@ -106,8 +106,8 @@ class ProcessExecution:
             self.finished.set()
 
     def detach(self) -> None:
-        """Give the tray its own copy of the numbers, so that the next work can use the shared ones."""
-        self._tray.meter, self._tray.fence_s = list(self._tray.meter), 0.0
+        """Give the buffer its own copy of the numbers, so that the next work can use the shared ones."""
+        self._buffer.meter, self._buffer.fence_s = list(self._buffer.meter), 0.0
 
     def _run(self) -> None:
         crash = ""
@@ -152,32 +152,32 @@ class ProcessExecution:
     def _refuse(self, error: UsageError) -> None:
         with self._lock:
             if not self._is_abandoned:
-                refuse(self._work, self._tray, error)
+                refuse(self._work, self._buffer, error)
 
     def _lay(self, load: Load) -> None:
         with self._lock:
             if self._is_abandoned:
                 return
-            tray = self._tray
-            tray.values.extend(load.values)
-            tray.rows.extend(load.rows)
-            tray.mishaps.update(load.mishaps)
+            buffer = self._buffer
+            buffer.values.extend(load.values)
+            buffer.rows.extend(load.rows)
+            buffer.errors.update(load.errors)
             for ranges, data in load.tables:
                 rows = rows_of(ranges)
                 try:
                     result = _unpickle(data)
                 except SchemaError as error:
-                    fail(self._work, tray, rows, error)
+                    fail(self._work, buffer, rows, error)
                 else:
-                    lay_table(self._work, tray, rows, result)
+                    lay_table(self._work, buffer, rows, result)
 
     def _unpickled(self, rows: list[int], data: bytes) -> Load:
         try:
             return Load(rows, _unpickle(data), [], {})
         except SchemaError as error:
-            tray = Tray(limit=0)
-            fail(self._work, tray, rows, error)
-            return tray.drain()
+            buffer = ResultBuffer(limit=0)
+            fail(self._work, buffer, rows, error)
+            return buffer.drain()
 
 
 def _unpickle(data: bytes) -> Any:

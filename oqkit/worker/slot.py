@@ -1,4 +1,4 @@
-"""One lane of a worker: claims a lease, runs it, and meanwhile fetches the next and commits the last."""
+"""One topic of a worker: claims a lease, runs it, and meanwhile fetches the next and commits the last."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from oqkit.errors import OqError
-from oqkit.worker.stint import Stint
+from oqkit.worker.runner import LeaseRunner
 from oqkit.worker.thread import Event, Future, Queue
 
 log = logging.getLogger(__name__)
@@ -19,16 +19,16 @@ ERROR_WAIT_S = 1.0
 
 
 class Slot:
-    """Runs stints one after the other, in the thread that calls `run`.
+    """Runs runners one after the other, in the thread that calls `run`.
 
-    Three things go on at once: one stint runs, the slot's thread claims and loads the next when that
+    Three things go on at once: one runner runs, the slot's thread claims and loads the next when that
     is near its end, and a second thread commits the one before.
     """
 
     def __init__(
         self,
-        acquire: Callable[[], Stint | None],
-        ended: Callable[[Stint], None],
+        acquire: Callable[[], LeaseRunner | None],
+        ended: Callable[[LeaseRunner], None],
         *,
         close: Callable[[], None],
         wait_s: Callable[[], float],
@@ -56,8 +56,8 @@ class Slot:
             self._close()
 
     def _loop(self) -> None:
-        current: Stint | None = None
-        ahead: Stint | None = None
+        current: LeaseRunner | None = None
+        ahead: LeaseRunner | None = None
         while current is not None or not self._stopping.is_set():
             if current is None:
                 current = self._begin(self._next())
@@ -74,31 +74,31 @@ class Slot:
                 self._committing.append(self._committer.submit(self._end, done))
                 self._settle(leave=COMMITS_AHEAD)
 
-    def _begin(self, stint: Stint | None) -> Stint | None:
-        if stint is not None:
-            stint.start()
-        return stint
+    def _begin(self, runner: LeaseRunner | None) -> LeaseRunner | None:
+        if runner is not None:
+            runner.start()
+        return runner
 
-    def _next(self, *, wait: bool = True) -> Stint | None:
+    def _next(self, *, wait: bool = True) -> LeaseRunner | None:
         try:
-            stint = self._acquire()
+            runner = self._acquire()
         except OqError:
             log.warning("no new work could be fetched; trying again", exc_info=True)
             self._stopping.wait(ERROR_WAIT_S if wait else 0)
             return None
-        self.is_idle = stint is None and wait
+        self.is_idle = runner is None and wait
         if self.is_idle:
             self._stopping.wait(min(self._wait_s(), LONGEST_IDLE_S))
-        return stint
+        return runner
 
-    def _unless_stale(self, ahead: Stint) -> Stint | None:
-        """Hand rows that wait here back to others if the present stint goes on for longer than it seemed."""
+    def _unless_stale(self, ahead: LeaseRunner) -> LeaseRunner | None:
+        """Hand rows that wait here back to others if the present runner goes on for longer than it seemed."""
         if not ahead.is_due:
             return ahead
         self._end(ahead)
         return None
 
-    def _wind_up(self, current: Stint, ahead: Stint | None) -> None:
+    def _wind_up(self, current: LeaseRunner, ahead: LeaseRunner | None) -> None:
         if ahead is not None:
             self._end(ahead)
         current.hand_back()
@@ -110,8 +110,8 @@ class Slot:
         while self._committing and (len(self._committing) > leave or self._committing[0].done()):
             self._committing.popleft().result()
 
-    def _end(self, stint: Stint) -> None:
+    def _end(self, runner: LeaseRunner) -> None:
         try:
-            stint.finish()
+            runner.finish()
         finally:
-            self._ended(stint)
+            self._ended(runner)

@@ -10,24 +10,24 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Literal
 
+from oqkit.claim.claimer import Claimer
+from oqkit.claim.lease import HeldLease
 from oqkit.clock import new_id
 from oqkit.errors import FormatError, Missing, SchemaError, StoreError, Unavailable, UsageError
 from oqkit.queue.job import Job
-from oqkit.queue.lease import HeldLease
-from oqkit.queue.ledger import Ledger
-from oqkit.queue.registry import BUSY_EVERY_S, IDLE_EVERY_S, WorkerRecord, put_worker
+from oqkit.queue.repository import Repository
 from oqkit.queue.run import rows_of
-from oqkit.queue.scout import Scout
-from oqkit.worker.codec import Codec, Inputs
+from oqkit.queue.worker_record import BUSY_EVERY_S, IDLE_EVERY_S, WorkerRecord, put_worker
+from oqkit.task.function import TaskFunction
+from oqkit.task.handler import Handler
+from oqkit.task.timer import RowTimer
+from oqkit.worker.call import COROUTINES, Work
 from oqkit.worker.executor import Executor, ThreadExecutor
-from oqkit.worker.handler import Handler
-from oqkit.worker.pace import Pace
+from oqkit.worker.interface import Codec, Inputs
 from oqkit.worker.process import ProcessExecutor
-from oqkit.worker.roster import Roster
-from oqkit.worker.run import COROUTINES, Work
+from oqkit.worker.registry import HandlerRegistry
+from oqkit.worker.runner import LeaseRunner
 from oqkit.worker.slot import Slot
-from oqkit.worker.stint import Stint
-from oqkit.worker.task import TaskFunction
 from oqkit.worker.thread import SystemThreads, Thread, Threads
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class WorkerLoop:
 
     def __init__(
         self,
-        ledger: Ledger,
+        repository: Repository,
         codec: Codec,
         tasks: Iterable[TaskFunction],
         *,
@@ -60,22 +60,22 @@ class WorkerLoop:
             raise UsageError(f"concurrency={concurrency} must be 1 or more")
         if not callable(executor) and executor not in {"thread", "process"}:
             raise UsageError(f"executor={executor!r} must be 'thread' or 'process'")
-        self.name = name or _worker_name(ledger)
-        self._ledger = ledger
+        self.name = name or _worker_name(repository)
+        self._repository = repository
         self._codec = codec
         self._concurrency = concurrency
         self._threads = threads or SystemThreads()
         self._make_executor = executor if callable(executor) else self._executors()[executor]
         self._grace_s = grace_s
-        self._roster = Roster(ledger, tasks, trusts_code=trust_code)
-        self._pace = Pace()
+        self._registry = HandlerRegistry(repository, tasks, trusts_code=trust_code)
+        self._timer = RowTimer()
         self._lock = self._threads.lock()
-        self._scout = Scout(
-            ledger,
-            self._roster.lanes(),
+        self._claimer = Claimer(
+            repository,
+            self._registry.topics(),
             worker=self.name,
             lease_s=lease_s,
-            can_run=self._roster.can_run,
+            can_run=self._registry.can_run,
             lease_rows=self._lease_rows,
         )
         self._stopping = self._threads.event()
@@ -91,7 +91,7 @@ class WorkerLoop:
         Ctrl-C stops it as `stop` does: rows not started are handed back, calls in progress get the
         grace period to end.
         """
-        self._started = self._ledger.now()
+        self._started = self._repository.now()
         self._report()
         slots = [self._slot() for _ in range(self._concurrency)]
         threads = [self._threads.start(partial(self._guard, slot), name="oqkit-slot") for slot in slots]
@@ -117,7 +117,7 @@ class WorkerLoop:
 
     def _drain(self, threads: list[Thread]) -> None:
         self._stopping.set()
-        clock = self._ledger.store.clock
+        clock = self._repository.store.clock
         end = clock.monotonic() + self._grace_s
         for thread in threads:
             thread.join(max(0.0, end - clock.monotonic()))
@@ -125,36 +125,36 @@ class WorkerLoop:
         for thread in threads:
             thread.join(self._grace_s)
         with self._lock:
-            self._scout.sweep(at_once=True)
+            self._claimer.sweep(at_once=True)
 
     def _report_when_due(self) -> None:
         every_s = IDLE_EVERY_S if self._n_rows == self._n_reported else BUSY_EVERY_S
-        if self._ledger.store.clock.monotonic() - self._reported >= every_s:
+        if self._repository.store.clock.monotonic() - self._reported >= every_s:
             self._report()
 
     def _report(self, *, is_stopped: bool = False) -> None:
-        self._reported, self._n_reported = self._ledger.store.clock.monotonic(), self._n_rows
+        self._reported, self._n_reported = self._repository.store.clock.monotonic(), self._n_rows
         record = WorkerRecord(
             name=self.name,
             host=socket.gethostname(),
             pid=os.getpid(),
-            types=sorted(self._roster.lanes().types),
-            trusts_code=self._roster.lanes().everything,
+            types=sorted(self._registry.topics().types),
+            trusts_code=self._registry.topics().everything,
             concurrency=self._concurrency,
             started=self._started,
-            seen=self._ledger.now(),
+            seen=self._repository.now(),
             n_rows=self._n_rows,
-            requests=dict(self._ledger.store.requests.snapshot()),
+            requests=dict(self._repository.store.requests.snapshot()),
             is_stopped=is_stopped,
         )
         try:
-            put_worker(self._ledger, record)
+            put_worker(self._repository, record)
         except StoreError as error:
             log.warning("the worker's record could not be written: %s", error)
 
     def _is_done(self) -> bool:
         with self._lock:
-            return self._scout.is_done()
+            return self._claimer.is_done()
 
     def _executors(self) -> dict[ExecutorName, Callable[[], Executor]]:
         return {"thread": lambda: ThreadExecutor(self._threads), "process": ProcessExecutor}
@@ -186,7 +186,7 @@ class WorkerLoop:
         Coroutines wait together, and a call of a batch function may take as long for a few rows as for many:
         of those, small leases would cost time rather than save it.
         """
-        known, handler = self._pace.lease_rows(job), self._handler(job)
+        known, handler = self._timer.lease_rows(job), self._handler(job)
         at_once = COROUTINES if handler.is_async else 1
         if known is None:
             return at_once, None
@@ -194,14 +194,14 @@ class WorkerLoop:
         return max(at_once, most if handler.is_batch else least), max(at_once, most)
 
     def _handler(self, job: Job) -> Handler:
-        handler = self._roster.handler(job)
+        handler = self._registry.handler(job)
         if handler is None:
             raise AssertionError(f"job {job.id} was chosen without a handler")
         return handler
 
-    def _acquire(self, executor: Executor) -> Stint | None:
+    def _acquire(self, executor: Executor) -> LeaseRunner | None:
         with self._lock:
-            lease = self._scout.find()
+            lease = self._claimer.find()
         if lease is None:
             return None
         handler = self._handler(lease.job)
@@ -213,11 +213,11 @@ class WorkerLoop:
             lease.commit([], is_last=True)
             raise
         work = self._work(lease, handler, inputs)
-        return Stint(lease, work, codec=self._codec, executor=executor, pace=self._pace)
+        return LeaseRunner(lease, work, codec=self._codec, executor=executor, timer=self._timer)
 
     def _work(self, lease: HeldLease, handler: Handler, inputs: Inputs) -> Work:
         job, rows = lease.job, rows_of(lease.rows)
-        known = self._pace.row_s(job) is not None
+        known = self._timer.row_s(job) is not None
         return Work(
             handler=handler,
             job_id=job.id,
@@ -233,20 +233,20 @@ class WorkerLoop:
             table=self._codec.table,
         )
 
-    def _ended(self, stint: Stint) -> None:
+    def _ended(self, runner: LeaseRunner) -> None:
         with self._lock:
-            self._n_rows += stint.n_finished
+            self._n_rows += runner.n_finished
             try:
-                if not stint.is_lost:
-                    self._scout.ended(stint.lease)
+                if not runner.is_lost:
+                    self._claimer.ended(runner.lease)
                     return
             except StoreError as error:  # the outcomes are committed: only what is next must be found out anew
-                log.warning("job %s will be looked at again: %s", stint.lease.job.id, error)
-            self._scout.lost(stint.lease)
+                log.warning("job %s will be looked at again: %s", runner.lease.job.id, error)
+            self._claimer.lost(runner.lease)
 
     def _wait_s(self) -> float:
         with self._lock:
-            return self._scout.wait_s()
+            return self._claimer.wait_s()
 
 
 class Unreadable:
@@ -267,6 +267,6 @@ class Unreadable:
     values = frame = only = arguments
 
 
-def _worker_name(ledger: Ledger) -> str:
+def _worker_name(repository: Repository) -> str:
     host = re.sub(r"[^A-Za-z0-9.-]", "", socket.gethostname())[:40] or "worker"
-    return f"{host}-{os.getpid()}-{new_id(ledger.rng)[:4]}"
+    return f"{host}-{os.getpid()}-{new_id(repository.rng)[:4]}"

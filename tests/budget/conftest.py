@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
+from oqkit.client.queue import Queue
 from oqkit.config import Settings
-from oqkit.connect.queue import Queue
-from oqkit.queue.ledger import open_ledger
+from oqkit.queue.repository import open_repository
 from oqkit.store.memory import MemoryStore
 from oqkit.store.s3 import S3Store
 from oqkit.testing.proxy import FaultProxy
@@ -26,13 +26,13 @@ class MemorySite:
         """Return a client of its own."""
         store = MemoryStore.named(self._name)
         store.poll_s, store.ring_s = S3Store.poll_s, S3Store.ring_s
-        return Queue(open_ledger(store), Settings(url=store.url))
+        return Queue(open_repository(store), Settings(url=store.url))
 
     def measure(self, queue, act):
         """Return how many requests of each kind `queue` sends while `act` runs."""
-        before = queue.ledger.store.requests.snapshot()
+        before = queue.repository.store.requests.snapshot()
         act()
-        return queue.ledger.store.requests.snapshot() - before
+        return queue.repository.store.requests.snapshot() - before
 
 
 class S3Site:
@@ -46,9 +46,9 @@ class S3Site:
         return self._place.queue()
 
     def measure(self, queue, act):
-        before, n_before = queue.ledger.store.requests.snapshot(), len(self._proxy.log)
+        before, n_before = queue.repository.store.requests.snapshot(), len(self._proxy.log)
         act()
-        counted = queue.ledger.store.requests.snapshot() - before
+        counted = queue.repository.store.requests.snapshot() - before
         seen = Counter(exchange.method.lower() for exchange in self._proxy.log[n_before:])
         seen += Counter(delete=seen.pop("post", 0))  # many at once
         assert counted == seen, "the store counts what goes over the wire"

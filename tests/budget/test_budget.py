@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
+from oqkit.client.queue import Queue
 from oqkit.config import Settings
-from oqkit.connect.queue import Queue
-from oqkit.queue.ledger import open_ledger
+from oqkit.queue.repository import open_repository
 from oqkit.queue.view import JobView
 from oqkit.store.memory import MemoryStore
 from oqkit.store.price import dollars
@@ -51,7 +51,7 @@ def work(site, queue, functions, *, trust_code=False, looks=True):
     Without `looks` it lists once and never asks the doorbell, which is the price of waiting, not of working.
     """
     if not looks:
-        queue.ledger.store.poll_s = 1_000.0
+        queue.repository.store.poll_s = 1_000.0
     worker = oq.Worker(queue, functions, trust_code=trust_code)
     requests = site.measure(queue, lambda: worker.run(until_idle=True))
     requests["put"] -= RECORDS
@@ -99,7 +99,7 @@ def test_single_tasks_cost_two_writes_two_reads_and_a_delete(site, show):
     requests = work(site, queue, [add])
     assert [tasks[x].result(1) for x in (0, n - 1)] == [1, n]
     assert requests["put"] == 2 * n
-    assert requests["delete"] <= (n if isinstance(queue.ledger.store, MemoryStore) else 0.1 * n)
+    assert requests["delete"] <= (n if isinstance(queue.repository.store, MemoryStore) else 0.1 * n)
     assert requests["get"] <= 2 * n
     assert requests["list"] <= 0.1 * n
     show(f"{n} single tasks: {dict(requests)}: {requests.total() / n:.2f} a task")
@@ -152,10 +152,10 @@ def test_million_rows_cost_one_worker_less_than_a_thousand_requests(site, show):
 
 def test_refresh_costs_a_listing_a_thousand_parts_and_a_read_a_changed_part(site, show):
     client, other = site.queue(), site.queue()
-    n_parts = 2_001 if isinstance(client.ledger.store, MemoryStore) else 101
+    n_parts = 2_001 if isinstance(client.repository.store, MemoryStore) else 101
     n_lists = -(-n_parts // 1_000)
     job = client.map(add, [{"x": x, "y": 1} for x in range(n_parts)], part_rows=1)
-    view = JobView(client.ledger, client.ledger.read_job(job.id).doc)
+    view = JobView(client.repository, client.repository.read_job(job.id).doc)
     untouched = site.measure(client, view.refresh)
     assert untouched == {"list": 1}, "parts that nobody touched cost nothing"
 
@@ -251,7 +251,7 @@ class Idler:
     def _connect(self, name):
         store = MemoryStore.named(name, clock=self.clock)
         store.poll_s, store.ring_s = S3Store.poll_s, S3Store.ring_s
-        return Queue(open_ledger(store), Settings(url=store.url))
+        return Queue(open_repository(store), Settings(url=store.url))
 
     def idle(self, seconds, *, arrivals=()):
         """Run for so long, while tasks arrive at these moments (seconds from now); return the requests sent."""
@@ -266,10 +266,10 @@ class Idler:
                 self.client.submit("arrive", {"sent_s": start_s + due.pop(0)})
 
         self.stop_sign.while_waiting = pass_time
-        before = self.queue.ledger.store.requests.snapshot()
+        before = self.queue.repository.store.requests.snapshot()
         self._slot._loop()
         self._slot._settle(leave=0)
-        return self.queue.ledger.store.requests.snapshot() - before
+        return self.queue.repository.store.requests.snapshot() - before
 
 
 def month(requests, seconds):

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from oqkit.client.queue import Queue
 from oqkit.config import Settings
-from oqkit.connect.queue import Queue
 from oqkit.queue import key as keys
 from oqkit.queue.document import FORMAT, dump
-from oqkit.queue.ledger import open_ledger
+from oqkit.queue.repository import open_repository
 from oqkit.store.base import Store
 from oqkit.store.directory import DirectoryStore
 from oqkit.store.s3 import S3Store
@@ -46,7 +46,7 @@ class Place:
         store = self.store(read_timeout_s=read_timeout_s)
         if poll_s is not None:
             store.poll_s = poll_s
-        return Queue(open_ledger(store), Settings(url=self.url, endpoint_url=self.endpoint_url))
+        return Queue(open_repository(store), Settings(url=self.url, endpoint_url=self.endpoint_url))
 
 
 def s3_place(server, prefix, *, endpoint_url=None):
@@ -206,9 +206,9 @@ class Fleet:
 # --- what a queue holds --------------------------------------------------------------------------
 
 
-def parts_of(ledger, job_id) -> Iterator:
-    job = ledger.read_job(job_id).doc
-    return (ledger.read_part(job, index).doc for index in range(job.n_parts))
+def parts_of(repository, job_id) -> Iterator:
+    job = repository.read_job(job_id).doc
+    return (repository.read_part(job, index).doc for index in range(job.n_parts))
 
 
 def names_below(store, prefix) -> list[str]:
@@ -217,18 +217,18 @@ def names_below(store, prefix) -> list[str]:
 
 def check_outcomes(queue, job_id, *, statuses=("completed",)):
     """Every task has one outcome, nothing is held any more, and each outcome named is there."""
-    ledger = queue.ledger
-    job = ledger.read_job(job_id).doc
-    outputs = set(names_below(ledger.store, f"{ledger.keys_of(job).folder}out/"))
-    for part in parts_of(ledger, job_id):
+    repository = queue.repository
+    job = repository.read_job(job_id).doc
+    outputs = set(names_below(repository.store, f"{repository.keys_of(job).folder}out/"))
+    for part in parts_of(repository, job_id):
         assert sum(len(run) for run in part.runs) == part.n_rows
         assert {run.status.value for run in part.runs} <= set(statuses), part.runs
         assert not any(run.lease for run in part.runs), part.runs
         assert not part.leases, part.leases
         for name, inline in part.outputs.items():
-            assert inline is not None or ledger.keys_of(job).output(part.index, name) in outputs
+            assert inline is not None or repository.keys_of(job).output(part.index, name) in outputs
 
 
 def check_at_rest(queue):
     """No marker is left, so no worker is kept busy with what is over."""
-    assert names_below(queue.ledger.store, keys.OPEN) == []
+    assert names_below(queue.repository.store, keys.OPEN) == []

@@ -8,9 +8,9 @@ import time
 import pytest
 
 import oqkit as oq
+from oqkit.client.queue import Queue
 from oqkit.config import Settings
-from oqkit.connect.queue import Queue
-from oqkit.queue.ledger import open_ledger
+from oqkit.queue.repository import open_repository
 from oqkit.store.memory import MemoryStore
 from tests.chaos.fleet import until
 
@@ -28,7 +28,7 @@ def wait(label: str, wait_s: float) -> None:
 
 def connect():
     store = MemoryStore.named("ahead")
-    return Queue(open_ledger(store), Settings(url=store.url))
+    return Queue(open_repository(store), Settings(url=store.url))
 
 
 def test_task_claimed_ahead_is_left_to_others_when_the_call_before_it_is_slow(caplog):

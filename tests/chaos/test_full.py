@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
+from oqkit.client.queue import Queue
 from oqkit.config import Settings
-from oqkit.connect.queue import Queue
 from oqkit.errors import Unavailable
-from oqkit.queue.ledger import open_ledger
+from oqkit.queue.repository import open_repository
 from oqkit.store import directory
 from oqkit.store.directory import DirectoryStore
 from tests.chaos.fleet import check_outcomes, names_below, until
@@ -61,9 +61,9 @@ def bulky(x: int) -> dict[str, object]:
 
 def queue_in(path):
     store = DirectoryStore(path)
-    ledger = open_ledger(store)
-    ledger.loop.patience_s = 0.5  # not the minute that it would ask again
-    return Queue(ledger, Settings(url=store.url))
+    repository = open_repository(store)
+    repository.loop.patience_s = 0.5  # not the minute that it would ask again
+    return Queue(repository, Settings(url=store.url))
 
 
 @contextlib.contextmanager
@@ -80,12 +80,12 @@ def at_work(path):
 @pytest.mark.parametrize("left", (0, 1, 100, 3000), ids="{} bytes are left".format)
 def test_submission_to_a_full_disk_leaves_nothing_and_says_what_to_do(tmp_path, disk, left):
     queue = queue_in(tmp_path)
-    before = names_below(queue.ledger.store, "jobs/")
+    before = names_below(queue.repository.store, "jobs/")
     disk.left = left
     with pytest.raises(Unavailable, match=ADVICE) as raised:
         queue.submit_frame(pd.DataFrame({"x": range(5000)}), bulky, name="full")
     assert "No space left on device" in str(raised.value)
-    assert names_below(queue.ledger.store, "jobs/") == before, "a frame is there as a whole or not at all"
+    assert names_below(queue.repository.store, "jobs/") == before, "a frame is there as a whole or not at all"
     assert list((tmp_path / ".tmp").iterdir()) == []
     disk.left = None
     job = queue.submit_frame(pd.DataFrame({"x": range(5000)}), bulky, name="full")

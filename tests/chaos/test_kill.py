@@ -54,7 +54,7 @@ def test_twenty_kills_cost_only_the_rows_that_were_not_committed(s3, tmp_path, c
         fleet.start_ready(N_WORKERS, lease_s=LEASE_S)
         frame = pd.DataFrame({"label": "kill", "x": range(N_TASKS), "wait_s": CALL_S})
         job = queue.submit_frame(frame, slow, part_rows=PART_ROWS)
-        view = JobView(queue.ledger, queue.ledger.read_job(job.id).doc)
+        view = JobView(queue.repository, queue.repository.read_job(job.id).doc)
         for moment in moments:
             until(lambda m=moment: n_calls(fleet) >= m, timeout_s=60, what=f"{moment} calls")
             time.sleep(rng.uniform(0, 0.05))
@@ -68,7 +68,7 @@ def test_twenty_kills_cost_only_the_rows_that_were_not_committed(s3, tmp_path, c
         elapsed_s = time.monotonic() - started
         survivors = fleet.living
         calls = Counter({x: n for (_, x), n in fleet.calls().items()})
-        until(lambda: not names_below(queue.ledger.store, "open/"), timeout_s=30, what="all markers are taken down")
+        until(lambda: not names_below(queue.repository.store, "open/"), timeout_s=30, what="all markers are taken down")
         fleet.check_health()
 
     assert len(n_caught) == N_KILLS

@@ -19,13 +19,13 @@ LOST = "was taken over: its results are not used"
 
 
 def lease_of(queue, job, member):
-    part = next(parts_of(queue.ledger, job.id))
+    part = next(parts_of(queue.repository, job.id))
     return next((lease.id for lease in part.leases if member.holds(lease.worker)), None)
 
 
 def committed(queue, job):
     """Return the rows that have an outcome."""
-    part = next(parts_of(queue.ledger, job.id))
+    part = next(parts_of(queue.repository, job.id))
     return {row for run in part.runs if run.status.is_final for row in range(run.first, run.stop)}
 
 
@@ -84,10 +84,10 @@ def test_paused_worker_is_fenced_when_its_lease_was_taken_over(anywhere, tmp_pat
 
 def check_fenced_output(queue, job, lease_id):
     """The fenced worker has uploaded what it had, for it could not know: but no part names it."""
-    ledger = queue.ledger
-    folder = ledger.keys_of(ledger.read_job(job.id).doc).folder
-    stored = {key.rpartition("/")[2].removesuffix(".parquet") for key in names_below(ledger.store, f"{folder}out/")}
-    named = {f"0000000-{name}" for part in parts_of(ledger, job.id) for name in part.outputs}
+    repository = queue.repository
+    folder = repository.keys_of(repository.read_job(job.id).doc).folder
+    stored = {key.rpartition("/")[2].removesuffix(".parquet") for key in names_below(repository.store, f"{folder}out/")}
+    named = {f"0000000-{name}" for part in parts_of(repository, job.id) for name in part.outputs}
     fenced = stored - named
     assert fenced, "there is an output that lost"
     assert all(name.startswith(f"0000000-{lease_id}.") for name in fenced)

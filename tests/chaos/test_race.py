@@ -58,7 +58,7 @@ def test_ten_submitters_and_eight_workers_give_every_task_one_outcome(s3, tmp_pa
         values = {task: tasks[task].result(timeout=120)["y"] for task in tasks}
 
         queue = queues[0]
-        stored = names_below(queue.ledger.store, "jobs/")
+        stored = names_below(queue.repository.store, "jobs/")
         assert len(stored) == len(jobs) + len(tasks), "no submission left a second job behind"
         for job_id in {*jobs, *(task.job.id for task in tasks.values())}:
             check_outcomes(queue, job_id)
@@ -69,7 +69,7 @@ def test_ten_submitters_and_eight_workers_give_every_task_one_outcome(s3, tmp_pa
         assert calls.keys() == expected_calls(), "every task ran, and nothing else did"
         assert set(calls.values()) == {1}, "no lease was lost, so nothing ran twice"
         fleet.check_health()
-        until(lambda: not names_below(queue.ledger.store, "open/"), timeout_s=30, what="all markers are taken down")
+        until(lambda: not names_below(queue.repository.store, "open/"), timeout_s=30, what="all markers are taken down")
         check_at_rest(queue)
         n_calls = [len(worker.calls) for worker in workers]
         assert sum(n > 0 for n in n_calls) >= N_WORKERS // 2, f"the work was spread: {n_calls}"

@@ -140,7 +140,7 @@ def test_job_is_done_once_when_workers_die_just_before_each_rename(tmp_path):
     assert n_deaths == 6
     assert list(result["y"]) == [2 * x for x in range(n_rows)]
     check_outcomes(queue, job.id)
-    until(lambda: not names_below(queue.ledger.store, keys.OPEN), timeout_s=20, what="the marker is taken down")
+    until(lambda: not names_below(queue.repository.store, keys.OPEN), timeout_s=20, what="the marker is taken down")
 
 
 def frame_of(n_rows):

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
-from oqkit.queue import bell, discovery
+from oqkit.claim import poller
+from oqkit.queue import bell
 from oqkit.queue import key as keys
 from oqkit.testing.fault import Fault, FaultKind
 from tests.chaos.fleet import check_outcomes, names_below, until
@@ -132,14 +133,14 @@ class Rig:
     def check_nothing_is_left(self, job, *, statuses):
         self.proxy.clear()
         self.proxy.settle()
-        store = self.truth.ledger.store
+        store = self.truth.repository.store
         until(lambda: not names_below(store, keys.OPEN), timeout_s=20, what="the markers are taken down")
         check_outcomes(self.truth, job.id, statuses=statuses)
         assert len(names_below(store, keys.JOBS)) == 1, "there is one job"
-        stored = self.truth.ledger.read_job(job.id).doc
-        folder = self.truth.ledger.keys_of(stored).folder
+        stored = self.truth.repository.read_job(job.id).doc
+        folder = self.truth.repository.keys_of(stored).folder
         assert len(names_below(store, f"{folder}in-")) == 1, "its input is there once"
-        parts = [self.truth.ledger.read_part(stored, index).doc for index in range(stored.n_parts)]
+        parts = [self.truth.repository.read_part(stored, index).doc for index in range(stored.n_parts)]
         named = {
             f"{part.index:07d}-{name}" for part in parts for name, inline in part.outputs.items() if inline is None
         }
@@ -152,9 +153,7 @@ class Rig:
 
 @pytest.fixture
 def rig(proxied, monkeypatch, caplog):
-    monkeypatch.setattr(
-        discovery, "LIST_EVERY_S", 1.0
-    )  # 30 s: what is found without a bell is found at the next listing
+    monkeypatch.setattr(poller, "LIST_EVERY_S", 1.0)  # 30 s: what is found without a bell is found at the next listing
     script.__init__()
     script.gate.set()
     place, proxy = proxied
@@ -194,7 +193,7 @@ def test_cancel_is_obeyed_once_when_a_write_meets_a_fault(rig, point, fault):
     script.gate.set()
     rig.finished(job)
     rig.check_nothing_is_left(job, statuses=("cancelled",))
-    assert len(rig.truth.ledger.read_job(job.id).doc.controls) == 1, "one order"
+    assert len(rig.truth.repository.read_job(job.id).doc.controls) == 1, "one order"
     assert max(script.calls.values()) == 1
     assert rig.struck(), "the fault was met"
 
@@ -216,9 +215,9 @@ def check_completed_again(rig, job):
     until(lambda: rig.truth.job(job.id).status == "completed", timeout_s=30, what="the rows run again")
     result = rig.truth.job(job.id).result(timeout=1)
     assert list(result["y"]) == [2 * x for x in range(N_ROWS)]
-    assert len(rig.truth.ledger.read_job(job.id).doc.controls) == 1, "one order"
+    assert len(rig.truth.repository.read_job(job.id).doc.controls) == 1, "one order"
     assert script.calls == Counter(dict.fromkeys(range(N_ROWS), 2)), "every row failed once and completed once"
-    store = rig.truth.ledger.store
+    store = rig.truth.repository.store
     rig.proxy.clear()
     rig.proxy.settle()
     until(lambda: not names_below(store, keys.OPEN), timeout_s=20, what="the markers are taken down")

@@ -55,10 +55,10 @@ def test_everything_is_done_once_in_bad_weather(proxied, tmp_path, capsys):
         assert [truth.get(task.id).result(timeout=60)["y"] for task in singles] == [2 * x for x in range(N_SINGLES)]
         proxy.clear()
         proxy.settle()
-        until(lambda: not names_below(truth.ledger.store, "open/"), timeout_s=60, what="all markers are taken down")
+        until(lambda: not names_below(truth.repository.store, "open/"), timeout_s=60, what="all markers are taken down")
         for job_id in [*jobs, *(task.job.id for task in singles)]:
             check_outcomes(truth, job_id)
-        assert len(names_below(truth.ledger.store, "jobs/")) == len(jobs) + N_SINGLES
+        assert len(names_below(truth.repository.store, "jobs/")) == len(jobs) + N_SINGLES
         calls = fleet.calls()
         assert len(calls) == sum(jobs.values()) + N_SINGLES
         assert set(calls.values()) == {1}, "no lease was lost, so nothing ran twice"
@@ -93,7 +93,9 @@ def test_workers_wait_for_a_server_that_restarts_and_go_on(aws, tmp_path, capsys
                 calls = fleet.calls()
                 assert len(calls) == n_rows
                 assert set(calls.values()) == {1}, "the leases outlived the outage, so nothing ran twice"
-                until(lambda: not names_below(queue.ledger.store, "open/"), timeout_s=60, what="the markers are down")
+                until(
+                    lambda: not names_below(queue.repository.store, "open/"), timeout_s=60, what="the markers are down"
+                )
                 for member in fleet.living:
                     member.process.terminate()
                 for member in fleet.members:

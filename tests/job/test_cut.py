@@ -7,9 +7,9 @@ import time
 import pandas as pd
 import pytest
 
-from oqkit.frame.draft import PART_BYTES, draft_frame, draft_values
+from oqkit.client.spec import PART_BYTES, spec_of_frame, spec_of_values
 from oqkit.queue.transition import Verb
-from oqkit.worker.pace import Pace
+from oqkit.task.timer import RowTimer
 
 FRAME = pd.DataFrame({"x": range(6_400)})
 
@@ -19,12 +19,12 @@ def double(x):
 
 
 def part_rows(row_s, *, n_rows=6_400):
-    pace = Pace()
+    timer = RowTimer()
     if row_s is not None:
-        known = draft_values([], double, part_rows="auto", pace=pace).function
-        pace.learn(known, n_rows=1000, elapsed_s=1000 * row_s)
+        known = spec_of_values([], double, part_rows="auto", timer=timer).function
+        timer.learn(known, n_rows=1000, elapsed_s=1000 * row_s)
     frame = pd.DataFrame({"x": range(n_rows)})
-    return draft_frame(frame, double, columns=None, part_rows="auto", pace=pace).part_rows
+    return spec_of_frame(frame, double, columns=None, part_rows="auto", timer=timer).part_rows
 
 
 @pytest.mark.parametrize(
@@ -44,17 +44,17 @@ def test_parts_have_a_limit(row_s, expected):
 def test_parts_of_large_rows_fit_in_memory(row_s):
     text = "x" * 100_000
     frame = pd.DataFrame({"x": [text + str(n) for n in range(2_000)]})
-    pace = Pace()
+    timer = RowTimer()
     if row_s is not None:
-        pace.learn(draft_values([], double, part_rows="auto", pace=pace).function, n_rows=1, elapsed_s=row_s)
-    draft = draft_frame(frame, double, columns=None, part_rows="auto", pace=pace)
-    assert draft.table.slice(0, draft.part_rows).nbytes <= PART_BYTES
-    assert draft.part_rows == (125 if row_s is None else pytest.approx(PART_BYTES / len(text), rel=0.01))
+        timer.learn(spec_of_values([], double, part_rows="auto", timer=timer).function, n_rows=1, elapsed_s=row_s)
+    spec = spec_of_frame(frame, double, columns=None, part_rows="auto", timer=timer)
+    assert spec.table.slice(0, spec.part_rows).nbytes <= PART_BYTES
+    assert spec.part_rows == (125 if row_s is None else pytest.approx(PART_BYTES / len(text), rel=0.01))
 
 
 def test_a_row_larger_than_a_part_should_be_is_a_part():
     frame = pd.DataFrame({"x": ["x" * (PART_BYTES + 1)] * 2})
-    assert draft_frame(frame, double, columns=None, part_rows="auto", pace=Pace()).part_rows == 1
+    assert spec_of_frame(frame, double, columns=None, part_rows="auto", timer=RowTimer()).part_rows == 1
 
 
 def test_second_job_of_a_quick_function_has_fewer_parts(queue, start):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
-from oqkit.connect import opening
+from oqkit.client import connect
 from tests.local import WAIT_S, keys_in
 
 
@@ -91,9 +91,9 @@ def test_same_files_attach_and_changed_ones_are_another_job(queue, start, folder
 
 
 def test_submitting_writes_no_rows(queue, folder):
-    before = queue.ledger.store.requests.snapshot()
+    before = queue.repository.store.requests.snapshot()
     queue.submit_dataset(str(folder), double)
-    spent = queue.ledger.store.requests.snapshot() - before
+    spent = queue.repository.store.requests.snapshot() - before
     assert spent["put"] <= 4, "code, job, marker, bell"
     assert not any(key.endswith(".parquet") for key in keys_in(queue))
 
@@ -120,7 +120,7 @@ def test_file_that_is_gone_fails_its_rows_and_says_so(queue, start, folder):
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_files_in_a_bucket_are_read_by_the_workers(seaweed, aws, start, folder, monkeypatch):
-    monkeypatch.setattr(opening, "_default", [])
+    monkeypatch.setattr(connect, "_default", [])
     seaweed.create_bucket("data-and-queue")
     files = fsspec.filesystem("s3", endpoint_url=seaweed.endpoint_url)
     for path in sorted(folder.glob("*.parquet")):

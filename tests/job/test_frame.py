@@ -293,10 +293,10 @@ def test_polars_failures_give_nulls_or_no_rows(queue, start):
 
 
 def _refused(queue, *arguments, **options):
-    before, requests = keys_in(queue), queue.ledger.store.requests.snapshot()
+    before, requests = keys_in(queue), queue.repository.store.requests.snapshot()
     with pytest.raises(SchemaError) as caught:
         queue.submit_frame(*arguments, **options)
-    assert (queue.ledger.store.requests.snapshot() - requests)["put"] == 0
+    assert (queue.repository.store.requests.snapshot() - requests)["put"] == 0
     assert keys_in(queue) == before
     return str(caught.value)
 

@@ -13,7 +13,7 @@ import pytest
 
 import oqkit as oq
 from oqkit.queue.transition import Verb
-from oqkit.worker.tray import TAKEN, Tray
+from oqkit.worker.buffer import TAKEN, ResultBuffer
 from oqkit.worker.worker import FIRST_BATCH
 from tests.local import WAIT_S
 
@@ -120,7 +120,7 @@ def test_rows_that_turn_out_slow_are_shared_although_the_first_were_quick(queue,
 
 def test_rows_that_went_back_are_not_started_after_all(queue, start, monkeypatch):
     """The runner goes on while the lease decides how far it may go: that must not let it go further than before."""
-    is_quick, raised, limit = threading.Event(), [], Tray.limit
+    is_quick, raised, limit = threading.Event(), [], ResultBuffer.limit
 
     def taken(self):
         number = self.meter[TAKEN]
@@ -133,8 +133,8 @@ def test_rows_that_went_back_are_not_started_after_all(queue, start, monkeypatch
         raised.append(number > self.limit)
         limit.fset(self, number)
 
-    monkeypatch.setattr(Tray, "taken", property(taken, Tray.taken.fset))
-    monkeypatch.setattr(Tray, "limit", property(limit.fget, lower))
+    monkeypatch.setattr(ResultBuffer, "taken", property(taken, ResultBuffer.taken.fset))
+    monkeypatch.setattr(ResultBuffer, "limit", property(limit.fget, lower))
 
     @oq.task
     def crawl(x):

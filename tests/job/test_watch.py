@@ -297,7 +297,7 @@ def test_as_completed_ends_when_time_is_up(queue, start, is_async):
 def test_jobs_lists_the_newest_first(queue, start):
     start()
     first = queue.submit_frame(frame(2), slow, name="first", tags={"team": "a"}).wait(WAIT_S)
-    between = first.tasks() is not None and queue.ledger.now()
+    between = first.tasks() is not None and queue.repository.now()
     second = queue.submit_frame(frame(3), fail_last, name="second").wait(WAIT_S)
     third = queue.submit("other", 1)
     jobs = queue.jobs()
@@ -332,14 +332,14 @@ def double(x: int) -> int:
 
 def test_wait_goes_on_when_the_store_is_away_for_a_while(queue, start, monkeypatch, caplog):
     job = queue.submit_frame(pd.DataFrame({"x": range(4)}), double)
-    read, outage = queue.ledger.store.list, iter(range(5))
+    read, outage = queue.repository.store.list, iter(range(5))
 
     def list_after_a_while(*args, **kwargs):
         if threading.current_thread() is threading.main_thread() and next(outage, None) is not None:
             raise oq.Unavailable("503")
         return read(*args, **kwargs)
 
-    monkeypatch.setattr(queue.ledger.store, "list", list_after_a_while)
+    monkeypatch.setattr(queue.repository.store, "list", list_after_a_while)
     start()
     assert job.wait(30).status == "completed"
     assert next(outage, None) is None
@@ -352,7 +352,7 @@ def test_wait_goes_on_when_the_store_is_away_for_a_while(queue, start, monkeypat
 @pytest.mark.parametrize("failures", (0, 3))
 def test_result_reads_what_has_ended_while_the_rest_runs(queue, start, monkeypatch, failures):
     outputs, refused = [], iter(range(failures))
-    read = queue.ledger.store.read
+    read = queue.repository.store.read
 
     def noting(key):
         if key.endswith(".parquet") and "/out" in key:
@@ -361,7 +361,7 @@ def test_result_reads_what_has_ended_while_the_rest_runs(queue, start, monkeypat
                 raise Unavailable("away for a moment")
         return read(key)
 
-    monkeypatch.setattr(queue.ledger.store, "read", noting)
+    monkeypatch.setattr(queue.repository.store, "read", noting)
     start()
     job = queue.submit_frame(frame(2000), gated_in_the_second_part, part_rows=1000)
     results = []

@@ -9,12 +9,12 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from oqkit.client.queue import Queue
 from oqkit.config import Settings
-from oqkit.connect.queue import Queue
 from oqkit.notebook.live import Live
 from oqkit.notebook.state import size_bytes
-from oqkit.queue.ledger import open_ledger
 from oqkit.queue.part import Event, Lease
+from oqkit.queue.repository import open_repository
 from oqkit.queue.run import Run
 from oqkit.queue.transition import Status, Verb
 from oqkit.store.memory import MemoryStore
@@ -72,8 +72,8 @@ class World:
     def __init__(self) -> None:
         self.clock = Clock()
         self.store = MemoryStore(clock=self.clock)
-        self.queue = Queue(open_ledger(self.store), Settings(url="memory://"))
-        self.ledger = self.queue.ledger
+        self.queue = Queue(open_repository(self.store), Settings(url="memory://"))
+        self.repository = self.queue.repository
         self.screen = Screen(self.clock)
         self.serial = itertools.count()
 
@@ -93,8 +93,8 @@ class World:
             named = output if status in {"failed", "retrying"} else ""
             runs.append(Run(first=first, stop=first + rows, status=real, attempt=tries, lease=lease, output=named))
             first += rows
-        held = self.ledger.read_part(document, index)
-        now = self.ledger.now()
+        held = self.repository.read_part(document, index)
+        now = self.repository.now()
         leases = (Lease(id="lease", worker=worker, expires=now + 60),) if any(run.lease for run in runs) else ()
         log = (
             Event(at=now, verb=Verb.CLAIM, rows=((0, first),), n_rows=first, worker=worker),
@@ -108,7 +108,7 @@ class World:
         def change(part):
             return replace(part, runs=tuple(runs), leases=leases, outputs=outputs or {}, log=(*part.log, *log)[-32:])
 
-        self.ledger.update_part(document, index, change, applied=lambda part: part.runs == tuple(runs), held=held)
+        self.repository.update_part(document, index, change, applied=lambda part: part.runs == tuple(runs), held=held)
 
     def finish(self, job, status="completed"):
         document = job._view.job

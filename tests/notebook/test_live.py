@@ -6,9 +6,9 @@ import time
 import pytest
 
 from oqkit.errors import Unavailable
-from oqkit.notebook.desk import Desk
-from oqkit.notebook.hub import Hub
+from oqkit.notebook.display_manager import DisplayManager
 from oqkit.notebook.live import LINGER_S, PAINT_S, Live
+from oqkit.notebook.message import MessageHandler
 from oqkit.notebook.state import size_bytes
 from tests.notebook.conftest import Model
 
@@ -87,9 +87,9 @@ def test_page_of_a_million_tasks_is_sent_alone_and_small(world):
     for index in range(100):
         world.write(job, index, [("completed", 10), ("failed", 10)] * 500)
     live = world.live(job)
-    desk = Desk(live, wake=lambda: None)
+    handler = MessageHandler(live, wake=lambda: None)
     start = time.perf_counter()
-    page = desk.answer({"op": "page", "id": 1, "view": "v", "status": "failed", "offset": 499_990})
+    page = handler.answer({"op": "page", "id": 1, "view": "v", "status": "failed", "offset": 499_990})
     took_s = time.perf_counter() - start
     print(f"a page among 100,000 runs: {took_s:.2f} s, {size_bytes(page)} bytes")
     assert page["found"] == 500_000
@@ -100,17 +100,17 @@ def test_page_of_a_million_tasks_is_sent_alone_and_small(world):
 def test_ten_displays_of_a_job_cost_no_more_requests_than_one(world):
     def cost(n_displays):
         job = world.job(100, part_rows=10, name=f"job{n_displays}")
-        hub = Hub(world.screen)
-        hub.wake = lambda: None
+        displays = DisplayManager(world.screen)
+        displays.wake = lambda: None
         for _ in range(n_displays):
-            live = hub.live(job)
+            live = displays.live(job)
             live.model = live.model or Model(world.clock)
-            hub.open(live, f"d{next(world.serial)}")
+            displays.open(live, f"d{next(world.serial)}")
         before = world.requests()
         end = world.clock.now + 30
         while world.clock.now < end:
-            if hub.pause_s() == 0:
-                hub.step()
+            if displays.pause_s() == 0:
+                displays.step()
             world.clock.sleep(0.05)
         return world.requests() - before
 
@@ -121,10 +121,10 @@ def test_ten_displays_of_a_job_cost_no_more_requests_than_one(world):
 
 def test_displays_through_two_handles_of_a_job_share_its_poller(world):
     job = world.job(100, name="same")
-    hub = Hub(world.screen)
-    hub.wake = lambda: None
-    hub.open(hub.live(job), "d1")
-    assert hub.live(world.queue.job("same")) is hub.live(job)
+    displays = DisplayManager(world.screen)
+    displays.wake = lambda: None
+    displays.open(displays.live(job), "d1")
+    assert displays.live(world.queue.job("same")) is displays.live(job)
 
 
 @pytest.mark.parametrize("how", ("hidden", "closed", "done"))
@@ -246,14 +246,14 @@ def test_queue_that_does_not_answer_is_said_in_the_display_and_asked_again(world
 
 def test_defect_in_a_display_is_shown_there_and_never_printed(world, monkeypatch, capfd):
     job = world.job(100)
-    hub = Hub(world.screen)
+    displays = DisplayManager(world.screen)
     live = world.live(job)
 
     def fail():
         raise ZeroDivisionError("a defect")
 
     monkeypatch.setattr(live, "_look", fail)
-    hub.tick(live)
+    displays.tick(live)
     assert "a defect" in world.screen.saved["d0"]["text/plain"]
     assert capfd.readouterr() == ("", "")
 
@@ -262,12 +262,12 @@ def test_hub_thread_ends_when_nothing_is_left_to_look_at(world):
     world.clock.monotonic = time.monotonic
     job = world.job(20)
     world.finish(job)
-    hub = Hub(world.screen)
-    hub.open(hub.live(job), "d1")
-    thread = hub._thread
+    displays = DisplayManager(world.screen)
+    displays.open(displays.live(job), "d1")
+    thread = displays._thread
     if thread is not None:
         thread.join(10)
-    assert hub._thread is None
+    assert displays._thread is None
     assert "20 completed" in world.screen.saved["d1"]["text/plain"]
 
 
@@ -277,12 +277,12 @@ def test_final_state_is_saved_once_however_often_somebody_looks(world):
     world.finish(job, "failed")
     world.run(live, 8)
     n_saved = len(world.screen.updates)
-    desk = Desk(live, wake=lambda: None)
+    handler = MessageHandler(live, wake=lambda: None)
     for name in ("a", "b", "c"):  # a front end that draws the output anew says bye and hello
-        desk.hear({"op": "bye", "view": "front"})
-        desk.hear({"op": "hello", "view": name})
-        desk.hear({"op": "panels", "view": name, "tasks": True})
-        desk.hear({"op": "panels", "view": name})
+        handler.hear({"op": "bye", "view": "front"})
+        handler.hear({"op": "hello", "view": name})
+        handler.hear({"op": "panels", "view": name, "tasks": True})
+        handler.hear({"op": "panels", "view": name})
         world.run(live, 2)
     assert len(world.screen.updates) == n_saved == 1
 

@@ -13,14 +13,14 @@ import pytest
 import oqkit as oq
 from oqkit.notebook.bar import HtmlBar
 from oqkit.notebook.board import Jobs, board_html, board_state, board_text
-from oqkit.notebook.desk import Desk
 from oqkit.notebook.html import to_html
+from oqkit.notebook.humanize import duration, money, percent, short, speed
+from oqkit.notebook.message import MessageHandler
+from oqkit.notebook.progress import ProgressHistory, histogram, rate, speeds
 from oqkit.notebook.snapshot import SEGMENTS
 from oqkit.notebook.state import fitted, size_bytes, to_state
 from oqkit.notebook.text import bar, to_text
-from oqkit.notebook.trace import Trace, histogram, rate, speeds
-from oqkit.notebook.wording import duration, money, percent, short, speed
-from oqkit.worker.failure import Failure
+from oqkit.task.failure import Failure
 from tests.notebook.xss import CORPUS
 
 
@@ -138,20 +138,20 @@ def test_numbers_are_told_in_units_that_fit():
 
 
 def test_rate_is_of_the_last_half_minute():
-    trace = Trace(points=((0.0, 0), (100.0, 1000), (110.0, 1100), (130.0, 1300)))
+    trace = ProgressHistory(points=((0.0, 0), (100.0, 1000), (110.0, 1100), (130.0, 1300)))
     assert rate(trace, now=130.0) == pytest.approx(10.0)
     assert rate(trace, now=200.0) is None
 
 
 def test_speeds_hold_every_task_once():
-    trace = Trace(points=((0.0, 0), (5.0, 50), (60.0, 100), (61.0, 400)))
+    trace = ProgressHistory(points=((0.0, 0), (5.0, 50), (60.0, 100), (61.0, 400)))
     each = speeds(trace, now=100.0, bins=20)
     assert sum(each) * 100 / 20 == pytest.approx(400)
     assert all(value >= 0 for value in each)
 
 
 def test_trace_stays_short_however_long_it_is_watched():
-    trace = Trace()
+    trace = ProgressHistory()
     for number in range(10_000):
         trace = trace.seen(float(number), number)
     assert len(trace.points) <= 400
@@ -174,7 +174,7 @@ def test_estimated_requests_are_near_what_was_sent(tmp_path):
     from oqkit.notebook.live import Live
 
     live = Live(job, screen=None)
-    sent = sum(queue.ledger.store.requests.snapshot().values())
+    sent = sum(queue.repository.store.requests.snapshot().values())
     told = sum(snapshot_of(live).requests.values())
     print(f"sent {sent}, told {told}")
     assert job.status == "completed"
@@ -194,9 +194,9 @@ def test_state_stays_small_with_the_longest_texts_there_can_be(world):
     live = world.live(job)
     snapshot = snapshot_of(live)
     assert size_bytes(to_state(snapshot)) <= 10_000
-    desk = Desk(live, wake=lambda: None)
+    handler = MessageHandler(live, wake=lambda: None)
     for question in ({"op": "page"}, {"op": "group", "key": snapshot.groups[0].key}, {"op": "task", "row": 5}):
-        answer = desk.answer({**question, "id": 1, "view": "v"})
+        answer = handler.answer({**question, "id": 1, "view": "v"})
         assert "refused" not in answer
         assert size_bytes(answer) <= 10_000
 
@@ -229,7 +229,7 @@ def test_fitted_shortens_only_what_is_too_long():
     ),
 )
 def test_desk_answers_anything_that_a_page_may_send(world, question):
-    answer = Desk(world.live(world.job(10)), wake=lambda: None).answer({**question, "id": 7})
+    answer = MessageHandler(world.live(world.job(10)), wake=lambda: None).answer({**question, "id": 7})
     assert answer["id"] == 7
     assert answer.get("refused") or answer.get("rows") is not None
 
@@ -238,7 +238,7 @@ def test_desk_answers_anything_that_a_page_may_send(world, question):
 @pytest.mark.parametrize("offset", (0, 25, 10**9))
 def test_pages_hold_what_the_offset_says(world, n_tasks, offset):
     job = world.job(n_tasks, part_rows=7)
-    page = Desk(world.live(job), wake=lambda: None).answer({"op": "page", "offset": offset})
+    page = MessageHandler(world.live(job), wake=lambda: None).answer({"op": "page", "offset": offset})
     first = min(offset, max(0, n_tasks - 1) // 25 * 25)
     assert page["offset"] == first
     assert [row[0] for row in page["rows"]] == list(range(first, min(first + 25, n_tasks)))
@@ -250,10 +250,10 @@ def test_search_finds_rows_workers_and_errors(world):
         job, 1, [("failed", 2), ("pending", 8)], output="o", outputs={"o": failures((0, 1), message="no such city")}
     )
     world.write(job, 2, [("running", 10)], worker="Machine-7")
-    desk = Desk(world.live(job), wake=lambda: None)
+    handler = MessageHandler(world.live(job), wake=lambda: None)
 
     def found(query, **more):
-        return [row[0] for row in desk.answer({"op": "page", "query": query, **more})["rows"]]
+        return [row[0] for row in handler.answer({"op": "page", "query": query, **more})["rows"]]
 
     assert found("12") == [12]
     assert found("SUCH city") == [10, 11]
@@ -265,25 +265,25 @@ def test_search_finds_rows_workers_and_errors(world):
 def test_cancel_and_retry_through_the_desk_change_the_job(world):
     job = world.job(20)
     world.write(job, 0, [("failed", 10)])
-    desk = Desk(world.live(job), wake=lambda: None)
-    assert desk.answer({"op": "retry"})["text"] == "10 failed tasks will run again."
-    assert desk.answer({"op": "cancel"})["text"] == "Cancelled 20 tasks."
+    handler = MessageHandler(world.live(job), wake=lambda: None)
+    assert handler.answer({"op": "retry"})["text"] == "10 failed tasks will run again."
+    assert handler.answer({"op": "cancel"})["text"] == "Cancelled 20 tasks."
     assert job.status == "cancelled"
 
 
 def test_pause_and_resume_through_the_desk_change_the_job_and_every_form_of_it(world):
     job = world.job(20)
     live = world.live(job)
-    desk = Desk(live, wake=lambda: None)
-    assert "Paused" in desk.answer({"op": "pause"})["text"]
+    handler = MessageHandler(live, wake=lambda: None)
+    assert "Paused" in handler.answer({"op": "pause"})["text"]
     assert job.status == "paused"
     shown = live.snapshot()
     assert to_state(shown)["status"] == "paused"
     for made in (to_state(shown)["advice"], to_text(shown), to_html(shown)):
         assert "paused in the notebook" in made
         assert "no task is started until it is resumed" in made
-    assert Jobs(world.ledger, limit=5).look().lines[0].status == "paused"
-    assert desk.answer({"op": "resume"})["text"] == "Resumed."
+    assert Jobs(world.repository, limit=5).look().lines[0].status == "paused"
+    assert handler.answer({"op": "resume"})["text"] == "Resumed."
     assert job.status == "pending"
     assert "aused" not in to_text(live.snapshot())
 
@@ -291,7 +291,7 @@ def test_pause_and_resume_through_the_desk_change_the_job_and_every_form_of_it(w
 def test_pause_of_a_job_that_has_ended_is_refused_in_words(world):
     job = world.job(20)
     world.finish(job)
-    assert "nothing to pause" in Desk(world.live(job), wake=lambda: None).answer({"op": "pause"})["refused"]
+    assert "nothing to pause" in MessageHandler(world.live(job), wake=lambda: None).answer({"op": "pause"})["refused"]
 
 
 def test_paused_job_that_nobody_began_tells_no_time_since_its_first_claim(world):
@@ -380,7 +380,7 @@ def test_foreign_text_stays_text_in_static_html(world, text):
     made = Collected(to_html(snapshot_of(live), note=text))
     assert made.tags <= KNOWN_TAGS
     assert made.attributes <= KNOWN_ATTRIBUTES
-    board = Jobs(world.ledger, limit=5).look()
+    board = Jobs(world.repository, limit=5).look()
     table = Collected(board_html(board, note=text))
     assert table.tags <= KNOWN_TAGS
     assert table.attributes <= KNOWN_ATTRIBUTES
@@ -391,7 +391,7 @@ def test_foreign_text_stays_text_in_static_html(world, text):
 def test_foreign_text_cannot_steer_a_terminal(world, text):
     plain = to_text(snapshot_of(world.live(hostile(world, text, 1))))
     assert all(letter.isprintable() or letter == "\n" for letter in plain)
-    told = board_text(Jobs(world.ledger, limit=5).look())
+    told = board_text(Jobs(world.repository, limit=5).look())
     assert all(letter.isprintable() or letter == "\n" for letter in told)
 
 
@@ -488,7 +488,7 @@ def test_html_bar_of_a_job_that_is_over_draws_nothing(world):
 def test_board_reads_nothing_twice_of_jobs_that_ended(world):
     for number in range(3):
         world.finish(world.job(30, name=f"job{number}"))
-    jobs = Jobs(world.ledger, limit=10)
+    jobs = Jobs(world.repository, limit=10)
     first = jobs.look()
     before = world.requests()
     second = jobs.look()
@@ -501,7 +501,7 @@ def test_board_reads_nothing_twice_of_jobs_that_ended(world):
 def test_board_says_how_far_each_job_is(world):
     job = world.job(30, name="half", part_rows=10)
     world.write(job, 0, [("completed", 10)])
-    text = board_text(Jobs(world.ledger, limit=10).look())
+    text = board_text(Jobs(world.repository, limit=10).look())
     assert "half" in text
     assert "10 completed, 20 pending" in text
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from oqkit.notebook.board import Jobs, board_state
-from oqkit.notebook.desk import Desk
 from oqkit.notebook.html import base_css, read_front
+from oqkit.notebook.message import MessageHandler
 from oqkit.notebook.state import to_state
 from tests.notebook.lab import ARGUMENTS, CHROMIUM
 from tests.notebook.xss import CORPUS
@@ -114,14 +114,14 @@ def page(tmp_path_factory):
         script = read_front("widget.js").replace("export default {render}", "window.oqkit = {render}")
         opened.add_script_tag(content=script, type="module")
         opened.wait_for_function("window.oqkit")
-        desks: list[Desk] = []
+        handlers: list[MessageHandler] = []
 
         def answer(question):
             message = json.loads(question)
-            return json.dumps(desks[-1].answer(message) if desks and not desks[-1].hear(message) else {})
+            return json.dumps(handlers[-1].answer(message) if handlers and not handlers[-1].hear(message) else {})
 
         opened.expose_function("answer", answer)
-        opened.desks = desks
+        opened.handlers = handlers
         yield opened
         browser.close()
 
@@ -144,13 +144,13 @@ def hostile(world, text):
 def test_foreign_text_stays_text_in_the_widget(world, page, text):
     live = world.live(hostile(world, text))
     live.refresh()
-    page.desks.append(Desk(live, wake=lambda: None))
+    page.handlers.append(MessageHandler(live, wake=lambda: None))
     drawn = page.evaluate(DRAW, [{"state": to_state(live.snapshot())}, ""])
     assert drawn["alarms"] == []
     assert set(drawn["tags"]) <= KNOWN_TAGS
     assert not [name for name in drawn["attributes"] if name.startswith("on") or name in {"src", "href", "srcdoc"}]
     assert drawn["text"].count(text) >= 5, "name, group, traceback, table and input say it as it is"
-    board = board_state(Jobs(world.ledger, limit=5).look())
+    board = board_state(Jobs(world.repository, limit=5).look())
     drawn = page.evaluate(DRAW, [{"board": board, "states": {}}, ""])
     assert drawn["alarms"] == []
     assert set(drawn["tags"]) <= KNOWN_TAGS

@@ -6,13 +6,13 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from oqkit.claim.claimer import Claimer
+from oqkit.claim.lease import HeldLease
+from oqkit.claim.poller import Topics
 from oqkit.errors import Conflict, Missing, Unavailable
-from oqkit.queue.discovery import Lanes
 from oqkit.queue.job import Job
-from oqkit.queue.lease import HeldLease
-from oqkit.queue.ledger import Ledger, Settings
 from oqkit.queue.part import Outcome, Policy
-from oqkit.queue.scout import Scout
+from oqkit.queue.repository import Repository, Settings
 from oqkit.queue.submission import Submission, Submitted
 from oqkit.queue.transition import Verb
 from oqkit.store.base import Blob, Page, Store, Version
@@ -169,9 +169,9 @@ class World:
         self.rng = random.Random(seed)
         self.workers: list[TinyWorker] = []
 
-    def ledger(self, store: Store | None = None) -> Ledger:
+    def repository(self, store: Store | None = None) -> Repository:
         store = store or WrappedStore(self.inner)
-        return Ledger(store, self.settings, rng=random.Random(self.rng.random()))
+        return Repository(store, self.settings, rng=random.Random(self.rng.random()))
 
     def now(self) -> float:
         return self.clock.wall()
@@ -182,8 +182,8 @@ class World:
     def markers(self) -> list[str]:
         """Return the markers that are left once every worker that lives has deleted those that it is done with."""
         for worker in self.workers:
-            if not isinstance(worker.ledger.store, CrashingStore):
-                worker.scout.sweep(at_once=True)
+            if not isinstance(worker.repository.store, CrashingStore):
+                worker.claimer.sweep(at_once=True)
         return self.listed("open/")
 
     def job(self, number: int = 0, *, n_tasks: int = 1, part_rows: int = 10, **more) -> Job:
@@ -194,17 +194,17 @@ class World:
         more.setdefault("type", "score")
         return Job(n_tasks=n_tasks, part_rows=part_rows, mode="frame", **more)
 
-    def submit(self, job: Job, ledger: Ledger | None = None) -> Submitted:
-        return Submission(ledger or self.ledger(), job).commit(job)
+    def submit(self, job: Job, repository: Repository | None = None) -> Submitted:
+        return Submission(repository or self.repository(), job).commit(job)
 
-    def worker(self, name: str = "w", ledger: Ledger | None = None, **more) -> TinyWorker:
-        self.workers.append(TinyWorker(self, name, ledger or self.ledger(), **more))
+    def worker(self, name: str = "w", repository: Repository | None = None, **more) -> TinyWorker:
+        self.workers.append(TinyWorker(self, name, repository or self.repository(), **more))
         return self.workers[-1]
 
     def parts(self, job: Job) -> list:
-        ledger = self.ledger()
-        job = ledger.read_job(job.id).doc
-        return [ledger.read_part(job, n).doc for n in range(job.n_parts)]
+        repository = self.repository()
+        job = repository.read_job(job.id).doc
+        return [repository.read_part(job, n).doc for n in range(job.n_parts)]
 
     def statuses(self, job: Job) -> Counter[str]:
         out: Counter[str] = Counter()
@@ -220,7 +220,7 @@ class TinyWorker:
         self,
         world: World,
         name: str,
-        ledger: Ledger,
+        repository: Repository,
         *,
         types: tuple[str, ...] = ("score",),
         everything: bool = False,
@@ -230,10 +230,10 @@ class TinyWorker:
         can_run: Callable[[Job], bool] = lambda job: True,
     ) -> None:
         self.world = world
-        self.ledger = ledger
-        self.scout = Scout(
-            ledger,
-            Lanes(types=frozenset(types), everything=everything),
+        self.repository = repository
+        self.claimer = Claimer(
+            repository,
+            Topics(types=frozenset(types), everything=everything),
             worker=name,
             lease_s=lease_s,
             can_run=can_run,
@@ -242,7 +242,7 @@ class TinyWorker:
         self.ran: Counter[tuple[str, int]] = Counter()
 
     def find(self) -> HeldLease | None:
-        return self.scout.find()
+        return self.claimer.find()
 
     def finish(self, lease: HeldLease, verb: Verb = Verb.COMPLETE, **more) -> None:
         first = lease.index * lease.job.part_rows
@@ -251,7 +251,7 @@ class TinyWorker:
         lease.commit(
             [Outcome(verb=verb, rows=lease.rows, **more)], output={"by": lease.id}, has_output=True, is_last=True
         )
-        self.scout.ended(lease)
+        self.claimer.ended(lease)
 
     def step(self, verb: Verb = Verb.COMPLETE) -> bool:
         """Run one lease if there is one."""
@@ -269,5 +269,5 @@ class TinyWorker:
             if self.step(verb):
                 n, last = n + 1, clock.time_s
             else:
-                clock.sleep(max(0.01, self.scout.wait_s()))
+                clock.sleep(max(0.01, self.claimer.wait_s()))
         return n

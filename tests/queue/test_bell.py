@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from oqkit.claim.poller import LIST_EVERY_S
 from oqkit.queue import control
 from oqkit.queue.bell import FRESH_S, MAX_BYTES, News, dump_news, load_news
-from oqkit.queue.discovery import LIST_EVERY_S
 from oqkit.queue.key import BELL
 from tests.queue.faulty import FaultyStore
 
@@ -14,7 +14,7 @@ from tests.queue.faulty import FaultyStore
 @pytest.fixture
 def news(world):
     job = replace(world.job(3, n_tasks=5), rev=1, op="op")
-    return News(marker=world.ledger().marker(job, due=job.created), job=job)
+    return News(marker=world.repository().marker(job, due=job.created), job=job)
 
 
 def cost(world, call):
@@ -103,7 +103,7 @@ def test_cancelled_job_that_a_worker_only_heard_of_is_not_run(world, n_tasks):
     job = world.job(1, n_tasks=n_tasks)
     world.submit(job)
     told = world.inner.read(BELL).data
-    control.cancel(world.ledger(), job.id)
+    control.cancel(world.repository(), job.id)
     world.inner.overwrite(BELL, told)  # it is as if the worker had read the bell just before
     world.clock.sleep(1.0)
     worker.drain()
@@ -115,7 +115,7 @@ def test_job_whose_marker_comes_after_its_end_is_cleared_up(world):
     worker, store, late = idle_worker(world), FaultyStore(world.inner), []
     create = store.create
     store.create = lambda key, data: late.append(key) or "etag" if key.startswith("open/") else create(key, data)
-    world.submit(world.job(1), ledger=world.ledger(store))
+    world.submit(world.job(1), repository=world.repository(store))
     world.clock.sleep(1.0)
     assert worker.step()
     world.clock.sleep(2.0)

@@ -7,7 +7,7 @@ import pytest
 
 from oqkit.errors import Conflict, FormatError, LeaseLost, Missing, Unavailable
 from oqkit.queue import control
-from oqkit.queue.cas import JOB, LONGEST_WAIT_S, PART, Loop
+from oqkit.queue.cas import JOB, LONGEST_WAIT_S, PART, CasLoop
 from oqkit.queue.job import ControlVerb
 from oqkit.queue.part import Lease, Outcome, Policy, claim, commit, fresh
 from oqkit.queue.transition import Status, Verb
@@ -42,7 +42,7 @@ def part_of(world):
 
 
 def loop_over(store):
-    return Loop(store, random.Random(3))
+    return CasLoop(store, random.Random(3))
 
 
 def update(store, change, applied, **more):
@@ -84,7 +84,7 @@ def test_commit_is_applied_once(world, script):
 def test_checkpoints_in_a_row_are_each_applied_once(world, script):
     world.submit(world.job(n_tasks=4))
     store = FaultyStore(world.inner, only="parts/")
-    worker = world.worker(ledger=world.ledger(store))
+    worker = world.worker(repository=world.repository(store))
     lease = worker.find()
     for row in range(4):
         store.script = list(script)
@@ -103,12 +103,12 @@ def test_checkpoints_in_a_row_are_each_applied_once(world, script):
 @scripts
 def test_job_is_created_once_and_its_submitter_knows(world, script):
     store = FaultyStore(world.inner, script, only="jobs/")
-    submitted = world.submit(world.job(), world.ledger(store))
+    submitted = world.submit(world.job(), world.repository(store))
     store.land("late")
     assert submitted.is_new
     assert len(world.listed("jobs/")) == 1
     assert len(world.markers()) == 1
-    assert world.ledger().read_job(submitted.job.id).doc == submitted.job
+    assert world.repository().read_job(submitted.job.id).doc == submitted.job
 
 
 @scripts
@@ -122,7 +122,7 @@ def test_two_submitters_of_one_id_agree_who_was_first(world, script):
             world.submit(rival)
 
     faulty.before_write = rival_submits
-    submitted = world.submit(world.job(5), world.ledger(faulty))
+    submitted = world.submit(world.job(5), world.repository(faulty))
     faulty.land("late")
     assert not submitted.is_new
     assert submitted.job.origin == rival.origin
@@ -134,9 +134,9 @@ def test_control_is_given_once(world, script):
     job = world.job(n_tasks=25)
     world.submit(job)
     store = FaultyStore(world.inner, script, only="jobs/")
-    control.cancel(world.ledger(store), job.id)
+    control.cancel(world.repository(store), job.id)
     store.land("late")
-    stored = world.ledger().read_job(job.id).doc
+    stored = world.repository().read_job(job.id).doc
     assert [one.verb for one in stored.controls] == [ControlVerb.CANCEL]
     assert stored.rev == 2
     assert world.statuses(job) == {"cancelled": 25}
@@ -145,7 +145,7 @@ def test_control_is_given_once(world, script):
 @scripts
 def test_marker_is_put_up(world, script):
     store = FaultyStore(world.inner, [one for one in script if one not in ("conflict", "unsure")], only="open/")
-    world.submit(world.job(), world.ledger(store))
+    world.submit(world.job(), world.repository(store))
     assert len(world.markers()) == 1
 
 
@@ -165,9 +165,9 @@ def test_single_task_is_run_once_whatever_each_write_meets(world, script):
         job = fresh_world.job()
         script_at = ("",) * offset + tuple(one for one in script if one not in ("conflict", "unsure"))
         store = FaultyStore(fresh_world.inner, script_at)
-        ledger = fresh_world.ledger(store)
-        assert fresh_world.submit(job, ledger).is_new
-        worker = fresh_world.worker(ledger=ledger)
+        repository = fresh_world.repository(store)
+        assert fresh_world.submit(job, repository).is_new
+        worker = fresh_world.worker(repository=repository)
         worker.drain()
         store.land("late")
         assert fresh_world.statuses(job) == {"completed": 1}
@@ -233,7 +233,7 @@ def test_claim_that_lands_after_it_was_given_up_is_only_a_lease_that_runs_out(wo
     world.submit(job)
     store = FaultyStore(world.inner, only="parts/")
     store.script = ["someday"] * 10_000
-    worker = world.worker("unlucky", ledger=world.ledger(store))
+    worker = world.worker("unlucky", repository=world.repository(store))
     with pytest.raises(Unavailable):
         worker.find()
     store.land("someday")
@@ -246,7 +246,7 @@ def test_same_commit_repeated_after_the_loop_gave_up_is_applied_once(world):
     job = world.job(n_tasks=2)
     world.submit(job)
     store = FaultyStore(world.inner, only="parts/")
-    worker = world.worker(ledger=world.ledger(store))
+    worker = world.worker(repository=world.repository(store))
     lease = worker.find()
     store.script = ["drop"] + ["refuse"] * 10_000
     store.before_read = lambda verb, key: (_ for _ in ()).throw(Unavailable("down")) if "parts/" in key else None
@@ -265,7 +265,7 @@ def test_every_write_raises_rev_by_one_and_has_an_op_of_its_own(world):
     world.submit(job)
     worker = world.worker(max_rows=4)
     worker.drain()
-    key = world.ledger().keys_of(job).part(0)
+    key = world.repository().keys_of(job).part(0)
     states = [PART.load(version.data, key) for version in world.inner.versions(key)][::-1]
     assert [state.rev for state in states] == list(range(1, len(states) + 1))
     assert len({state.op for state in states}) == len(states) >= 16
@@ -359,7 +359,7 @@ def test_waits_are_jittered_so_that_rivals_do_not_meet_again(world):
     waits = set()
     for seed in range(20):
         began = world.clock.time_s
-        attempts = Loop(world.inner, random.Random(seed)).attempts()
+        attempts = CasLoop(world.inner, random.Random(seed)).attempts()
         for _ in range(4):
             next(attempts)
         waits.add(round(world.clock.time_s - began, 9))
@@ -370,8 +370,8 @@ def test_conflict_never_leaves_the_queue(world):
     store = FaultyStore(world.inner, ("unsure",) * 100_000)
     for call in (
         lambda: update(store, claiming("a"), has_lease("a")),
-        lambda: world.ledger(store).create_job(world.job()),
-        lambda: world.submit(world.job(), world.ledger(store)),
+        lambda: world.repository(store).create_job(world.job()),
+        lambda: world.submit(world.job(), world.repository(store)),
     ):
         with pytest.raises(Exception) as caught:
             call()

@@ -16,7 +16,7 @@ from tests.queue.faulty import FaultyStore
 def test_cancel_writes_also_the_parts_that_nobody_touched(world):
     job = world.job(n_tasks=35)
     world.submit(job)
-    control.cancel(world.ledger(), job.id, reason="wrong input")
+    control.cancel(world.repository(), job.id, reason="wrong input")
     assert world.statuses(job) == {"cancelled": 35}
     assert len([key for key in world.listed("work/") if "/parts/" in key]) == 4
     assert world.parts(job)[3].log[-1].note == "wrong input"
@@ -28,14 +28,14 @@ def test_cancel_leaves_what_is_finished(world):
     worker = world.worker()
     worker.step()
     worker.step(Verb.FAIL)
-    control.cancel(world.ledger(), job.id)
+    control.cancel(world.repository(), job.id)
     assert world.statuses(job) == {"completed": 10, "failed": 10, "cancelled": 10}
 
 
 def test_cancel_of_some_rows_crosses_parts(world):
     job = world.job(n_tasks=40)
     world.submit(job)
-    control.cancel(world.ledger(), job.id, rows=((8, 12), (39, 40)))
+    control.cancel(world.repository(), job.id, rows=((8, 12), (39, 40)))
     cancelled = [
         part.index * 10 + row
         for part in world.parts(job)
@@ -50,7 +50,7 @@ def test_cancel_of_some_rows_crosses_parts(world):
 def test_cancel_takes_any_order_of_rows(world):
     job = world.job(n_tasks=40)
     world.submit(job)
-    control.cancel(world.ledger(), job.id, rows=((30, 31), (7, 8), (2, 5), (4, 6), (1, 3)))
+    control.cancel(world.repository(), job.id, rows=((30, 31), (7, 8), (2, 5), (4, 6), (1, 3)))
     assert world.statuses(job) == {"cancelled": 7, "pending": 33}
 
 
@@ -59,7 +59,7 @@ def test_cancel_of_pending_rows_lets_running_ones_finish(world):
     world.submit(job)
     worker = world.worker(max_rows=4)
     lease = worker.find()
-    control.cancel(world.ledger(), job.id, statuses=(Status.PENDING,))
+    control.cancel(world.repository(), job.id, statuses=(Status.PENDING,))
     worker.finish(lease)
     assert world.statuses(job) == {"completed": 4, "cancelled": 16}
 
@@ -69,7 +69,7 @@ def test_cancelled_rows_drop_out_of_a_lease_with_its_next_commit(world):
     world.submit(job)
     worker = world.worker()
     lease = worker.find()
-    control.cancel(world.ledger(), job.id, rows=((3, 7),))
+    control.cancel(world.repository(), job.id, rows=((3, 7),))
     lease.commit([], is_last=False)
     assert lease.rows == ((0, 3), (7, 10))
     worker.finish(lease)
@@ -80,7 +80,7 @@ def test_outcome_on_its_way_is_not_recorded_for_a_cancelled_row(world):
     job = world.job(n_tasks=2)
     world.submit(job)
     lease = world.worker().find()
-    control.cancel(world.ledger(), job.id, rows=((0, 1),))
+    control.cancel(world.repository(), job.id, rows=((0, 1),))
     lease.commit([Outcome(verb=Verb.COMPLETE, rows=((0, 2),))], output={"x": 1}, has_output=True, is_last=True)
     (part,) = world.parts(job)
     assert [str(part.run_at(row).status) for row in (0, 1)] == ["cancelled", "completed"]
@@ -89,13 +89,13 @@ def test_outcome_on_its_way_is_not_recorded_for_a_cancelled_row(world):
 
 def test_cancel_of_an_unknown_job_is_missing(world):
     with pytest.raises(Missing):
-        control.cancel(world.ledger(), "k" + "0" * 17)
+        control.cancel(world.repository(), "k" + "0" * 17)
 
 
 def test_cancel_of_a_job_without_tasks_is_fine(world):
     job = world.job(n_tasks=0)
     world.submit(job)
-    assert control.cancel(world.ledger(), job.id).gen == 2
+    assert control.cancel(world.repository(), job.id).gen == 2
     assert world.markers() == []
 
 
@@ -105,10 +105,10 @@ def test_retry_reopens_failed_rows_only(world):
     worker = world.worker()
     worker.step()
     worker.step(Verb.FAIL)
-    control.cancel(world.ledger(), job.id)
-    control.retry(world.ledger(), job.id)
+    control.cancel(world.repository(), job.id)
+    control.retry(world.repository(), job.id)
     assert world.statuses(job) == {"completed": 10, "pending": 10, "cancelled": 10}
-    control.retry(world.ledger(), job.id, statuses=control.RETRYABLE)
+    control.retry(world.repository(), job.id, statuses=control.RETRYABLE)
     assert world.statuses(job) == {"completed": 10, "pending": 20}
     world.worker().drain()
     assert world.statuses(job) == {"completed": 30}
@@ -118,7 +118,7 @@ def test_retry_of_some_rows_leaves_the_others(world):
     job = world.job(n_tasks=20)
     world.submit(job)
     world.worker().drain(verb=Verb.FAIL)
-    control.retry(world.ledger(), job.id, rows=((5, 15),))
+    control.retry(world.repository(), job.id, rows=((5, 15),))
     world.worker().drain()
     assert world.statuses(job) == {"completed": 10, "failed": 10}
     assert world.markers() == []
@@ -128,16 +128,16 @@ def test_retry_raises_the_generation_of_the_marker(world):
     job = world.job()
     world.submit(job)
     world.worker().drain(verb=Verb.FAIL)
-    control.retry(world.ledger(), job.id)
+    control.retry(world.repository(), job.id)
     assert [parse_marker(key).gen for key in world.markers()] == [2]
 
 
-def test_retry_with_other_code_moves_the_marker_to_its_lane(world):
+def test_retry_with_other_code_moves_the_marker_to_its_topic(world):
     job = world.job()
     world.submit(job)
     world.worker().drain(verb=Verb.FAIL)
-    control.retry(world.ledger(), job.id, code=Code(digest="d" * 64))
-    assert [parse_marker(key).lane for key in world.markers()] == ["code"]
+    control.retry(world.repository(), job.id, code=Code(digest="d" * 64))
+    assert [parse_marker(key).topic for key in world.markers()] == ["code"]
 
 
 def test_expired_rows_can_be_put_back_and_run(world):
@@ -146,7 +146,7 @@ def test_expired_rows_can_be_put_back_and_run(world):
     world.clock.sleep(20.0)
     world.worker().drain()
     assert world.statuses(job) == {"expired": 20}
-    control.retry(world.ledger(), job.id, statuses=(Status.EXPIRED,))
+    control.retry(world.repository(), job.id, statuses=(Status.EXPIRED,))
     world.worker().drain()
     assert world.statuses(job) == {"completed": 20}
 
@@ -155,13 +155,13 @@ def test_controls_are_applied_in_the_order_they_were_given(world):
     """A part that nobody met for three generations ends up as if it had been there all the time."""
     job = world.job(n_tasks=20)
     world.submit(job)
-    ledger = world.ledger()
+    repository = world.repository()
     store = FaultyStore(world.inner)
     store.before_write = lambda verb, key: (_ for _ in ()).throw(KeyboardInterrupt) if "/parts/" in key else None
     for order in (control.cancel, control.retry, control.cancel):
         with suppress(KeyboardInterrupt):  # a retry has no part to write
-            order(world.ledger(store), job.id)
-    assert [c.verb for c in ledger.read_job(job.id).doc.controls] == [
+            order(world.repository(store), job.id)
+    assert [c.verb for c in repository.read_job(job.id).doc.controls] == [
         ControlVerb.CANCEL,
         ControlVerb.RETRY,
         ControlVerb.CANCEL,
@@ -174,7 +174,7 @@ def test_control_given_twice_is_harmless(world):
     job = world.job(n_tasks=20)
     world.submit(job)
     for _ in range(3):
-        control.cancel(world.ledger(), job.id)
+        control.cancel(world.repository(), job.id)
     assert world.statuses(job) == {"cancelled": 20}
     assert {part.gen for part in world.parts(job)} == {4}
 
@@ -184,12 +184,12 @@ def test_order_given_while_a_worker_claims_is_obeyed_either_way(world):
     job = world.job(n_tasks=5)
     world.submit(job)
     store = FaultyStore(world.inner)
-    worker = world.worker(ledger=world.ledger(store))
+    worker = world.worker(repository=world.repository(store))
 
     def cancelled_just_before(verb, key):
         if "/parts/" in key:
             store.before_write = None
-            control.cancel(world.ledger(), job.id)
+            control.cancel(world.repository(), job.id)
 
     store.before_write = cancelled_just_before
     lease = worker.find()
@@ -202,10 +202,10 @@ def test_order_given_while_a_worker_claims_is_obeyed_either_way(world):
 def test_poison_part_does_not_keep_a_cancel_from_the_others(world):
     job = world.job(n_tasks=40)
     world.submit(job)
-    key = world.ledger().keys_of(job).part(1)
+    key = world.repository().keys_of(job).part(1)
     world.inner.overwrite(key, b"poison")
     with pytest.raises(FormatError, match=key):
-        control.cancel(world.ledger(), job.id)
-    ledger = world.ledger()
-    stored = ledger.read_job(job.id).doc
-    assert [str(ledger.read_part(stored, n).doc.run_at(0).status) for n in (0, 2, 3)] == ["cancelled"] * 3
+        control.cancel(world.repository(), job.id)
+    repository = world.repository()
+    stored = repository.read_job(job.id).doc
+    assert [str(repository.read_part(stored, n).doc.run_at(0).status) for n in (0, 2, 3)] == ["cancelled"] * 3

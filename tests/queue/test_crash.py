@@ -22,13 +22,13 @@ sides = pytest.mark.parametrize("is_after", (False, True), ids=("before", "after
 
 
 def every_crash(prepare: Callable[[World], object], act: Callable[[World, object, object], None], *, is_after: bool):
-    """Yield the world after each way to die in `act`, which gets the world, the crashing ledger and what was prepared."""
+    """Yield the world after each way to die in `act`, which gets the world, the crashing repository and what was prepared."""
     for at in itertools.count():
         world = World(seed=at)
         prepared = prepare(world)
         store = CrashingStore(world.inner, at=at, is_after=is_after)
         try:
-            act(world, world.ledger(store), prepared)
+            act(world, world.repository(store), prepared)
         except Crash:
             yield world, prepared
         else:
@@ -38,8 +38,8 @@ def every_crash(prepare: Callable[[World], object], act: Callable[[World, object
 
 
 def is_seen_as_final(world, job):
-    ledger = world.ledger()
-    view = JobView(ledger, ledger.read_job(job.id).doc)
+    repository = world.repository()
+    view = JobView(repository, repository.read_job(job.id).doc)
     view.refresh()
     return view.is_final
 
@@ -51,11 +51,11 @@ def check_finished(world, job, *, statuses=("completed",)):
     assert is_seen_as_final(world, job)
     assert world.markers() == [], "the last worker takes the markers down"
     present = set(world.listed("work/"))
-    ledger = world.ledger()
+    repository = world.repository()
     for part in world.parts(job):
         assert not any(part.held(lease.id) for lease in part.leases)
         for name, inline in part.outputs.items():
-            assert inline is not None or ledger.keys_of(job).output(part.index, name) in present
+            assert inline is not None or repository.keys_of(job).output(part.index, name) in present
     return got
 
 
@@ -64,9 +64,9 @@ def named_job(world, shape):
     return world.job(n_tasks=n_tasks, part_rows=part_rows, id="k" + "0" * 17, policy=NO_WAIT, created=world.now())
 
 
-def submit(world, ledger, shape):
+def submit(world, repository, shape):
     job = named_job(world, shape)
-    submission = Submission(ledger, job)
+    submission = Submission(repository, job)
     submission.put_input(b"the same bytes")
     submission.put_input(b"more bytes")
     return submission.commit(job).job
@@ -75,8 +75,10 @@ def submit(world, ledger, shape):
 @shapes
 @sides
 def test_named_submission_that_died_is_completed_by_the_next(shape, is_after):
-    for world, _ in every_crash(lambda w: None, lambda w, ledger, _: submit(w, ledger, shape), is_after=is_after):
-        job = submit(world, world.ledger(), shape)
+    for world, _ in every_crash(
+        lambda w: None, lambda w, repository, _: submit(w, repository, shape), is_after=is_after
+    ):
+        job = submit(world, world.repository(), shape)
         assert len(world.listed("jobs/")) == 1
         worker = world.worker()
         worker.drain()
@@ -88,7 +90,9 @@ def test_named_submission_that_died_is_completed_by_the_next(shape, is_after):
 @sides
 def test_submission_that_died_is_either_not_there_or_whole(shape, is_after):
     n_jobs = set()
-    for world, _ in every_crash(lambda w: None, lambda w, ledger, _: submit(w, ledger, shape), is_after=is_after):
+    for world, _ in every_crash(
+        lambda w: None, lambda w, repository, _: submit(w, repository, shape), is_after=is_after
+    ):
         world.worker().drain(until_s=100.0, idle_s=40.0)
         jobs = world.listed("jobs/")
         n_jobs.add(len(jobs))
@@ -97,8 +101,8 @@ def test_submission_that_died_is_either_not_there_or_whole(shape, is_after):
     assert n_jobs == {0, 1}
 
 
-def work_one_lease(world, ledger, job):
-    worker = world.worker("dies", ledger=ledger, max_rows=4)
+def work_one_lease(world, repository, job):
+    worker = world.worker("dies", repository=repository, max_rows=4)
     while (lease := worker.find()) is not None:
         rows = list(itertools.chain.from_iterable(range(*one) for one in lease.rows))
         lease.put_output(b"first")
@@ -107,14 +111,14 @@ def work_one_lease(world, ledger, job):
         if lease.rows:
             lease.put_output(b"rest")
         lease.commit([Outcome(verb=Verb.COMPLETE, rows=lease.rows)], has_output=bool(lease.rows), is_last=True)
-        worker.scout.ended(lease)
+        worker.claimer.ended(lease)
 
 
 @shapes
 @sides
 def test_work_of_a_dead_worker_is_finished_by_another(shape, is_after):
     def prepare(world):
-        return submit(world, world.ledger(), shape)
+        return submit(world, world.repository(), shape)
 
     for world, job in every_crash(prepare, work_one_lease, is_after=is_after):
         before = {(part.index, row) for part in world.parts(job) for row in range(part.n_rows) if completed(part, row)}
@@ -130,9 +134,9 @@ def completed(part, row):
     return str(part.run_at(row).status) == "completed"
 
 
-def fail_all(world, ledger, job):
+def fail_all(world, repository, job):
     """A worker whose tasks all fail for good, so that markers are taken down by a finaliser."""
-    worker = world.worker("dies", ledger=ledger)
+    worker = world.worker("dies", repository=repository)
     while (lease := worker.find()) is not None:
         worker.finish(lease, Verb.FAIL)
 
@@ -141,7 +145,7 @@ def fail_all(world, ledger, job):
 @sides
 def test_failed_work_of_a_dead_worker_ends_too(shape, is_after):
     def prepare(world):
-        return submit(world, world.ledger(), shape)
+        return submit(world, world.repository(), shape)
 
     for world, job in every_crash(prepare, fail_all, is_after=is_after):
         world.worker("heir").drain()
@@ -149,7 +153,7 @@ def test_failed_work_of_a_dead_worker_ends_too(shape, is_after):
 
 
 def half_done(world, shape):
-    job = submit(world, world.ledger(), shape)
+    job = submit(world, world.repository(), shape)
     world.worker(max_rows=3).step()
     return job
 
@@ -159,12 +163,14 @@ def half_done(world, shape):
 @pytest.mark.parametrize("is_running", (False, True), ids=("idle", "running"))
 def test_cancel_that_died_leaves_a_job_that_ends(shape, is_after, is_running):
     def prepare(world):
-        job = submit(world, world.ledger(), shape)
+        job = submit(world, world.repository(), shape)
         world.holder = world.worker("holder", max_rows=3)
         world.lease = world.holder.find() if is_running else None
         return job
 
-    for world, job in every_crash(prepare, lambda w, ledger, job: control.cancel(ledger, job.id), is_after=is_after):
+    for world, job in every_crash(
+        prepare, lambda w, repository, job: control.cancel(repository, job.id), is_after=is_after
+    ):
         world.worker("heir").drain()
         check_finished(world, job, statuses=("completed", "cancelled"))
 
@@ -175,8 +181,10 @@ def test_cancel_that_died_is_completed_by_the_next(shape, is_after):
     def prepare(world):
         return half_done(world, shape)
 
-    for world, job in every_crash(prepare, lambda w, ledger, job: control.cancel(ledger, job.id), is_after=is_after):
-        control.cancel(world.ledger(), job.id)
+    for world, job in every_crash(
+        prepare, lambda w, repository, job: control.cancel(repository, job.id), is_after=is_after
+    ):
+        control.cancel(world.repository(), job.id)
         assert set(world.statuses(job)) <= {"completed", "cancelled"}
         world.worker("heir").drain()
         check_finished(world, job, statuses=("completed", "cancelled"))
@@ -186,11 +194,13 @@ def test_cancel_that_died_is_completed_by_the_next(shape, is_after):
 @sides
 def test_cancel_that_died_after_the_work_ended_leaves_it_ended(shape, is_after):
     def prepare(world):
-        job = submit(world, world.ledger(), shape)
+        job = submit(world, world.repository(), shape)
         world.worker().drain()
         return job
 
-    for world, job in every_crash(prepare, lambda w, ledger, job: control.cancel(ledger, job.id), is_after=is_after):
+    for world, job in every_crash(
+        prepare, lambda w, repository, job: control.cancel(repository, job.id), is_after=is_after
+    ):
         assert is_seen_as_final(world, job)
         world.worker("heir").drain()
         check_finished(world, job)
@@ -200,12 +210,14 @@ def test_cancel_that_died_after_the_work_ended_leaves_it_ended(shape, is_after):
 @sides
 def test_cancel_that_died_while_a_worker_knew_only_the_old_job(shape, is_after):
     def prepare(world):
-        job = submit(world, world.ledger(), shape)
+        job = submit(world, world.repository(), shape)
         world.old = world.worker("old", max_rows=3)
         world.old.step()
         return job
 
-    for world, job in every_crash(prepare, lambda w, ledger, job: control.cancel(ledger, job.id), is_after=is_after):
+    for world, job in every_crash(
+        prepare, lambda w, repository, job: control.cancel(repository, job.id), is_after=is_after
+    ):
         world.old.drain()
         check_finished(world, job, statuses=("completed", "cancelled"))
 
@@ -214,13 +226,15 @@ def test_cancel_that_died_while_a_worker_knew_only_the_old_job(shape, is_after):
 @sides
 def test_retry_that_died_is_completed_by_the_next(shape, is_after):
     def prepare(world):
-        job = submit(world, world.ledger(), shape)
+        job = submit(world, world.repository(), shape)
         world.worker().drain(verb=Verb.FAIL)
         assert world.statuses(job) == {"failed": shape[0]}
         return job
 
-    for world, job in every_crash(prepare, lambda w, ledger, job: control.retry(ledger, job.id), is_after=is_after):
-        control.retry(world.ledger(), job.id)
+    for world, job in every_crash(
+        prepare, lambda w, repository, job: control.retry(repository, job.id), is_after=is_after
+    ):
+        control.retry(world.repository(), job.id)
         worker = world.worker("heir")
         worker.drain()
         check_finished(world, job)
@@ -231,12 +245,14 @@ def test_retry_that_died_is_completed_by_the_next(shape, is_after):
 @sides
 def test_retry_that_died_with_its_marker_up_is_completed_by_workers(shape, is_after):
     def prepare(world):
-        job = submit(world, world.ledger(), shape)
+        job = submit(world, world.repository(), shape)
         world.worker().drain(verb=Verb.FAIL)
         return job
 
     n_completed = 0
-    for world, job in every_crash(prepare, lambda w, ledger, job: control.retry(ledger, job.id), is_after=is_after):
+    for world, job in every_crash(
+        prepare, lambda w, repository, job: control.retry(repository, job.id), is_after=is_after
+    ):
         if not world.markers():
             continue
         n_completed += 1
@@ -255,8 +271,8 @@ def test_postponed_task_of_a_dead_worker_is_not_lost(is_after):
         world.submit(job)
         return job
 
-    def fail_once(world, ledger, job):
-        worker = world.worker("dies", ledger=ledger)
+    def fail_once(world, repository, job):
+        worker = world.worker("dies", repository=repository)
         worker.step(Verb.RETRY)
 
     for world, job in every_crash(prepare, fail_once, is_after=is_after):

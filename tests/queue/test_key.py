@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from oqkit.errors import FormatError, UsageError
 from oqkit.queue import key as keys
 from oqkit.queue.job import Job
-from oqkit.queue.ledger import Ledger, Settings
+from oqkit.queue.repository import Repository, Settings
 from oqkit.store.base import Entry, check_key
 from oqkit.store.memory import MemoryStore
 
@@ -22,13 +22,13 @@ markers = st.builds(
     priority=st.integers(0, 255),
     due=millis.map(lambda ms: ms / 1000),
     is_later=st.booleans(),
-    lane=st.one_of(st.just("code"), types.map(lambda name: f"type-{name}")),
+    topic=st.one_of(st.just("code"), types.map(lambda name: f"type-{name}")),
     shard=st.integers(0, 4095).map(lambda n: f"{n:04x}"),
 )
 
 
 def marker(**more):
-    fields = {"job": "0" * 18, "gen": 1, "priority": 128, "due": 5.0, "is_later": False, "lane": "type-a"}
+    fields = {"job": "0" * 18, "gen": 1, "priority": 128, "due": 5.0, "is_later": False, "topic": "type-a"}
     return keys.Marker(**{**fields, "shard": "0000", **more})
 
 
@@ -159,7 +159,7 @@ def test_text_that_is_no_task_id_is_a_clear_error(text):
 @given(types)
 def test_type_names_of_letters_digits_and_some_signs_are_fine(name):
     assert keys.check_type(name) == name
-    assert check_key(marker(lane=keys.lane_of(name, by_value=False)).key)
+    assert check_key(marker(topic=keys.topic_of(name, by_value=False)).key)
 
 
 @pytest.mark.parametrize("name", ("", ".", "..", ".a", "-a", "a/b", "a b", "a\n", "é", "a" * 65, "a:b", "a\\b"))
@@ -168,8 +168,8 @@ def test_other_type_names_are_refused(name):
         keys.check_type(name)
 
 
-def test_type_called_code_does_not_share_the_lane_of_shipped_functions():
-    assert keys.lane_of("code", by_value=False) != keys.lane_of("anything", by_value=True)
+def test_type_called_code_does_not_share_the_topic_of_shipped_functions():
+    assert keys.topic_of("code", by_value=False) != keys.topic_of("anything", by_value=True)
 
 
 # --- objects of a job ---------------------------------------------------------------------------
@@ -196,9 +196,9 @@ def test_shards_are_used_evenly():
 
 def test_no_key_is_the_folder_of_another():
     """A directory store could hold only one of the two."""
-    ledger = Ledger(MemoryStore(), Settings(), rng=random.Random(1))
+    repository = Repository(MemoryStore(), Settings(), rng=random.Random(1))
     job = Job(id="k" + "0" * 17, type="a", n_tasks=1, part_rows=1, created=1.0, origin="o", mode="row")
-    of_job = ledger.keys_of(job)
+    of_job = repository.keys_of(job)
     every = [
         keys.SETTINGS,
         keys.BELL,
@@ -207,7 +207,7 @@ def test_no_key_is_the_folder_of_another():
         of_job.input(0, "d" * 64),
         of_job.output(0, "lease.1"),
         keys.code_key("d" * 64),
-        ledger.marker(job, due=1.0).key,
-        ledger.marker(job, due=1e10).key,
+        repository.marker(job, due=1.0).key,
+        repository.marker(job, due=1e10).key,
     ]
     assert not [(a, b) for a in every for b in every if b.startswith(f"{a}/")]

@@ -10,7 +10,7 @@ from tests.queue.faulty import FaultyStore
 
 
 def view_of(world, job, **more):
-    view = JobView(world.ledger(), job, **more)
+    view = JobView(world.repository(), job, **more)
     view.refresh()
     return view
 
@@ -29,7 +29,7 @@ def cost(world, call):
 def test_refresh_of_an_untouched_job_costs_one_request(world, n_tasks, n_parts):
     job = world.job(n_tasks=n_tasks)
     world.submit(job)
-    view = JobView(world.ledger(), job)
+    view = JobView(world.repository(), job)
     requests = cost(world, view.refresh)
     assert sum(requests.values()) == 1
     assert counts(view) == {"pending": n_tasks}
@@ -51,8 +51,8 @@ def test_refresh_reads_only_what_changed(world):
 def test_refresh_lists_a_thousand_parts_at_once(world):
     job = world.job(n_tasks=2001, part_rows=1)
     world.submit(job)
-    control.cancel(world.ledger(), job.id)
-    view = view_of(world, world.ledger().read_job(job.id).doc)
+    control.cancel(world.repository(), job.id)
+    view = view_of(world, world.repository().read_job(job.id).doc)
     assert counts(view) == {"cancelled": 2001}
     assert cost(world, view.refresh) == {"list": 3}
 
@@ -105,13 +105,13 @@ def test_job_is_cancelling_until_every_part_says_so(world, n_tasks):
 
     def look(verb, key):
         if "/parts/" in key:
-            seen.append(view_of(world, world.ledger().read_job(job.id).doc))
+            seen.append(view_of(world, world.repository().read_job(job.id).doc))
 
     store.before_write = look
-    control.cancel(world.ledger(store), job.id)
+    control.cancel(world.repository(store), job.id)
     assert [view.status for view in seen] == ["cancelling"] * job.n_parts
     assert not any(view.is_final for view in seen)
-    assert view_of(world, world.ledger().read_job(job.id).doc).status == "cancelled"
+    assert view_of(world, world.repository().read_job(job.id).doc).status == "cancelled"
 
 
 def test_view_learns_of_orders_given_elsewhere(world):
@@ -120,7 +120,7 @@ def test_view_learns_of_orders_given_elsewhere(world):
     world.worker().drain(verb=Verb.FAIL)
     view = view_of(world, job)
     assert view.is_final
-    control.retry(world.ledger(), job.id)
+    control.retry(world.repository(), job.id)
     view.refresh()
     assert (view.is_final, view.job.gen, view.status) == (False, 2, "running")
     world.worker().drain()
@@ -135,8 +135,8 @@ def test_view_that_knows_of_an_order_is_not_final_before_it_is_applied(world):
     store = FaultyStore(world.inner)
     store.before_write = lambda verb, key: (_ for _ in ()).throw(KeyboardInterrupt) if "/parts/" in key else None
     with pytest.raises(KeyboardInterrupt):
-        control.retry(world.ledger(store), job.id)
-    view = view_of(world, world.ledger().read_job(job.id).doc)
+        control.retry(world.repository(store), job.id)
+    view = view_of(world, world.repository().read_job(job.id).doc)
     assert not view.is_final
 
 
@@ -153,7 +153,7 @@ def test_strange_objects_among_the_parts_are_passed_over(world):
     job = world.job(n_tasks=20)
     world.submit(job)
     for name in ("0000001.json~", "0000099.json", "x"):
-        world.inner.overwrite(world.ledger().keys_of(job).parts + name, b"?")
+        world.inner.overwrite(world.repository().keys_of(job).parts + name, b"?")
     assert counts(view_of(world, job)) == {"pending": 20}
 
 

@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from oqkit.claim import claimer, lease
+from oqkit.claim.lease import HeldLease
+from oqkit.client import result
 from oqkit.errors import Conflict, LeaseLost, Missing, Unavailable
-from oqkit.frame import collect
-from oqkit.queue import cas, control, lease, part, scout, submission
+from oqkit.queue import cas, control, part, submission
 from oqkit.queue import job as job_module
-from oqkit.queue.cas import Held, Loop
-from oqkit.queue.lease import HeldLease
-from oqkit.queue.ledger import Ledger
+from oqkit.queue.cas import CasLoop, Versioned
 from oqkit.queue.part import Lease, Outcome, output_id
+from oqkit.queue.repository import Repository
 from oqkit.queue.run import Run, changed
 from oqkit.queue.transition import Status, Verb
 from oqkit.testing.simulation.bucket import SimStore
@@ -40,7 +41,7 @@ def _update(patch: Patch, *, on_conflict=None, on_silence=None, evidence=None, s
                 return mistake(self, kind, key, absent)
         raise Unavailable(key)
 
-    patch.setattr(Loop, "update", update)
+    patch.setattr(CasLoop, "update", update)
 
 
 def _write(loop, kind, key, change, *, held, stamp, mine):
@@ -50,7 +51,7 @@ def _write(loop, kind, key, change, *, held, stamp, mine):
     if stamp:
         new = replace(new, rev=held.doc.rev + 1, op=cas.new_id(loop.rng))
     mine.add(new.op)
-    return Held(new, loop._write(key, kind.dump(new), held.etag))
+    return Versioned(new, loop._write(key, kind.dump(new), held.etag))
 
 
 def conflict_means_lost(patch: Patch) -> None:
@@ -61,7 +62,7 @@ def conflict_means_lost(patch: Patch) -> None:
 def _told_lost(loop, kind, key, absent):
     held = loop.read(kind, key, absent=absent)
     bare = replace(held.doc, leases=(), done=(), outputs={}) if kind is cas.PART else replace(held.doc, controls=())
-    return Held(bare, held.etag)
+    return Versioned(bare, held.etag)
 
 
 def one_read_decides(patch: Patch) -> None:
@@ -94,7 +95,7 @@ def no_stamp(patch: Patch) -> None:
 
 def create_conflict_means_taken(patch: Patch) -> None:
     """The SDK's retries are on, and 412 to a create means that somebody else's job has this id."""
-    original = Ledger.create_job
+    original = Repository.create_job
 
     def create_job(self, job):
         before = self.store.create
@@ -110,11 +111,11 @@ def create_conflict_means_taken(patch: Patch) -> None:
             return original(self, job)
         except Missing:
             found = self.read_job(job.id)
-            return Held(replace(found.doc, origin="somebody else"), found.etag)
+            return Versioned(replace(found.doc, origin="somebody else"), found.etag)
         finally:
             del self.store.create
 
-    patch.setattr(Ledger, "create_job", create_job)
+    patch.setattr(Repository, "create_job", create_job)
 
 
 def upload_is_not_repeated(patch: Patch) -> None:
@@ -126,7 +127,7 @@ def upload_is_not_repeated(patch: Patch) -> None:
         except (Conflict, Unavailable):
             return
 
-    patch.setattr(Loop, "put_once", put_once)
+    patch.setattr(CasLoop, "put_once", put_once)
 
 
 # --- leases --------------------------------------------------------------------------------------
@@ -171,8 +172,8 @@ def worker_name_is_the_fence(patch: Patch) -> None:
 
     made = HeldLease.__init__
 
-    def init(self, ledger, job, held, lease_id, *, lease_s):
-        made(self, ledger, job, held, lease_id, lease_s=lease_s)
+    def init(self, repository, job, held, lease_id, *, lease_s):
+        made(self, repository, job, held, lease_id, lease_s=lease_s)
         _HOLDERS[lease_id] = next(one.worker for one in held.doc.leases if one.id == lease_id)
 
     patch.setattr(HeldLease, "__init__", init)
@@ -188,7 +189,7 @@ def local_clock(patch: Patch) -> None:
     def now(self):
         return 1_800_000_000.0 + self.store.clock.monotonic() - 10_000.0
 
-    patch.setattr(Ledger, "now", now)
+    patch.setattr(Repository, "now", now)
 
 
 def leases_run_out_early(patch: Patch) -> None:
@@ -227,7 +228,7 @@ def attempts_are_not_counted(patch: Patch) -> None:
             ),
         )
 
-    patch.setattr(scout, "claim", claim)
+    patch.setattr(claimer, "claim", claim)
 
 
 def lost_attempts_are_forgiven(patch: Patch) -> None:
@@ -257,7 +258,7 @@ def back_off_is_ignored(patch: Patch) -> None:
 
 def no_marker(patch: Patch) -> None:
     """A job is stored, but nobody is told."""
-    patch.setattr(submission, "announce", lambda ledger, job: None)
+    patch.setattr(submission, "announce", lambda repository, job: None)
 
 
 def marker_is_written_once(patch: Patch) -> None:
@@ -270,23 +271,23 @@ def marker_is_written_once(patch: Patch) -> None:
         except Unavailable:
             return
 
-    patch.setattr(Ledger, "put_marker", put_marker)
+    patch.setattr(Repository, "put_marker", put_marker)
 
 
 def marker_before_the_job(patch: Patch) -> None:
     """The marker goes up before the job object is there."""
-    original = Ledger.create_job
+    original = Repository.create_job
 
     def create_job(self, job):
         self.put_marker(self.marker(job, due=job.created))
         return original(self, job)
 
-    patch.setattr(Ledger, "create_job", create_job)
+    patch.setattr(Repository, "create_job", create_job)
 
 
 def resume_does_nothing(patch: Patch) -> None:
     """A second submission under the same key trusts that the first one put up the marker."""
-    patch.setattr(submission, "resume", lambda ledger, job: None)
+    patch.setattr(submission, "resume", lambda repository, job: None)
 
 
 def output_after_its_commit(patch: Patch) -> None:
@@ -301,8 +302,8 @@ def output_after_its_commit(patch: Patch) -> None:
         commit(self, outcomes, **more)
         if getattr(self, "later", None) is not None:
             data, self.later = self.later, None
-            key = self._ledger.keys_of(self.job).output(self.index, output_id(self.id, number + 1))
-            self._ledger.loop.put_once(key, data)
+            key = self._repository.keys_of(self.job).output(self.index, output_id(self.id, number + 1))
+            self._repository.loop.put_once(key, data)
 
     assert put is not None
     patch.setattr(HeldLease, "put_output", put_output)
@@ -311,27 +312,27 @@ def output_after_its_commit(patch: Patch) -> None:
 
 def unnamed_outputs_are_read(patch: Patch) -> None:
     """A reader takes whatever lies in the folder of outputs, the last one winning."""
-    original = collect.Collector.pieces
+    original = result.ResultReader.pieces
 
     def pieces(self, skip=()):
         found = original(self, skip)
-        job, store = self._job, self._ledger.store
-        prefix = f"{self._ledger.keys_of(job).folder}out/"
+        job, store = self._job, self._repository.store
+        prefix = f"{self._repository.keys_of(job).folder}out/"
         for entry in store.list(prefix).entries:
             index = int(entry.key[len(prefix) :].split("-")[0])
-            outcomes = collect.decode_outcomes(store.read(entry.key).data)
+            outcomes = result.decode_outcomes(store.read(entry.key).data)
             rows = outcomes.rows + index * job.part_rows
             found = [_minus(piece, rows) for piece in found]
             found.append((rows, outcomes.values))
         return [piece for piece in found if len(piece[0])]
 
-    patch.setattr(collect.Collector, "pieces", pieces)
+    patch.setattr(result.ResultReader, "pieces", pieces)
 
 
 def _minus(piece, rows):
     numbers, values = piece
     kept = [place for place, row in enumerate(numbers) if row not in rows]
-    return numbers[kept], values.take(collect.pa.array(kept, collect.pa.int64()))
+    return numbers[kept], values.take(result.pa.array(kept, result.pa.int64()))
 
 
 # --- orders and the end of a job -----------------------------------------------------------------
@@ -339,12 +340,12 @@ def _minus(piece, rows):
 
 def markers_have_no_generation(patch: Patch) -> None:
     """A retry's marker has the name of the first one: whoever still takes the job for finished takes that down."""
-    original = Ledger.marker
+    original = Repository.marker
 
     def marker(self, job, *, due):
         return replace(original(self, job, due=due), gen=1, due=job.created, is_later=False)
 
-    patch.setattr(Ledger, "marker", marker)
+    patch.setattr(Repository, "marker", marker)
 
 
 def orders_are_not_numbered(patch: Patch) -> None:
@@ -354,7 +355,7 @@ def orders_are_not_numbered(patch: Patch) -> None:
     def caught_up(state, job, *, now):
         return replace(original(replace(state, gen=1), job, now=now), gen=max(state.gen, job.gen))
 
-    for module in (scout, lease, control):
+    for module in (claimer, lease, control):
         patch.setattr(module, "caught_up", caught_up)
 
 
@@ -372,25 +373,25 @@ def cancel_skips_untouched_parts(patch: Patch) -> None:
     """A cancel is written only to the parts that exist."""
     original = control.bring_up
 
-    def bring_up(ledger, job, order):
+    def bring_up(repository, job, order):
         is_cancel = order.verb is job_module.ControlVerb.CANCEL
-        original(ledger, job, replace(order, verb=job_module.ControlVerb.RETRY) if is_cancel else order)
+        original(repository, job, replace(order, verb=job_module.ControlVerb.RETRY) if is_cancel else order)
 
     patch.setattr(control, "bring_up", bring_up)
 
 
 def marker_moves_by_way_of_nothing(patch: Patch) -> None:
     """A job that waits for its back-off loses its old marker first, and only then gets the new one."""
-    put, delete = Ledger.put_marker, Ledger.delete_quietly
+    put, delete = Repository.put_marker, Repository.delete_quietly
 
     def postpone(self, one, job, state):
         for key in list(one.markers):
-            delete(self._ledger, key)
+            delete(self._repository, key)
         when = state.next_change()
         if when is not None:
-            put(self._ledger, self._ledger.marker(job, due=when))
+            put(self._repository, self._repository.marker(job, due=when))
 
-    patch.setattr(scout.Scout, "_postpone", postpone)
+    patch.setattr(claimer.Claimer, "_postpone", postpone)
 
 
 def one_final_part_ends_the_job(patch: Patch) -> None:
@@ -403,7 +404,7 @@ def one_final_part_ends_the_job(patch: Patch) -> None:
         self._take_down(one, job.id, up_to=job.gen)
         return True
 
-    patch.setattr(scout.Scout, "_finish", finish)
+    patch.setattr(claimer.Claimer, "_finish", finish)
 
 
 def pause_stops_nothing(patch: Patch) -> None:
@@ -415,14 +416,14 @@ def resume_tells_nobody(patch: Patch) -> None:
     """The end of a pause is entered in the job object, but the marker stays where the pause had put it."""
     original = control._order
 
-    def order(ledger, job_id, verb, **what):
+    def order(repository, job_id, verb, **what):
         if verb is not job_module.ControlVerb.RESUME:
-            return original(ledger, job_id, verb, **what)
-        put_marker, ledger.put_marker = ledger.put_marker, lambda marker: None
+            return original(repository, job_id, verb, **what)
+        put_marker, repository.put_marker = repository.put_marker, lambda marker: None
         try:
-            return original(ledger, job_id, verb, **what)
+            return original(repository, job_id, verb, **what)
         finally:
-            ledger.put_marker = put_marker
+            repository.put_marker = put_marker
 
     patch.setattr(control, "_order", order)
 
@@ -433,7 +434,7 @@ def job_read_again_is_not_asked(patch: Patch) -> None:
     def claim_in(self, one):
         if not self._may_start(one, one.job):
             return None
-        for _ in range(scout.CLAIMS_A_JOB):
+        for _ in range(claimer.CLAIMS_A_JOB):
             index = one.choose()
             if index is None:
                 break
@@ -446,7 +447,7 @@ def job_read_again_is_not_asked(patch: Patch) -> None:
             self._rest(one)
         return None
 
-    patch.setattr(scout.Scout, "_claim_in", claim_in)
+    patch.setattr(claimer.Claimer, "_claim_in", claim_in)
 
 
 def ended_leases_are_forgotten(patch: Patch) -> None:
@@ -457,16 +458,16 @@ def ended_leases_are_forgotten(patch: Patch) -> None:
 
 def rows_go_back_too_late(patch: Patch) -> None:
     """Rows are handed back without telling the runner, which goes on with them."""
-    from oqkit.worker.stint import Stint
+    from oqkit.worker.runner import LeaseRunner
 
-    original = Stint._share
+    original = LeaseRunner._share
 
     def share(self, now):
-        limit = self._tray.limit
+        limit = self._buffer.limit
         original(self, now)
-        self._tray.limit = limit
+        self._buffer.limit = limit
 
-    patch.setattr(Stint, "_share", share)
+    patch.setattr(LeaseRunner, "_share", share)
 
 
 def failure_is_final(patch: Patch) -> None:

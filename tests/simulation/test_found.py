@@ -5,14 +5,15 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from oqkit.claim import cursor
+from oqkit.claim.poller import Poller
+from oqkit.client.queue import Queue
 from oqkit.config import Settings
-from oqkit.connect.queue import Queue
-from oqkit.queue import candidate, control
-from oqkit.queue.discovery import Discovery
-from oqkit.worker.handler import Handler
-from oqkit.worker.run import Work, run
-from oqkit.worker.task import Options, TaskFunction
-from oqkit.worker.tray import Tray
+from oqkit.queue import control
+from oqkit.task.function import Options, TaskFunction
+from oqkit.task.handler import Handler
+from oqkit.worker.buffer import ResultBuffer
+from oqkit.worker.call import Work, run
 from tests.queue.faulty import Crash, CrashingStore, World
 
 
@@ -33,7 +34,7 @@ def test_batch_that_was_given_up_starts_no_further_call():
         calls.append(list(frame["x"]))
         if len(frame) > 1:
             raise ValueError("one of them is bad")
-        tray.limit = 0  # its time is up: somebody gives the work up during this call
+        buffer.limit = 0  # its time is up: somebody gives the work up during this call
         return frame
 
     work = Work(
@@ -50,14 +51,14 @@ def test_batch_that_was_given_up_starts_no_further_call():
         max_batch=4,
         table=lambda result, n: result,
     )
-    tray = Tray(limit=4)
-    run(work, tray)
+    buffer = ResultBuffer(limit=4)
+    run(work, buffer)
     assert calls == [[0, 1, 2, 3], [0, 1], [0]]
 
 
 def test_worker_walks_through_the_windows_of_a_large_job_without_resting_in_between(monkeypatch):
     """Seed 405: after a window of finished parts a worker rested, ever longer, before it looked at the next one."""
-    monkeypatch.setattr(candidate, "WINDOW", 2)
+    monkeypatch.setattr(cursor, "WINDOW", 2)
     world = World()
     job = world.job(n_tasks=24, part_rows=1)
     world.submit(job)
@@ -67,8 +68,8 @@ def test_worker_walks_through_the_windows_of_a_large_job_without_resting_in_betw
             world.clock.sleep(0.2)
     late, start = world.worker("late"), world.now()
     while not late.step():
-        world.clock.sleep(max(0.05, late.scout.wait_s()))
-    assert world.now() - start < 24 / 2 * 2 * world.ledger().store.poll_s
+        world.clock.sleep(max(0.05, late.claimer.wait_s()))
+    assert world.now() - start < 24 / 2 * 2 * world.repository().store.poll_s
 
 
 def test_worker_that_meets_a_pause_in_the_part_itself_starts_nothing(monkeypatch):
@@ -79,9 +80,9 @@ def test_worker_that_meets_a_pause_in_the_part_itself_starts_nothing(monkeypatch
     worker = world.worker("worker")
     lease = worker.find()
     lease.commit([], has_output=False, release=lease.rows, is_last=True)
-    worker.scout.ended(lease)
-    control.pause(world.ledger(), job.id)
-    monkeypatch.setattr(Discovery, "is_due", lambda *_, **__: False)  # the marker of the pause is not seen yet
+    worker.claimer.ended(lease)
+    control.pause(world.repository(), job.id)
+    monkeypatch.setattr(Poller, "is_due", lambda *_, **__: False)  # the marker of the pause is not seen yet
     assert worker.find() is None
     assert world.statuses(job) == {"pending": 30}
 
@@ -91,10 +92,10 @@ def test_resume_is_carried_out_when_an_earlier_one_got_only_as_far_as_the_job():
     world = World()
     job = world.job(n_tasks=3)
     world.submit(job)
-    control.pause(world.ledger(), job.id)
+    control.pause(world.repository(), job.id)
     assert world.worker("first").find() is None
     with pytest.raises(Crash):
-        control.resume(world.ledger(CrashingStore(world.inner, at=1, is_after=True)), job.id)
-    Queue(world.ledger(), Settings(url="memory://")).job(job.id).resume()
+        control.resume(world.repository(CrashingStore(world.inner, at=1, is_after=True)), job.id)
+    Queue(world.repository(), Settings(url="memory://")).job(job.id).resume()
     world.worker("second").drain(until_s=60.0)
     assert world.statuses(job) == {"completed": 3}

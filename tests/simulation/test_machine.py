@@ -13,18 +13,18 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from oqkit.claim.lease import HeldLease
+from oqkit.claim.poller import LIST_EVERY_S
+from oqkit.client.queue import Queue
 from oqkit.config import Settings
-from oqkit.connect.queue import Queue
 from oqkit.errors import DuplicateJob, IllegalTransition, LeaseLost, UsageError
-from oqkit.frame.codec import ParquetCodec
-from oqkit.queue.discovery import LIST_EVERY_S
+from oqkit.payload.codec import ParquetCodec
 from oqkit.queue.key import task_id
-from oqkit.queue.lease import HeldLease
 from oqkit.queue.part import Backoff, Outcome
 from oqkit.queue.run import ranges_of, rows_of
 from oqkit.queue.transition import Verb
-from oqkit.worker.codec import Finished
-from oqkit.worker.failure import Failure
+from oqkit.task.failure import Failure
+from oqkit.worker.interface import Finished
 from tests.queue.faulty import World
 
 pytestmark = pytest.mark.timeout(600)  # two hundred examples of fifty steps: a minute on an idle machine
@@ -103,16 +103,16 @@ class QueueMachine(RuleBasedStateMachine):
         self.world = World(seed=seed)
         self.queue = self.client()
         self.workers = [self.world.worker(f"w{n}", lease_s=LEASE_S, max_rows=n + 2) for n in range(2)]
-        self.codec = ParquetCodec(self.world.ledger())
+        self.codec = ParquetCodec(self.world.repository())
         self.jobs: list[ModelJob] = []
         self.held: list[tuple[ModelJob, HeldLease]] = []
 
     def client(self) -> Queue:
-        return Queue(self.world.ledger(), Settings(url="memory://"))
+        return Queue(self.world.repository(), Settings(url="memory://"))
 
     @property
     def now(self) -> float:
-        return self.workers[0].ledger.now()  # within a microsecond of what every client takes it for
+        return self.workers[0].repository.now()  # within a microsecond of what every client takes it for
 
     # --- submit ----------------------------------------------------------------------------------
 
@@ -347,9 +347,9 @@ class QueueMachine(RuleBasedStateMachine):
     # --- what everybody sees ---------------------------------------------------------------------
 
     def parts(self, model):
-        ledger = self.world.ledger()
-        job = ledger.read_job(model.id).doc
-        return [ledger.read_part(job, index).doc for index in range(job.n_parts)]
+        repository = self.world.repository()
+        job = repository.read_job(model.id).doc
+        return [repository.read_part(job, index).doc for index in range(job.n_parts)]
 
     @invariant()
     def parts_say_what_the_model_says(self):

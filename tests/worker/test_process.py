@@ -23,15 +23,15 @@ from oqkit.errors import SchemaError, Skip
 from oqkit.queue.job import Code
 from oqkit.queue.run import ranges_of, rows_of
 from oqkit.queue.transition import Verb
-from oqkit.worker.codec import Packed
-from oqkit.worker.context import Context
-from oqkit.worker.handler import Handler
-from oqkit.worker.pace import Pace
+from oqkit.task.context import Context
+from oqkit.task.function import Options, TaskFunction
+from oqkit.task.handler import Handler
+from oqkit.task.timer import RowTimer
+from oqkit.worker.buffer import ResultBuffer
+from oqkit.worker.call import Work, run
+from oqkit.worker.interface import Packed
 from oqkit.worker.process import ProcessExecutor
-from oqkit.worker.run import Work, run
-from oqkit.worker.stint import Stint
-from oqkit.worker.task import Options, TaskFunction
-from oqkit.worker.tray import Tray
+from oqkit.worker.runner import LeaseRunner
 
 WAIT_S = 60.0
 
@@ -99,10 +99,10 @@ def executor():
 
 
 def ran(executor, work, *, limit=None):
-    tray = Tray(limit=len(work.rows) if limit is None else limit)
-    execution = executor.start(work, tray)
+    buffer = ResultBuffer(limit=len(work.rows) if limit is None else limit)
+    execution = executor.start(work, buffer)
     assert execution.finished.wait(WAIT_S)
-    return tray, execution.crash
+    return buffer, execution.crash
 
 
 def wait_until(claim):
@@ -112,8 +112,8 @@ def wait_until(claim):
         time.sleep(0.005)
 
 
-def results(tray):
-    return dict(zip(tray.rows, tray.values, strict=True))
+def results(buffer):
+    return dict(zip(buffer.rows, buffer.values, strict=True))
 
 
 # --- what comes back -----------------------------------------------------------------------------
@@ -121,19 +121,19 @@ def results(tray):
 
 def test_rows_come_back_with_what_a_closure_of_the_test_returned(executor):
     offset = 100
-    tray, crash = ran(executor, work_of(lambda x: x + offset, range(5, 10)))
+    buffer, crash = ran(executor, work_of(lambda x: x + offset, range(5, 10)))
     assert crash == ""
-    assert results(tray) == {row: row + 100 for row in range(5, 10)}
-    assert tray.mark() == (5, 0)
-    assert tray.is_over
+    assert results(buffer) == {row: row + 100 for row in range(5, 10)}
+    assert buffer.mark() == (5, 0)
+    assert buffer.is_over
 
 
 def test_scattered_rows_keep_their_numbers(executor):
-    tray, _ = ran(executor, work_of(lambda x: -x, (1, 2, 7)))
-    assert results(tray) == {1: -1, 2: -2, 7: -7}
+    buffer, _ = ran(executor, work_of(lambda x: -x, (1, 2, 7)))
+    assert results(buffer) == {1: -1, 2: -2, 7: -7}
 
 
-def test_mishaps_come_back_as_a_thread_would_lay_them(executor):
+def test_errors_come_back_as_a_thread_would_lay_them(executor):
     def work(x):
         if x == 1:
             raise ValueError("odd")
@@ -141,12 +141,12 @@ def test_mishaps_come_back_as_a_thread_would_lay_them(executor):
             raise Skip
         return x
 
-    tray, _ = ran(executor, work_of(work, range(3)))
-    assert results(tray) == {0: 0}
-    assert tray.mishaps[1].verb is Verb.RETRY
-    assert (tray.mishaps[1].failure.type, tray.mishaps[1].failure.attempt) == ("ValueError", 2)
-    assert "in work" in tray.mishaps[1].failure.traceback
-    assert tray.mishaps[2].verb is Verb.COMPLETE
+    buffer, _ = ran(executor, work_of(work, range(3)))
+    assert results(buffer) == {0: 0}
+    assert buffer.errors[1].verb is Verb.RETRY
+    assert (buffer.errors[1].failure.type, buffer.errors[1].failure.attempt) == ("ValueError", 2)
+    assert "in work" in buffer.errors[1].failure.traceback
+    assert buffer.errors[2].verb is Verb.COMPLETE
 
 
 def test_batches_are_converted_in_the_parent_and_isolated_in_the_child(executor):
@@ -155,15 +155,15 @@ def test_batches_are_converted_in_the_parent_and_isolated_in_the_child(executor)
             raise ValueError("three")
         return [row * 2 for row in rows] if 8 not in rows else [1]
 
-    tray, crash = ran(executor, work_of(work, range(10), batch=True, first_batch=6))
+    buffer, crash = ran(executor, work_of(work, range(10), batch=True, first_batch=6))
     assert crash == ""
-    found = {row: value for ranges, table in tray.tables for row, value in zip(rows_of(ranges), table, strict=True)}
+    found = {row: value for ranges, table in buffer.tables for row, value in zip(rows_of(ranges), table, strict=True)}
     assert found == {row: row * 2 for row in range(6) if row != 3}
-    assert tray.mishaps[3].failure.type == "ValueError"
+    assert buffer.errors[3].failure.type == "ValueError"
     for row in range(6, 10):
-        assert tray.mishaps[row].verb is Verb.FAIL
-        assert tray.mishaps[row].failure.type == "SchemaError"
-    assert tray.busy[1] == 0
+        assert buffer.errors[row].verb is Verb.FAIL
+        assert buffer.errors[row].failure.type == "SchemaError"
+    assert buffer.busy[1] == 0
 
 
 def test_batch_result_is_taken_before_the_function_uses_its_memory_again(executor):
@@ -173,8 +173,8 @@ def test_batch_result_is_taken_before_the_function_uses_its_memory_again(executo
         buffer[:] = rows
         return buffer
 
-    tray, _ = ran(executor, work_of(work, range(4), batch=True, first_batch=2))
-    assert tray.tables[0] == (((0, 2),), [0, 1])
+    buffer, _ = ran(executor, work_of(work, range(4), batch=True, first_batch=2))
+    assert buffer.tables[0] == (((0, 2),), [0, 1])
 
 
 def test_coroutines_run_together_in_the_child(executor):
@@ -187,8 +187,8 @@ def test_coroutines_run_together_in_the_child(executor):
         await all_here.wait()
         return x
 
-    tray, _ = ran(executor, work_of(work, range(50), timeout_s=5))
-    assert results(tray) == {row: row for row in range(50)}
+    buffer, _ = ran(executor, work_of(work, range(50), timeout_s=5))
+    assert results(buffer) == {row: row for row in range(50)}
 
 
 def test_context_shows_the_task_and_that_it_is_cancelled(executor):
@@ -197,12 +197,12 @@ def test_context_shows_the_task_and_that_it_is_cancelled(executor):
             time.sleep(0.01)
         return context.task_id, context.attempt
 
-    tray = Tray(limit=3)
-    execution = executor.start(work_of(work, range(3)), tray)
-    wait_until(lambda: tray.taken == 1)
-    tray.limit = 0
+    buffer = ResultBuffer(limit=3)
+    execution = executor.start(work_of(work, range(3)), buffer)
+    wait_until(lambda: buffer.taken == 1)
+    buffer.limit = 0
     assert execution.finished.wait(WAIT_S)
-    assert [attempt for _, attempt in tray.values] == [2]
+    assert [attempt for _, attempt in buffer.values] == [2]
 
 
 @dataclass
@@ -215,34 +215,34 @@ def test_values_of_the_users_classes_come_back_as_such(executor):
     class Local:
         x: int
 
-    tray, _ = ran(executor, work_of(lambda x: Local(x) if x % 2 else Point(x), range(1000)))
-    assert results(tray)[4] == Point(4)
-    assert results(tray)[5] == Local(5)
+    buffer, _ = ran(executor, work_of(lambda x: Local(x) if x % 2 else Point(x), range(1000)))
+    assert results(buffer)[4] == Point(4)
+    assert results(buffer)[5] == Local(5)
 
 
 @pytest.mark.parametrize("kind", (Unpicklable, Unreadable))
 def test_value_that_cannot_travel_fails_its_row_alone(executor, kind):
-    tray, crash = ran(executor, work_of(lambda x: kind() if x in {2, 7} else x, range(10)))
+    buffer, crash = ran(executor, work_of(lambda x: kind() if x in {2, 7} else x, range(10)))
     assert crash == ""
-    assert results(tray) == {row: row for row in range(10) if row not in {2, 7}}
-    assert {row: one.verb for row, one in tray.mishaps.items()} == {2: Verb.FAIL, 7: Verb.FAIL}
-    failure = tray.mishaps[7].failure
+    assert results(buffer) == {row: row for row in range(10) if row not in {2, 7}}
+    assert {row: one.verb for row, one in buffer.errors.items()} == {2: Verb.FAIL, 7: Verb.FAIL}
+    failure = buffer.errors[7].failure
     assert failure.type == "SchemaError"
     assert kind.__name__ in failure.message
 
 
 def test_batch_result_that_cannot_travel_fails_its_rows(executor):
-    tray, _ = ran(executor, work_of(lambda rows: [Unpicklable()] * len(rows), range(4), batch=True))
-    assert {one.failure.type for one in tray.mishaps.values()} == {"SchemaError"}
-    assert len(tray.mishaps) == 4
+    buffer, _ = ran(executor, work_of(lambda rows: [Unpicklable()] * len(rows), range(4), batch=True))
+    assert {one.failure.type for one in buffer.errors.values()} == {"SchemaError"}
+    assert len(buffer.errors) == 4
 
 
 def test_function_that_cannot_travel_fails_the_rows_with_the_reason(executor):
     lock = threading.Lock()
-    tray, crash = ran(executor, work_of(lambda x: lock.locked(), range(3)))
+    buffer, crash = ran(executor, work_of(lambda x: lock.locked(), range(3)))
     assert crash == ""
-    assert {one.verb for one in tray.mishaps.values()} == {Verb.FAIL}
-    assert "lock" in tray.mishaps[2].failure.message
+    assert {one.verb for one in buffer.errors.values()} == {Verb.FAIL}
+    assert "lock" in buffer.errors[2].failure.message
 
 
 def test_results_arrive_while_the_work_goes_on(executor):
@@ -251,11 +251,11 @@ def test_results_arrive_while_the_work_goes_on(executor):
             time.sleep(0.01)
         return x
 
-    tray = Tray(limit=2)
-    execution = executor.start(work_of(work, range(2)), tray)
-    wait_until(lambda: tray.rows == [0])
+    buffer = ResultBuffer(limit=2)
+    execution = executor.start(work_of(work, range(2)), buffer)
+    wait_until(lambda: buffer.rows == [0])
     assert not execution.finished.is_set()
-    tray.limit = 0
+    buffer.limit = 0
     assert execution.finished.wait(WAIT_S)
 
 
@@ -275,7 +275,7 @@ def test_child_and_its_copy_of_a_function_serve_many_leases(executor):
     ((pid, n),), ((again, m), _) = first.values, second.values
     assert (pid, n, m) == (again, 1, 2)
     assert pid not in {os.getpid(), 0}
-    assert first.taken == 1, "an old tray keeps its own numbers"
+    assert first.taken == 1, "an old buffer keeps its own numbers"
 
 
 def test_child_ignores_ctrl_c(executor):
@@ -284,8 +284,8 @@ def test_child_ignores_ctrl_c(executor):
         os.kill(os.getpid(), signal.SIGTERM)
         return x
 
-    tray, crash = ran(executor, work_of(work, range(2)))
-    assert (crash, results(tray)) == ("", {0: 0, 1: 1})
+    buffer, crash = ran(executor, work_of(work, range(2)))
+    assert (crash, results(buffer)) == ("", {0: 0, 1: 1})
 
 
 def test_programs_started_in_the_child_end_on_ctrl_c(executor):
@@ -295,8 +295,8 @@ def test_programs_started_in_the_child_end_on_ctrl_c(executor):
             process.terminate()
         return process.returncode
 
-    tray, _ = ran(executor, work_of(work, range(1)))
-    assert tray.values == [-signal.SIGTERM]
+    buffer, _ = ran(executor, work_of(work, range(1)))
+    assert buffer.values == [-signal.SIGTERM]
 
 
 @pytest.mark.parametrize(("n", "pause_s"), ((100_000, 0.0), (10_000, 0.001)), ids=["quick rows", "slow rows"])
@@ -307,22 +307,22 @@ def test_lowered_limit_stops_the_child_and_taken_tells_what_was_started(executor
         return sum(range(200)) * 0 + x
 
     for _ in range(8):
-        tray = Tray(limit=n)
-        execution = executor.start(work_of(work, range(n)), tray)
-        while tray.taken < 3:
+        buffer = ResultBuffer(limit=n)
+        execution = executor.start(work_of(work, range(n)), buffer)
+        while buffer.taken < 3:
             pass
-        limit = tray.taken + 2
-        tray.limit = limit
-        stop = max(limit, tray.taken)  # from here on the rows may be given to others
+        limit = buffer.taken + 2
+        buffer.limit = limit
+        stop = max(limit, buffer.taken)  # from here on the rows may be given to others
         assert execution.finished.wait(WAIT_S)
-        assert tray.rows == list(range(tray.taken))
-        assert tray.taken <= stop
+        assert buffer.rows == list(range(buffer.taken))
+        assert buffer.taken <= stop
         assert stop < n or not pause_s
 
 
 def test_limit_cuts_a_batch(executor):
-    tray, _ = ran(executor, work_of(list, range(10), batch=True, first_batch=4), limit=6)
-    assert [ranges for ranges, _ in tray.tables] == [((0, 4),), ((4, 6),)]
+    buffer, _ = ran(executor, work_of(list, range(10), batch=True, first_batch=4), limit=6)
+    assert [ranges for ranges, _ in buffer.tables] == [((0, 4),), ((4, 6),)]
 
 
 # --- deaths --------------------------------------------------------------------------------------
@@ -339,13 +339,13 @@ def test_crash_tells_how_and_which_row_was_running(executor):
             ctypes.string_at(0)
         return x
 
-    tray, crash = ran(executor, work_of(leave))
+    buffer, crash = ran(executor, work_of(leave))
     assert crash == "exited with code 3"
-    assert tray.taken == 5
-    assert set(tray.rows) <= {0, 1, 2, 3}
-    tray, crash = ran(executor, work_of(fall))
+    assert buffer.taken == 5
+    assert set(buffer.rows) <= {0, 1, 2, 3}
+    buffer, crash = ran(executor, work_of(fall))
     assert crash == "killed by signal 11 (SIGSEGV)"
-    assert tray.taken == 3
+    assert buffer.taken == 3
 
 
 def test_crash_in_a_batch_tells_the_rows_of_the_call(executor):
@@ -354,8 +354,8 @@ def test_crash_in_a_batch_tells_the_rows_of_the_call(executor):
             os._exit(3)
         return rows
 
-    tray, _ = ran(executor, work_of(leave, range(10), batch=True, first_batch=4))
-    assert tray.busy == (4, 10)
+    buffer, _ = ran(executor, work_of(leave, range(10), batch=True, first_batch=4))
+    assert buffer.busy == (4, 10)
 
 
 def test_abandoned_child_is_killed_and_replaced(executor):
@@ -364,15 +364,15 @@ def test_abandoned_child_is_killed_and_replaced(executor):
             time.sleep(1000)
         return os.getpid()
 
-    tray = Tray(limit=3)
-    execution = executor.start(work_of(stay, range(3)), tray)
-    wait_until(lambda: tray.rows == [0])
-    (pid,) = tray.values
+    buffer = ResultBuffer(limit=3)
+    execution = executor.start(work_of(stay, range(3)), buffer)
+    wait_until(lambda: buffer.rows == [0])
+    (pid,) = buffer.values
     execution.abandon()
     assert not psutil.pid_exists(pid)
     assert execution.finished.is_set()
     assert execution.crash == ""
-    assert (tray.rows, tray.taken) == ([0], 2)
+    assert (buffer.rows, buffer.taken) == ([0], 2)
     again, _ = ran(executor, work_of(lambda x: os.getpid(), range(1)))
     assert again.values != [pid]
 
@@ -389,7 +389,7 @@ def test_children_die_with_their_parent_from_a_script_without_main_guard(tmp_pat
     script = tmp_path / "script.py"
     script.write_text("""
 import os, time
-from tests.worker.test_process import ProcessExecutor, Tray, work_of
+from tests.worker.test_process import ProcessExecutor, ResultBuffer, work_of
 
 def sleep(x):
     os.write(1, b"%d\\n" % os.getpid())
@@ -401,7 +401,7 @@ def hold_the_interpreter(x):
 
 executors = [ProcessExecutor(), ProcessExecutor()]
 works = [work_of(sleep, range(1)), work_of(hold_the_interpreter, range(1))]
-runs = [executor.start(work, Tray(limit=1)) for executor, work in zip(executors, works)]
+runs = [executor.start(work, ResultBuffer(limit=1)) for executor, work in zip(executors, works)]
 runs[0].finished.wait()
 """)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -460,13 +460,13 @@ class FakeCodec:
 
 
 def worked_off(executor, work):
-    lease, codec, pace = FakeLease(len(work.rows)), FakeCodec(), Pace()
-    stint = Stint(lease, work, codec=codec, executor=executor, pace=pace)
-    stint.start()
+    lease, codec, timer = FakeLease(len(work.rows)), FakeCodec(), RowTimer()
+    runner = LeaseRunner(lease, work, codec=codec, executor=executor, timer=timer)
+    runner.start()
     end = time.monotonic() + WAIT_S
-    while not stint.step():
+    while not runner.step():
         assert time.monotonic() < end
-    stint.finish()
+    runner.finish()
     assert lease.is_over
     completed = {row for row, verb in lease.fates.items() if verb is Verb.COMPLETE}
     assert completed | set(codec.failures) == set(work.rows)
@@ -539,16 +539,16 @@ def test_child_that_never_starts_a_row_ends_in_failures_not_in_a_loop(executor):
 
 def test_thread_and_child_lay_the_same(executor):
     work = work_of(lambda x: 10 // x, range(4))
-    here, there = Tray(limit=4), ran(executor, work)[0]
+    here, there = ResultBuffer(limit=4), ran(executor, work)[0]
     run(work, here)
     assert list(here.meter) == list(there.meter)
     here, there = here.drain(), there.drain()
     assert results(here) == results(there) == {1: 10, 2: 5, 3: 3}
-    assert here.mishaps[0].failure.message == there.mishaps[0].failure.message
+    assert here.errors[0].failure.message == there.errors[0].failure.message
 
 
-def test_value_that_is_on_the_tray_is_not_taken_back_by_a_late_exception():
-    """A signal of the user's may raise right after a call: that must not count as the row's mishap as well."""
+def test_value_that_is_on_the_buffer_is_not_taken_back_by_a_late_exception():
+    """A signal of the user's may raise right after a call: that must not count as the row's call_error as well."""
 
     class Values(list):
         def append(self, value):
@@ -556,10 +556,10 @@ def test_value_that_is_on_the_tray_is_not_taken_back_by_a_late_exception():
             if value == 20:
                 raise TimeoutError("an alarm that came late")
 
-    tray = Tray(limit=4)
-    tray.values = Values()
+    buffer = ResultBuffer(limit=4)
+    buffer.values = Values()
     with pytest.raises(TimeoutError):
-        run(work_of(lambda x: 10 * x, range(4)), tray)
-    load = tray.drain()
+        run(work_of(lambda x: 10 * x, range(4)), buffer)
+    load = buffer.drain()
     assert dict(zip(load.rows, load.values, strict=True)) == {0: 0, 1: 10, 2: 20}
-    assert not load.mishaps
+    assert not load.errors

@@ -8,18 +8,18 @@ from typing import Any
 
 import pandas as pd
 
-from oqkit.connect.queue import Queue
+from oqkit.claim import claimer, cursor
+from oqkit.claim.lease import HeldLease
+from oqkit.client.handle import Job
+from oqkit.client.queue import Queue
+from oqkit.client.single import Task
 from oqkit.errors import IllegalTransition, OqError, UsageError
-from oqkit.frame.job import Job
-from oqkit.frame.task import Task
-from oqkit.queue import candidate, scout
 from oqkit.queue import key as keys
-from oqkit.queue.lease import HeldLease
 from oqkit.testing.simulation.bucket import SimStore
+from oqkit.testing.simulation.green_thread import SimThreads
 from oqkit.testing.simulation.kernel import Node, current
 from oqkit.testing.simulation.plan import JobPlan, Kill, OrderPlan, ReadPlan, Trick, WorkerPlan
-from oqkit.testing.simulation.thread import SimThreads
-from oqkit.testing.simulation.world import Acked, ProcessLikeExecutor, SimCodec, SimLedger, World
+from oqkit.testing.simulation.world import Acked, ProcessLikeExecutor, SimCodec, SimRepository, World
 from oqkit.worker.executor import Executor, ThreadExecutor
 from oqkit.worker.worker import WorkerLoop
 
@@ -114,8 +114,8 @@ class Worker(Actor):
             return ProcessLikeExecutor(threads) if self.plan.is_process else ThreadExecutor(threads)
 
         loop = self.loop = WorkerLoop(
-            queue.ledger,
-            SimCodec(queue.ledger, threads),
+            queue.repository,
+            SimCodec(queue.repository, threads),
             [world.function(node, name) for name in self.plan.types],
             concurrency=self.plan.concurrency,
             executor=executor,
@@ -140,9 +140,9 @@ class Worker(Actor):
 
     def _meter(self, loop: WorkerLoop) -> None:
         """Hold every poll against its budget (guarantee G6), unless something went wrong in it."""
-        oracle, find = self.world.oracle, loop._scout.find  # noqa: SLF001
-        a_job = 2 + candidate.READS + 2 * scout.CLAIMS_A_JOB + MARKERS
-        most = 4 + 2 * len(self.plan.types) + scout.JOBS_A_CALL * a_job
+        oracle, find = self.world.oracle, loop._claimer.find  # noqa: SLF001
+        a_job = 2 + cursor.READS + 2 * claimer.CLAIMS_A_JOB + MARKERS
+        most = 4 + 2 * len(self.plan.types) + claimer.JOBS_A_CALL * a_job
 
         def metered() -> HeldLease | None:
             me = current()
@@ -152,7 +152,7 @@ class Worker(Actor):
             oracle.expect(n <= most or me.n_troubles > troubles, "budget of a poll", f"{n} requests, at most {most}")
             return found
 
-        loop._scout.find = metered  # type: ignore[method-assign]  # noqa: SLF001
+        loop._claimer.find = metered  # type: ignore[method-assign]  # noqa: SLF001
 
     def retire(self) -> None:
         """Stop for good."""
@@ -257,9 +257,9 @@ class Operator(Actor):
 
     def _order(self, queue: Queue, job_id: str) -> None:
         job = queue.job(job_id)
-        where, ledger = self.plan.where, queue.ledger
-        assert isinstance(ledger, SimLedger)
-        ledger.ordered_gen = 0
+        where, repository = self.plan.where, queue.repository
+        assert isinstance(repository, SimRepository)
+        repository.ordered_gen = 0
         if self.plan.verb == "pause":
             with contextlib.suppress(UsageError):  # it has ended
                 job.pause(resume_after=self.plan.for_s)
@@ -272,7 +272,7 @@ class Operator(Actor):
                     self._order_task(queue, job_id, where[0])
                     return
             job.cancel(where) if self.plan.verb == "cancel" else job.retry(where)
-        self.world.oracle.check_order(job_id, ledger.ordered_gen)
+        self.world.oracle.check_order(job_id, repository.ordered_gen)
 
     def _order_task(self, queue: Queue, job_id: str, row: int) -> None:
         task = queue.get(keys.task_id(job_id, row))
@@ -351,24 +351,24 @@ def play(world: World, trick: Trick) -> None:
         bucket.put(f"{keys.open_prefix('0000')}type-alpha/ready/junk", b"", modified_s=bucket.now())
     elif trick.what == "crowd":
         for n in range(CROWD):
-            oracle.put_behind(_marker(bucket.now() - n, job_id=f"0{n:017d}", lane=("alpha", "zeta")[n % 2]))
+            oracle.put_behind(_marker(bucket.now() - n, job_id=f"0{n:017d}", topic=("alpha", "zeta")[n % 2]))
     elif job is not None and trick.what == "no marker":
         oracle.take_down_behind(job.id)
         Operator(world, OrderPlan(name=f"{trick.name}.mend", at_s=0.0, job=trick.job, verb="resume", kills=())).live()
     elif job is not None:
         gen = 1 if trick.what == "old marker" else job.gen
         due = bucket.now() + (20.0 if trick.what == "later marker" else -30.0)
-        marker = _marker(due, job_id=job.id, lane=job.type, gen=gen, is_later=due > bucket.now())
+        marker = _marker(due, job_id=job.id, topic=job.type, gen=gen, is_later=due > bucket.now())
         oracle.put_behind(replace(marker, priority=job.priority))
 
 
-def _marker(due: float, *, job_id: str, lane: str, gen: int = 1, is_later: bool = False) -> keys.Marker:
+def _marker(due: float, *, job_id: str, topic: str, gen: int = 1, is_later: bool = False) -> keys.Marker:
     return keys.Marker(
         job=job_id,
         gen=gen,
         priority=128,
         due=due,
         is_later=is_later,
-        lane=keys.lane_of(lane, by_value=False),
+        topic=keys.topic_of(topic, by_value=False),
         shard="0000",
     )

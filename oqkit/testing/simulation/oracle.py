@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from oqkit.errors import LeaseLost, OqError
-from oqkit.frame.outcome import Outcomes, decode_inline, decode_outcomes
+from oqkit.payload.output import Outcomes, decode_inline, decode_outcomes
 from oqkit.queue import key as keys
 from oqkit.queue.document import load_job, load_part
 from oqkit.queue.job import ControlVerb, Job

@@ -6,8 +6,8 @@ import hashlib
 import traceback
 from collections import Counter
 
-from oqkit.frame.job import Job
-from oqkit.queue.discovery import LIST_EVERY_S
+from oqkit.claim.poller import LIST_EVERY_S
+from oqkit.client.handle import Job
 from oqkit.queue.job import ControlVerb
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.transition import Status

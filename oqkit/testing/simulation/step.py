@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any, Protocol
 
-from oqkit.frame.outcome import Outcomes
-from oqkit.frame.value import decode_values
+from oqkit.arrow.value import decode_values
+from oqkit.payload.output import Outcomes
 from oqkit.queue.job import Job
 from oqkit.queue.part import MAX_LEASES, Lease, Part, output_id
 from oqkit.queue.run import Run

@@ -13,18 +13,23 @@ from typing import Any
 
 import pandas as pd
 
+from oqkit.claim import claimer, cursor, poller
+from oqkit.client.queue import Queue
 from oqkit.config import Settings as Config
-from oqkit.connect.queue import Queue
 from oqkit.errors import PermanentError, Reschedule, Skip
-from oqkit.frame import codec
-from oqkit.frame.codec import ParquetCodec
-from oqkit.queue import candidate, discovery, part, scout
+from oqkit.payload import codec
+from oqkit.payload.codec import ParquetCodec
 from oqkit.queue import key as keys
-from oqkit.queue.cas import Held
+from oqkit.queue import part
+from oqkit.queue.cas import Versioned
 from oqkit.queue.job import Job as JobObject
-from oqkit.queue.ledger import Ledger, Settings
 from oqkit.queue.part import Part
+from oqkit.queue.repository import Repository, Settings
+from oqkit.task import timer
+from oqkit.task.context import Context
+from oqkit.task.function import Options, TaskFunction
 from oqkit.testing.simulation.bucket import Bucket, SimStore
+from oqkit.testing.simulation.green_thread import SimThreads
 from oqkit.testing.simulation.kernel import Kernel, Node, current
 from oqkit.testing.simulation.oracle import Oracle
 from oqkit.testing.simulation.plan import (
@@ -40,34 +45,31 @@ from oqkit.testing.simulation.plan import (
     Kill,
     Plan,
 )
-from oqkit.testing.simulation.thread import SimThreads
-from oqkit.worker import pace, stint
-from oqkit.worker.context import Context
+from oqkit.worker import runner
+from oqkit.worker.buffer import ResultBuffer
+from oqkit.worker.call import Work, run
 from oqkit.worker.executor import Execution
-from oqkit.worker.run import Work, run
-from oqkit.worker.task import Options, TaskFunction
 from oqkit.worker.thread import Event
-from oqkit.worker.tray import Tray
 from oqkit.worker.worker import WorkerLoop
 
 
-class SimLedger(Ledger):
-    """A ledger whose every promise is held against what was written."""
+class SimRepository(Repository):
+    """A repository whose every promise is held against what was written."""
 
     def __init__(self, store: SimStore, oracle: Oracle, *, seed: object, patience_s: float) -> None:
-        super().__init__(store, Settings(), rng=random.Random(f"{seed}/{store.node.name}/ledger"))  # noqa: S311 - a seed must replay
+        super().__init__(store, Settings(), rng=random.Random(f"{seed}/{store.node.name}/repository"))  # noqa: S311 - a seed must replay
         self.loop.patience_s = patience_s
         self._oracle = oracle
         self._node = store.node
         self.ordered_gen = 0
 
-    def create_job(self, job: JobObject) -> Held[JobObject]:
+    def create_job(self, job: JobObject) -> Versioned[JobObject]:
         with self._oracle.call(f"create {job.id}", self._node, is_own=True) as call:
             held = super().create_job(job)
             call.told = "ok" if held.doc.origin == job.origin else "no"
         return held
 
-    def update_job(self, job_id: str, change: Any, *, applied: Callable[[JobObject], bool]) -> Held[JobObject]:
+    def update_job(self, job_id: str, change: Any, *, applied: Callable[[JobObject], bool]) -> Versioned[JobObject]:
         with self._oracle.call(f"order {job_id}", self._node, is_own=True) as call:
             held = super().update_job(job_id, change, applied=applied)
             told = (replace(held.doc, controls=held.doc.controls[:n]) for n in range(len(held.doc.controls) + 1))
@@ -82,8 +84,8 @@ class SimLedger(Ledger):
         change: Any,
         *,
         applied: Callable[[Part], bool],
-        held: Held[Part] | None = None,
-    ) -> Held[Part]:
+        held: Versioned[Part] | None = None,
+    ) -> Versioned[Part]:
         what = "claim or commit" if held is not None else "bring up"
         with self._oracle.call(f"{what} {job.id}/{index}", self._node, is_own=held is not None) as call:
             found = super().update_part(job, index, change, applied=applied, held=held)
@@ -94,8 +96,8 @@ class SimLedger(Ledger):
 class SimCodec(ParquetCodec):
     """The real codec; one thread of a node at a time reads inputs, as its locks block for real."""
 
-    def __init__(self, ledger: Ledger, threads: SimThreads) -> None:
-        super().__init__(ledger)
+    def __init__(self, repository: Repository, threads: SimThreads) -> None:
+        super().__init__(repository)
         self._opening = threads.lock()
 
     def open(self, job: JobObject, index: int) -> Any:
@@ -104,18 +106,18 @@ class SimCodec(ParquetCodec):
 
 
 class ProcessLikeExecution:
-    """Work that can be killed, and that can die: both at once, and with nothing but the tray left behind."""
+    """Work that can be killed, and that can die: both at once, and with nothing but the buffer left behind."""
 
-    def __init__(self, work: Work, tray: Tray, threads: SimThreads) -> None:
+    def __init__(self, work: Work, buffer: ResultBuffer, threads: SimThreads) -> None:
         self.finished: Event = threads.event()
         self.crash = ""
         self._work = work
-        self._tray = tray
+        self._buffer = buffer
         self._task = threads.start(self._run, name="run").task
         self._task.context = self
 
     def _run(self) -> None:
-        run(self._work, self._tray)
+        run(self._work, self._buffer)
         self.finished.set()
 
     def die(self) -> None:
@@ -136,8 +138,8 @@ class ProcessLikeExecutor:
     def __init__(self, threads: SimThreads) -> None:
         self._threads = threads
 
-    def start(self, work: Work, tray: Tray) -> Execution:
-        return ProcessLikeExecution(work, tray, self._threads)
+    def start(self, work: Work, buffer: ResultBuffer) -> Execution:
+        return ProcessLikeExecution(work, buffer, self._threads)
 
     def close(self) -> None:
         """Hold nothing."""
@@ -214,8 +216,8 @@ class World:
     def queue(self, store: SimStore) -> Queue:
         """Open the queue."""
         patience_s = self.plan.knobs["patience_s"]
-        ledger = SimLedger(store, self.oracle, seed=self.plan.seed, patience_s=patience_s)
-        return Queue(ledger, Config(url="sim://bucket"))
+        repository = SimRepository(store, self.oracle, seed=self.plan.seed, patience_s=patience_s)
+        return Queue(repository, Config(url="sim://bucket"))
 
     def doom(self, node: Node, store: SimStore, kill: Kill, *, stop: Callable[[], None] | None = None) -> None:
         """Arrange how a node ends."""
@@ -287,7 +289,7 @@ class World:
 @contextlib.contextmanager
 def turned(knobs: dict[str, float]) -> Iterator[None]:
     """Set limits of the code under test, wherever a module has them."""
-    modules = (candidate, codec, discovery, pace, part, scout, stint)
+    modules = (cursor, codec, poller, timer, part, claimer, runner)
     found = [(module, name) for name in knobs for module in modules if hasattr(module, name)]
     before = [(module, name, getattr(module, name)) for module, name in found]
     try:

@@ -1,0 +1,1 @@
+"""Python and pandas values to Arrow and back, exactly."""

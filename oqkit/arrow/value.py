@@ -1,0 +1,364 @@
+"""What functions return ↔ an Arrow table of one row a value."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from oqkit.arrow import column, inference, tagged_json
+from oqkit.arrow.metadata import (
+    NATURAL,
+    RESERVED,
+    Column,
+    ColumnMeta,
+    Encoding,
+    Unstorable,
+    field,
+    label_of,
+    meta_of,
+    table_of,
+)
+from oqkit.arrow.table import to_table
+from oqkit.errors import SchemaError
+
+#: Schema metadata: `COLUMNS` if each value is a row of named fields, `SCALAR` if it is one thing.
+KIND: Final = b"oq.kind"
+COLUMNS: Final = b"columns"
+SCALAR: Final = b"scalar"
+#: The column of a table of kind `SCALAR`.
+VALUE: Final = "value"
+
+_NOTHING: Final = frozenset({type(None), type(pd.NA), type(pd.NaT)})
+_NO_NUMBERS: Final = frozenset({np.longdouble, np.timedelta64})  # an np.timedelta64 is an np.integer
+_BOOLS: Final = frozenset({bool, np.bool_})
+
+
+# --- Python values to Arrow ----------------------------------------------------------------------
+
+
+def encode_values(values: Sequence[Any]) -> tuple[pa.Table, dict[int, str]]:
+    """Store what a row function returned: a table of one row a value, and why some could not be stored.
+
+    Dicts, dataclasses, named tuples and pydantic models (None between them is a row of nulls) give a
+    column for each field, in order of first appearance; anything else gives the one column ``value``.
+    Ints and floats together become floats, other mixtures keep their values as JSON text. NaN stays
+    NaN; None, NA and NaT become null. The dict maps positions to messages; those rows are null.
+    """
+    kinds = set(map(type, values))
+    rows = _as_rows(values, kinds)
+    if rows is None:
+        stored, problems = _encode(values, kinds)
+        return scalar_table(stored), problems
+    names = _field_names(rows)
+    columns: list[Column] = []
+    problems = {}
+    for name in names:
+        stored, bad = _encode_field(name, rows)
+        columns.append(stored)
+        problems.update({position: f"field {name!r}: {message}" for position, message in bad.items()})
+    if problems:
+        kept = [None if position in problems else row for position, row in enumerate(rows)]
+        columns = [_encode_field(name, kept)[0] for name in names]
+    return column_table(dict(zip(names, columns, strict=True))), problems
+
+
+def scalar_table(stored: Column) -> pa.Table:
+    """Return a table of kind `SCALAR`."""
+    return table_of([field(VALUE, stored)], [stored], {KIND: SCALAR})
+
+
+def column_table(columns: Mapping[str, Column]) -> pa.Table:
+    """Return a table of kind `COLUMNS`."""
+    fields = [field(name, stored) for name, stored in columns.items()]
+    return table_of(fields, list(columns.values()), {KIND: COLUMNS})
+
+
+def _as_rows(values: Sequence[Any], kinds: set[type]) -> list[dict[str, Any] | None] | None:
+    """Return the values as dicts that can be rows of named columns, or None if they are something else."""
+    readers = {kind: _row_reader(kind) for kind in kinds - _NOTHING}
+    if not readers or not all(readers.values()):
+        return None
+    if readers.keys() == {dict}:
+        rows = [value if type(value) is dict else None for value in values]
+    else:
+        rows = [None if type(value) in _NOTHING else readers[type(value)](value) for value in values]  # type: ignore[misc]
+    names = _field_names(rows)
+    return rows if names and all(type(name) is str and not name.startswith(RESERVED) for name in names) else None
+
+
+def _field_names(rows: Iterable[dict[str, Any] | None]) -> list[str]:
+    keys = dict.fromkeys(tuple(row) for row in rows if row is not None)
+    return list(dict.fromkeys(name for names in keys for name in names))
+
+
+def _row_reader(kind: type) -> Callable[[Any], dict[str, Any]] | None:
+    """Return how to read the fields of this type of value, or None if it has none."""
+    if issubclass(kind, Mapping):
+        return dict
+    if dataclasses.is_dataclass(kind):
+        names = [it.name for it in dataclasses.fields(kind)]
+        return lambda value: {name: getattr(value, name) for name in names}
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return lambda value: value._asdict()
+    if hasattr(kind, "model_dump"):
+        return lambda value: value.model_dump()
+    return None
+
+
+def _encode_field(name: str, rows: Sequence[dict[str, Any] | None]) -> tuple[Column, dict[int, str]]:
+    values = [None if row is None else row.get(name) for row in rows]
+    return _encode(values, set(map(type, values)))
+
+
+def _encode(values: Sequence[Any], kinds: set[type]) -> tuple[Column, dict[int, str]]:
+    """Store one column of values of these types; the dict says which could not be stored, and why. These are null."""
+    if kinds - {type(None)} and kinds & _NOTHING - {type(None)}:
+        values = [None if type(value) in _NOTHING else value for value in values]
+    stored = _encode_typed(values, kinds - _NOTHING)
+    if stored is not None:
+        return stored, {}
+    values = [plain(value) for value in values]
+    stored = _encode_typed(values, set(map(type, values)) - _NOTHING)
+    return (stored, {}) if stored is not None else _encode_json(values)
+
+
+def _encode_typed(values: Sequence[Any], kinds: set[type]) -> Column | None:
+    """Store values that one Arrow type can hold without changing what they mean; None if there is none."""
+    if not kinds:
+        return Column(array=pa.nulls(len(values)))
+    try:
+        for covers, encode in _RULES:
+            if all(covers(kind) for kind in kinds):
+                return encode(list(values), kinds)
+    except inference.REFUSED:  # a number too large, zones that differ, a lone surrogate
+        return None
+    if kinds == {tuple}:
+        array = inference.from_python([None if value is None else list(value) for value in values])
+        return None if array is None else Column(array=array, meta=ColumnMeta(encoding=Encoding.TUPLE))
+    array = inference.from_python(values)
+    return None if array is None else Column(array=array, meta=NATURAL)
+
+
+def _numbers(values: list[Any], kinds: set[type]) -> Column:
+    if len(kinds) == 1 and (kind := next(iter(kinds))) not in {int, float}:
+        return Column(array=pa.array(values, pa.from_numpy_dtype(kind)))  # float32 stays float32
+    is_float = any(issubclass(kind, float | np.floating) for kind in kinds)
+    return Column(array=pa.array(values, pa.float64() if is_float else pa.int64(), from_pandas=False))
+
+
+def _bools(values: list[Any], _: set[type]) -> Column:
+    return Column(array=pa.array(values, pa.bool_()))
+
+
+def _datetimes(values: list[Any], _: set[type]) -> Column:
+    """Store in microseconds, in nanoseconds if one value has that unit; all have one zone or none."""
+    values = [_or_none(pd.Timestamp(it)) if isinstance(it, np.datetime64) else it for it in values]
+    zones = {getattr(value, "tzinfo", None) for value in values if value is not None}
+    if len(zones) > 1:
+        msg = "datetimes of different zones"
+        raise ValueError(msg)
+    zone = pa.infer_type([next(value for value in values if value is not None)]).tz if zones != {None} else None
+    return Column(array=pa.array(values, pa.timestamp(_unit(values), zone)))
+
+
+def _timedeltas(values: list[Any], _: set[type]) -> Column:
+    values = [_or_none(pd.Timedelta(it)) if isinstance(it, np.timedelta64) else it for it in values]
+    return Column(array=pa.array(values, pa.duration(_unit(values))))
+
+
+def _unit(values: list[Any]) -> str:
+    return "ns" if any(getattr(value, "unit", None) == "ns" for value in values) else "us"
+
+
+def _or_none(value: Any) -> Any:
+    return None if value is pd.NaT else value
+
+
+def _arrow_scalars(values: list[Any], _: set[type]) -> Column:
+    kinds = {value.type for value in values if value is not None}
+    if len(kinds) > 1:
+        msg = "Arrow scalars of different types"
+        raise ValueError(msg)
+    return Column(array=pa.array([None if value is None else value.as_py() for value in values], kinds.pop()))
+
+
+def _ndarrays(values: list[Any], _: set[type]) -> Column:
+    stored = column.encode_ndarrays(values)
+    if stored is None:
+        msg = "arrays of different types or shapes"
+        raise ValueError(msg)
+    return stored
+
+
+def _is_number(kind: type) -> bool:
+    return kind is int or kind is float or (issubclass(kind, np.integer | np.floating) and kind not in _NO_NUMBERS)
+
+
+#: Which types a rule covers, all together, and how it stores them. The first that covers all is taken.
+_RULES: Final[list[tuple[Callable[[type], bool], Callable[[list[Any], set[type]], Column]]]] = [
+    (_is_number, _numbers),
+    (_BOOLS.__contains__, _bools),
+    (frozenset({dt.datetime, pd.Timestamp, np.datetime64}).__contains__, _datetimes),
+    (frozenset({dt.timedelta, pd.Timedelta, np.timedelta64}).__contains__, _timedeltas),
+    (lambda kind: issubclass(kind, pa.Scalar), _arrow_scalars),
+    (lambda kind: kind is np.ndarray, _ndarrays),
+]
+
+
+def plain(value: Any) -> Any:
+    """Return a value with the numpy scalars, dataclasses, named tuples and models in it made Python's own."""
+    kind = type(value)
+    if kind in {int, float, str, bool, type(None)}:
+        return value
+    if kind is list or kind is tuple:
+        return kind(plain(item) for item in value)
+    if isinstance(value, np.number | np.bool_ | np.str_) and kind not in _NO_NUMBERS:
+        return value.item()
+    if isinstance(value, pa.Scalar):
+        return value.as_py()
+    reader = _row_reader(kind)
+    return value if reader is None else {key: plain(item) for key, item in reader(value).items()}
+
+
+def _encode_json(values: list[Any]) -> tuple[Column, dict[int, str]]:
+    texts: list[str | None] = []
+    problems: dict[int, str] = {}
+    for position, value in enumerate(values):
+        try:
+            texts.append(None if value is None else tagged_json.dumps(value))
+        except SchemaError as error:
+            texts.append(None)
+            problems[position] = str(error)
+    if problems:  # the others may have one type
+        kept = [None if position in problems else value for position, value in enumerate(values)]
+        return _encode(kept, set(map(type, kept)))[0], problems
+    return Column(array=pa.array(texts, pa.large_string()), meta=ColumnMeta(encoding=Encoding.JSON)), {}
+
+
+# --- what a batch function returned --------------------------------------------------------------
+
+
+def encode_batch(result: Any, n_rows: int) -> pa.Table:
+    """Store what a batch function returned for `n_rows` rows, by position; its index is not looked at.
+
+    A pandas, polars or Arrow frame, or a dict of equally long columns, gives a table of kind `COLUMNS`;
+    a Series, list, Arrow array or ndarray one of kind `SCALAR` (of an ``(n, k)`` array each row is an
+    array of k). Raise `SchemaError` that says what was expected and what came.
+    """
+    columns = _batch_columns(result)
+    stored = columns if columns is not None else _batch_scalar(result)
+    got = stored.num_rows
+    if got != n_rows:
+        msg = f"a batch function must return one row for each of its {n_rows} rows, but returned {got}"
+        raise SchemaError(msg)
+    return stored
+
+
+def _batch_columns(result: Any) -> pa.Table | None:
+    if isinstance(result, dict) and result:
+        result = _frame_of(result)
+    is_polars = type(result).__module__.partition(".")[0] == "polars" and hasattr(result, "get_columns")
+    if not (is_polars or isinstance(result, pd.DataFrame | pa.Table | pa.RecordBatch)):
+        return None
+    if len(result.columns) == 0:
+        msg = "a batch function returned a frame without columns; return at least one"
+        raise SchemaError(msg)
+    frame = to_table(result.reset_index(drop=True) if isinstance(result, pd.DataFrame) else result)
+    metadata = {**(frame.table.schema.metadata or {}), KIND: COLUMNS}
+    return frame.table.replace_schema_metadata(metadata)
+
+
+def _frame_of(result: dict[Any, Any]) -> pd.DataFrame:
+    try:
+        lengths = {name: len(values) for name, values in result.items()}
+        if len(set(lengths.values())) == 1:
+            return pd.DataFrame({name: _series_of(values) for name, values in result.items()})
+    except TypeError:
+        lengths = {name: tagged_json.type_name(values) for name, values in result.items()}  # type: ignore[misc]
+    msg = f"a batch function returned a dict, but not of columns of one length: {lengths}"
+    raise SchemaError(msg)
+
+
+def _series_of(values: Any) -> Any:
+    if isinstance(values, pd.Series):
+        return values.reset_index(drop=True)
+    if isinstance(values, np.ndarray) and values.ndim > 1:
+        return pd.Series(list(values), dtype=object)
+    return values
+
+
+def _batch_scalar(result: Any) -> pa.Table:
+    try:
+        if isinstance(result, pd.Series | pd.Index | pd.api.extensions.ExtensionArray):
+            return scalar_table(column.encode(pd.Series(result)))
+        if isinstance(result, np.ndarray) and result.ndim:
+            return scalar_table(_encode_ndarray(result))
+    except Unstorable as error:
+        where = "" if error.row is None else f", row {error.row}"
+        msg = f"the returned values{where}: {error.reason}"
+        raise SchemaError(msg) from None
+    if isinstance(result, pa.Array | pa.ChunkedArray):
+        array = pa.chunked_array([result]) if isinstance(result, pa.Array) else result
+        return scalar_table(column.encode_arrow(array))
+    if type(result).__module__.partition(".")[0] == "polars" and hasattr(result, "to_arrow"):
+        return scalar_table(column.encode_arrow(pa.chunked_array([result.to_arrow()])))
+    if isinstance(result, list | tuple):
+        return _batch_list(result)
+    msg = (
+        f"a batch function must return a frame, Series, array or list with a row for each row it got, "
+        f"but returned {tagged_json.type_name(result)}"
+    )
+    raise SchemaError(msg)
+
+
+def _encode_ndarray(result: np.ndarray) -> Column:
+    if result.ndim == 1:
+        return column.encode(pd.Series(result))
+    flat = column.encode(pd.Series(result.ravel()))  # refuses dtypes that cannot be stored
+    size = int(np.prod(result.shape[1:]))
+    bounds = pa.array(np.arange(len(result) + 1) * size, pa.int64())
+    shape = None if result.ndim == 2 else result.shape[1:]  # noqa: PLR2004
+    meta = ColumnMeta(encoding=Encoding.NDARRAY, dtype=result.dtype.str, shape=shape)
+    return Column(array=pa.LargeListArray.from_arrays(bounds, flat.array), meta=meta)
+
+
+def _batch_list(result: Sequence[Any]) -> pa.Table:
+    table, problems = encode_values(result)
+    if problems:
+        position, message = min(problems.items())
+        msg = f"the returned list, row {position}: {message}"
+        raise SchemaError(msg)
+    return table
+
+
+# --- Arrow to Python values ----------------------------------------------------------------------
+
+
+def decode_values(table: pa.Table) -> list[Any]:
+    """Return the values of the rows as Python objects: a dict each for kind `COLUMNS`. Null is None."""
+    lists = [
+        values_of(array.combine_chunks(), meta_of(stored))
+        for array, stored in zip(table.columns, table.schema, strict=True)
+    ]
+    if is_scalar(table.schema):
+        return lists[0]
+    labels = [label_of(stored) for stored in table.schema]
+    return [dict(zip(labels, row, strict=True)) for row in zip(*lists, strict=True)]
+
+
+def is_scalar(schema: pa.Schema) -> bool:
+    """Say whether a value table has the kind `SCALAR`."""
+    return bool((schema.metadata or {}).get(KIND) == SCALAR)
+
+
+def values_of(array: pa.Array, meta: ColumnMeta) -> list[Any]:
+    """Return one stored column as Python values."""
+    if meta.encoding in column.OBJECTS:
+        return column.to_objects(array, meta)
+    return inference.to_python(array)

@@ -1,0 +1,1 @@
+"""How a worker finds and claims rows: poll, choose a job, choose a part."""

@@ -1,0 +1,292 @@
+"""How a worker finds rows to run: pick a job among the open ones, pick a part, claim.
+
+Everything here is bounded: one call of `find` tries a few jobs, each with a few parts, and reads a few
+parts that it does not know, however many jobs, parts and workers there are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from oqkit.claim.cursor import JobCursor
+from oqkit.claim.lease import HeldLease
+from oqkit.claim.poller import Listing, Poller, Topics
+from oqkit.clock import new_id
+from oqkit.errors import FormatError, Missing
+from oqkit.queue import key as keys
+from oqkit.queue.cas import Versioned
+from oqkit.queue.control import marker_due
+from oqkit.queue.job import Job, caught_up
+from oqkit.queue.part import MAX_LEASES, Lease, Part, claim
+from oqkit.queue.repository import Repository
+from oqkit.store.base import MAX_KEYS
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+JOBS_A_CALL = 4
+CLAIMS_A_JOB = 3
+FIRST_RECHECK_POLLS = 2.0
+LAST_RECHECK_POLLS = 16.0
+LATER_S = 5.0
+SWEEP_S = 1.0
+ALONE_S = 60.0
+
+
+class Claimer:
+    """Finds and claims work for one worker; call it from one thread at a time."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        topics: Topics,
+        *,
+        worker: str,
+        lease_s: float,
+        can_run: Callable[[Job], bool],
+        lease_rows: Callable[[Job], tuple[int, int | None]],
+    ) -> None:
+        self._repository = repository
+        self._worker = worker
+        self._lease_s = lease_s
+        self._can_run = can_run
+        self._lease_rows = lease_rows
+        self._cursors: dict[str, JobCursor] = {}
+        self._done: dict[str, float] = {}
+        """Markers to delete, and since when."""
+        self._met = float("-inf")
+        """When another worker was last in the way."""
+        self.discovery = Poller(repository, topics)
+
+    def find(self) -> HeldLease | None:
+        """Claim rows of some job, or return None if there is nothing to claim right now."""
+        choices = self._choices()
+        if self.discovery.is_due(has_work=bool(choices)):
+            self._take_in(self.discovery.look())
+            choices = self._choices()
+        for job_id in choices:
+            lease = self._try(job_id, self._cursors[job_id])
+            if lease is not None:
+                self.discovery.found_work()
+                return lease
+        self.sweep()
+        return None
+
+    def sweep(self, *, at_once: bool = False) -> None:
+        """Delete the markers of jobs that are done: several in one request while no other worker is about.
+
+        Others would be misled by those that are left a while: then they go one by one, without delay.
+        """
+        now = self._repository.store.clock.monotonic()
+        is_alone = now - self._met > ALONE_S
+        is_early = len(self._done) < MAX_KEYS and now - next(iter(self._done.values()), now) < SWEEP_S
+        if self._done and not (is_alone and is_early and not at_once):
+            self._repository.delete_quietly(*self._done)
+            self._done = {}
+
+    def wait_s(self) -> float:
+        """Return how long `find` has nothing to do, in seconds."""
+        now = self._repository.now()
+        wakes = [max(one.not_before, one.due) - now for one in self._cursors.values()]
+        return max(0.0, min([*wakes, self.discovery.next_look_s()]))
+
+    def is_done(self) -> bool:
+        """Whether, as far as is known, no open job has or will have anything for this worker."""
+        return all(one.not_before == float("inf") for one in self._cursors.values())
+
+    def ended(self, lease: HeldLease) -> None:
+        """Take in what the last commit of a lease showed of its part."""
+        one = self._cursors.get(lease.job.id)
+        if one is None or one.latest is None:
+            return
+        one.recheck_s = one.not_before = 0.0
+
+        def take_in() -> None:
+            one.learn(lease.held)
+            if not self._finish(one):
+                self._postpone(one, lease.job, lease.part)
+
+        self._unless_gone(one, lease.job.id, take_in)
+        self.sweep()
+
+    def lost(self, lease: HeldLease) -> None:
+        """Forget what a lease that is gone showed of its part."""
+        one = self._cursors.get(lease.job.id)
+        if one is not None:
+            one.parts.pop(lease.index, None)
+
+    # --- choosing a job --------------------------------------------------------------------------
+
+    def _take_in(self, listing: Listing) -> None:
+        seen: dict[str, dict[str, keys.Marker]] = {}
+        for marker in listing.markers:
+            if marker.key not in self._done:
+                seen.setdefault(marker.job, {})[marker.key] = marker
+        if listing.is_complete:
+            shards = self._repository.settings.shards
+            gone = [job for job in self._cursors if job not in seen and keys.shard_of(job, shards) == listing.shard]
+            for job in gone:
+                del self._cursors[job]
+        for job, markers in seen.items():
+            one = self._cursors.setdefault(job, JobCursor(self._repository))
+            if max(marker.gen for marker in markers.values()) > one.gen:
+                one.not_before = 0.0
+            one.markers = markers if listing.is_complete else {**one.markers, **markers}
+            if listing.job is not None and (one.latest is None or one.latest.gen < listing.job.gen):
+                one.start_over(listing.job)
+
+    def _choices(self) -> list[str]:
+        """Return a few jobs to try: of the highest priority that has any, in random order."""
+        now = self._repository.now()
+        ready = [(one.rank, job) for job, one in self._cursors.items() if one.not_before <= now and one.due <= now]
+        self._repository.rng.shuffle(ready)
+        ready.sort(key=lambda pair: -pair[0])
+        return [job for _, job in ready[:JOBS_A_CALL]]
+
+    def _try(self, job_id: str, one: JobCursor) -> HeldLease | None:
+        def claim_in() -> HeldLease | None:
+            if one.latest is None or one.latest.gen < one.gen:
+                one.read_job(job_id)
+            return self._claim_in(one)
+
+        return self._unless_gone(one, job_id, claim_in)
+
+    def _unless_gone(self, one: JobCursor, job_id: str, action: Callable[[], T]) -> T | None:
+        """Do something with a job, or nothing if its object turns out to be gone or not to parse."""
+        try:
+            return action()
+        except Missing:
+            self._take_down(one, job_id)  # the job was deleted: its markers are all that is left of it
+        except FormatError as error:
+            log.warning("left alone: %s", error)
+            one.not_before = float("inf")
+        return None
+
+    def _claim_in(self, one: JobCursor) -> HeldLease | None:
+        job = one.job
+        if not self._may_start(one, job):
+            return None
+        for _ in range(CLAIMS_A_JOB):
+            index = one.choose()
+            if one.job is not job:  # it was read again meanwhile: it may be paused, or have code that must not run here
+                job = one.job
+                if not self._may_start(one, job):
+                    return None
+            if index is None:
+                break
+            lease = self._claim(one, index)
+            if lease is not None:
+                return lease
+        else:
+            return None  # each of them was settled or taken by others: go on with more at the next call
+        if not self._finish(one) and not one.unread:
+            self._rest(one)
+        return None
+
+    def _may_start(self, one: JobCursor, job: Job) -> bool:
+        """Say whether this worker may start tasks of a job now; if not, the job is left alone for as long as that holds."""
+        now = self._repository.now()
+        if not self._can_run(job):
+            one.not_before = float("inf")
+        elif now < job.policy.not_before:
+            one.not_before = job.policy.not_before
+        elif job.pause(now) is not None:
+            self._move_marker(one, job, due=marker_due(job, now=now))
+        else:
+            return True
+        return False
+
+    # --- claiming --------------------------------------------------------------------------------
+
+    def _claim(self, one: JobCursor, index: int) -> HeldLease | None:
+        repository, job = self._repository, one.job
+        lease_id, chance = new_id(repository.rng), repository.rng.random()
+
+        def change(part: Part) -> Part:
+            if part.gen > job.gen:
+                return part  # there is an order that this worker has not read: it must not run the rows by the old job
+            now = repository.now()
+            lease = Lease(id=lease_id, worker=self._worker, expires=now + self._lease_s)
+            part = caught_up(part, job, now=now)
+            return claim(
+                part, lease, max_rows=self._max_rows(one, part, now), now=now, policy=job.policy, chance=chance
+            )
+
+        def has_lease(part: Part) -> bool:
+            return any(lease.id == lease_id for lease in part.leases)
+
+        known = one.parts.get(index) or Versioned(job.fresh_part(index), None)
+        try:
+            held = repository.update_part(job, index, change, applied=has_lease, held=known)
+        except FormatError as error:
+            one.leave_alone(index, error)
+            return None
+        except Missing:
+            one.read_job(job.id)  # the part was deleted: is the job?
+            return None
+        one.learn(held)
+        if not has_lease(held.doc):
+            self._met = repository.store.clock.monotonic()
+            one.give_way()
+            return None
+        one.recheck_s = 0.0
+        return HeldLease(repository, job, held, lease_id, lease_s=self._lease_s)
+
+    def _max_rows(self, one: JobCursor, part: Part, now: float) -> int:
+        """Return how many rows to claim: as many as are worth a lease, or an equal share if others need some, too.
+
+        While the pace is unknown, a part is taken whole: the holder hands back what turns out to be too much.
+        """
+        least, most = self._lease_rows(one.job)
+        n_due = sum(map(len, part.due(now)))
+        share = max(least, n_due // max(1, MAX_LEASES - len(part.leases)))
+        if most is None:
+            return share if part.leases else part.n_rows
+        return min(most, share) if one.is_ending else most
+
+    # --- the end of a job, and rest --------------------------------------------------------------
+
+    def _finish(self, one: JobCursor) -> bool:
+        """Take down the markers of a job whose parts are all known to be final; return whether it was so."""
+        if one.is_finished:
+            self._take_down(one, one.job.id, up_to=one.job.gen)
+        return one.is_finished
+
+    def _take_down(self, one: JobCursor, job_id: str, *, up_to: int | None = None) -> None:
+        for key, marker in one.markers.items():
+            if up_to is None or marker.gen <= up_to:
+                self._done[key] = self._repository.store.clock.monotonic()
+        self._cursors.pop(job_id, None)
+
+    def _rest(self, one: JobCursor) -> None:
+        """Leave a job alone until its rows fall due, or for a while that grows as long as nothing happens."""
+        now, poll_s = self._repository.now(), self._repository.store.poll_s
+        if one.cursor:
+            one.not_before = now + poll_s  # nothing in this window of parts, but there are windows left
+            return
+        one.recheck_s = min(max(one.recheck_s * 2, poll_s * FIRST_RECHECK_POLLS), poll_s * LAST_RECHECK_POLLS)
+        changes = [when for held in one.parts.values() if (when := held.doc.next_change()) is not None and when > now]
+        one.not_before = min([now + one.recheck_s, *changes])
+
+    def _postpone(self, one: JobCursor, job: Job, part: Part) -> None:
+        """Move the marker of a job of one part that has nothing to do for a while out of the way of due work."""
+        when = part.next_change()
+        if job.n_parts > 1 or when is None or part.leases or when - self._repository.now() < LATER_S:
+            return
+        self._move_marker(one, job, due=when)
+
+    def _move_marker(self, one: JobCursor, job: Job, *, due: float) -> None:
+        """Let the marker of a job lie where it is in nobody's way until `due`, and leave the job alone so long."""
+        marker = self._repository.marker(job, due=due)
+        is_there = marker.key in one.markers
+        if not is_there:
+            self._repository.put_marker(marker)
+        # One of this generation that lies elsewhere may be what another worker has just put up instead of ours.
+        newer = {key: other for key, other in one.markers.items() if other.gen >= job.gen + (not is_there)}
+        for key in one.markers.keys() - newer:
+            self._repository.delete_quietly(key)
+        one.markers = {**newer, marker.key: marker}
+        one.not_before = 0.0 if one.gen > job.gen else due

@@ -1,0 +1,190 @@
+"""What one worker knows of one open job: its markers, its parts, and which part to try next."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from oqkit.claim.picker import PartPicker
+from oqkit.errors import FormatError
+from oqkit.queue import key as keys
+from oqkit.queue.cas import Versioned
+from oqkit.queue.job import Job, is_settled
+from oqkit.queue.part import MAX_LEASES, Part
+from oqkit.queue.repository import Repository
+
+log = logging.getLogger(__name__)
+
+READS = 16
+WINDOW = 1000
+
+
+@dataclass(slots=True)
+class JobCursor:
+    """A worker's view of a job, as far as it has looked; `choose` looks further when it must.
+
+    At most `READS` parts are read at a time, and `WINDOW` listed, however many the job has.
+    """
+
+    repository: Repository
+    markers: dict[str, keys.Marker] = field(default_factory=dict)
+    latest: Job | None = None
+    """The job as last read."""
+    parts: dict[int, Versioned[Part]] = field(default_factory=dict)
+    """Parts that were read and are not final."""
+    final: set[int] = field(default_factory=set)
+    """Parts in which nothing is left to do in the job's present generation."""
+    poison: set[int] = field(default_factory=set)
+    """Parts that do not parse."""
+    untouched: PartPicker = field(default_factory=PartPicker)
+    """Parts that had no object when last listed."""
+    unread: list[int] = field(default_factory=list)
+    """Parts to read before the next listing: those that were never read, and a few that changed since."""
+    is_known: bool = False
+    """Whether its parts were looked at in the job's present generation."""
+    cursor: int = 0
+    """Where the next window of parts starts."""
+    looked: float = float("-inf")
+    not_before: float = 0.0
+    """When there may be something to do, in epoch seconds."""
+    recheck_s: float = 0.0
+
+    @property
+    def job(self) -> Job:
+        """The job as last read."""
+        assert self.latest is not None, "the job is read before its parts are"  # noqa: S101
+        return self.latest
+
+    @property
+    def gen(self) -> int:
+        """The newest generation that markers tell of."""
+        return max((marker.gen for marker in self.markers.values()), default=0)
+
+    @property
+    def rank(self) -> int:
+        """The highest priority that markers tell of."""
+        return max((marker.priority for marker in self.markers.values()), default=0)
+
+    @property
+    def due(self) -> float:
+        """The earliest time that markers tell of, in epoch seconds."""
+        return min((marker.due for marker in self.markers.values()), default=float("inf"))
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all parts are known to be final."""
+        return len(self.final) >= self.job.n_parts
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether so few parts are untouched that workers have to share the others."""
+        return len(self.untouched) < MAX_LEASES
+
+    def start_over(self, job: Job) -> None:
+        """Take `job` as a new generation: what was known to be final may be open again."""
+        self.latest = job
+        self.parts, self.final, self.untouched, self.unread = {}, set(), PartPicker(), []
+        self.is_known, self.cursor, self.looked = False, 0, float("-inf")
+        self.not_before = self.recheck_s = 0.0
+
+    def read_job(self, job_id: str) -> None:
+        """Read the job again, and start over; raise `Missing` if it was deleted."""
+        self.start_over(self.repository.read_job(job_id).doc)
+
+    def learn(self, held: Versioned[Part]) -> None:
+        """Take in the state of a part; one that has seen more orders than the job as last read makes that be read."""
+        part = held.doc
+        if part.gen > self.job.gen:
+            self.read_job(self.job.id)
+        if is_settled(part, self.job):
+            self.final.add(part.index)
+            self.parts.pop(part.index, None)
+        else:
+            self.parts[part.index] = held
+
+    def leave_alone(self, index: int, error: FormatError) -> None:
+        """Put aside a part that does not parse."""
+        log.warning("left alone: %s", error)
+        self.poison.add(index)
+        self.parts.pop(index, None)
+
+    def give_way(self) -> None:
+        """Look again, for somebody else is about: he was first in a part that seemed untouched."""
+        if self.untouched:
+            self.untouched, self.looked = PartPicker(), float("-inf")
+
+    # --- choosing a part -------------------------------------------------------------------------
+
+    def choose(self) -> int | None:
+        """Return a part in which there may be rows to claim, or None if none is known of."""
+        index = self._pick()
+        if index is None and self.unread:
+            self._read_some()
+            return self._pick()
+        if index is None and self.repository.store.clock.monotonic() - self.looked >= self.repository.store.poll_s:
+            self._look()
+            index = self._pick()
+        return index
+
+    def _pick(self) -> int | None:
+        if self.untouched:
+            return self.untouched.step()
+        job, now = self.job, self.repository.now()
+        claimable = [n for n, held in self.parts.items() if _is_claimable(held.doc, job, now)]
+        return self.repository.rng.choice(claimable) if claimable else None
+
+    def _look(self) -> None:
+        """Learn about parts: by one LIST of a window of them, and a few reads of those that changed."""
+        job = self.job
+        self.looked = self.repository.store.clock.monotonic()
+        if job.n_parts == 1:
+            if not self.is_known:
+                self.untouched = PartPicker([0])  # most likely nobody was here: the claim itself will tell
+            elif 0 not in self.poison:
+                self._read(0)
+            self.is_known = True
+            return
+        keys_of = self.repository.keys_of(job)
+        after = keys_of.part(self.cursor - 1) if self.cursor else None
+        page = self.repository.store.list(keys_of.parts, after=after, limit=WINDOW)
+        found = keys.part_etags(page.entries, n_parts=job.n_parts)
+        stop = job.n_parts if page.next is None else max(found, default=job.n_parts - 1) + 1
+        stop = min(stop, self.cursor + WINDOW)
+        untouched = [n for n in range(self.cursor, stop) if n not in found]
+        self.untouched = PartPicker(untouched, start=None if self.is_known else self.repository.rng.random())
+        self.is_known = True
+        self.cursor = 0 if stop >= job.n_parts else stop
+        if not self.untouched:
+            self.unread = self._worth_reading(found)
+            self._read_some()
+
+    def _worth_reading(self, found: dict[int, str]) -> list[int]:
+        """Choose what to read, the last first: all that was never read, once, and a few of what changed since.
+
+        Of a part that was read it is known when its leases run out, whatever else changes in it.
+        """
+        skipped = self.final | self.poison
+        new = [n for n in found if n not in skipped and n not in self.parts]
+        changed = [n for n, held in self.parts.items() if found.get(n, held.etag) != held.etag]
+        self.repository.rng.shuffle(new)
+        return self.repository.rng.sample(changed, min(READS, len(changed))) + new
+
+    def _read_some(self) -> None:
+        now, self.unread = self.unread[-READS:], self.unread[:-READS]
+        for index in reversed(now):
+            self._read(index)
+
+    def _read(self, index: int) -> None:
+        try:
+            self.learn(self.repository.read_part(self.job, index))
+        except FormatError as error:
+            self.leave_alone(index, error)
+
+
+def _is_claimable(part: Part, job: Job, now: float) -> bool:
+    when = part.next_change()
+    if part.gen < job.gen:
+        return True
+    if when is None or when > now:
+        return False
+    return len(part.leases) < MAX_LEASES or any(lease.expires <= now for lease in part.leases)

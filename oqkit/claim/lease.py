@@ -1,0 +1,103 @@
+"""A lease as its holder sees it: commit outcomes, stay alive, end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from oqkit.errors import LeaseLost, Missing
+from oqkit.queue.cas import Versioned
+from oqkit.queue.job import Job, caught_up
+from oqkit.queue.part import Outcome, Part, commit, output_id
+from oqkit.queue.repository import Repository
+from oqkit.queue.run import Range
+
+
+class HeldLease:
+    """The rows of one part that this worker may write the outcomes of."""
+
+    def __init__(
+        self, repository: Repository, job: Job, held: Versioned[Part], lease_id: str, *, lease_s: float
+    ) -> None:
+        self._repository = repository
+        self.held = held
+        self.job = job
+        self.id = lease_id
+        self.lease_s = lease_s
+
+    @property
+    def part(self) -> Part:
+        """The part as last read or written."""
+        return self.held.doc
+
+    @property
+    def index(self) -> int:
+        """Which part."""
+        return self.part.index
+
+    @property
+    def rows(self) -> tuple[Range, ...]:
+        """The rows still held, as last known; cancelled ones drop out with a commit."""
+        return self.part.held(self.id)
+
+    @property
+    def expires(self) -> float:
+        """When others may take the rows over, in epoch seconds; 0 when the lease has ended."""
+        return next((lease.expires for lease in self.part.leases if lease.id == self.id), 0.0)
+
+    def monotonic(self) -> float:
+        """Return this machine's monotonic time, in seconds."""
+        return self._repository.store.clock.monotonic()
+
+    def attempts(self) -> tuple[tuple[Range, int], ...]:
+        """Return, for the rows held, which attempt that counts this is: 1 for the first."""
+        return tuple(((run.first, run.stop), run.used) for run in self.part.runs if run.lease == self.id)
+
+    def put_output(self, data: bytes) -> None:
+        """Upload the Parquet object that the next commit will name."""
+        number = self.part.lease(self.id).commits + 1
+        self._repository.loop.put_once(
+            self._repository.keys_of(self.job).output(self.index, output_id(self.id, number)), data
+        )
+
+    def commit(
+        self,
+        outcomes: Sequence[Outcome],
+        *,
+        output: Any = None,
+        has_output: bool = False,
+        release: Sequence[Range] = (),
+        is_last: bool,
+    ) -> None:
+        """Record outcomes and extend the lease, or end it with `is_last`; raise `LeaseLost` if it is gone.
+
+        One write if nobody else touched the part. After `Unavailable` the same commit, and no other, may be
+        repeated: it may have been applied already.
+        """
+        number = self.part.lease(self.id).commits + 1
+        chance = self._repository.rng.random()
+
+        def change(part: Part) -> Part:
+            return commit(
+                caught_up(part, self.job, now=self._repository.now()),
+                self.id,
+                outcomes,
+                now=self._repository.now(),
+                policy=self.job.policy,
+                chance=chance,
+                output=output,
+                has_output=has_output,
+                release=release,
+                lease_s=None if is_last else self.lease_s,
+            )
+
+        try:
+            self.held = self._repository.update_part(
+                self.job,
+                self.index,
+                change,
+                applied=lambda part: part.has_commit(self.id, number),
+                held=self.held,
+            )
+        except Missing:  # the job was deleted
+            raise LeaseLost(self.id) from None

@@ -1,0 +1,1 @@
+"""What a person holds: queue, job, task; submit, wait, collect."""

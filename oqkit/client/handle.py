@@ -1,0 +1,318 @@
+"""The handle of a job: a view; the queue is the truth."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Iterable
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from oqkit.client.result import ResultReader
+from oqkit.client.spec import function_of
+from oqkit.client.stream import AsCompleted
+from oqkit.client.wait import Bar, Waiter, interruptible, limit_s
+from oqkit.errors import JobFailed, UsageError, one_of
+from oqkit.payload.codec import ParquetCodec
+from oqkit.queue import control
+from oqkit.queue.job import Code
+from oqkit.queue.job import Job as JobObject
+from oqkit.queue.repository import Repository
+from oqkit.queue.run import Range, ranges_of
+from oqkit.queue.transition import Status
+from oqkit.queue.view import JobView
+from oqkit.task.code import put_code
+from oqkit.task.failure import cut
+from oqkit.task.function import seconds
+from oqkit.task.handler import Handler
+from oqkit.task.timer import RowTimer
+
+Errors = Literal["raise", "coerce", "drop"]
+
+
+class Job:
+    """One submission. Get one from `submit_frame`, `map` or `oq.job(name)`; it can be made again any time."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        job: JobObject,
+        *,
+        index: Any = None,
+        source: Any = None,
+        codec: ParquetCodec | None = None,
+        timer: RowTimer | None = None,
+    ) -> None:
+        self._repository = repository
+        self._view = JobView(repository, job)
+        self._source = source
+        self._timer = timer or RowTimer()
+        self._collector = ResultReader(repository, codec or ParquetCodec(repository), self._view, index=index)
+
+    # --- what it is ------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """The job's id in its queue."""
+        return self._view.job.id
+
+    @property
+    def name(self) -> str:
+        """The name it was given, or got from its function and content; empty for a single task."""
+        return self._view.job.name
+
+    @property
+    def type(self) -> str:
+        """The task type."""
+        return self._view.job.type
+
+    def __len__(self) -> int:
+        return self._view.job.n_tasks
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{n:,} {status}" for status, n in self._known_counts().items() if n)
+        return f"<oqkit job {self.name or self.id!r}: {len(self):,} {self.type!r} tasks, {told or 'none'}>"
+
+    # --- watching --------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> str:
+        """One word: pending, running, paused, cancelling, completed, failed, cancelled or expired. Asks the queue."""
+        self._view.refresh()
+        return str(self._view.status)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many tasks are in each status; sums to ``len(job)``. Asks the queue."""
+        self._view.refresh()
+        return self._known_counts()
+
+    def _known_counts(self) -> dict[str, int]:
+        return {status.value: n for status, n in self._view.counts().items()}
+
+    def done(self) -> bool:
+        """Whether every task has ended. Asks the queue."""
+        self._view.refresh()
+        return self._view.is_final
+
+    def wait(self, timeout: float | None = None, *, progress: bool | None = None) -> Job:
+        """Wait until every task has ended, however it ended, and return the job.
+
+        Raise `WaitTimeout` after `timeout` seconds. Ctrl-C stops the waiting, not the work. `progress`
+        shows a bar, by default where a person can see it.
+        """
+        self._wait(timeout, progress=progress)
+        return self
+
+    def _wait(
+        self, timeout: float | None, *, progress: bool | None = None, meanwhile: Callable[[], None] | None = None
+    ) -> None:
+        limit = limit_s(timeout)
+        bar = Bar(self._view, show=progress, handle=self, blocks=True)
+
+        def on_poll() -> None:
+            bar.update()
+            if meanwhile is not None:
+                meanwhile()
+
+        try:
+            with interruptible(self._view):
+                self._watch().until(lambda: self._view.is_final, timeout=limit, on_poll=on_poll)
+        finally:
+            bar.close()
+        self._learn_pace()
+
+    def __await__(self) -> Generator[Any, None, Job]:
+        """Wait without blocking the kernel: widgets and other cells' coroutines go on."""
+        return self._wait_async().__await__()
+
+    async def _wait_async(self) -> Job:
+        bar = Bar(self._view, show=None, handle=self, blocks=False)
+        try:
+            with interruptible(self._view):
+                await self._watch().until_async(lambda: self._view.is_final, limit_s=None, on_poll=bar.update)
+        finally:
+            bar.close()
+        self._learn_pace()
+        return self
+
+    def _learn_pace(self) -> None:
+        """Let the next job of this function be cut by what this one showed."""
+        n_rows, elapsed_s = self._view.pace()
+        self._timer.learn(self._view.job, n_rows=n_rows, elapsed_s=elapsed_s)
+
+    def _watch(self) -> Waiter:
+        return Waiter(self._view, clock=self._repository.store.clock, poll_s=self._repository.store.poll_s)
+
+    # --- results ---------------------------------------------------------------------------------
+
+    def result(self, timeout: float | None = None, *, errors: Errors = "raise", join: bool = False) -> Any:
+        """Wait, and return the results as a frame aligned with the submitted one.
+
+        What a function returned makes the columns: a dict, dataclass, named tuple or frame its fields,
+        anything else one column named after the task type. Tasks that did not complete raise
+        `JobFailed` (``errors="raise"``), give nulls (``"coerce"``) or no row (``"drop"``). With `join`
+        the submitted columns come first.
+        """
+        _check_errors(errors)
+        self._wait(timeout, meanwhile=self._collector.read_ahead)
+        if errors == "raise":
+            self._raise_for_failures()
+        return self._results(errors, join=join)
+
+    def partial(self, *, errors: Errors = "drop", join: bool = False) -> Any:
+        """Return what has completed so far, without waiting; other tasks give no row (or nulls: ``"coerce"``)."""
+        _check_errors(errors)
+        self._view.refresh()
+        return self._results(errors, join=join)
+
+    def _results(self, errors: Errors, *, join: bool) -> Any:
+        missing: Literal["null", "drop"] = "drop" if errors == "drop" else "null"
+        frame = self._collector.frame(self._collector.pieces(), missing=missing)
+        return self._joined(frame, missing) if join else frame
+
+    def _joined(self, frame: Any, missing: str) -> Any:
+        if self._collector.backend != "pandas":
+            raise UsageError("join=True needs a pandas frame; put the columns of other frames side by side yourself")
+        if self._view.job.mode != "frame":
+            raise UsageError("join=True needs a job of submit_frame; this one was submitted as values")
+        source = self._source if self._is_intact() else self._collector.stored()
+        if missing == "drop":
+            rows = np.sort(np.concatenate([rows for rows, _ in self._collector.pieces()] or [np.zeros(0, "int64")]))
+            source = source.iloc[rows]
+        twice = [name for name in frame.columns if name in source.columns]
+        return pd.concat([source, frame.rename(columns={name: f"{name}_result" for name in twice})], axis=1)
+
+    def _is_intact(self) -> bool:
+        """Whether the submitted frame is at hand, with the rows that it had then."""
+        return self._source is not None and bool(self._source.index.equals(self._collector.index()))
+
+    def _raise_for_failures(self) -> None:
+        counts = self._view.counts()
+        bad = len(self) - counts[Status.COMPLETED]
+        if not bad:
+            return
+        failures = self._collector.errors()
+        groups = Counter(zip(failures["type"], failures["message"], strict=True))
+        told = [
+            f"{n:,} x {kind}: {' '.join(cut(message, 120).split())}" for (kind, message), n in groups.most_common(3)
+        ]
+        told += [f"{counts[status]:,} {status}" for status in (Status.CANCELLED, Status.EXPIRED) if counts[status]]
+        raise JobFailed(
+            f"{bad:,} of {len(self):,} tasks of job {self.name or self.id} did not complete ({'; '.join(told)}). "
+            "See job.errors(); job.retry('all') runs them again, job.retry(fn=...) failed ones with a corrected function; "
+            "result(errors='coerce') or errors='drop' gives the rest",
+            failures,
+        )
+
+    def as_completed(self, timeout: float | None = None) -> AsCompleted:
+        """Iterate frames of results as they are committed, each row once; also ``async for``.
+
+        Raise `WaitTimeout` if the job has not ended after `timeout` seconds.
+        """
+        return AsCompleted(self._view, self._collector, self._watch(), timeout=limit_s(timeout))
+
+    def errors(self) -> pd.DataFrame:
+        """Return one row a failed task, by the index of the submitted frame; does not wait.
+
+        Columns: row, task_id, type, message, traceback, attempt, worker.
+        """
+        self._view.refresh()
+        return self._collector.errors()
+
+    def tasks(self, status: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """Return one row a task (of one `status`, of several, or None for all), by the index of the submitted frame.
+
+        Columns: row, status, attempt (times claimed), worker (while running), due (UTC, while backing off).
+        """
+        chosen = None if status is None else _statuses([status] if isinstance(status, str) else status, tuple(Status))
+        self._view.refresh()
+        return self._collector.tasks(chosen)
+
+    # --- steering --------------------------------------------------------------------------------
+
+    def cancel(self, where: Any = "all", *, reason: str | None = None) -> int:
+        """Cancel tasks that have not ended, and return how many that were.
+
+        `where`: ``"all"``, ``"pending"``, ``"running"``, a boolean mask over the rows, or row numbers.
+        A running call goes on to its end, but its result is not used.
+        """
+        before = self.counts()[Status.CANCELLED]
+        statuses, rows = self._where(where, control.CANCELLABLE)
+        self._view.job = control.cancel(self._repository, self.id, statuses=statuses, rows=rows, reason=reason or "")
+        return self.counts()[Status.CANCELLED] - before
+
+    def retry(self, where: Any = "failed", *, fn: Callable[..., Any] | None = None) -> int:
+        """Run tasks that did not complete again, and return how many those are.
+
+        `where`: ``"failed"``, ``"cancelled"``, ``"expired"``, ``"all"`` of these, a boolean mask over the
+        rows, or row numbers. `fn` is a corrected function, used for everything that has not run yet.
+        """
+        statuses, rows = self._where(where, control.RETRYABLE)
+        code = self._new_code(fn) if fn is not None else None
+        chosen = self.tasks([status.value for status in statuses])["row"].to_numpy()
+        if rows is not None:
+            wanted = np.zeros(len(self), "bool")
+            for first, stop in rows:
+                wanted[first:stop] = True
+            chosen = chosen[wanted[chosen]]
+        if len(chosen) or code is not None:
+            self._view.job = control.retry(self._repository, self.id, statuses=statuses, rows=rows, code=code)
+        return len(chosen)
+
+    def pause(self, *, reason: str | None = None, resume_after: float | str | None = None) -> None:
+        """Let workers start no more of the tasks until `resume`, or for `resume_after` (seconds, or such as ``"10m"``).
+
+        Workers learn of it within a second or two. Rows that they have claimed by then, about ten seconds of work, are
+        still run. Raise `UsageError` if the job has ended.
+        """
+        self._view.reload()
+        if self.done():
+            raise UsageError(f"job {self.name or self.id!r} has ended ({self._view.status}): there is nothing to pause")
+        until = None if resume_after is None else self._repository.now() + seconds(resume_after, what="resume_after")
+        self._view.job = control.pause(self._repository, self.id, reason=reason or "", until=until)
+
+    def resume(self) -> None:
+        """End a pause, and tell the workers of the job once more.
+
+        That helps as well when whoever resumed it before died half-way, or when somebody deleted its marker.
+        """
+        self._view.job = control.resume(self._repository, self.id)
+
+    def _new_code(self, fn: Callable[..., Any]) -> Code:
+        function = function_of(fn)
+        if function.task is not None and not function.task.batch and self._view.job.mode == "frame":
+            Handler(function.task).for_rows(self._view.job.input["layout"]["columns"])  # raises if it cannot take them
+        if function.data is not None:
+            put_code(self._repository, function.code, function.data)
+        return function.code
+
+    def _where(self, where: Any, allowed: tuple[Status, ...]) -> tuple[tuple[Status, ...], tuple[Range, ...] | None]:
+        if isinstance(where, str):
+            return (allowed if where == "all" else _statuses([where], allowed, others=["all"])), None
+        rows = np.atleast_1d(np.asarray(where))
+        if rows.dtype == bool:
+            if rows.shape != (len(self),):
+                raise UsageError(
+                    f"the mask has shape {rows.shape}; it must have one value for each of {len(self)} rows"
+                )
+            rows = np.flatnonzero(rows)
+        if rows.size and (rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= len(self)):
+            raise UsageError(
+                f"where={where!r}: give row numbers from 0 to {len(self) - 1}, a boolean mask, or a status"
+            )
+        return allowed, ranges_of(int(row) for row in rows)
+
+
+def _check_errors(errors: str) -> None:
+    if errors not in {"raise", "coerce", "drop"}:
+        raise UsageError(f"errors={errors!r} must be 'raise', 'coerce' or 'drop'")
+
+
+def _statuses(names: Iterable[str], allowed: Collection[Status], *, others: Iterable[str] = ()) -> tuple[Status, ...]:
+    known = {status.value: status for status in allowed}
+    chosen = list(names)
+    unknown = [name for name in chosen if name not in known]
+    if unknown:
+        raise UsageError(f"{unknown[0]!r} is none of {one_of([repr(name) for name in (*others, *known)])}")
+    return tuple(known[name] for name in chosen)

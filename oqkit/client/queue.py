@@ -1,0 +1,348 @@
+"""`Queue`: what a person or program does with a queue. Everything here also exists as ``oq.<name>``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from typing import Any, Literal
+
+import pandas as pd
+
+from oqkit.client.handle import Job
+from oqkit.client.single import Task
+from oqkit.client.spec import (
+    JobSpec,
+    identity,
+    job_of,
+    parse_time,
+    spec_of_dataset,
+    spec_of_frame,
+    spec_of_values,
+    whole,
+)
+from oqkit.client.wait import tell
+from oqkit.config import Settings
+from oqkit.errors import DuplicateJob, Missing, UnknownJob, UsageError, one_of
+from oqkit.payload.codec import ParquetCodec
+from oqkit.queue import key as keys
+from oqkit.queue.history import history
+from oqkit.queue.job import Job as JobObject
+from oqkit.queue.listing import newest_jobs
+from oqkit.queue.repository import Repository
+from oqkit.queue.submission import JOB_SCOPE, Submission, latest, resume
+from oqkit.queue.transition import Status
+from oqkit.queue.view import JobView
+from oqkit.queue.worker_record import WorkerRecord, workers
+from oqkit.task.code import put_code
+from oqkit.task.function import Options, options_of
+from oqkit.task.timer import RowTimer
+
+OnDuplicate = Literal["attach", "rerun", "raise"]
+
+CHECK_FIRST_BYTES = 256 * 2**20  # in memory; some 64 MiB as Parquet
+JOB_STATUSES = ("pending", "running", "paused", "cancelling", "completed", "failed", "cancelled", "expired")
+JOB_COLUMNS = ("name", "type", "status", "tasks", *(status.value for status in Status), "created")
+
+
+class Queue:
+    """One queue, in a bucket or a directory. Get one from `oq.connect`."""
+
+    def __init__(self, repository: Repository, settings: Settings) -> None:
+        self.repository = repository
+        self.settings = settings
+        self._codec = ParquetCodec(repository)
+        self._timer = RowTimer()
+        self._codes: set[str] = set()
+        self._names: dict[str, int] = {}
+        """Names that were submitted here, and their newest known generation."""
+
+    @property
+    def url(self) -> str:
+        """Where the queue is."""
+        return self.repository.store.url
+
+    def __repr__(self) -> str:
+        return f"<oqkit queue {self.url}>"
+
+    # --- submitting ------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        fn: Callable[..., Any] | str,
+        input: Any = None,  # noqa: A002 - the word of the contract
+        *,
+        key: str | None = None,
+        retries: int | None = None,
+        timeout: float | str | None = None,
+        **options: Any,
+    ) -> Task:
+        """Submit one call, and return its `Task` once it is stored for good.
+
+        `fn` is a function, or the name of a task type. `input` is a JSON value: a dict whose keys are
+        the parameters is passed by keyword, anything else as the only argument. With `key` the same
+        call is submitted once however often this runs; the same key with another input raises
+        `DuplicateJob`. Options: see `oq.Options`.
+        """
+        chosen = options_of({"retries": retries, "timeout": timeout, **options})
+        spec = spec_of_values([input], fn, part_rows=1, timer=self._timer)
+        if key is None:
+            return Task(self.repository, self._store(spec, chosen, job_id=None, name="").job)
+        scope = f"task {spec.function.type}"
+        found = self._store(spec, chosen, job_id=keys.keyed_job_id(scope, _text(key, "key"), 1), name="")
+        if not found.is_new and found.job.fingerprint != identity(spec, chosen):
+            raise DuplicateJob(
+                f"key {key!r} was already used for another {spec.function.type!r} task: {found.job.id}.0"
+            )
+        return Task(self.repository, found.job)
+
+    def map(
+        self,
+        fn: Callable[..., Any] | str,
+        inputs: Iterable[Any],
+        *,
+        name: str | None = None,
+        part_rows: int | str = "auto",
+        on_duplicate: OnDuplicate = "attach",
+        max_tasks: int | None = None,
+        **options: Any,
+    ) -> Job:
+        """Submit one call for each of `inputs` (JSON values, as in `submit`) as one job."""
+        spec = spec_of_values(_many(inputs), fn, part_rows=part_rows, timer=self._timer)
+        return self._submit(spec, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
+
+    submit_many = map
+
+    def submit_frame(
+        self,
+        df: Any,
+        fn: Callable[..., Any] | str,
+        *,
+        name: str | None = None,
+        columns: Sequence[Any] | None = None,
+        part_rows: int | str = "auto",
+        on_duplicate: OnDuplicate = "attach",
+        max_tasks: int | None = None,
+        **options: Any,
+    ) -> Job:
+        """Submit one task for each row of `df`, and return the job once it is stored for good.
+
+        `df` is a pandas or polars frame, or anything with the Arrow C stream interface. A row function
+        takes columns by parameter name; a batch function takes slices of the frame (of `columns`, or
+        all). Submitting the same function, content and options again attaches to the job that is there,
+        whether it runs or has ended; ``on_duplicate="rerun"`` runs it once more, ``"raise"`` raises
+        `DuplicateJob`, and so does a `name` that is taken by other content. `part_rows` is how many
+        tasks share a state object, `max_tasks` a limit against mistakes. Options: see `oq.Options`.
+        """
+        spec = spec_of_frame(df, fn, columns=columns, part_rows=part_rows, timer=self._timer)
+        return self._submit(spec, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
+
+    def submit_dataset(
+        self,
+        paths: str | Sequence[str],
+        fn: Callable[..., Any] | str,
+        *,
+        name: str | None = None,
+        columns: Sequence[str] | None = None,
+        part_rows: int | str = "auto",
+        on_duplicate: OnDuplicate = "attach",
+        max_tasks: int | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Job:
+        """Submit one task for each row of Parquet files, whose rows do not pass through this process.
+
+        `paths` is a path, glob or folder, or a list of them, wherever `fsspec` reaches: ``s3://``, local,
+        ``gs://``, ... All files have the same columns. Workers read the files themselves, as
+        `pandas.read_parquet` gives them, so they must reach them under the same paths; a file that has been
+        written anew since is refused. `storage_options` go to `fsspec` and are stored in the job, so
+        credentials in them are refused; for ``s3://`` they are by default those of the queue. Results are
+        indexed by the row number over all files. The rest is as in `submit_frame`.
+        """
+        chosen = self._storage_options(paths) if storage_options is None else storage_options
+        spec = spec_of_dataset(
+            paths, fn, columns=columns, part_rows=part_rows, timer=self._timer, storage_options=chosen
+        )
+        return self._submit(spec, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
+
+    def _storage_options(self, paths: str | Sequence[str]) -> dict[str, Any]:
+        first = paths if isinstance(paths, str) else next(iter(paths or []), "")
+        if not str(first).startswith(("s3://", "s3a://")):
+            return {}
+        found = {"endpoint_url": self.settings.endpoint_url, "profile": self.settings.aws_profile}
+        region = {"client_kwargs": {"region_name": self.settings.region}} if self.settings.region else {}
+        return {**{name: value for name, value in found.items() if value}, **region}
+
+    def _submit(
+        self, spec: JobSpec, options: Options, *, name: str | None, on_duplicate: str, max_tasks: int | None
+    ) -> Job:
+        if on_duplicate not in {"attach", "rerun", "raise"}:
+            raise UsageError(f"on_duplicate={on_duplicate!r} must be 'attach', 'rerun' or 'raise'")
+        if max_tasks is not None and spec.n_tasks > whole(max_tasks, what="max_tasks", low=0, high=10**18):
+            raise UsageError(f"{spec.n_tasks:,} tasks are more than max_tasks={max_tasks:,}; raise it if you mean it")
+        wanted = identity(spec, options)
+        if name is None:
+            if not spec.function.fingerprint:
+                return self._handle(self._store(spec, options, job_id=None, name="").job, spec)
+            name = f"{spec.function.type}-{wanted[:12]}"
+        name = _text(name, "name")
+        generation, found = 1, None
+        if on_duplicate == "rerun" or name in self._names or _is_large(spec):
+            generation, found = latest(self.repository, JOB_SCOPE, name, known=self._names.get(name, 1))
+            if found is not None and on_duplicate != "rerun":
+                return self._attach(found, spec, wanted, on_duplicate)
+            generation += 1
+        job_id = keys.keyed_job_id(JOB_SCOPE, name, generation)
+        stored = self._store(spec, options, job_id=job_id, name=name)
+        self._names[name] = generation
+        if stored.is_new:
+            return self._handle(stored.job, spec)
+        _, found = latest(self.repository, JOB_SCOPE, name, known=generation)
+        return self._attach(found or stored.job, spec, wanted, on_duplicate)
+
+    def _attach(self, job: JobObject, spec: JobSpec, wanted: str, on_duplicate: str) -> Job:
+        if on_duplicate == "raise" or job.fingerprint != wanted:
+            what = "this same work" if job.fingerprint == wanted else "another function, other content or other options"
+            raise DuplicateJob(
+                f"job {job.name!r} exists already, with {what}: oq.job({job.name!r}) is it. Choose another name=, "
+                "or pass on_duplicate='rerun' to run this as a new job of that name"
+            )
+        resume(self.repository, job)
+        handle = self._handle(job, spec)
+        age_s = max(0.0, self.repository.now() - job.created)
+        tell(f"Attached to job {job.name!r}, submitted {_ago(age_s)}; on_duplicate='rerun' would run it again.")
+        return handle
+
+    def _store(self, spec: JobSpec, options: Options, *, job_id: str | None, name: str) -> Any:
+        repository, function = self.repository, spec.function
+        job_id = job_id or keys.timed_job_id(repository.now(), repository.rng)
+        job = job_of(spec, repository, job_id=job_id, name=name, options=options)
+        if function.data is not None and function.code.digest not in self._codes:
+            put_code(repository, function.code, function.data)
+            self._codes.add(function.code.digest)
+        submission = Submission(repository, job)
+        files = [[submission.put_input(data), first, n, len(data)] for first, n, data in spec.files()]
+        return submission.commit(replace(job, input={**spec.input, **({"files": files} if files else {})}))
+
+    def _handle(self, job: JobObject, spec: JobSpec | None = None) -> Job:
+        if spec is None:
+            return Job(self.repository, job, codec=self._codec, timer=self._timer)
+        return Job(self.repository, job, index=spec.index, source=spec.source, codec=self._codec, timer=self._timer)
+
+    # --- finding ---------------------------------------------------------------------------------
+
+    def job(self, id_or_name: str) -> Job:
+        """Return a job by its id or name (of several of one name the newest), or raise `UnknownJob`."""
+        text = _text(id_or_name, "id_or_name")
+        if keys.is_job_id(text):
+            try:
+                return self._handle(self.repository.read_job(text).doc)
+            except Missing:
+                pass
+        _, found = latest(self.repository, JOB_SCOPE, text)
+        if found is None:
+            raise UnknownJob(f"no job has the id or name {text!r} in {self.url}; oq.jobs() lists the newest")
+        return self._handle(found)
+
+    def get(self, task_id: str) -> Task:
+        """Return a task by its id, or raise `UnknownJob`."""
+        job_id, row = keys.parse_task_id(task_id)
+        try:
+            return Task(self.repository, self.repository.read_job(job_id).doc, row)
+        except Missing:
+            raise UnknownJob(f"no task has the id {task_id!r} in {self.url}") from None
+
+    def jobs(
+        self,
+        status: str | None = None,
+        *,
+        type: str | None = None,  # noqa: A002 - the word of the contract
+        tags: Mapping[str, str] | None = None,
+        since: Any = None,
+        limit: int = 100,
+    ) -> pd.DataFrame:
+        """Return the newest `limit` jobs, newest first, as a frame; the filters choose among those.
+
+        Columns: name, type, status, tasks, the count in each status, created (UTC); the index is the
+        job id. `since` is a datetime with a time zone or epoch seconds.
+        """
+        whole(limit, what="limit", low=1, high=10**6)
+        if status is not None and status not in JOB_STATUSES:
+            raise UsageError(f"status={status!r} must be {one_of([repr(one) for one in JOB_STATUSES])}")
+        after = None if since is None else parse_time(since, what="since")
+        jobs = newest_jobs(self.repository, limit=limit)
+        wanted = [job for job in jobs if _matches(job, type=type, tags=tags or {}, since=after)]
+        rows = [self._job_row(job) for job in wanted]
+        frame = pd.DataFrame.from_records([row for _, row in rows], columns=list(JOB_COLUMNS))
+        frame.index = pd.Index([job_id for job_id, _ in rows], name="job", dtype=object)
+        frame["created"] = pd.to_datetime(frame["created"].astype("float64"), unit="s", utc=True).dt.floor("ms")
+        return frame if status is None else frame[frame["status"] == status]
+
+    def _job_row(self, job: JobObject) -> tuple[str, tuple[Any, ...]]:
+        view = JobView(self.repository, job)
+        view.refresh()
+        counts = view.counts()
+        return job.id, (job.name, job.type, str(view.status), job.n_tasks, *(counts[s] for s in Status), job.created)
+
+    def workers(self) -> pd.DataFrame:
+        """Return one row a worker that ever reported: host, pid, types, rows, requests, started, seen, stopped.
+
+        `requests` is a dict of counts by kind. A worker reports when it starts and stops, every minute
+        while it has work and every ten minutes while it has none.
+        """
+        records = [asdict(record) for record in workers(self.repository)]
+        names = [field.name for field in fields(WorkerRecord)]
+        frame = pd.DataFrame.from_records(records, columns=names).set_index("name")
+        for column in ("started", "seen"):
+            frame[column] = pd.to_datetime(frame[column].astype("float64"), unit="s", utc=True).dt.floor("ms")
+        return frame.rename(columns={"n_rows": "rows", "is_stopped": "stopped"})
+
+    def history(self, task_id: str) -> pd.DataFrame:
+        """Return what happened to a task, oldest first: at (UTC), status, attempt, worker, note.
+
+        Complete where the store keeps versions (a directory, a versioned bucket); elsewhere the last
+        transitions of the task's part.
+        """
+        task = self.get(task_id)
+        steps = history(self.repository, self.repository.read_job(task.job.id).doc, task.row)
+        records = [(step.at, step.status.value, step.attempt, step.worker, step.note) for step in steps]
+        frame = pd.DataFrame.from_records(records, columns=["at", "status", "attempt", "worker", "note"])
+        frame["at"] = pd.to_datetime(frame["at"], unit="s", utc=True).dt.floor("ms")
+        frame["attempt"] = frame["attempt"].astype("Int64")
+        return frame
+
+
+def _many(inputs: Any) -> Iterable[Any]:
+    """Return `inputs`, unless iterating over them would give something else than one input for each task."""
+    if hasattr(inputs, "columns"):
+        raise UsageError(f"a {type(inputs).__name__} goes to submit_frame(df, fn)")
+    if isinstance(inputs, (str, bytes, Mapping)) or not isinstance(inputs, Iterable):
+        raise UsageError(
+            f"a {type(inputs).__name__} is not a list of inputs: map wants one for each task, submit takes a single one"
+        )
+    return inputs
+
+
+def _is_large(spec: JobSpec) -> bool:
+    return spec.table is not None and spec.table.nbytes > CHECK_FIRST_BYTES
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str) or not value or len(value) > 512:  # noqa: PLR2004
+        raise UsageError(f"{what}={value!r:.80} must be text of 1 to 512 characters")
+    return value
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second")):
+        if seconds >= size:
+            n = int(seconds / size)
+            return f"{n} {unit}{'s' if n > 1 else ''} ago"
+    return "just now"
+
+
+def _matches(job: JobObject, *, type: str | None, tags: Mapping[str, str], since: Any) -> bool:  # noqa: A002
+    if type is not None and job.type != type:
+        return False
+    if any(job.tags.get(name) != value for name, value in tags.items()):
+        return False
+    return since is None or job.created >= since

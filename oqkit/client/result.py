@@ -1,0 +1,204 @@
+"""From parts to frames: results, errors and the state of every task, aligned with what was submitted."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from oqkit.arrow.align import align
+from oqkit.arrow.table import Layout, index_of, to_frame
+from oqkit.errors import OqError
+from oqkit.payload.codec import ParquetCodec
+from oqkit.payload.dataset import KIND
+from oqkit.payload.output import Outcomes, decode_inline, decode_outcomes
+from oqkit.queue.job import Job
+from oqkit.queue.key import task_id
+from oqkit.queue.part import Part
+from oqkit.queue.repository import Repository
+from oqkit.queue.run import Run
+from oqkit.queue.transition import Status
+from oqkit.queue.view import JobView
+
+ERROR_COLUMNS = ("row", "task_id", "type", "message", "traceback", "attempt", "worker")
+
+Piece = tuple[np.ndarray, Any]
+
+
+class ResultReader:
+    """Reads what the parts of one job name; each output once, since outputs never change, unless asked not to keep it."""
+
+    def __init__(self, repository: Repository, codec: ParquetCodec, view: JobView, *, index: Any = None) -> None:
+        self._repository = repository
+        self._codec = codec
+        self._view = view
+        self._index = index
+        self._outputs: dict[tuple[int, str], Outcomes] = {}
+
+    @property
+    def _job(self) -> Job:
+        return self._view.job
+
+    @property
+    def backend(self) -> str:
+        """Which kind of frame goes out: the kind that came in."""
+        return str(self._job.input.get("layout", {}).get("backend", "pandas"))
+
+    def index(self) -> Any:
+        """Return the pandas index of the submitted frame, read back if this process did not submit it."""
+        if self._index is None:
+            self._index = self._read_index()
+        return self._index
+
+    def _read_index(self) -> Any:
+        if self._job.input.get("kind") != "frame":
+            return pd.RangeIndex(self._job.n_tasks)
+        layout = Layout.from_json(self._job.input["layout"])
+        if layout.range is not None and layout.index_names:
+            return pd.RangeIndex(*layout.range, name=layout.index_names[0])
+        if not layout.index:
+            return pd.RangeIndex(self._job.n_tasks)
+        return index_of(self._codec.reader(self._job).columns(layout.index), layout)
+
+    def stored(self) -> Any:
+        """Return the submitted columns as far as they were stored: those that the function takes."""
+        if self._job.input.get("kind") == KIND:
+            frame = self._codec.dataset(self._job).frame(0, self._job.n_tasks)
+            return to_frame(frame.table, frame.layout)
+        layout = Layout.from_json(self._job.input["layout"])
+        names = [*layout.columns, *layout.index]
+        return to_frame(self._codec.reader(self._job).columns(names), layout)
+
+    # --- frames ----------------------------------------------------------------------------------
+
+    def frame(self, pieces: list[Piece], *, missing: Literal["null", "drop"]) -> Any:
+        """Return values as a frame aligned with the input."""
+        is_pandas = self.backend == "pandas"
+        return align(
+            pieces,
+            n_rows=self._job.n_tasks,
+            index=self.index() if is_pandas else None,
+            backend=self.backend,
+            name=self._job.type.rpartition(".")[2] or self._job.type,
+            missing=missing,
+        )
+
+    def pieces(self, skip: Collection[tuple[int, str]] = (), *, keep: bool = True) -> list[Piece]:
+        """Return (job rows, values) of all tasks that completed, output by output; `skip` leaves some outputs out.
+
+        Without `keep` they are read again when they are wanted again, and take no memory until then.
+        """
+        wanted = self._completed(skip)
+        return [self._piece(part, name, outcomes) for part, name, outcomes in self._read(wanted, keep=keep)]
+
+    def read_ahead(self) -> None:
+        """Read a few outputs of a job that still runs, so that little is left to read when it ends."""
+        with contextlib.suppress(OqError):  # then they are read at the end, which says what is wrong
+            self._read(self._completed(self._outputs)[: self._repository.store.parallel])
+
+    def _completed(self, skip: Collection[tuple[int, str]] = ()) -> list[tuple[Part, str]]:
+        named = ((part, name) for part in self._view.touched() for name in _named(part, Status.COMPLETED))
+        return [(part, name) for part, name in named if (part.index, name) not in skip]
+
+    def completed_outputs(self) -> set[tuple[int, str]]:
+        """Return the outputs (part, name) that completed tasks name now."""
+        return {(part.index, name) for part, name in self._completed()}
+
+    def _piece(self, part: Part, name: str, outcomes: Outcomes) -> Piece:
+        current = np.zeros(part.n_rows, "bool")
+        for run in part.runs:
+            if run.output == name and run.status is Status.COMPLETED:
+                current[run.first : run.stop] = True
+        chosen = current[outcomes.rows]
+        rows, values = outcomes.rows, outcomes.values  # noqa: PD011 - a field, not the pandas attribute
+        if not chosen.all():
+            places = np.flatnonzero(chosen)
+            rows, values = rows[places], values.take(pa.array(places))
+        return rows + part.index * self._job.part_rows, values
+
+    def _read(self, wanted: list[tuple[Part, str]], *, keep: bool = True) -> Iterator[tuple[Part, str, Outcomes]]:
+        known = self._outputs if keep else dict(self._outputs)
+        missing = [(part, name) for part, name in wanted if (part.index, name) not in known]
+        for (part, name), outcomes in zip(missing, self._repository.map(self._fetch, missing), strict=True):
+            known[part.index, name] = outcomes
+        return ((part, name, known[part.index, name]) for part, name in wanted)
+
+    def _fetch(self, wanted: tuple[Part, str]) -> Outcomes:
+        part, name = wanted
+        inline = part.outputs[name]
+        if inline is not None:
+            return decode_inline(inline)
+        return decode_outcomes(
+            self._repository.store.read(self._repository.keys_of(self._job).output(part.index, name)).data
+        )
+
+    # --- errors and tasks ------------------------------------------------------------------------
+
+    def errors(self) -> pd.DataFrame:
+        """Return one row a failed task: `ERROR_COLUMNS`, by the index of the submitted frame."""
+        wanted = [(part, name) for part in self._view.parts() for name in _named(part, Status.FAILED)]
+        outputs = {(part.index, name): outcomes for part, name, outcomes in self._read(wanted)}
+        rows = [
+            self._error(part, run, row, outputs)
+            for part in self._view.parts()
+            for run in part.runs
+            if run.status is Status.FAILED
+            for row in range(run.first, run.stop)
+        ]
+        frame = pd.DataFrame.from_records(rows, columns=list(ERROR_COLUMNS))
+        frame.index = self.index()[frame["row"].to_numpy("int64")]
+        return frame
+
+    def _error(self, part: Part, run: Run, row: int, outputs: dict[tuple[int, str], Outcomes]) -> tuple[Any, ...]:
+        number = part.index * self._job.part_rows + row
+        identity = (number, task_id(self._job.id, number))
+        known = outputs.get((part.index, run.output))
+        failure = known.failures.get(row) if known else None
+        if failure is None:
+            return (*identity, *_unwritten(run), "", run.used, "")
+        return (*identity, failure.type, failure.message, failure.traceback, failure.attempt, failure.worker)
+
+    def tasks(self, statuses: Collection[Status] | None = None) -> pd.DataFrame:
+        """Return one row a task, by the index of the submitted frame; `statuses` None for all."""
+        parts = list(self._view.parts())
+        runs = [(part, run) for part in parts for run in part.runs if statuses is None or run.status in statuses]
+        lengths = [len(run) for _, run in runs]
+        starts = [part.index * self._job.part_rows + run.first for part, run in runs]
+        rows = _ranges(starts, lengths)
+        holders = {lease.id: lease.worker for part in parts for lease in part.leases}
+        due = [pd.Timestamp(run.due, unit="s", tz="UTC") if run.due else pd.NaT for _, run in runs]
+        frame = pd.DataFrame(
+            {
+                "row": rows,
+                "status": pd.Categorical(
+                    np.repeat([run.status.value for _, run in runs], lengths) if runs else [],
+                    categories=[status.value for status in Status],
+                ),
+                "attempt": np.repeat(np.array([run.attempt for _, run in runs], "int64"), lengths),
+                "worker": np.repeat(np.array([holders.get(run.lease, "") for _, run in runs], object), lengths),
+                "due": pd.DatetimeIndex(due, tz="UTC").repeat(lengths) if runs else pd.DatetimeIndex([], tz="UTC"),
+            }
+        )
+        frame.index = self.index()[rows]
+        return frame
+
+
+def _unwritten(run: Run) -> tuple[str, str]:
+    """Return type and message of a failure that no function raised."""
+    if run.lost:
+        times = "once" if run.lost == 1 else f"{run.lost} times in a row"
+        return "WorkerLost", f"its worker stopped without a word, {times}; does the task crash the process?"
+    return "Reschedule", f"it asked to be put back more often than {run.reschedules} times, as max_reschedules allows"
+
+
+def _named(part: Part, status: Status) -> list[str]:
+    return list(dict.fromkeys(run.output for run in part.runs if run.status is status and run.output))
+
+
+def _ranges(starts: list[int], lengths: list[int]) -> np.ndarray:
+    pieces = [np.arange(start, start + length) for start, length in zip(starts, lengths, strict=True)]
+    return np.concatenate(pieces) if pieces else np.zeros(0, "int64")

@@ -1,0 +1,321 @@
+"""From a call of `submit`, `map` or `submit_frame` to a job that can be stored; all checks come before any write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from oqkit.arrow.metadata import label_of
+from oqkit.arrow.table import Frame, Layout, to_table
+from oqkit.arrow.table import fingerprint as frame_fingerprint
+from oqkit.arrow.value import plain
+from oqkit.clock import new_id
+from oqkit.errors import SchemaError, UsageError
+from oqkit.payload.codec import JSON_COLUMN
+from oqkit.payload.dataset import KIND, find_dataset
+from oqkit.payload.parquet import encode_payload
+from oqkit.queue import key as keys
+from oqkit.queue.control import NEVER
+from oqkit.queue.job import Code, Job
+from oqkit.queue.part import Backoff, Policy
+from oqkit.queue.repository import Repository
+from oqkit.task.code import code_of
+from oqkit.task.fingerprint import fingerprint
+from oqkit.task.function import DEFAULTS, Options, TaskFunction, as_task, is_async, seconds
+from oqkit.task.handler import Handler
+from oqkit.task.timer import RowTimer
+from oqkit.worker.call import COROUTINES
+
+PART_ROWS = 10_000
+MAX_PART_ROWS = 50_000
+PARTS = 16
+PART_S = 0.25
+PART_BYTES = 32 * 2**20
+INLINE_INPUT_BYTES = 65_536
+MAX_TAGS = 20
+LATEST_S = NEVER  # the year 2200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """What is to run: a function and how it travels, or just the name of a task type."""
+
+    type: str
+    task: TaskFunction | None = None
+    code: Code = Code()  # noqa: RUF009 - frozen
+    data: bytes | None = None
+    """The function by value; None if it travels by name."""
+    fingerprint: str = ""
+    """Empty if unknown."""
+
+    @property
+    def options(self) -> Options:
+        """The options of the task type."""
+        return self.task.options if self.task else Options()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """A job that is ready to be stored, but for its identity and its uploaded inputs."""
+
+    function: Function
+    n_tasks: int
+    part_rows: int
+    mode: str
+    content: str
+    """A digest of the inputs."""
+    input: Mapping[str, Any]
+    table: Any = None
+    """The input table; None if `input` holds everything."""
+    index: Any = None
+    """The pandas index of the frame, to align results without reading it back; None if there is none."""
+    source: Any = None
+    """The frame itself."""
+
+    def files(self) -> Iterator[tuple[int, int, bytes]]:
+        """Yield the input files: (first part, number of parts, bytes)."""
+        if self.table is not None:
+            for file in encode_payload(self.table, part_rows=self.part_rows):
+                yield file.first_part, file.n_parts, file.data
+
+
+def function_of(function: Any) -> Function:
+    """Describe a function, a `@oq.task`, or the name of a task type."""
+    if isinstance(function, str):
+        return Function(type=keys.check_type(function))
+    task = as_task(function)
+    code, data = code_of(task)
+    return Function(type=task.name, task=task, code=code, data=data, fingerprint=fingerprint(task) or "")
+
+
+# --- specs --------------------------------------------------------------------------------------
+
+
+def spec_of_frame(
+    df: Any, function: Any, *, columns: Sequence[Any] | None, part_rows: int | str, timer: RowTimer
+) -> JobSpec:
+    """JobSpec a job of one task a row; raise `SchemaError` if the columns do not fit or cannot be stored."""
+    known = function_of(function)
+    frame = to_table(df, columns=columns)
+    if known.task is not None and not known.task.batch:
+        frame = _used(frame, Handler(known.task))
+    n_tasks = frame.table.num_rows
+    return JobSpec(
+        function=known,
+        n_tasks=n_tasks,
+        part_rows=_part_rows(part_rows, n_tasks, known, timer, n_bytes=frame.table.nbytes),
+        mode="frame",
+        content=frame_fingerprint(frame),
+        input={"kind": "frame", "layout": frame.layout.to_json()},
+        table=frame.table,
+        index=df.index if frame.layout.backend == "pandas" else None,
+        source=df,
+    )
+
+
+def spec_of_dataset(
+    paths: str | Sequence[str],
+    function: Any,
+    *,
+    columns: Sequence[str] | None,
+    part_rows: int | str,
+    timer: RowTimer,
+    storage_options: Mapping[str, Any],
+) -> JobSpec:
+    """JobSpec a job of one task a row of Parquet files, of which only the footers are read."""
+    known = function_of(function)
+    dataset, schema = find_dataset(paths, options=storage_options)
+    frame = to_table(schema.empty_table().to_pandas(), columns=columns)
+    if known.task is not None and not known.task.batch:
+        frame = _used(frame, Handler(known.task))
+    chosen = [label_of(frame.table.schema.field(name)) for name in frame.layout.columns]
+    index = [name for name in (schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
+    dataset = replace(dataset, stored=tuple(dict.fromkeys([*chosen, *index])))
+    stored = dataset.to_json()
+    return JobSpec(
+        function=known,
+        n_tasks=dataset.n_rows,
+        part_rows=_part_rows(part_rows, dataset.n_rows, known, timer, n_bytes=0),
+        mode="frame",
+        content=hashlib.sha256(json.dumps([stored["stored"], stored["files"]]).encode()).hexdigest(),
+        input={
+            "kind": KIND,
+            "layout": Layout(backend="pandas", columns=frame.layout.columns).to_json(),
+            "dataset": stored,
+        },
+    )
+
+
+def spec_of_values(values: Iterable[Any], function: Any, *, part_rows: int | str, timer: RowTimer) -> JobSpec:
+    """JobSpec a job of one task a value; raise `SchemaError` naming the first value that JSON cannot hold."""
+    known = function_of(function)
+    texts = [_json(value, number) for number, value in enumerate(values)]
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode() + b"\n")
+    n_bytes = sum(map(len, texts))
+    is_inline = n_bytes <= INLINE_INPUT_BYTES
+    return JobSpec(
+        function=known,
+        n_tasks=len(texts),
+        part_rows=_part_rows(part_rows, len(texts), known, timer, n_bytes=n_bytes),
+        mode="value",
+        content=digest.hexdigest()[:32],
+        input={"kind": "values", "values": [json.loads(text) for text in texts]} if is_inline else {"kind": "json"},
+        table=None if is_inline else pa.table({JSON_COLUMN: pa.array(texts, pa.large_string())}),
+    )
+
+
+def _used(frame: Frame, handler: Handler) -> Frame:
+    """Keep only the columns that a row function takes, and the index."""
+    labels = {label_of(frame.table.schema.field(name)): name for name in frame.layout.columns}
+    named = [label for label in labels if isinstance(label, str)]
+    if len(named) < len(labels) and (handler.takes_all or (handler.parameters and not named)):
+        label = next(label for label in labels if not isinstance(label, str))
+        raise SchemaError(
+            f"column {label!r} cannot be passed to row function {handler.name!r}, whose parameters are the columns: "
+            "rename the columns to text, choose some with columns=[...], or use @oq.task(batch=True)"
+        )
+    chosen = [labels[name] for name in handler.for_rows(named).names]
+    kept = [name for name in frame.table.column_names if name in chosen or name in frame.layout.index]
+    columns = tuple(name for name in frame.layout.columns if name in chosen)
+    if not kept:  # a function of no columns: one column must carry the number of rows
+        kept, columns = frame.table.column_names[:1], frame.layout.columns[:1]
+    return Frame(table=frame.table.select(kept), layout=replace(frame.layout, columns=columns))
+
+
+def _part_rows(part_rows: int | str, n_tasks: int, function: Function, timer: RowTimer, *, n_bytes: int) -> int:
+    """Choose how many tasks share a state object: few enough that 100 workers can share a frame, eight to a part.
+
+    Of a function that is known to be quick a part has as many as take a quarter of a second: sharing
+    less than that costs more than it gains. Coroutines only wait: of them each worker is given as
+    many as it runs at the same time. A worker holds a part in memory, so none has more than `PART_BYTES`
+    of the `n_bytes` (0: unknown).
+    """
+    if part_rows == "auto":
+        row_s = timer.row_s(function)
+        quick = 1 if row_s is None else min(MAX_PART_ROWS, int(PART_S / max(row_s, 1e-9)))
+        least = COROUTINES if function.task is not None and is_async(function.task.function) else 1
+        n_rows = max(min(n_tasks, max(least, quick)), min(PART_ROWS, math.ceil(n_tasks / PARTS)))
+        return max(1, min(n_rows, PART_BYTES * n_tasks // max(n_bytes, 1)))
+    if isinstance(part_rows, bool) or not isinstance(part_rows, int) or not 1 <= part_rows <= MAX_PART_ROWS:
+        raise UsageError(f"part_rows={part_rows!r} must be 'auto' or a number from 1 to {MAX_PART_ROWS:,}")
+    return part_rows
+
+
+def _json(value: Any, number: int) -> str:
+    def default(item: Any) -> Any:
+        simple = plain(item)
+        if simple is item or type(simple) is type(item):
+            raise TypeError(f"{type(item).__qualname__} has no JSON form")
+        return simple
+
+    try:
+        return json.dumps(value, allow_nan=False, default=default)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SchemaError(
+            f"input {number} ({value!r:.60}) cannot be stored: {error}. "
+            "Pass JSON values here, or a dataframe to submit_frame, which keeps dates, decimals and arrays"
+        ) from None
+
+
+# --- jobs ----------------------------------------------------------------------------------------
+
+
+def job_of(spec: JobSpec, repository: Repository, *, job_id: str, name: str, options: Options) -> Job:
+    """Make the job object of a spec."""
+    now = repository.now()
+    chosen = options.over(spec.function.options).over(DEFAULTS)
+    return Job(
+        id=job_id,
+        type=spec.function.type,
+        name=name,
+        n_tasks=spec.n_tasks,
+        part_rows=spec.part_rows,
+        created=now,
+        origin=new_id(repository.rng),
+        mode=spec.mode,
+        fingerprint=identity(spec, options),
+        code=spec.function.code,
+        policy=policy_of(chosen, now=now),
+        priority=whole(chosen.priority, what="priority", low=0, high=255),
+        timeout_s=seconds(chosen.timeout or 0, what="timeout") or None,
+        tags=_tags(chosen.tags or {}),
+        input=spec.input,
+    )
+
+
+def identity(spec: JobSpec, options: Options) -> str:
+    """Return the digest of what is asked for: function, inputs and options."""
+    chosen = options.over(spec.function.options).over(DEFAULTS)
+    function = spec.function.fingerprint or f"type {spec.function.type}"
+    facts = repr((spec.function.type, function, spec.content, spec.mode, chosen))
+    return hashlib.sha256(facts.encode()).hexdigest()
+
+
+def policy_of(options: Options, *, now: float) -> Policy:
+    """Turn options into the rules that the state machine follows."""
+    if options.at is not None and options.delay is not None:
+        raise UsageError("give at= or delay=, not both")
+    not_before = parse_time(options.at, what="at") if options.at is not None else 0.0
+    if options.delay is not None:
+        not_before = _from_now(options.delay, now=now, what="delay")
+    reschedules = options.max_reschedules
+    return Policy(
+        retries=whole(options.retries, what="retries", low=0, high=1000),
+        backoff=_backoff(options.backoff),
+        max_reschedules=None if reschedules is None else whole(reschedules, what="max_reschedules", low=0, high=10**6),
+        not_before=not_before,
+        expires_at=None if options.ttl is None else _from_now(options.ttl, now=now, what="ttl"),
+    )
+
+
+def _backoff(backoff: Backoff | float | str | None) -> Backoff:
+    if backoff is None:
+        return Backoff()
+    if not isinstance(backoff, Backoff):
+        return Backoff(initial_s=seconds(backoff, what="backoff"))
+    if not all(0 <= number < math.inf for number in astuple(backoff)):
+        raise UsageError(f"backoff={backoff!r}: every number must be 0 or more, and finite")
+    return backoff
+
+
+def whole(value: Any, *, what: str, low: int, high: int) -> int:
+    """Return `value` if it is a whole number in that range, else raise `UsageError`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise UsageError(f"{what}={value!r} must be a whole number from {low} to {high:,}")
+    return value
+
+
+def _from_now(value: float | str, *, now: float, what: str) -> float:
+    moment_s = now + seconds(value, what=what)
+    if moment_s > LATEST_S:
+        raise UsageError(f"{what}={value!r} ends after the year 2200; leave it out if you mean for ever")
+    return moment_s
+
+
+def parse_time(at: object, *, what: str) -> float:
+    """Return a datetime or epoch seconds as epoch seconds, or raise `UsageError`."""
+    if isinstance(at, (int, float)) and not isinstance(at, bool) and 0 <= at <= LATEST_S:
+        return float(at)
+    if isinstance(at, datetime) and at.tzinfo is not None:
+        return at.timestamp()
+    raise UsageError(f"{what}={at!r} must be a datetime with a time zone, or epoch seconds before the year 2200")
+
+
+def _tags(tags: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(tags, Mapping):
+        raise UsageError(f"tags={tags!r:.80} must be a dict, such as {{'team': 'risk'}}")
+    if len(tags) > MAX_TAGS:
+        raise UsageError(f"{len(tags)} tags: at most {MAX_TAGS} are allowed")
+    for name, value in tags.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise UsageError(f"tag {name!r}: {value!r} must be text on both sides")
+    return dict(tags)

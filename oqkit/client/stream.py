@@ -1,0 +1,66 @@
+"""Results as they come: frames of what was committed since the last one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from oqkit.client.result import ResultReader
+from oqkit.client.wait import Waiter, interruptible, unfinished
+from oqkit.errors import WaitTimeout
+from oqkit.queue.view import JobView
+
+
+class AsCompleted:
+    """Frames of results as they come, by ``for`` or ``async for``."""
+
+    def __init__(self, view: JobView, collector: ResultReader, watch: Waiter, *, timeout: float | None) -> None:
+        self._view = view
+        self._collector = collector
+        self._watch = watch
+        self._timeout = timeout
+        self._seen: set[tuple[int, str]] = set()
+
+    def __iter__(self) -> Iterator[Any]:
+        end = self._end()
+        while True:
+            with self._naming_timeout(), interruptible(self._view):
+                self._watch.until(self._has_news, timeout=self._left(end))
+            yield from self._news()
+            if self._view.is_final:
+                return
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        end = self._end()
+        while True:
+            with self._naming_timeout():
+                await self._watch.until_async(self._has_news, limit_s=self._left(end))
+            for frame in await asyncio.to_thread(lambda: list(self._news())):
+                yield frame
+            if self._view.is_final:
+                return
+
+    def _end(self) -> float | None:
+        return None if self._timeout is None else self._view.now() + self._timeout
+
+    def _left(self, end: float | None) -> float | None:
+        return None if end is None else max(0.0, end - self._view.now())
+
+    @contextmanager
+    def _naming_timeout(self) -> Iterator[None]:
+        try:
+            yield
+        except WaitTimeout:
+            raise WaitTimeout(unfinished(self._view, self._timeout)) from None
+
+    def _has_news(self) -> bool:
+        return self._view.is_final or bool(self._collector.completed_outputs() - self._seen)
+
+    def _news(self) -> Iterator[Any]:
+        new = self._collector.completed_outputs()
+        pieces = [piece for piece in self._collector.pieces(skip=self._seen, keep=False) if len(piece[0])]
+        self._seen |= new
+        if pieces:
+            yield self._collector.frame(pieces, missing="drop")

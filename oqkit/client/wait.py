@@ -1,0 +1,231 @@
+"""Waiting for a job: a bar while it runs, and an interrupt that stops the waiting and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from oqkit.errors import Unavailable, WaitTimeout
+from oqkit.queue.transition import Status
+from oqkit.queue.view import JobView
+from oqkit.task.function import seconds
+
+log = logging.getLogger(__name__)
+
+SLICE_S = 0.2
+FIRST_POLL_POLLS = 0.1
+POLL_PART = 0.1
+REFRESH_S = 0.5
+
+
+def _nothing() -> None:
+    """Show nothing."""
+
+
+def limit_s(timeout: float | str | None) -> float | None:
+    """Return the `timeout` of a user in seconds, or raise `UsageError`."""
+    return None if timeout is None else seconds(timeout, what="timeout")
+
+
+class Waiter:
+    """Polls a view until its job is final; waits a little longer between polls as time goes on."""
+
+    def __init__(self, view: JobView, *, clock: Any, poll_s: float) -> None:
+        self._view = view
+        self._clock = clock
+        self._poll_s = poll_s
+        self._longest_s = max(poll_s * 2, 0.25)
+        self._is_away = False
+
+    def until(self, done: Callable[[], bool], *, timeout: float | None, on_poll: Callable[[], None] = _nothing) -> None:
+        """Refresh until `done()`; raise `WaitTimeout` after `timeout` seconds. Interruptible within 0.2 s."""
+        for pause_s in self._polls(timeout):
+            if self._refresh():
+                on_poll()
+                if done():
+                    return
+            self._sleep(pause_s)
+        raise WaitTimeout(unfinished(self._view, timeout))
+
+    async def until_async(
+        self, done: Callable[[], bool], *, limit_s: float | None, on_poll: Callable[[], None] = _nothing
+    ) -> None:
+        """Do the same without blocking the event loop, so that widgets stay alive."""
+        for pause_s in self._polls(limit_s):
+            if await asyncio.to_thread(self._refresh):
+                on_poll()
+                if done():
+                    return
+            await self._sleep_async(pause_s)
+        raise WaitTimeout(unfinished(self._view, limit_s))
+
+    def _refresh(self) -> bool:
+        """Ask the queue; a store that is away for a while ends no waiting, and is mentioned once an outage."""
+        try:
+            self._view.refresh()
+        except Unavailable as error:
+            if not self._is_away:
+                log.warning("the queue does not answer, still waiting: %s", error)
+            self._is_away = True
+            return False
+        self._is_away = False
+        return True
+
+    def _polls(self, timeout: float | None) -> Iterator[float]:
+        start, pause_s = self._clock.monotonic(), self._poll_s * FIRST_POLL_POLLS
+        while True:
+            left = float("inf") if timeout is None else start + timeout - self._clock.monotonic()
+            yield max(0.0, min(pause_s, left))
+            if timeout is not None and self._clock.monotonic() - start >= timeout:
+                return
+            pause_s = min(max(pause_s, POLL_PART * (self._clock.monotonic() - start)), self._longest_s)
+
+    def _sleep(self, seconds: float) -> None:
+        end = self._clock.monotonic() + seconds
+        while (left := end - self._clock.monotonic()) > 0:
+            self._clock.sleep(min(left, SLICE_S))
+
+    async def _sleep_async(self, seconds: float) -> None:
+        end = self._clock.monotonic() + seconds
+        while (left := end - self._clock.monotonic()) > 0:  # noqa: ASYNC110 - there is no event to wait for
+            # In slices: a kernel hears of an interrupt only when its loop turns.
+            await asyncio.sleep(min(left, SLICE_S))
+
+
+def unfinished(view: JobView, timeout: float | None) -> str:
+    """Say how far a job is, and what may be missing."""
+    counts = view.counts()
+    told = ", ".join(f"{n:,} {status}" for status, n in counts.items() if n)
+    text = f"job {view.job.name or view.job.id} is not done after {timeout:g} s: {told}. It goes on; wait again later."
+    if not view.is_started:
+        text += (
+            " No worker has taken any of it yet: start some with oq.local_workers(2), or 'oq worker' on a machine "
+            "that reaches the queue" + ("" if view.job.code.digest else f", for tasks named {view.job.type!r}") + "."
+        )
+    return text
+
+
+class Drawing(Protocol):
+    """A bar that is on the screen."""
+
+    def update(self) -> None:
+        """Show what the view knows."""
+
+    def close(self) -> None:
+        """Leave it in its last state."""
+
+
+notebook_bar: list[Callable[[Any, bool], Drawing]] = []
+"""How to draw a bar in a notebook, if the layer above knows: (handle of the job, whether waiting blocks the kernel)."""
+
+
+class Bar:
+    """A bar of tasks that have ended, in a terminal or a notebook; silent where nobody looks."""
+
+    def __init__(self, view: JobView, *, show: bool | None, handle: Any, blocks: bool) -> None:
+        self._bar: Drawing | None = None
+        if show is False or (show is None and not is_interactive()):
+            return
+        if notebook_bar and is_notebook():
+            self._bar = notebook_bar[-1](handle, blocks)
+        else:
+            self._bar = TqdmBar(view)
+
+    def update(self) -> None:
+        """Show the counts of the last refresh."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def close(self) -> None:
+        """Leave the bar in its last state."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+class TqdmBar:
+    """A bar of text."""
+
+    def __init__(self, view: JobView) -> None:
+        from tqdm.auto import tqdm  # 0.1 s at import, only needed where somebody looks
+
+        self._view = view
+        self._drawn = 0
+        self._bar = tqdm(
+            total=view.job.n_tasks,
+            desc=view.job.name or view.job.type,
+            unit=" tasks",
+            mininterval=REFRESH_S,
+            dynamic_ncols=True,
+        )
+
+    def update(self) -> None:
+        counts = self._view.counts()
+        ended = sum(n for status, n in counts.items() if status.is_final)
+        shown = {status.value: f"{n:,}" for status, n in counts.items() if n and status in _SHOWN}
+        self._bar.set_postfix(shown, refresh=False)
+        self._bar.update(ended - self._drawn)
+        self._drawn = ended
+
+    def close(self) -> None:
+        self._bar.refresh()
+        self._bar.close()
+
+
+_SHOWN = (Status.RUNNING, Status.FAILED, Status.CANCELLED, Status.EXPIRED)
+
+
+def is_interactive() -> bool:
+    """Whether a person sees what is written: a terminal or a notebook."""
+    return is_notebook() or sys.stderr.isatty()
+
+
+def is_notebook() -> bool:
+    """Whether this runs in a Jupyter kernel."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def tell(text: str) -> None:
+    """Write one line for the person who called; not in red, as a notebook shows the other stream."""
+    stream = sys.stdout if is_notebook() else sys.stderr
+    stream.write(f"{text}\n")
+    stream.flush()
+
+
+@contextmanager
+def interruptible(view: JobView) -> Iterator[None]:
+    """On Ctrl-C, say that the work goes on and how to come back, then pass the interrupt on."""
+    name = view.job.name or view.job.id
+    text = (
+        f"Stopped waiting; the job goes on. Come back with oq.job({name!r}), "
+        f"stop the work with oq.job({name!r}).cancel()."
+    )
+    try:
+        yield
+    except KeyboardInterrupt:
+        if is_notebook():
+            raise WaitInterrupted(text) from None
+        tell(text)
+        raise
+    except asyncio.CancelledError:  # what an interrupt is to `await job`
+        raise WaitCancelled(text) from None
+
+
+class _Told:
+    """An interrupt that IPython shows as its one line of text; rendering a traceback takes it a second."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+class WaitInterrupted(_Told, KeyboardInterrupt):
+    """Ctrl-C while waiting in a notebook."""
+
+
+class WaitCancelled(_Told, asyncio.CancelledError):
+    """The waiting was cancelled: the kernel was interrupted, or a program cancelled its own task."""

@@ -1,0 +1,173 @@
+"""What a browser may ask of a job, and the answers: pages, errors, one task, cancel, retry, pause, resume.
+
+Questions come from a web page, so nothing in them is trusted: unknown ones get an error, numbers are
+checked, and answers are cut to a size.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from oqkit.errors import OqError
+from oqkit.notebook.humanize import first_line, group_title, moment, plural
+from oqkit.notebook.live import Live
+from oqkit.notebook.page import Table, TaskRow, row_of
+from oqkit.notebook.reader import failure_at, input_at, result_at
+from oqkit.notebook.snapshot import SEGMENTS
+from oqkit.notebook.state import fitted
+from oqkit.task.failure import cut
+
+PAGE_ROWS = 25
+GROUP_ROWS = 40
+READ_ALL = 1_000
+MAX_TRACEBACK = 5_000
+MAX_MESSAGE = 1_500
+MAX_REPLY_BYTES = 9_500
+
+
+class MessageHandler:
+    """Answers for one job. `answer` may take a while, so it is not for the kernel's main thread; `hear` is."""
+
+    def __init__(self, live: Live, *, wake: Callable[[], None]) -> None:
+        self._live = live
+        self._wake = wake
+        self._table = Table()
+        self._answers: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+            "page": self._page,
+            "group": self._group,
+            "task": self._task,
+            "errors": self._errors,
+            "cancel": self._cancel,
+            "retry": self._retry,
+            "pause": self._pause,
+            "resume": self._resume,
+        }
+
+    def hear(self, message: Mapping[str, Any]) -> bool:
+        """Take in what needs no answer; return whether it was that."""
+        front, op = str(message.get("view", ""))[:40], message.get("op")
+        if op in {"hello", "visible", "beat"}:
+            self._live.hear(front, is_visible=bool(message.get("visible", True)))
+        elif op == "bye":
+            self._live.hear(front, is_visible=None)
+        elif op == "panels":
+            self._live.is_in_use = bool(message.get("tasks")) or bool(message.get("errors"))
+            self._live.wants_errors = bool(message.get("errors"))
+            self._live.hear(front, is_visible=True, is_use=True)
+            self._live.hurry()
+        else:
+            return False
+        self._wake()
+        return True
+
+    def answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the answer to a question; a refusal is an answer too."""
+        head = {"view": message.get("view"), "id": message.get("id"), "op": message.get("op")}
+        self._live.hear(str(message.get("view", ""))[:40], is_visible=True, is_use=True)
+        act = self._answers.get(str(message.get("op")))
+        try:
+            body = act(message) if act else {"refused": f"This display does not know {str(message.get('op'))[:40]!r}."}
+        except OqError as error:
+            body = {"refused": first_line(f"{type(error).__name__}: {error}", 600)}
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            body = {"refused": f"That cannot be asked: {type(error).__name__}: {first_line(str(error))}"}
+        return {**head, **fitted(body, MAX_REPLY_BYTES)}
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    def _page(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        live, view = self._live, copy.copy(self._live.view)
+        status = str(message.get("status", ""))
+        if status and status not in SEGMENTS:
+            raise ValueError(f"no status {status[:40]!r}")
+        query = str(message.get("query", ""))[:200].strip()
+        rows = live.finder.rows(view, query) if query else None
+        if group := str(message.get("group", "")):
+            members = live.errors.rows(view, group)
+            rows = members if rows is None else sorted(set(members) & set(rows))
+        page = self._table.page(view, status=status, offset=int(message.get("offset", 0)), limit=PAGE_ROWS, rows=rows)
+        failing = {(task.part, task.output) for task in page.rows if task.output}
+        live.errors.read(view, most=PAGE_ROWS, only=failing)
+        return {
+            "offset": page.offset,
+            "limit": PAGE_ROWS,
+            "found": page.n_found,
+            "rows": [self._row(task) for task in page.rows],
+        }
+
+    def _row(self, task: TaskRow) -> list[Any]:
+        group = self._live.errors.group_at(task, self._live.view.job.part_rows)
+        has_error = group is not None and task.status in {"failed", "retrying"}
+        note = f"{group.type}: {first_line(group.message, 100)}" if group is not None and has_error else task.worker
+        return [task.row, self._live.finder.label(task.row), task.status, task.attempt, note]
+
+    def _errors(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        live = self._live
+        live.errors.read(live.view, most=READ_ALL)
+        live.hurry()
+        self._wake()
+        return {"text": f"{plural(len(live.errors.groups(live.view)), 'kind')} of error"}
+
+    def _group(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        live, view = self._live, copy.copy(self._live.view)
+        key = str(message["key"])
+        group = next((each for each in live.errors.groups(view) if each.key == key), None)
+        if group is None:
+            return {"refused": "No task has this error any more."}
+        rows = live.errors.rows(view, key)
+        return {
+            "key": key,
+            "title": group_title(group),
+            "place": first_line(group.place, 300),
+            "message": cut(group.message, MAX_MESSAGE),
+            "traceback": cut(group.traceback, MAX_TRACEBACK),
+            "rows": [[row, live.finder.label(row)] for row in rows[:GROUP_ROWS]],
+            "found": len(rows),
+            "retrying": group.n_retrying,
+        }
+
+    def _task(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        live, view = self._live, copy.copy(self._live.view)
+        row = int(message["row"])
+        if not 0 <= row < view.job.n_tasks:
+            raise ValueError(f"no row {row}")
+        task = row_of(view, row)
+        failure = failure_at(live.repository, view, task) if task.status in {"failed", "retrying"} else None
+        told = [("status", task.status), ("attempts", f"{task.attempt}"), ("task", f"{view.job.id}.{row}")]
+        told += [("worker", worker)] if (worker := task.worker or (failure.worker if failure else "")) else []
+        told += [("runs again", moment(task.due))] if task.due else []
+        return {
+            "row": row,
+            "label": live.finder.label(row),
+            "facts": told,
+            "input": input_at(live.codec, view, task),
+            "result": result_at(live.repository, view, task),
+            "error": f"{failure.type}: {cut(failure.message, MAX_MESSAGE)}" if failure else "",
+            "traceback": cut(failure.traceback, MAX_TRACEBACK) if failure else "",
+        }
+
+    # --- steering --------------------------------------------------------------------------------
+
+    def _cancel(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        n = self._live.job.cancel(reason="cancelled in the notebook")
+        return self._done(f"Cancelled {plural(n, 'task')}.")
+
+    def _retry(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        n = self._live.job.retry("failed")
+        return self._done(f"{plural(n, 'failed task')} will run again." if n else "No task has failed.")
+
+    def _pause(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        self._live.job.pause(reason="paused in the notebook")
+        return self._done("Paused: what workers hold by now is still run.")
+
+    def _resume(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        self._live.job.resume()
+        return self._done("Resumed.")
+
+    def _done(self, text: str) -> dict[str, Any]:
+        self._live.refresh()
+        self._live.hurry()
+        self._wake()
+        return {"text": text}

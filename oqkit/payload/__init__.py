@@ -1,0 +1,1 @@
+"""A job's objects: inputs by reference, results and errors in Parquet."""

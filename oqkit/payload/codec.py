@@ -1,0 +1,184 @@
+"""Between leases and Parquet: a part's inputs for the worker, and the outcomes it hands back."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import pyarrow as pa
+
+from oqkit.arrow.metadata import label_of
+from oqkit.arrow.table import Layout, to_frame, to_lists
+from oqkit.arrow.unify import unify
+from oqkit.arrow.value import encode_batch, encode_values
+from oqkit.errors import FormatError
+from oqkit.payload.dataset import KIND, Dataset, DatasetReader
+from oqkit.payload.output import encode_inline, encode_outcomes
+from oqkit.payload.parquet import PayloadReader
+from oqkit.queue.job import Job
+from oqkit.queue.repository import Repository
+from oqkit.queue.run import Range, count
+from oqkit.task.failure import Failure
+from oqkit.worker.interface import Finished, Packed
+
+R = TypeVar("R")
+
+INLINE_BYTES = 8192
+JSON_COLUMN = "oq:json"
+_MAX_READERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class FrameInputs:
+    """Rows of a stored frame; `table` holds just those of `ranges`, in order."""
+
+    table: Any
+    layout: Layout
+    ranges: tuple[Range, ...]
+    first_task: int
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns that a row function can name."""
+        labels = (label_of(self.table.schema.field(name)) for name in self.layout.columns)
+        return tuple(label for label in labels if isinstance(label, str))
+
+    def arguments(self, names: Sequence[str], rows: Sequence[Range]) -> Iterator[tuple[Any, ...]]:
+        """Yield the values of the named columns, row by row."""
+        if not names:
+            return iter([()] * count(rows))
+        lists = to_lists(self._select(rows), self.layout, columns=names)
+        return zip(*(lists[name] for name in names), strict=True)
+
+    def values(self, rows: Sequence[Range]) -> Iterator[Any]:
+        """Yield each row as a dict of all its columns."""
+        names = self.columns
+        return (dict(zip(names, row, strict=True)) for row in self.arguments(names, rows))
+
+    def frame(self, rows: Sequence[Range]) -> Any:
+        """Return the rows as a slice of the user's frame."""
+        first = self.first_task + (rows[0][0] if rows else 0)
+        return to_frame(self._select(rows), self.layout, rows=first)
+
+    def only(self, rows: Sequence[Range]) -> FrameInputs:
+        """Return the inputs of these rows alone."""
+        return FrameInputs(self._select(rows).combine_chunks(), self.layout, tuple(rows), self.first_task)
+
+    def _select(self, rows: Sequence[Range]) -> Any:
+        if tuple(rows) == self.ranges:
+            return self.table
+        pieces = [self.table.slice(self._place(first), stop - first) for first, stop in rows]
+        return pieces[0] if len(pieces) == 1 else pa.concat_tables(pieces or [self.table.slice(0, 0)])
+
+    def _place(self, row: int) -> int:
+        before = 0
+        for first, stop in self.ranges:
+            if first <= row < stop:
+                return before + row - first
+            before += stop - first
+        raise IndexError(row)
+
+
+@dataclass(frozen=True, slots=True)
+class ValueInputs:
+    """Tasks that were each submitted with a JSON value of their own."""
+
+    items: tuple[Any, ...]
+    columns: tuple[str, ...] = ()
+
+    def values(self, rows: Sequence[Range]) -> Iterator[Any]:
+        """Yield the values."""
+        return (value for first, stop in rows for value in self.items[first:stop])
+
+    def arguments(self, names: Sequence[str], rows: Sequence[Range]) -> Iterator[tuple[Any, ...]]:
+        """Yield the named entries of values that are dicts."""
+        return (tuple(value[name] for name in names) for value in self.values(rows))
+
+    def frame(self, rows: Sequence[Range]) -> Any:
+        """Return the values as a frame, for a batch function."""
+        table, _ = encode_values(list(self.values(rows)))
+        return table.to_pandas()
+
+    def only(self, rows: Sequence[Range]) -> ValueInputs:  # noqa: ARG002 - the protocol gives them
+        """Return these inputs; they are small."""
+        return self
+
+
+class ParquetCodec:
+    """The codec of a queue: reads inputs, encodes outcomes. Threads may share it."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._readers: OrderedDict[str, PayloadReader | DatasetReader] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def open(self, job: Job, index: int) -> FrameInputs | ValueInputs:
+        """Read the inputs of a part; raise `FormatError` if this oqkit does not know their kind."""
+        kind = job.input.get("kind")
+        n_rows, first = job.part_size(index), index * job.part_rows
+        if kind == "values":
+            return ValueInputs(tuple(job.input["values"][first : first + n_rows]))
+        if kind == "json":
+            texts = self.reader(job).part(index).column(JSON_COLUMN).to_pylist()
+            return ValueInputs(tuple(json.loads(text) for text in texts))
+        if kind == "frame":
+            layout = Layout.from_json(job.input["layout"])
+            return FrameInputs(self.reader(job).part(index), layout, ((0, n_rows),), first)
+        if kind == KIND:
+            frame = self.dataset(job).frame(first, first + n_rows)
+            return FrameInputs(frame.table, frame.layout, ((0, n_rows),), first)
+        raise FormatError(f"job {job.id} has inputs of kind {kind!r}, which this oqkit does not know: upgrade it here")
+
+    def reader(self, job: Job) -> PayloadReader:
+        """Return the reader of a job's input files, which remembers their footers."""
+        return self._opened(
+            job, lambda: PayloadReader(self._repository.store, [tuple(ref) for ref in job.input["files"]])
+        )
+
+    def dataset(self, job: Job) -> DatasetReader:
+        """Return the reader of a job's dataset, which remembers footers and the row groups read last."""
+        return self._opened(job, lambda: DatasetReader(Dataset.from_json(job.input["dataset"])))
+
+    def _opened(self, job: Job, make: Callable[[], R]) -> R:
+        with self._lock:
+            reader: Any = self._readers.get(job.id)
+            if reader is None:
+                reader = make()
+                self._readers[job.id] = reader
+            self._readers.move_to_end(job.id)
+            if len(self._readers) > _MAX_READERS:
+                self._readers.popitem(last=False)
+        return cast("R", reader)
+
+    def table(self, result: Any, n_rows: int) -> Any:
+        """Check and convert what a batch function returned."""
+        return encode_batch(result, n_rows)
+
+    def pack(self, finished: Finished, *, refuse: Callable[[int, str], Failure]) -> Packed:
+        """Encode outcomes: as JSON if they are few and plain, else as Parquet."""
+        numbers = [_numbers(finished.rows)]
+        tables = [table for _, table in finished.tables]
+        refused: dict[int, Failure] = {}
+        if finished.rows:
+            values, bad = encode_values(finished.values)
+            refused = {row: refuse(row, message) for row, message in ((finished.rows[n], m) for n, m in bad.items())}
+            tables.insert(0, values)
+        numbers += [np.arange(first, stop) for ranges, _ in finished.tables for first, stop in ranges]
+        rows = np.concatenate(numbers)
+        if not len(rows) and not finished.failures:
+            return Packed()
+        values = pa.concat_tables(unify(tables)) if len(tables) > 1 else tables[0] if tables else None
+        failures = {**finished.failures, **refused}
+        inline = encode_inline(rows, values, failures, limit_bytes=INLINE_BYTES)
+        if inline is not None:
+            return Packed(inline=inline, refused=refused)
+        return Packed(data=encode_outcomes(rows, values, failures), refused=refused)
+
+
+def _numbers(rows: Sequence[int]) -> np.ndarray:
+    return np.arange(rows.start, rows.stop) if isinstance(rows, range) else np.asarray(rows, "int64")

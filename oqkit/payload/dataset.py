@@ -1,0 +1,249 @@
+"""Parquet files that are somewhere already, as the input of a job: only their footers pass through the submitter.
+
+A dataset is a list of files that `fsspec` can reach, in order; its rows are numbered through. Part n
+of the job is a run of those numbers, whatever the row groups are. Workers read the row groups that a
+part touches, of the columns that are needed, and keep the last few for the next part.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from oqkit.arrow.table import Frame, to_table
+from oqkit.errors import FormatError, Missing, OqError, SchemaError, Unavailable, UsageError
+from oqkit.payload.parquet import PayloadReader, PayloadRef, footer_bytes
+from oqkit.store.base import Blob
+
+KIND: Final = "dataset"
+_KEPT_BYTES: Final = 16 * 2**20
+"""How much of the row groups read last is kept, at least one of them."""
+_SECRET: Final = ("key", "secret", "token", "password", "credential")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetFile:
+    """One file: `tag` is what changes when it is written anew; `groups` are the rows of each row group."""
+
+    path: str
+    size_bytes: int
+    tag: str
+    groups: tuple[int, ...]
+
+    @property
+    def n_rows(self) -> int:
+        """Return how many rows it has."""
+        return sum(self.groups)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Files of one schema behind one `fsspec` file system; `options` are what that is opened with."""
+
+    protocol: str
+    options: Mapping[str, Any]
+    files: tuple[DatasetFile, ...]
+    stored: tuple[str, ...]
+    """The columns to read: those that the function is given, and those of a pandas index."""
+
+    @property
+    def n_rows(self) -> int:
+        """Return how many rows the files have together."""
+        return sum(file.n_rows for file in self.files)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the job object holds; counts of rows are packed as ``[rows, how many groups of so many]``."""
+        return {
+            "protocol": self.protocol,
+            "options": dict(self.options),
+            "stored": list(self.stored),
+            "files": [[file.path, file.size_bytes, file.tag, _packed(file.groups)] for file in self.files],
+        }
+
+    @classmethod
+    def from_json(cls, doc: Mapping[str, Any]) -> Dataset:
+        """Read what `to_json` returned."""
+        return cls(
+            protocol=doc["protocol"],
+            options=doc["options"],
+            stored=tuple(doc["stored"]),
+            files=tuple(
+                DatasetFile(path=path, size_bytes=size, tag=tag, groups=_unpacked(groups))
+                for path, size, tag, groups in doc["files"]
+            ),
+        )
+
+
+def _packed(groups: Sequence[int]) -> list[list[int]]:
+    return [[rows, len(list(same))] for rows, same in itertools.groupby(groups)]
+
+
+def _unpacked(packed: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    return tuple(rows for rows, n in packed for _ in range(n))
+
+
+# --- finding -------------------------------------------------------------------------------------
+
+
+def find_dataset(paths: str | Sequence[str], *, options: Mapping[str, Any]) -> tuple[Dataset, pa.Schema]:
+    """List the files of a dataset (paths, globs or folders) and read their footers, one GET each.
+
+    Return it with all its columns, and the schema that all files share. Raise `UsageError` if there
+    are no files, and `SchemaError` naming the first one whose columns differ.
+    """
+    import fsspec  # with s3fs it takes half a second to import: only who uses datasets pays for it
+
+    secret = next((name for name in options if any(word in name.lower() for word in _SECRET)), None)
+    if secret is not None:
+        raise UsageError(
+            f"storage_options[{secret!r}] would be stored in the job, for every reader of the queue to see. Leave it "
+            "out: workers find credentials by themselves, as boto3 does (AWS_* variables, profiles, roles)"
+        )
+    wanted = [paths] if isinstance(paths, str) else list(paths or [])
+    if not wanted or not all(isinstance(path, str) for path in wanted):
+        raise UsageError(f"paths={paths!r:.80} must be a path, glob or folder of Parquet files, or a list of them")
+    protocol = fsspec.core.split_protocol(wanted[0])[0] or "file"
+    system = fsspec.filesystem(protocol, **options)
+    system.invalidate_cache()  # what this process listed before may be out of date
+    found = list(dict.fromkeys(path for one in wanted for path in _expand(system, one)))
+    if not found:
+        raise UsageError(f"no Parquet files match {paths!r}")
+    files, schema = [], None
+    for path in found:
+        info = system.info(path)
+        footer = _footer(system, path, int(info["size"]))
+        its_schema = footer.schema.to_arrow_schema()
+        if schema is not None and not its_schema.remove_metadata().equals(schema.remove_metadata()):
+            raise SchemaError(f"{path} has the columns {_told(its_schema)}, but {found[0]} has {_told(schema)}")
+        schema = its_schema if schema is None else schema
+        groups = tuple(footer.row_group(number).num_rows for number in range(footer.num_row_groups))
+        files.append(DatasetFile(path=path, size_bytes=int(info["size"]), tag=_tag(info), groups=groups))
+    assert schema is not None, "there is at least one file"  # noqa: S101
+    return Dataset(protocol=protocol, options=options, files=tuple(files), stored=tuple(schema.names)), schema
+
+
+def _expand(system: Any, path: str) -> list[str]:
+    plain = system._strip_protocol(path)  # noqa: SLF001 - fsspec's own word for it, used throughout its plug-ins
+    if any(sign in plain for sign in "*?["):
+        return sorted(str(one) for one in system.glob(plain))
+    if system.isdir(plain):
+        return sorted(str(one) for one in system.find(plain) if one.endswith((".parquet", ".pq")))
+    if not system.exists(plain):
+        raise UsageError(f"there is no file {path!r}")
+    return [plain]
+
+
+def _footer(system: Any, path: str, size: int) -> Any:
+    tail = footer_bytes(lambda length: system.cat_file(path, start=max(0, size - length)), size_bytes=size)
+    try:
+        return pq.read_metadata(pa.BufferReader(tail))
+    except (pa.ArrowException, OSError) as error:
+        raise UsageError(f"{path} is not a Parquet file: {error}") from None
+
+
+def _tag(info: Mapping[str, Any]) -> str:
+    """Return what tells one version of a file from another: its etag where it has one, else size and time."""
+    tag = info.get("ETag") or info.get("etag")
+    return str(tag) if tag else f"{info['size']}-{info.get('mtime', '')}"
+
+
+def _told(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name}: {field.type}" for field in list(schema)[:20])
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+class _Files:
+    """The two verbs of a store that reading needs, on an `fsspec` file system; a file that changed is refused."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        import fsspec
+
+        self._system = fsspec.filesystem(dataset.protocol, **dataset.options)
+        self._system.invalidate_cache()  # what this process listed before may be out of date
+        self._tags = {file.path: file.tag for file in dataset.files}
+        self._seen: set[str] = set()
+
+    def read(self, key: str) -> Blob:
+        return Blob(key=key, data=self._fetch(key, None, None), etag=self._tags[key])
+
+    def read_range(self, key: str, *, start: int, length: int) -> bytes:
+        return self._fetch(key, start, start + length if start >= 0 else None)
+
+    def _check(self, key: str) -> None:
+        if _tag(self._system.info(key)) != self._tags[key]:
+            raise FormatError(f"{key} is not the file that was submitted: it has been written anew since")
+        self._seen.add(key)
+
+    def _fetch(self, key: str, start: int | None, stop: int | None) -> bytes:
+        try:
+            if key not in self._seen:
+                self._check(key)
+            return bytes(self._system.cat_file(key, start=start, end=stop))
+        except OqError:
+            raise
+        except FileNotFoundError as error:
+            raise Missing(key) from error
+        except Exception as error:  # each file system has its own: missing credentials, time-outs
+            raise Unavailable(f"{key} cannot be read: {error}") from error
+
+
+class DatasetReader:
+    """Reads rows of a dataset by their numbers. Threads may share one."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        starts = itertools.accumulate((len(file.groups) for file in dataset.files), initial=0)
+        refs = [
+            PayloadRef(file.path, start, len(file.groups), file.size_bytes)
+            for file, start in zip(dataset.files, starts, strict=False)
+            if file.groups
+        ]
+        self._reader = PayloadReader(_Files(dataset), refs)
+        groups = [rows for file in dataset.files for rows in file.groups]
+        self._firsts = list(itertools.accumulate(groups, initial=0))
+        self._kept: OrderedDict[int, pa.Table] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def frame(self, first: int, stop: int) -> Frame:
+        """Return rows ``first`` to ``stop`` as `pandas.read_parquet` gives them, in the form of submitted frames."""
+        table = self._rows(first, stop)
+        df = table.to_pandas()
+        is_numbered = isinstance(df.index, pd.RangeIndex)
+        frame = to_table(df)
+        if not is_numbered:
+            return frame
+        return Frame(table=frame.table, layout=replace(frame.layout, range=(0, self.dataset.n_rows, 1)))
+
+    def _rows(self, first: int, stop: int) -> pa.Table:
+        pieces: list[pa.Table] = []
+        number = bisect.bisect_right(self._firsts, first) - 1
+        while not pieces or (number < len(self._firsts) - 1 and self._firsts[number] < stop):
+            start = self._firsts[number]
+            group = self._group(number)
+            pieces.append(group.slice(max(first - start, 0), min(stop - start, group.num_rows) - max(first - start, 0)))
+            number += 1
+        return pa.concat_tables(pieces)
+
+    def _group(self, number: int) -> pa.Table:
+        with self._lock:
+            table = self._kept.get(number)
+            if table is not None:
+                self._kept.move_to_end(number)
+                return table
+        table = self._reader.part(number, names=self.dataset.stored)
+        with self._lock:
+            self._kept[number] = table
+            while len(self._kept) > 1 and sum(one.nbytes for one in self._kept.values()) > _KEPT_BYTES:
+                self._kept.popitem(last=False)
+        return table

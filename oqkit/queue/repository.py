@@ -1,0 +1,204 @@
+"""The objects of one queue: its settings, jobs, parts, markers and doorbell, each with one way to touch it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from oqkit.clock import new_id, system_random
+from oqkit.errors import Conflict, Missing, Unavailable, Unsupported, UsageError
+from oqkit.queue import key as keys
+from oqkit.queue.bell import News, dump_news
+from oqkit.queue.cas import JOB, PART, CasLoop, Versioned
+from oqkit.queue.document import FORMAT, dump, load
+from oqkit.queue.job import Job
+from oqkit.queue.part import Part
+from oqkit.store.base import Store
+from oqkit.store.probe import probe
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+MAX_SHARDS = 4096
+LATE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What was fixed when the queue was created."""
+
+    shards: int = 1
+
+
+class Repository:
+    """One queue. Make it with `open_repository`."""
+
+    def __init__(self, store: Store, settings: Settings, *, rng: random.Random | None = None) -> None:
+        self.store = store
+        self.settings = settings
+        self.rng = rng or system_random()
+        self.loop = CasLoop(store, self.rng)
+        self._rang: float | None = None
+
+    def now(self) -> float:
+        """Return the store's time in epoch seconds."""
+        return self.store.now()
+
+    def map(self, function: Callable[[A], B], items: Iterable[A]) -> list[B]:
+        """Apply `function` to every item, in parallel where the store's latency makes that worth it."""
+        work = list(items)
+        if self.store.parallel == 1 or len(work) <= 1:
+            return [function(item) for item in work]
+        pool = ThreadPoolExecutor(min(self.store.parallel, len(work)), "oqkit-io")
+        try:
+            return list(pool.map(function, work))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # so that Ctrl-C returns at once
+
+    # --- jobs ------------------------------------------------------------------------------------
+
+    def keys_of(self, job: Job) -> keys.JobKeys:
+        """Return the keys of a job's objects."""
+        shard = keys.shard_of(job.id, self.settings.shards)
+        return keys.JobKeys(job=job.id, shard=shard, created=job.created)
+
+    def read_job(self, job_id: str) -> Versioned[Job]:
+        """Return a job object, or raise `Missing`."""
+        return self.loop.read(JOB, keys.job_key(job_id, self.settings.shards))
+
+    def create_job(self, job: Job) -> Versioned[Job]:
+        """Create the job object, or return the one that is there: `origin` tells which of the two happened."""
+        key = keys.job_key(job.id, self.settings.shards)
+        job = replace(job, rev=1, op=new_id(self.rng))
+        last: Exception | None = None
+        for _ in self.loop.attempts():
+            try:
+                return Versioned(job, self.store.create(key, JOB.dump(job)))
+            except (Conflict, Unavailable) as error:
+                last = error
+            try:
+                return self.loop.read(JOB, key)
+            except (Missing, Unavailable):
+                continue  # not applied so far, which proves nothing: repeat the same create
+        raise Unavailable(f"job {job.id} may or may not have been submitted: {last}") from last
+
+    def update_job(
+        self, job_id: str, change: Callable[[Job], Job], *, applied: Callable[[Job], bool]
+    ) -> Versioned[Job]:
+        """Change a job object through the compare-and-set loop."""
+        return self.loop.update(JOB, keys.job_key(job_id, self.settings.shards), change, applied=applied)
+
+    # --- parts -----------------------------------------------------------------------------------
+
+    def read_part(self, job: Job, index: int) -> Versioned[Part]:
+        """Return a part; an absent object is a fresh part."""
+        return self.loop.read(PART, self.keys_of(job).part(index), absent=job.fresh_part(index))
+
+    def update_part(
+        self,
+        job: Job,
+        index: int,
+        change: Callable[[Part], Part],
+        *,
+        applied: Callable[[Part], bool],
+        held: Versioned[Part] | None = None,
+    ) -> Versioned[Part]:
+        """Change a part through the compare-and-set loop, creating its object if it is absent."""
+
+        def dated(part: Part) -> Part:
+            new = change(part)
+            return new if new == part else replace(new, at=self.now())
+
+        key = self.keys_of(job).part(index)
+        return self.loop.update(PART, key, dated, applied=applied, held=held, absent=job.fresh_part(index))
+
+    # --- markers and doorbell --------------------------------------------------------------------
+
+    def marker(self, job: Job, *, due: float) -> keys.Marker:
+        """Return the marker that says: this job, in its present generation, has work from `due` on."""
+        topic = keys.topic_of(job.type, by_value=bool(job.code.digest))
+        shard = keys.shard_of(job.id, self.settings.shards)
+        is_later = due > self.now()
+        return keys.Marker(
+            job=job.id, gen=job.gen, priority=job.priority, due=due, is_later=is_later, topic=topic, shard=shard
+        )
+
+    def announce(self, marker: keys.Marker, *, job: Job | None = None) -> None:
+        """Write a marker and ring the doorbell, both at once where that saves waiting; `job` is new."""
+        news = None if job is None else News(marker=marker, job=job)
+        began = self.store.clock.monotonic()
+        calls: tuple[Callable[[], bool | None], ...] = (lambda: self.put_marker(marker), lambda: self.ring(news))
+        _, rang = self.map(_call, calls)
+        if not rang or self.store.clock.monotonic() - began > LATE_S:
+            self.ring()  # the last ring may have been too early to tell of this marker
+
+    def put_marker(self, marker: keys.Marker) -> None:
+        """Write a marker; doing it twice is fine."""
+        try:
+            self.loop.put_once(marker.key, b"")
+        except Unavailable as error:
+            raise Unavailable(
+                f"job {marker.job} is stored, but its marker could not be written, so workers may not see it: {error}"
+            ) from error
+
+    def delete_quietly(self, *names: str) -> None:
+        """Delete what does no harm if it stays."""
+        try:
+            self.store.delete_many(names)
+        except Unavailable:
+            return
+
+    def ring(self, news: News | None = None) -> bool:
+        """Tell idle workers to look, at most every `ring_s`: they look again a little later for what was left out.
+
+        Return whether it did ring.
+        """
+        now = self.store.clock.monotonic()
+        if self._rang is not None and now - self._rang < self.store.ring_s:
+            return False
+        self._rang = now
+        try:
+            self.store.overwrite(keys.BELL, dump_news(news, op=new_id(self.rng)))
+        except Unavailable:
+            self._rang = None  # only a hint: workers look every half minute anyway
+            return False
+        return True
+
+
+def _call(call: Callable[[], A]) -> A:
+    return call()
+
+
+def open_repository(store: Store, *, shards: int | None = None, rng: random.Random | None = None) -> Repository:
+    """Open the queue in `store`, creating it if it is new; refuse a store that cannot hold one (guarantee G8).
+
+    `shards` only counts for a new queue; None takes what is there, or 1.
+    """
+    if shards is not None and not 1 <= shards <= MAX_SHARDS:
+        raise UsageError(f"shards={shards} must be between 1 and {MAX_SHARDS}")
+    rng = rng or system_random()
+    try:
+        settings = _settings(store.read(keys.SETTINGS).data)
+    except Missing:
+        settings = _create(store, Settings(shards=shards or 1), rng)
+    if shards is not None and shards != settings.shards:
+        raise UsageError(f"the queue at {store.url} was created with {settings.shards} shards, not {shards}")
+    return Repository(store, settings, rng=rng)
+
+
+def _create(store: Store, settings: Settings, rng: random.Random) -> Settings:
+    probe(store, rng=rng)
+    loop = CasLoop(store, rng)
+    loop.put_once(keys.SETTINGS, dump({"format": FORMAT, "shards": settings.shards}))
+    return _settings(store.read(keys.SETTINGS).data)  # somebody else may have been first
+
+
+def _settings(data: bytes) -> Settings:
+    document: dict[str, Any] = load(data, what="queue.json")
+    try:
+        return Settings(shards=int(document["shards"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unsupported(f"queue.json does not parse: {error}") from None

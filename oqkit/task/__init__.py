@@ -1,0 +1,1 @@
+"""What a function is: declaration, identity, shipping, calling, failure."""

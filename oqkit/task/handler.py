@@ -1,0 +1,135 @@
+"""A task function seen from the worker: how to call it with a row, a value or a slice of a frame."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from oqkit.errors import SchemaError
+from oqkit.task.context import Context
+from oqkit.task.function import TaskFunction, is_async
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One way to call a function: `names` are the columns to take, `call` takes their values (and a context)."""
+
+    names: tuple[str, ...]
+    call: Callable[..., Any]
+
+
+class Handler:
+    """A task with its signature read once."""
+
+    def __init__(self, task: TaskFunction) -> None:
+        self.task = task
+        self.name = task.name
+        self.is_batch = task.batch
+        self.is_async = is_async(task.function)
+        parameters = _parameters(task.function)
+        self.context_name = next((p.name for p in parameters if _is_context(p)), None)
+        self.parameters = [p for p in parameters if p.name != self.context_name]
+        self._is_named = not parameters or any(p.kind is not inspect.Parameter.VAR_POSITIONAL for p in parameters)
+
+    @property
+    def takes_context(self) -> bool:
+        """Whether a call passes a `Context` as its last argument."""
+        return self.context_name is not None
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether a row function takes every column, by ``**``."""
+        return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in self.parameters)
+
+    def for_rows(self, columns: Iterable[str]) -> Call:
+        """Choose the columns that a row function takes by parameter name, or raise `SchemaError`."""
+        present = list(columns)
+        if not self._is_named:
+            raise SchemaError(
+                f"function {self.name!r} does not name its parameters, so no column can be matched with them; "
+                f"wrap it: lambda {', '.join(present[:2]) or 'x'}: {self.name}({', '.join(present[:2]) or 'x'})"
+            )
+        if self.takes_all:
+            named = [p.name for p in self.parameters if p.kind not in _VARIADIC]
+            return self._keywords((*named, *(name for name in present if name not in named)), present)
+        wanted = [p for p in self.parameters if p.kind not in _VARIADIC]
+        taken = [p for p in wanted if p.name in present or p.default is inspect.Parameter.empty]
+        positional = all(p.kind is not inspect.Parameter.KEYWORD_ONLY for p in taken)
+        if positional and taken == wanted[: len(taken)] and self.context_name is None:
+            self._check(taken, present)
+            return Call(names=tuple(p.name for p in taken), call=self.task.function)
+        return self._keywords(tuple(p.name for p in taken), present)
+
+    def _keywords(self, names: Sequence[str], present: Sequence[str]) -> Call:
+        self._check([p for p in self.parameters if p.name in names], present)
+        chosen, function, context_name = (
+            tuple(name for name in names if name in present),
+            self.task.function,
+            self.context_name,
+        )
+
+        def call(*values: Any) -> Any:
+            arguments = dict(zip(chosen, values, strict=False))
+            if context_name is not None:
+                arguments[context_name] = values[-1]
+            return function(**arguments)
+
+        return Call(names=chosen, call=call)
+
+    def _check(self, taken: Sequence[inspect.Parameter], present: Sequence[str]) -> None:
+        missing = [p.name for p in taken if p.name not in present and p.default is inspect.Parameter.empty]
+        if missing:
+            told = f"a parameter {missing[0]!r}" if len(missing) == 1 else f"parameters {', '.join(map(repr, missing))}"
+            raise SchemaError(
+                f"function {self.name!r} has {told}, but there is no such column; "
+                f"the columns are {', '.join(map(repr, present)) or 'none'}. Rename the parameter or the column, "
+                "give it a default, or use @oq.task(batch=True) for a function that takes a whole frame"
+            )
+
+    def for_value(self) -> Call:
+        """Call with one value: a dict whose keys are the parameters by keyword, anything else as the only argument."""
+        signature = inspect.Signature(self.parameters)
+        function, context_name = self.task.function, self.context_name
+
+        def call(value: Any, *context: Any) -> Any:
+            extra = {context_name: context[0]} if context_name is not None else {}
+            if isinstance(value, dict) and _binds(signature, value):
+                return function(**value, **extra)
+            return function(value, **extra)
+
+        return Call(names=(), call=call)
+
+    def for_frame(self) -> Call:
+        """Call with a slice of the frame."""
+        function, context_name = self.task.function, self.context_name
+
+        def call(frame: Any, *context: Any) -> Any:
+            return function(frame, **({context_name: context[0]} if context_name is not None else {}))
+
+        return Call(names=(), call=call)
+
+
+def _parameters(function: Any) -> list[inspect.Parameter]:
+    bound = function.keywords if isinstance(function, functools.partial) else {}
+    try:
+        return [p for p in inspect.signature(function).parameters.values() if p.name not in bound]
+    except (TypeError, ValueError):  # some builtins have no signature: call them with what there is
+        return [inspect.Parameter("values", inspect.Parameter.VAR_POSITIONAL)]
+
+
+def _is_context(parameter: inspect.Parameter) -> bool:
+    annotation = parameter.annotation
+    return annotation is Context or (isinstance(annotation, str) and annotation.rpartition(".")[2] == "Context")
+
+
+def _binds(signature: inspect.Signature, value: dict[str, Any]) -> bool:
+    try:
+        signature.bind(**value)
+    except TypeError:
+        return False
+    return True

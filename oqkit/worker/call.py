@@ -1,0 +1,219 @@
+"""Calling the user's function: row by row, slice by slice, or as coroutines; one bad row costs no other.
+
+These loops are the only code between two calls of the user's function, so they are kept bare.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from oqkit.errors import Reschedule, SchemaError, UsageError
+from oqkit.queue.key import task_id
+from oqkit.queue.run import Range, ranges_of
+from oqkit.queue.transition import Verb
+from oqkit.task.context import Context
+from oqkit.task.failure import MAX_MESSAGE, Failure, cut, failure_of, verb_of
+from oqkit.task.handler import Handler
+from oqkit.worker.buffer import LIMIT, TAKEN, CallError, ResultBuffer
+from oqkit.worker.interface import Inputs
+
+COROUTINES = 64
+GROWTH = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Rows to run, in order, and all that running them takes."""
+
+    handler: Handler
+    job_id: str
+    mode: str
+    first_task: int
+    """The number of the part's first task in the job."""
+    rows: Sequence[int]
+    inputs: Inputs
+    attempts: tuple[tuple[Range, int], ...]
+    worker: str
+    timeout_s: float | None
+    first_batch: int
+    """How many rows the first batch call takes; later ones grow to `max_batch` while calls are quick."""
+    max_batch: int
+    table: Callable[[Any, int], Any] = field(repr=False)
+
+    def attempt(self, row: int) -> int:
+        """Return which attempt of a row this is."""
+        return next((attempt for (first, stop), attempt in self.attempts if first <= row < stop), 1)
+
+    def context(self, row: int, buffer: ResultBuffer) -> Context:
+        """Describe a row's task to the function."""
+        return Context(
+            task_id=task_id(self.job_id, self.first_task + row),
+            job_id=self.job_id,
+            attempt=self.attempt(row),
+            worker=self.worker,
+            _is_cancelled=lambda: buffer.limit <= 0,
+        )
+
+    def call_error(self, row: int, error: BaseException) -> CallError:
+        """Say what an exception means for a row."""
+        verb = verb_of(error)
+        if isinstance(error, Reschedule):
+            return CallError(verb, delay_s=error.delay_s)
+        if verb is Verb.COMPLETE:
+            return CallError(verb)
+        return CallError(verb, failure=failure_of(error, attempt=self.attempt(row), worker=self.worker))
+
+
+def run(work: Work, buffer: ResultBuffer) -> None:
+    """Run every row of `work` onto `buffer`; returns early when the limit says so."""
+    try:
+        if work.handler.is_batch:
+            _run_batches(work, buffer)
+        elif work.handler.is_async:
+            _run_coroutines(work, buffer)
+        else:
+            _run_rows(work, buffer)
+    except SchemaError as error:  # the inputs do not fit the function: no further row can run
+        refuse(work, buffer, error)
+    finally:
+        buffer.is_over = True
+
+
+def refuse(work: Work, buffer: ResultBuffer, error: UsageError) -> None:
+    """Fail every row that has no outcome yet: running it here is impossible."""
+    first = buffer.busy[0] if work.handler.is_batch else buffer.taken
+    done = {*buffer.rows, *buffer.errors}
+    fail(work, buffer, [row for row in work.rows[first:] if row not in done], error)
+    buffer.taken = len(work.rows)
+
+
+def fail(work: Work, buffer: ResultBuffer, rows: Iterable[int], error: UsageError) -> None:
+    """Fail `rows` without a retry, for an error that their function did not raise."""
+    kind, message = type(error).__name__, cut(str(error), MAX_MESSAGE)
+    for row in rows:
+        failure = Failure(type=kind, message=message, traceback="", attempt=work.attempt(row), worker=work.worker)
+        buffer.errors[row] = CallError(Verb.FAIL, failure=failure)
+
+
+def lay_table(work: Work, buffer: ResultBuffer, rows: Sequence[int], result: Any) -> None:
+    """Lay what a batch function returned for `rows` onto `buffer`; fail them if it is not a table of theirs."""
+    try:
+        table = work.table(result, len(rows))
+    except SchemaError as error:  # the function is wrong, not a row
+        fail(work, buffer, rows, error)
+    else:
+        buffer.tables.append((ranges_of(rows), table))
+
+
+def _calls(work: Work) -> tuple[Callable[..., Any], Iterator[tuple[Any, ...]]]:
+    ranges = ranges_of(work.rows)
+    if work.mode == "value":
+        return work.handler.for_value().call, ((value,) for value in work.inputs.values(ranges))
+    chosen = work.handler.for_rows(work.inputs.columns)
+    return chosen.call, work.inputs.arguments(chosen.names, ranges)
+
+
+def _run_rows(work: Work, buffer: ResultBuffer) -> None:
+    call, arguments = _calls(work)
+    if work.handler.takes_context:
+        arguments = ((*values, work.context(row, buffer)) for row, values in zip(work.rows, arguments, strict=True))
+    buffer.in_order(work.rows)
+    keep, meter = buffer.values.append, buffer.meter
+    for taken, values in zip(range(1, len(work.rows) + 1), arguments, strict=True):
+        meter[TAKEN] = taken
+        if taken > meter[LIMIT]:
+            meter[TAKEN] = taken - 1
+            return
+        try:
+            value = call(*values)
+        except BaseException as error:  # noqa: BLE001 - the user's function: whatever it raises is the row's outcome
+            row = work.rows[taken - 1]
+            buffer.errors[row] = work.call_error(row, error)
+        else:  # outside of the try: what a signal of the user's raises here must not give the row a call_error, too
+            keep(value)
+
+
+# --- batches -------------------------------------------------------------------------------------
+
+
+def _run_batches(work: Work, buffer: ResultBuffer) -> None:
+    call = work.handler.for_frame().call
+    size, position = min(work.first_batch, work.max_batch), 0
+    while position < len(work.rows):
+        buffer.taken = min(position + size, len(work.rows))
+        limit = buffer.limit
+        if buffer.taken > limit:
+            buffer.taken = max(limit, position)
+        if buffer.taken == position:
+            return
+        _bisect(work, buffer, call, (position, buffer.taken))
+        position, size = buffer.taken, min(size * GROWTH, work.max_batch)
+
+
+def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., Any], span: Range) -> None:
+    """Call with all rows of `span` (positions); where that raises, with each half, down to the rows to blame."""
+    first, stop = span
+    rows = work.rows[first:stop]
+    buffer.begin_call(first, stop)
+    extra = (work.context(rows[0], buffer),) if work.handler.takes_context else ()
+    frame = work.inputs.frame(ranges_of(rows))
+    try:
+        result = call(frame, *extra)
+    except BaseException as error:  # noqa: BLE001 - the user's function
+        buffer.end_call()
+        if len(rows) == 1 or isinstance(error, Reschedule):
+            buffer.errors.update({row: work.call_error(row, error) for row in rows})
+        else:
+            half = (first + stop) // 2
+            for part in ((first, half), (half, stop)):
+                if buffer.limit > 0:  # nobody gave the work up meanwhile
+                    _bisect(work, buffer, call, part)
+    else:
+        buffer.end_call()
+        lay_table(work, buffer, rows, result)
+
+
+def overdue(timeout_s: float | None) -> str:
+    """Say that a call took too long."""
+    return f"still running after its time-out of {timeout_s:g} s"
+
+
+# --- coroutines ----------------------------------------------------------------------------------
+
+
+def _run_coroutines(work: Work, buffer: ResultBuffer) -> None:
+    call, arguments = _calls(work)
+    asyncio.run(_gather(work, buffer, call, iter(list(zip(work.rows, arguments, strict=True)))))
+
+
+async def _gather(
+    work: Work, buffer: ResultBuffer, call: Callable[..., Any], queue: Iterator[tuple[int, Sequence[Any]]]
+) -> None:
+    async def consume() -> None:
+        for row, values in queue:
+            buffer.taken += 1
+            if buffer.taken > buffer.limit:
+                buffer.taken -= 1
+                return
+            extra = (work.context(row, buffer),) if work.handler.takes_context else ()
+            await _one(work, buffer, row, partial(call, *values, *extra))
+
+    await asyncio.gather(*(consume() for _ in range(min(COROUTINES, len(work.rows)))))
+
+
+async def _one(work: Work, buffer: ResultBuffer, row: int, call: Callable[[], Awaitable[Any]]) -> None:
+    limit = asyncio.timeout(work.timeout_s)
+    try:
+        async with limit:
+            value = await call()
+    except BaseException as error:  # noqa: BLE001 - the user's function
+        if limit.expired() and isinstance(error, TimeoutError):
+            error.args = (overdue(work.timeout_s),)
+        buffer.errors[row] = work.call_error(row, error)
+    else:
+        buffer.values.append(value)
+        buffer.rows.append(row)

@@ -1,0 +1,66 @@
+"""What the worker asks of the layer that knows Parquet and frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from oqkit.queue.job import Job
+from oqkit.queue.run import Range
+from oqkit.task.failure import Failure
+
+
+class Inputs(Protocol):
+    """The inputs of one part; pickles, so that a child process can take them."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Return the columns that a row function can name."""
+
+    def arguments(self, names: Sequence[str], rows: Sequence[Range]) -> Iterator[tuple[Any, ...]]:
+        """Yield, for each row, the Python values of the named columns."""
+
+    def values(self, rows: Sequence[Range]) -> Iterator[Any]:
+        """Yield the input of each task that was submitted as a value."""
+
+    def frame(self, rows: Sequence[Range]) -> Any:
+        """Return the rows as a slice of the user's frame."""
+
+    def only(self, rows: Sequence[Range]) -> Inputs:
+        """Return the inputs without those of other rows, so that they travel light; row numbers stay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What was run since the last commit: values row by row, tables slice by slice, and failures."""
+
+    rows: Sequence[int]
+    values: Sequence[Any]
+    """One for each of `rows`."""
+    tables: Sequence[tuple[tuple[Range, ...], Any]]
+    """What batch calls returned, as `Codec.table` made it."""
+    failures: Mapping[int, Failure]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """Outcomes ready to be stored: small ones `inline`, others as the bytes of a Parquet object, or neither."""
+
+    inline: Any = None
+    data: bytes | None = None
+    refused: Mapping[int, Failure] = field(default_factory=dict)
+    """Rows whose value cannot be stored, and why; already stored as failures."""
+
+
+class Codec(Protocol):
+    """Inputs in, outcomes out."""
+
+    def open(self, job: Job, index: int) -> Inputs:
+        """Read the inputs of a part: one ranged GET once the file is known."""
+
+    def table(self, result: Any, n_rows: int) -> Any:
+        """Check what a batch function returned for `n_rows` rows, and convert it; raise `SchemaError`."""
+
+    def pack(self, finished: Finished, *, refuse: Callable[[int, str], Failure]) -> Packed:
+        """Encode outcomes; `refuse` describes a row whose value cannot be stored."""

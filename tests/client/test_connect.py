@@ -1,0 +1,200 @@
+"""Where a queue is: URLs, configuration files, profiles and variables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import oqkit as oq
+from oqkit import config
+from oqkit.client import connect
+from oqkit.config import Settings, settings, to_environment
+from oqkit.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """Nothing of this machine's configuration, and a default queue of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(connect, "_default", [])
+    for name in [name for name in os.environ if name.startswith("OQ_")]:
+        monkeypatch.delenv(name)
+
+
+def write(text, path="oq.toml"):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def chosen(profile=None, environ=None, **given):
+    return settings(Settings(**given), profile=profile, environ=environ or {})
+
+
+# --- precedence ----------------------------------------------------------------------------------
+
+
+def test_default_is_a_directory_at_home(tmp_path):
+    assert chosen().url == (tmp_path / "home/.oqkit/queue").as_uri()
+
+
+def test_arguments_win_over_variables_over_file():
+    write('url = "file:///file"\nregion = "file"\nendpoint_url = "http://file"')
+    environ = {"OQ_URL": "file:///variable", "OQ_REGION": "variable"}
+    found = chosen(environ=environ, url="file:///argument")
+    assert (found.url, found.region, found.endpoint_url) == ("file:///argument", "variable", "http://file")
+
+
+def test_file_at_home_is_read_when_there_is_none_here(tmp_path):
+    write('url = "file:///home"', "home/.oqkit/oq.toml")
+    assert chosen().url == "file:///home"
+    write('url = "file:///here"')
+    assert chosen().url == "file:///here"
+
+
+def test_empty_variables_say_nothing():
+    write('url = "file:///file"\n[profiles.x]\n')
+    assert chosen(environ={"OQ_URL": "", "OQ_PROFILE": ""}).url == "file:///file"
+
+
+PROFILES = """
+url = "file:///base"
+region = "base"
+[profiles.prod]
+url = "s3://prod"
+"""
+
+
+def test_profile_stands_above_the_rest_of_its_file():
+    write(PROFILES)
+    found = chosen(profile="prod")
+    assert (found.url, found.region) == ("s3://prod", "base")
+    assert chosen(environ={"OQ_PROFILE": "prod"}).url == "s3://prod"
+    assert chosen().url == "file:///base"
+
+
+def test_profile_that_is_asked_for_in_the_call_wins_over_variables():
+    write(PROFILES)
+    assert chosen(profile="prod", environ={"OQ_URL": "file:///variable"}).url == "s3://prod"
+    assert chosen(environ={"OQ_URL": "file:///variable", "OQ_PROFILE": "prod"}).url == "file:///variable"
+
+
+def test_trust_comes_from_the_variable_or_the_file():
+    assert chosen().trust_code is None
+    assert chosen(environ={"OQ_TRUST_CODE": "yes"}).trust_code is True
+    write("trust_code = true")
+    assert chosen().trust_code is True
+    assert chosen(environ={"OQ_TRUST_CODE": "0"}).trust_code is False
+
+
+def test_settings_travel_to_another_process_by_variables():
+    given = Settings(url="s3://b", endpoint_url="http://x", region="r", aws_profile="p", trust_code=True)
+    assert settings(Settings(), environ=to_environment(given)) == given
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    (
+        ("url = ", "oq.toml is not valid TOML: "),
+        ('ulr = "x"', "oq.toml: ulr is none of url, endpoint_url, region"),
+        ("url = 5", "oq.toml: url=5 must be text"),
+        ('trust_code = "yes"', "oq.toml: trust_code='yes' must be true or false"),
+        ('[profiles.prod]\nulr = "x"', "oq.toml: profiles.prod.ulr is none of url"),
+        ("profiles = 3", "oq.toml: write each profile as a table, [profiles.NAME]"),
+        ('[profiles]\nprod = "s3://x"', "oq.toml: write each profile as a table"),
+        ('[profiles.test]\nurl = "x"', "oq.toml has no [profiles.prod]; it has: test"),
+    ),
+)
+def test_bad_file_is_told(text, told):
+    write(text)
+    with pytest.raises(UsageError) as caught:
+        chosen(profile="prod")
+    assert told in str(caught.value)
+
+
+def test_profile_without_a_file_is_told():
+    with pytest.raises(UsageError, match=r"profile 'prod' is asked for, but there is no oq.toml here or in ~/.oqkit"):
+        chosen(profile="prod")
+
+
+def test_bad_variable_is_told():
+    with pytest.raises(UsageError, match="OQ_TRUST_CODE='maybe' must be 1 or 0"):
+        chosen(environ={"OQ_TRUST_CODE": "maybe"})
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    (
+        ("gs://bucket", "'gs://bucket' is not a queue: use s3://bucket/prefix, file:///dir, a path, or memory://name"),
+        ("s3://", "'s3://' names no bucket: use s3://bucket/prefix"),
+        ("s3:/bucket", "names no bucket"),
+        ("file://folder/queue", "write file:///dir, with three slashes"),
+        ("", "url is empty: give s3://bucket/prefix, a directory or memory://name, or leave it out"),
+        (" ", "url is empty"),
+    ),
+)
+def test_connect_refuses_a_url(url, told):
+    with pytest.raises(UsageError) as caught:
+        oq.connect(url)
+    assert told in str(caught.value)
+
+
+# --- connect -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ("path", "text", "uri", "relative", "home"))
+def test_connect_takes_a_directory_as(tmp_path, form):
+    folder = tmp_path / ("home/q" if form == "home" else "q")
+    url = {"path": folder, "text": str(folder), "uri": folder.as_uri(), "relative": "q", "home": "~/q"}[form]
+    queue = oq.connect(url)
+    assert queue.url == folder.as_uri()
+    assert repr(queue) == f"<oqkit queue {folder.as_uri()}>"
+    assert (folder / "queue.json").is_file()
+
+
+def test_connect_takes_a_name_in_memory():
+    one, two = oq.connect("memory://opening-a"), oq.connect("memory://opening-b")
+    one.submit("score", 1)
+    assert (len(oq.connect("memory://opening-a").jobs()), len(two.jobs())) == (1, 0)
+
+
+def test_connect_reads_url_and_profile_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("OQ_URL", "memory://opening-env")
+    assert oq.connect().url == "memory://opening-env"
+    write('[profiles.lab]\nurl = "memory://opening-lab"')
+    assert oq.connect(profile="lab").url == "memory://opening-lab"
+
+
+def test_functions_of_the_package_use_the_queue_connected_last(tmp_path):
+    oq.connect("memory://opening-first")
+    queue = oq.connect("memory://opening-last")
+    task = oq.submit("score", 1)
+    job = oq.map("score", [1, 2], name="both")
+    assert queue.get(task.id).id == oq.get(task.id).id == task.id
+    assert oq.job("both").id == job.id
+    assert len(oq.jobs()) == 2
+    assert len(oq.history(task.id)) == 1
+    assert oq.default_queue() is queue
+
+
+def test_functions_of_the_package_connect_by_themselves(monkeypatch):
+    monkeypatch.setenv("OQ_URL", "memory://opening-self")
+    assert oq.default_queue().url == "memory://opening-self"
+
+
+def test_connect_keeps_the_shards_of_a_queue(tmp_path):
+    oq.connect(tmp_path / "q", shards=4)
+    assert oq.connect(tmp_path / "q").repository.settings.shards == 4
+    with pytest.raises(UsageError, match="was created with 4 shards, not 2"):
+        oq.connect(tmp_path / "q", shards=2)
+    with pytest.raises(UsageError, match="shards=0 must be between 1 and 4096"):
+        oq.connect(tmp_path / "r", shards=0)
+
+
+def test_every_file_that_is_looked_for_is_of_this_test(tmp_path):
+    assert [str(path.expanduser()) for path in config.FILES] == ["oq.toml", str(tmp_path / "home/.oqkit/oq.toml")]

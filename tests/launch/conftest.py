@@ -1,0 +1,7 @@
+"""What these tests share."""
+
+from __future__ import annotations
+
+from tests.local import folder_queue, queue, start
+
+__all__ = ["folder_queue", "queue", "start"]

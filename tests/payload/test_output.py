@@ -1,0 +1,175 @@
+"""Outcomes of a lease survive Parquet, and JSON where JSON can carry them."""
+# ruff: noqa: PD011 - `Outcomes.values` is no frame's
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oqkit.arrow.value import decode_values, encode_batch, encode_values
+from oqkit.errors import FormatError
+from oqkit.payload.output import Failure, decode_inline, decode_outcomes, encode_inline, encode_outcomes
+
+FAILURE = Failure(type="ValueError", message="no é", traceback="Traceback …", attempt=2, worker="w-1")
+
+
+def table(*values):
+    return encode_values(values)[0]
+
+
+@pytest.mark.parametrize(
+    "values", ([1.5, None], [{"a": 1, "b": "x"}, {"a": 2}], [[1], "a"], [dt.date(2020, 1, 1), None])
+)
+@pytest.mark.parametrize("failures", ({}, {7: FAILURE, 3: FAILURE}))
+def test_decode_outcomes_returns_rows_values_and_failures(values, failures):
+    encoded = table(*values)
+
+    got = decode_outcomes(encode_outcomes([5, 9], encoded, failures))
+
+    assert got.rows.tolist() == [5, 9]
+    assert got.rows.dtype == np.int64
+    assert got.values.schema.metadata[b"oq.kind"] == encoded.schema.metadata[b"oq.kind"]
+    assert decode_values(got.values) == decode_values(encoded)
+    assert got.failures == failures
+
+
+def test_encode_outcomes_has_no_error_column_without_failures():
+    names = pq.read_schema(pa.BufferReader(encode_outcomes([0], table(1), {}))).names
+
+    assert names == ["oq:row", "value"]
+
+
+def test_encode_outcomes_of_failures_only():
+    got = decode_outcomes(encode_outcomes([], None, {1: FAILURE}))
+
+    assert (len(got.rows), got.values.num_rows, dict(got.failures)) == (0, 0, {1: FAILURE})
+
+
+def test_encode_outcomes_without_values_completes_the_rows_with_null():
+    got = decode_outcomes(encode_outcomes([1, 2], None, {}))
+
+    assert decode_values(got.values) == [None, None]
+
+
+def test_encode_outcomes_counts_a_row_that_is_both_as_failed():
+    got = decode_outcomes(encode_outcomes([1, 2], table("a", "b"), {2: FAILURE}))
+
+    assert got.rows.tolist() == [1]
+    assert decode_values(got.values) == ["a"]
+    assert list(got.failures) == [2]
+
+
+def test_encode_outcomes_keeps_the_sidecar_beside_failures():
+    values = encode_batch(pd.Series(pd.Categorical([3, 1], [3, 2, 1])), 2)
+
+    got = decode_outcomes(encode_outcomes(np.array([0, 2]), values, {1: FAILURE}))
+
+    assert got.values.schema.field(0).metadata[b"oq.column"] == values.schema.field(0).metadata[b"oq.column"]
+
+
+def test_encode_outcomes_refuses_other_numbers_of_rows_and_values():
+    with pytest.raises(ValueError, match="1 rows with 2 values"):
+        encode_outcomes([0], table(1, 2), {})
+
+
+@pytest.mark.parametrize("data", (b"", b"PAR1", encode_outcomes([0], table(1), {})[:-9]))
+def test_decode_outcomes_refuses_other_bytes(data):
+    with pytest.raises(FormatError):
+        decode_outcomes(data)
+
+
+INLINE = [
+    [1, None],
+    [1.0, 2.5],
+    [2**63 - 1],
+    [True, False],
+    ["é", None],
+    [[1, 2], []],
+    [[1.0, None], []],
+    [{"a": 1, "b": [{"c": "x"}]}],
+    [{"a": 1}, {"a": None}],
+    [1, "a", {"k": [None]}],
+    [{"a": [1, "b"]}],
+    [None, None],
+    [2**80, 1],
+    [{}],
+    [],
+]
+
+
+@pytest.mark.parametrize("values", INLINE, ids=repr)
+@pytest.mark.parametrize("failures", ({}, {99: FAILURE}))
+def test_decode_inline_returns_what_encode_inline_was_given(values, failures):
+    encoded = table(*values)
+
+    doc = json.loads(json.dumps(encode_inline(range(len(values)), encoded, failures)))
+    got = decode_inline(doc)
+
+    assert got.rows.tolist() == list(range(len(values)))
+    assert got.values.equals(encoded)
+    assert got.values.schema.equals(encoded.schema, check_metadata=True)
+    assert repr(decode_values(got.values)) == repr(values)
+    assert got.failures == failures
+
+
+@pytest.mark.parametrize(
+    "value",
+    (
+        float("nan"), float("inf"), [float("nan")], b"x", dt.date(2020, 1, 1), (1, 2), {1}, np.float32(1.5), np.int8(1),
+        {"a": (1, 2)}, {1: 2}, pd.Timestamp("2020"), np.array([1.0]), "x" * 10_000, {"a": 1, "b": None, "c": b"x"},
+    ),
+    ids=lambda value: repr(value)[:30],
+)  # fmt: skip
+def test_encode_inline_declines_what_json_would_lose(value):
+    assert encode_inline([0], table(value), {}) is None
+
+
+def test_encode_inline_declines_long_failures():
+    long = Failure(type="E", message="m" * 9000, traceback="", attempt=1, worker="w")
+
+    assert encode_inline([], None, {0: long}) is None
+
+
+def test_encode_inline_declines_a_sidecar():
+    assert encode_inline([0], encode_batch(pd.Series(pd.Categorical(["a"], ["a", "b"])), 1), {}) is None
+
+
+def test_encode_inline_takes_a_plain_batch():
+    doc = encode_inline([0, 1], encode_batch(pd.DataFrame({"a": [1, 2], "b": [0.5, 1.0]}), 2), {})
+
+    assert doc == {"rows": [0, 1], "values": [{"a": 1, "b": 0.5}, {"a": 2, "b": 1.0}]}
+
+
+@pytest.mark.parametrize(
+    "doc", ({}, {"rows": [0]}, {"rows": ["x"], "values": [1]}, {"rows": [0, 1], "values": [1]}, [])
+)
+def test_decode_inline_refuses_other_documents(doc):
+    with pytest.raises(FormatError):
+        decode_inline(doc)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(values=st.lists(JSON, max_size=4))
+def test_encode_inline_loses_nothing_or_declines(values):
+    encoded = table(*values)
+    doc = encode_inline(range(len(values)), encoded, {})
+
+    if doc is not None:
+        got = decode_inline(json.loads(json.dumps(doc))).values
+        assert got.schema.equals(encoded.schema, check_metadata=True)
+        assert repr(decode_values(got)) == repr(decode_values(encoded))
