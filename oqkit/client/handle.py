@@ -55,20 +55,20 @@ class Job:
     @property
     def id(self) -> str:
         """The job's id in its queue."""
-        return self._view.job.id
+        return self._view.state.job.id
 
     @property
     def name(self) -> str:
         """The name it was given, or got from its function and content; empty for a single task."""
-        return self._view.job.name
+        return self._view.state.job.name
 
     @property
     def type(self) -> str:
         """The task type."""
-        return self._view.job.type
+        return self._view.state.job.type
 
     def __len__(self) -> int:
-        return self._view.job.n_tasks
+        return self._view.state.job.n_tasks
 
     def __repr__(self) -> str:
         told = ", ".join(f"{n:,} {status}" for status, n in self._known_counts().items() if n)
@@ -80,7 +80,7 @@ class Job:
     def status(self) -> str:
         """One word: pending, running, paused, cancelling, completed, failed, cancelled or expired. Asks the queue."""
         self._view.refresh()
-        return str(self._view.status)
+        return str(self._view.state.status)
 
     def counts(self) -> dict[str, int]:
         """Return how many tasks are in each status; sums to ``len(job)``. Asks the queue."""
@@ -88,12 +88,12 @@ class Job:
         return self._known_counts()
 
     def _known_counts(self) -> dict[str, int]:
-        return {status.value: n for status, n in self._view.counts().items()}
+        return {status.value: n for status, n in self._view.state.counts().items()}
 
     def done(self) -> bool:
         """Whether every task has ended. Asks the queue."""
         self._view.refresh()
-        return self._view.is_final
+        return self._view.state.is_final
 
     def wait(self, timeout: float | None = None, *, progress: bool | None = None) -> Job:
         """Wait until every task has ended, however it ended, and return the job.
@@ -117,7 +117,7 @@ class Job:
 
         try:
             with interruptible(self._view):
-                self._watch().until(lambda: self._view.is_final, timeout=limit, on_poll=on_poll)
+                self._watch().until(lambda: self._view.state.is_final, timeout=limit, on_poll=on_poll)
         finally:
             bar.close()
         self._learn_pace()
@@ -130,7 +130,7 @@ class Job:
         bar = Bar(self._view, show=None, handle=self, blocks=False)
         try:
             with interruptible(self._view):
-                await self._watch().until_async(lambda: self._view.is_final, limit_s=None, on_poll=bar.update)
+                await self._watch().until_async(lambda: self._view.state.is_final, limit_s=None, on_poll=bar.update)
         finally:
             bar.close()
         self._learn_pace()
@@ -138,8 +138,8 @@ class Job:
 
     def _learn_pace(self) -> None:
         """Let the next job of this function be cut by what this one showed."""
-        n_rows, elapsed_s = self._view.pace()
-        self._timer.learn(self._view.job, n_rows=n_rows, elapsed_s=elapsed_s)
+        n_rows, elapsed_s = self._view.state.pace()
+        self._timer.learn(self._view.state.job, n_rows=n_rows, elapsed_s=elapsed_s)
 
     def _watch(self) -> Waiter:
         return Waiter(self._view, clock=self._repository.store.clock, poll_s=self._repository.store.poll_s)
@@ -174,7 +174,7 @@ class Job:
     def _joined(self, frame: Any, missing: str) -> Any:
         if self._collector.backend != "pandas":
             raise UsageError("join=True needs a pandas frame; put the columns of other frames side by side yourself")
-        if self._view.job.mode != "frame":
+        if self._view.state.job.mode != "frame":
             raise UsageError("join=True needs a job of submit_frame; this one was submitted as values")
         source = self._source if self._is_intact() else self._collector.stored()
         if missing == "drop":
@@ -188,7 +188,7 @@ class Job:
         return self._source is not None and bool(self._source.index.equals(self._collector.index()))
 
     def _raise_for_failures(self) -> None:
-        counts = self._view.counts()
+        counts = self._view.state.counts()
         bad = len(self) - counts[Status.COMPLETED]
         if not bad:
             return
@@ -239,7 +239,7 @@ class Job:
         """
         before = self.counts()[Status.CANCELLED]
         statuses, rows = self._where(where, control.CANCELLABLE)
-        self._view.job = control.cancel(self._repository, self.id, statuses=statuses, rows=rows, reason=reason or "")
+        self._view.adopt(control.cancel(self._repository, self.id, statuses=statuses, rows=rows, reason=reason or ""))
         return self.counts()[Status.CANCELLED] - before
 
     def retry(self, where: Any = "failed", *, fn: Callable[..., Any] | None = None) -> int:
@@ -257,7 +257,7 @@ class Job:
                 wanted[first:stop] = True
             chosen = chosen[wanted[chosen]]
         if len(chosen) or code is not None:
-            self._view.job = control.retry(self._repository, self.id, statuses=statuses, rows=rows, code=code)
+            self._view.adopt(control.retry(self._repository, self.id, statuses=statuses, rows=rows, code=code))
         return len(chosen)
 
     def pause(self, *, reason: str | None = None, resume_after: float | str | None = None) -> None:
@@ -268,21 +268,25 @@ class Job:
         """
         self._view.reload()
         if self.done():
-            raise UsageError(f"job {self.name or self.id!r} has ended ({self._view.status}): there is nothing to pause")
+            raise UsageError(
+                f"job {self.name or self.id!r} has ended ({self._view.state.status}): there is nothing to pause"
+            )
         until = None if resume_after is None else self._repository.now() + seconds(resume_after, what="resume_after")
-        self._view.job = control.pause(self._repository, self.id, reason=reason or "", until=until)
+        self._view.adopt(control.pause(self._repository, self.id, reason=reason or "", until=until))
 
     def resume(self) -> None:
         """End a pause, and tell the workers of the job once more.
 
         That helps as well when whoever resumed it before died half-way, or when somebody deleted its marker.
         """
-        self._view.job = control.resume(self._repository, self.id)
+        self._view.adopt(control.resume(self._repository, self.id))
 
     def _new_code(self, fn: Callable[..., Any]) -> Code:
         function = function_of(fn)
-        if function.task is not None and not function.task.batch and self._view.job.mode == "frame":
-            Handler(function.task).for_rows(self._view.job.input["layout"]["columns"])  # raises if it cannot take them
+        if function.task is not None and not function.task.batch and self._view.state.job.mode == "frame":
+            Handler(function.task).for_rows(
+                self._view.state.job.input["layout"]["columns"]
+            )  # raises if it cannot take them
         if function.data is not None:
             put_code(self._repository, function.code, function.data)
         return function.code

@@ -278,10 +278,9 @@ class Queue:
         return frame if status is None else frame[frame["status"] == status]
 
     def _job_row(self, job: JobObject) -> tuple[str, tuple[Any, ...]]:
-        view = JobView(self.repository, job)
-        view.refresh()
-        counts = view.counts()
-        return job.id, (job.name, job.type, str(view.status), job.n_tasks, *(counts[s] for s in Status), job.created)
+        state = JobView(self.repository, job).refresh()
+        counts = state.counts()
+        return job.id, (job.name, job.type, str(state.status), job.n_tasks, *(counts[s] for s in Status), job.created)
 
     def workers(self) -> pd.DataFrame:
         """Return one row a worker that ever reported: host, pid, types, rows, requests, started, seen, stopped.

@@ -15,7 +15,7 @@ from oqkit.arrow.table import Layout, index_of, to_frame
 from oqkit.errors import OqError
 from oqkit.payload.codec import ParquetCodec
 from oqkit.payload.dataset import KIND
-from oqkit.payload.output import Outcomes, decode_inline, decode_outcomes
+from oqkit.payload.output import Outcomes, read_output
 from oqkit.queue.job import Job
 from oqkit.queue.key import task_id
 from oqkit.queue.part import Part
@@ -41,7 +41,7 @@ class ResultReader:
 
     @property
     def _job(self) -> Job:
-        return self._view.job
+        return self._view.state.job
 
     @property
     def backend(self) -> str:
@@ -101,7 +101,7 @@ class ResultReader:
             self._read(self._completed(self._outputs)[: self._repository.store.parallel])
 
     def _completed(self, skip: Collection[tuple[int, str]] = ()) -> list[tuple[Part, str]]:
-        named = ((part, name) for part in self._view.touched() for name in _named(part, Status.COMPLETED))
+        named = ((part, name) for part in self._view.state.touched() for name in _named(part, Status.COMPLETED))
         return [(part, name) for part, name in named if (part.index, name) not in skip]
 
     def completed_outputs(self) -> set[tuple[int, str]]:
@@ -128,23 +128,17 @@ class ResultReader:
         return ((part, name, known[part.index, name]) for part, name in wanted)
 
     def _fetch(self, wanted: tuple[Part, str]) -> Outcomes:
-        part, name = wanted
-        inline = part.outputs[name]
-        if inline is not None:
-            return decode_inline(inline)
-        return decode_outcomes(
-            self._repository.store.read(self._repository.keys_of(self._job).output(part.index, name)).data
-        )
+        return read_output(self._repository, self._job, *wanted)
 
     # --- errors and tasks ------------------------------------------------------------------------
 
     def errors(self) -> pd.DataFrame:
         """Return one row a failed task: `ERROR_COLUMNS`, by the index of the submitted frame."""
-        wanted = [(part, name) for part in self._view.parts() for name in _named(part, Status.FAILED)]
+        wanted = [(part, name) for part in self._view.state.parts() for name in _named(part, Status.FAILED)]
         outputs = {(part.index, name): outcomes for part, name, outcomes in self._read(wanted)}
         rows = [
             self._error(part, run, row, outputs)
-            for part in self._view.parts()
+            for part in self._view.state.parts()
             for run in part.runs
             if run.status is Status.FAILED
             for row in range(run.first, run.stop)
@@ -164,7 +158,7 @@ class ResultReader:
 
     def tasks(self, statuses: Collection[Status] | None = None) -> pd.DataFrame:
         """Return one row a task, by the index of the submitted frame; `statuses` None for all."""
-        parts = list(self._view.parts())
+        parts = list(self._view.state.parts())
         runs = [(part, run) for part in parts for run in part.runs if statuses is None or run.status in statuses]
         lengths = [len(run) for _, run in runs]
         starts = [part.index * self._job.part_rows + run.first for part, run in runs]

@@ -51,7 +51,7 @@ class Task:
         return self._state().attempt
 
     def _state(self) -> Run:
-        part = self._repository.read_part(self.job._view.job, self._part).doc
+        part = self._repository.read_part(self.job._view.state.job, self._part).doc
         return part.run_at(self._row)
 
     def done(self) -> bool:
@@ -66,7 +66,7 @@ class Task:
         return self
 
     def _is_final(self) -> bool:
-        return self.job._view.part(self._part).run_at(self._row).status.is_final
+        return self.job._view.state.part(self._part).run_at(self._row).status.is_final
 
     def __await__(self) -> Generator[Any, None, Task]:
         """Wait without blocking the event loop."""
@@ -79,7 +79,7 @@ class Task:
     def result(self, timeout: float | None = None) -> Any:
         """Wait, and return what the function returned; raise `JobFailed` if the task did not complete."""
         self.wait(timeout)
-        state = self.job._view.part(self._part).run_at(self._row)
+        state = self.job._view.state.part(self._part).run_at(self._row)
         if state.status is not Status.COMPLETED:
             error = self.error()
             told = f"{error['type']}: {error['message']}\n{error['traceback']}" if error is not None else state.status

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from oqkit.errors import Unavailable, WaitTimeout
 from oqkit.queue.transition import Status
-from oqkit.queue.view import JobView
+from oqkit.queue.view import JobState, JobView
 from oqkit.task.function import seconds
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Waiter:
                 if done():
                     return
             self._sleep(pause_s)
-        raise WaitTimeout(unfinished(self._view, timeout))
+        raise WaitTimeout(unfinished(self._view.state, timeout))
 
     async def until_async(
         self, done: Callable[[], bool], *, limit_s: float | None, on_poll: Callable[[], None] = _nothing
@@ -61,7 +61,7 @@ class Waiter:
                 if done():
                     return
             await self._sleep_async(pause_s)
-        raise WaitTimeout(unfinished(self._view, limit_s))
+        raise WaitTimeout(unfinished(self._view.state, limit_s))
 
     def _refresh(self) -> bool:
         """Ask the queue; a store that is away for a while ends no waiting, and is mentioned once an outage."""
@@ -96,15 +96,17 @@ class Waiter:
             await asyncio.sleep(min(left, SLICE_S))
 
 
-def unfinished(view: JobView, timeout: float | None) -> str:
+def unfinished(state: JobState, timeout: float | None) -> str:
     """Say how far a job is, and what may be missing."""
-    counts = view.counts()
+    counts = state.counts()
     told = ", ".join(f"{n:,} {status}" for status, n in counts.items() if n)
-    text = f"job {view.job.name or view.job.id} is not done after {timeout:g} s: {told}. It goes on; wait again later."
-    if not view.is_started:
+    text = (
+        f"job {state.job.name or state.job.id} is not done after {timeout:g} s: {told}. It goes on; wait again later."
+    )
+    if not state.is_started:
         text += (
             " No worker has taken any of it yet: start some with oq.local_workers(2), or 'oq worker' on a machine "
-            "that reaches the queue" + ("" if view.job.code.digest else f", for tasks named {view.job.type!r}") + "."
+            "that reaches the queue" + ("" if state.job.code.digest else f", for tasks named {state.job.type!r}") + "."
         )
     return text
 
@@ -155,15 +157,15 @@ class TqdmBar:
         self._view = view
         self._drawn = 0
         self._bar = tqdm(
-            total=view.job.n_tasks,
-            desc=view.job.name or view.job.type,
+            total=view.state.job.n_tasks,
+            desc=view.state.job.name or view.state.job.type,
             unit=" tasks",
             mininterval=REFRESH_S,
             dynamic_ncols=True,
         )
 
     def update(self) -> None:
-        counts = self._view.counts()
+        counts = self._view.state.counts()
         ended = sum(n for status, n in counts.items() if status.is_final)
         shown = {status.value: f"{n:,}" for status, n in counts.items() if n and status in _SHOWN}
         self._bar.set_postfix(shown, refresh=False)
@@ -200,7 +202,7 @@ def tell(text: str) -> None:
 @contextmanager
 def interruptible(view: JobView) -> Iterator[None]:
     """On Ctrl-C, say that the work goes on and how to come back, then pass the interrupt on."""
-    name = view.job.name or view.job.id
+    name = view.state.job.name or view.state.job.id
     text = (
         f"Stopped waiting; the job goes on. Come back with oq.job({name!r}), "
         f"stop the work with oq.job({name!r}).cancel()."

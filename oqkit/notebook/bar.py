@@ -30,10 +30,10 @@ class HtmlBar:
 
     def update(self) -> None:
         """Draw, unless it was drawn just now; of a job that was over from the start, nothing."""
-        if self._update is None and self._view.is_final:
+        if self._update is None and self._view.state.is_final:
             return
         now = self._view.now()
-        if now - self._painted < PAINT_S and not self._view.is_final:
+        if now - self._painted < PAINT_S and not self._view.state.is_final:
             return
         self._painted = now
         self._draw(self._note)
@@ -41,10 +41,10 @@ class HtmlBar:
     def close(self) -> None:
         """Draw the last state."""
         if self._update is not None:
-            job = self._view.job
+            job = self._view.state.job
             self._draw(
                 ""
-                if self._view.is_final
+                if self._view.state.is_final
                 else f"Nobody waits here any more: oq.job({job.name or job.id!r}) shows it live."
             )
 
@@ -57,5 +57,5 @@ class HtmlBar:
             self._update(bundle)
 
     def _snapshot(self) -> Snapshot:
-        self._trace = followed(self._view, self._trace)
-        return snapshot_of(self._view, trace=self._trace)
+        self._trace = followed(self._view.state, self._trace)
+        return snapshot_of(self._view.state, trace=self._trace)

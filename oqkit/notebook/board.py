@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -14,7 +13,7 @@ from oqkit.notebook.snapshot import FINAL, SEGMENTS, segments
 from oqkit.notebook.state import fitted
 from oqkit.queue.listing import newest_jobs
 from oqkit.queue.repository import Repository
-from oqkit.queue.view import JobView
+from oqkit.queue.view import JobState, JobView
 
 MAX_BYTES = 9_500
 
@@ -60,24 +59,24 @@ class Jobs:
         known, self._views = self._views, {}
         for job in newest_jobs(self._repository, limit=self._limit):
             view = known.get(job.id)
-            if view is None or view.job.rev != job.rev or str(view.status) not in FINAL:
+            if view is None or view.state.job.rev != job.rev or str(view.state.status) not in FINAL:
                 view = view or JobView(self._repository, job)
-                view.job = job
+                view.adopt(job)
                 view.refresh()
             self._views[job.id] = view
-        lines = tuple(_line(copy.copy(view)) for view in self._views.values())
+        lines = tuple(_line(view.state) for view in self._views.values())
         return BoardSnapshot(url=self._repository.store.url, lines=lines, now=self._repository.now())
 
 
-def _line(view: JobView) -> JobLine:
-    job = view.job
+def _line(state: JobState) -> JobLine:
+    job = state.job
     return JobLine(
         id=job.id,
         label=job.name or job.id,
         type=job.type,
-        status=str(view.status),
+        status=str(state.status),
         n_tasks=job.n_tasks,
-        counts=segments(job.n_tasks, [run for part in view.touched() for run in part.runs]),
+        counts=segments(job.n_tasks, [run for part in state.touched() for run in part.runs]),
         created=job.created,
     )
 

@@ -84,13 +84,13 @@ class _LiveBar:
         self._job = job
 
     def update(self) -> None:
-        if not self._job._view.is_final and not displays.live(self._job).is_open:  # noqa: SLF001 - what the wait just read
+        if not self._job._view.state.is_final and not displays.live(self._job).is_open:  # noqa: SLF001 - what the wait just read
             show(self._job)
 
     def close(self) -> None:
         """Show where a job ended, so that what the next cell does cannot overtake the display."""
         live = displays.live(self._job)
-        if live.is_open and self._job._view.is_final:  # noqa: SLF001 - what the wait just read; an interrupt is quick
+        if live.is_open and self._job._view.state.is_final:  # noqa: SLF001 - what the wait just read; an interrupt is quick
             thread = threading.Thread(target=_look_last, args=(live,), name="oqkit-look", daemon=True)
             thread.start()
             thread.join(LAST_LOOK_S)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from oqkit.notebook.humanize import group_title
 from oqkit.notebook.reader import ErrorReader
-from oqkit.queue.view import JobView
+from oqkit.queue.view import JobState
 from oqkit.task.failure import cut
 
 MAX_LABEL = 80
@@ -33,18 +33,18 @@ class Finder:
         """Return what the submitter calls a task."""
         return cut(str(self.index[row]), MAX_LABEL)
 
-    def rows(self, view: JobView, query: str) -> list[int]:
+    def rows(self, state: JobState, query: str) -> list[int]:
         """Return the rows that match `query`, in order.
 
         A number finds the row of that number or label; other text is searched, whatever its case, in
         labels, in the names of workers that hold tasks, and in the errors that have been read.
         """
         wanted = query.strip().casefold()
-        found = set(self._by_label(wanted, view.job.n_tasks))
-        found.update(_by_worker(view, wanted))
-        for group in self._errors.groups(view):
+        found = set(self._by_label(wanted, state.job.n_tasks))
+        found.update(_by_worker(state, wanted))
+        for group in self._errors.groups(state):
             if wanted in group_title(group).casefold():
-                found.update(self._errors.rows(view, group.key))
+                found.update(self._errors.rows(state, group.key))
         return sorted(found)
 
     def _by_label(self, wanted: str, n_tasks: int) -> Iterator[int]:
@@ -62,10 +62,10 @@ class Finder:
         yield from (int(row) for row in np.flatnonzero(hits))
 
 
-def _by_worker(view: JobView, wanted: str) -> Iterator[int]:
-    for part in view.touched():
+def _by_worker(state: JobState, wanted: str) -> Iterator[int]:
+    for part in state.touched():
         names = {lease.id: lease.worker.casefold() for lease in part.leases}
         for run in part.runs:
             if run.lease and wanted in names.get(run.lease, ""):
-                first = part.index * view.job.part_rows
+                first = part.index * state.job.part_rows
                 yield from range(first + run.first, first + run.stop)

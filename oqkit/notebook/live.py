@@ -6,7 +6,6 @@ that to a `Model` (the widget in the browser, if there is one) and a `Screen` (s
 
 from __future__ import annotations
 
-import copy
 import logging
 import threading
 from collections.abc import Hashable, Mapping
@@ -119,24 +118,24 @@ class Live:
 
     def snapshot(self) -> Snapshot:
         """Describe the job as last seen; no requests."""
-        view = copy.copy(self.view)
-        self._trace = followed(view, self._trace)
-        groups = self.errors.groups(view)
-        return snapshot_of(view, trace=self._trace, groups=groups, n_watching=self._n_requests, trouble=self._trouble)
+        state = self.view.state
+        self._trace = followed(state, self._trace)
+        groups = self.errors.groups(state)
+        return snapshot_of(state, trace=self._trace, groups=groups, n_watching=self._n_requests, trouble=self._trouble)
 
     def refresh(self, *, unless_within_s: float = 0.0) -> None:
         """Ask the queue what changed, and note what went wrong with that instead of raising."""
         before = sum(self.repository.store.requests.snapshot().values())
         try:
-            self.view.refresh(unless_within_s=unless_within_s)
-            self.errors.read(self.view, most=self._n_readable())
+            state = self.view.refresh(unless_within_s=unless_within_s)
+            self.errors.read(state, most=self._n_readable())
             self._trouble = ""
         except OqError as error:
             self._trouble = f"What is shown may be old, for the queue did not answer: {error}"
         self._n_requests += sum(self.repository.store.requests.snapshot().values()) - before
 
     def _n_readable(self) -> int:
-        if self.view.is_final:
+        if self.view.state.is_final:
             return READ_FINAL
         return READ_OPEN if self.wants_errors else 0
 
@@ -148,7 +147,7 @@ class Live:
             self._displays = [*self._displays, display_id][-MAX_DISPLAYS:]
             self._opened = self._word = self._used = self._now()
             self.hurry()
-            self._opened_ended = self.view.is_final
+            self._opened_ended = self.view.state.is_final
             if self._opened_ended:
                 self._saved = _news(self.snapshot())
 

@@ -6,7 +6,6 @@ checked, and answers are cut to a size.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -78,18 +77,18 @@ class MessageHandler:
     # --- looking ---------------------------------------------------------------------------------
 
     def _page(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        live, view = self._live, copy.copy(self._live.view)
+        live, state = self._live, self._live.view.state
         status = str(message.get("status", ""))
         if status and status not in SEGMENTS:
             raise ValueError(f"no status {status[:40]!r}")
         query = str(message.get("query", ""))[:200].strip()
-        rows = live.finder.rows(view, query) if query else None
+        rows = live.finder.rows(state, query) if query else None
         if group := str(message.get("group", "")):
-            members = live.errors.rows(view, group)
+            members = live.errors.rows(state, group)
             rows = members if rows is None else sorted(set(members) & set(rows))
-        page = self._table.page(view, status=status, offset=int(message.get("offset", 0)), limit=PAGE_ROWS, rows=rows)
+        page = self._table.page(state, status=status, offset=int(message.get("offset", 0)), limit=PAGE_ROWS, rows=rows)
         failing = {(task.part, task.output) for task in page.rows if task.output}
-        live.errors.read(view, most=PAGE_ROWS, only=failing)
+        live.errors.read(state, most=PAGE_ROWS, only=failing)
         return {
             "offset": page.offset,
             "limit": PAGE_ROWS,
@@ -98,25 +97,25 @@ class MessageHandler:
         }
 
     def _row(self, task: TaskRow) -> list[Any]:
-        group = self._live.errors.group_at(task, self._live.view.job.part_rows)
+        group = self._live.errors.group_at(task, self._live.view.state.job.part_rows)
         has_error = group is not None and task.status in {"failed", "retrying"}
         note = f"{group.type}: {first_line(group.message, 100)}" if group is not None and has_error else task.worker
         return [task.row, self._live.finder.label(task.row), task.status, task.attempt, note]
 
     def _errors(self, _: Mapping[str, Any]) -> dict[str, Any]:
         live = self._live
-        live.errors.read(live.view, most=READ_ALL)
+        live.errors.read(live.view.state, most=READ_ALL)
         live.hurry()
         self._wake()
-        return {"text": f"{plural(len(live.errors.groups(live.view)), 'kind')} of error"}
+        return {"text": f"{plural(len(live.errors.groups(live.view.state)), 'kind')} of error"}
 
     def _group(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        live, view = self._live, copy.copy(self._live.view)
+        live, state = self._live, self._live.view.state
         key = str(message["key"])
-        group = next((each for each in live.errors.groups(view) if each.key == key), None)
+        group = next((each for each in live.errors.groups(state) if each.key == key), None)
         if group is None:
             return {"refused": "No task has this error any more."}
-        rows = live.errors.rows(view, key)
+        rows = live.errors.rows(state, key)
         return {
             "key": key,
             "title": group_title(group),
@@ -129,21 +128,21 @@ class MessageHandler:
         }
 
     def _task(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        live, view = self._live, copy.copy(self._live.view)
+        live, state = self._live, self._live.view.state
         row = int(message["row"])
-        if not 0 <= row < view.job.n_tasks:
+        if not 0 <= row < state.job.n_tasks:
             raise ValueError(f"no row {row}")
-        task = row_of(view, row)
-        failure = failure_at(live.repository, view, task) if task.status in {"failed", "retrying"} else None
-        told = [("status", task.status), ("attempts", f"{task.attempt}"), ("task", f"{view.job.id}.{row}")]
+        task = row_of(state, row)
+        failure = failure_at(live.repository, state, task) if task.status in {"failed", "retrying"} else None
+        told = [("status", task.status), ("attempts", f"{task.attempt}"), ("task", f"{state.job.id}.{row}")]
         told += [("worker", worker)] if (worker := task.worker or (failure.worker if failure else "")) else []
         told += [("runs again", moment(task.due))] if task.due else []
         return {
             "row": row,
             "label": live.finder.label(row),
             "facts": told,
-            "input": input_at(live.codec, view, task),
-            "result": result_at(live.repository, view, task),
+            "input": input_at(live.codec, state, task),
+            "result": result_at(live.repository, state, task),
             "error": f"{failure.type}: {cut(failure.message, MAX_MESSAGE)}" if failure else "",
             "traceback": cut(failure.traceback, MAX_TRACEBACK) if failure else "",
         }

@@ -10,7 +10,7 @@ import numpy as np
 
 from oqkit.notebook.snapshot import SEGMENTS, segment
 from oqkit.queue.part import Part
-from oqkit.queue.view import JobView
+from oqkit.queue.view import JobState
 
 MAX_ROWS = 100
 
@@ -45,14 +45,14 @@ class Table:
     def __init__(self) -> None:
         self._known: dict[int, tuple[Part, Any]] = {}
 
-    def page(self, view: JobView, *, status: str, offset: int, limit: int, rows: Sequence[int] | None = None) -> Page:
+    def page(self, state: JobState, *, status: str, offset: int, limit: int, rows: Sequence[int] | None = None) -> Page:
         """Return a page of the tasks in `status` (one of `SEGMENTS`, or ``""`` for all).
 
         `rows`, sorted, are the tasks to choose from; None for all of the job. An offset behind the end
         gives the last page.
         """
         limit = max(1, min(limit, MAX_ROWS))
-        firsts, stops, codes = self._columns(view)
+        firsts, stops, codes = self._columns(state)
         is_wanted = codes == SEGMENTS.index(status) if status else np.ones(len(codes), "bool")
         if rows is None:
             found = _Stretches(firsts[is_wanted], stops[is_wanted])
@@ -64,13 +64,13 @@ class Table:
         offset = max(0, min(offset, (n_found - 1) // limit * limit))
         places = range(offset, min(offset + limit, n_found))
         shown = (found.row(place) for place in places) if rows is None else (int(chosen[place]) for place in places)
-        return Page(rows=tuple(row_of(view, row) for row in shown), offset=offset, n_found=n_found)
+        return Page(rows=tuple(row_of(state, row) for row in shown), offset=offset, n_found=n_found)
 
-    def _columns(self, view: JobView) -> Any:
+    def _columns(self, state: JobState) -> Any:
         """Return the first row, the end and the segment of each run of the job, as three arrays."""
-        size = view.job.part_rows
+        size = state.job.part_rows
         pieces = [
-            self._of_part(part) + np.array([[part.index * size], [part.index * size], [0]]) for part in view.parts()
+            self._of_part(part) + np.array([[part.index * size], [part.index * size], [0]]) for part in state.parts()
         ]
         return np.concatenate(pieces, axis=1) if pieces else np.zeros((3, 0), "int64")
 
@@ -102,10 +102,10 @@ class _Stretches:
         return int(self._stops[number] - (self._ends[number] - place))
 
 
-def row_of(view: JobView, row: int) -> TaskRow:
+def row_of(state: JobState, row: int) -> TaskRow:
     """Return one task."""
-    index, local = view.job.locate(row)
-    part = view.part(index)
+    index, local = state.job.locate(row)
+    part = state.part(index)
     run = part.run_at(local)
     holder = next((lease.worker for lease in part.leases if lease.id == run.lease), "") if run.lease else ""
     return TaskRow(

@@ -15,12 +15,12 @@ from oqkit.errors import FormatError, Missing
 from oqkit.notebook.group import Group, group_of, joined, largest_first
 from oqkit.notebook.page import TaskRow
 from oqkit.payload.codec import ParquetCodec
-from oqkit.payload.output import Outcomes, decode_inline, decode_outcomes
+from oqkit.payload.output import Outcomes, read_output
 from oqkit.queue.part import Part
 from oqkit.queue.repository import Repository
 from oqkit.queue.run import Run
 from oqkit.queue.transition import Status
-from oqkit.queue.view import JobView
+from oqkit.queue.view import JobState
 from oqkit.task.failure import Failure, cut
 
 MAX_VALUE = 300
@@ -50,18 +50,18 @@ class ErrorReader:
         self._tallies: dict[int, _Tally] = {}
         self._lock = threading.Lock()
 
-    def read(self, view: JobView, *, most: int, only: Collection[Place] | None = None) -> None:
+    def read(self, state: JobState, *, most: int, only: Collection[Place] | None = None) -> None:
         """Read errors that are not known yet: all that lie in the parts themselves, and at most `most` objects.
 
         `only` narrows it to some outputs; None is all that failing tasks name.
         """
         with self._lock:
-            new = [each for each in _named(view) if each not in self._keys and (only is None or each in only)]
-            inline = [each for each in new if view.part(each[0]).outputs.get(each[1]) is not None]
+            new = [each for each in _named(state) if each not in self._keys and (only is None or each in only)]
+            inline = [each for each in new if state.part(each[0]).outputs.get(each[1]) is not None]
             stored = [each for each in new if each not in set(inline)][: max(0, most)]
             chosen = inline + stored
             for place, outcomes in zip(
-                chosen, self._repository.map(lambda each: self._outcomes(view, *each), chosen), strict=True
+                chosen, self._repository.map(lambda each: self._outcomes(state, *each), chosen), strict=True
             ):
                 self._keys[place] = {row: self._known(failure) for row, failure in outcomes.failures.items()}
 
@@ -70,14 +70,14 @@ class ErrorReader:
         self._groups[group.key] = joined(self._groups, group)
         return group.key
 
-    def _outcomes(self, view: JobView, part: int, name: str) -> Outcomes:
-        return outcomes_of(self._repository, view, view.part(part), name)
+    def _outcomes(self, state: JobState, part: int, name: str) -> Outcomes:
+        return outcomes_of(self._repository, state, state.part(part), name)
 
-    def groups(self, view: JobView) -> tuple[Group, ...]:
+    def groups(self, state: JobState) -> tuple[Group, ...]:
         """Return the groups of what is known, with the tasks that are in them now."""
         failed: Counter[str] = Counter()
         retrying: Counter[str] = Counter()
-        for part in view.touched():
+        for part in state.touched():
             tally = self._tally(part)
             failed.update(tally.failed)
             retrying.update(tally.retrying)
@@ -99,12 +99,12 @@ class ErrorReader:
         self._tallies[part.index] = tally
         return tally
 
-    def rows(self, view: JobView, key: str) -> list[int]:
+    def rows(self, state: JobState, key: str) -> list[int]:
         """Return the rows of one group, in order."""
-        size = view.job.part_rows
+        size = state.job.part_rows
         return [
             part.index * size + row
-            for part in view.touched()
+            for part in state.touched()
             for run in part.runs
             if _is_failing(run)
             for row, known in self._keys_of(part, run)
@@ -134,10 +134,10 @@ class ErrorReader:
         return self._known(Failure(type=kind, message=text, traceback="", attempt=run.used, worker=""))
 
 
-def _named(view: JobView) -> list[Place]:
+def _named(state: JobState) -> list[Place]:
     """Return the outputs that hold errors of tasks that failed or wait to run again."""
     found = (
-        (part.index, run.output) for part in view.touched() for run in part.runs if _is_failing(run) and run.output
+        (part.index, run.output) for part in state.touched() for run in part.runs if _is_failing(run) and run.output
     )
     return list(dict.fromkeys(found))
 
@@ -146,41 +146,38 @@ def _is_failing(run: Run) -> bool:
     return run.status is Status.FAILED or (run.status is Status.PENDING and run.attempt > 0)
 
 
-def outcomes_of(repository: Repository, view: JobView, part: Part, name: str) -> Outcomes:
+def outcomes_of(repository: Repository, state: JobState, part: Part, name: str) -> Outcomes:
     """Return one output: from the part itself, or in one GET."""
-    inline = part.outputs.get(name)
-    if inline is not None:
-        return decode_inline(inline)
     try:
-        return decode_outcomes(repository.store.read(repository.keys_of(view.job).output(part.index, name)).data)
+        return read_output(repository, state.job, part, name)
     except Missing:  # the part moved on, and the output was swept up
         return Outcomes(rows=np.zeros(0, "int64"), values=None, failures={})
 
 
-def failure_at(repository: Repository, view: JobView, task: TaskRow) -> Failure | None:
+def failure_at(repository: Repository, state: JobState, task: TaskRow) -> Failure | None:
     """Return the last error of a task, or None."""
     if not task.output:
         return None
-    local = task.row - task.part * view.job.part_rows
-    return outcomes_of(repository, view, view.part(task.part), task.output).failures.get(local)
+    local = task.row - task.part * state.job.part_rows
+    return outcomes_of(repository, state, state.part(task.part), task.output).failures.get(local)
 
 
-def result_at(repository: Repository, view: JobView, task: TaskRow) -> str:
+def result_at(repository: Repository, state: JobState, task: TaskRow) -> str:
     """Return what a completed task returned, as text; empty if it has not completed."""
     if task.status != Status.COMPLETED or not task.output:
         return ""
-    outcomes = outcomes_of(repository, view, view.part(task.part), task.output)
-    place = np.flatnonzero(outcomes.rows == task.row - task.part * view.job.part_rows)
+    outcomes = outcomes_of(repository, state, state.part(task.part), task.output)
+    place = np.flatnonzero(outcomes.rows == task.row - task.part * state.job.part_rows)
     if not len(place):
         return ""
     return shown(decode_values(outcomes.values.slice(int(place[0]), 1))[0])
 
 
-def input_at(codec: ParquetCodec, view: JobView, task: TaskRow) -> list[tuple[str, str]]:
+def input_at(codec: ParquetCodec, state: JobState, task: TaskRow) -> list[tuple[str, str]]:
     """Return the input of a task as (column, value) texts: one ranged read of its part's rows."""
-    local = task.row - task.part * view.job.part_rows
+    local = task.row - task.part * state.job.part_rows
     try:
-        value = next(iter(codec.open(view.job, task.part).values([(local, local + 1)])))
+        value = next(iter(codec.open(state.job, task.part).values([(local, local + 1)])))
     except (FormatError, Missing) as error:
         return [("", f"cannot be read: {error}")]
     items: Sequence[tuple[Any, Any]] = list(value.items()) if isinstance(value, dict) else [("", value)]

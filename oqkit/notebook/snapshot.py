@@ -11,7 +11,7 @@ from oqkit.queue.job import Control, Job
 from oqkit.queue.part import LOG_RING, Part
 from oqkit.queue.run import Run
 from oqkit.queue.transition import Status, Verb
-from oqkit.queue.view import JobView
+from oqkit.queue.view import JobState
 from oqkit.store.price import dollars
 
 SEGMENTS = ("completed", "running", "retrying", "failed", "cancelled", "expired", "pending")
@@ -94,17 +94,17 @@ class Snapshot:
 
 
 def snapshot_of(
-    view: JobView,
+    state: JobState,
     *,
     trace: ProgressHistory,
     groups: Sequence[Group] = (),
     n_watching: int = 0,
     trouble: str = "",
 ) -> Snapshot:
-    """Describe what a view saw at its last refresh; no requests."""
-    job, parts, now = view.job, view.touched(), view.now()
+    """Describe what a state saw at its last refresh; no requests."""
+    job, parts, now = state.job, state.touched(), state.at
     runs = [run for part in parts for run in part.runs]
-    status = str(view.status)
+    status = str(state.status)
     is_final = status in FINAL
     counts = segments(job.n_tasks, runs)
     return Snapshot(
@@ -120,7 +120,7 @@ def snapshot_of(
         ended=max((part.at for part in parts), default=job.created) if is_final else None,
         n_claims=sum(len(run) * run.attempt for run in runs),
         most_attempts=max((run.attempt for run in runs), default=0),
-        workers=tuple(sorted(view.workers)),
+        workers=tuple(sorted(state.workers)),
         rate=mean_rate(trace) if is_final else rate(trace, now=now),
         speeds=speeds(trace, now=trace.points[-1][0] if is_final and trace.points else now),
         durations=histogram(durations(parts)),
@@ -133,12 +133,12 @@ def snapshot_of(
     )
 
 
-def followed(view: JobView, trace: ProgressHistory | None) -> ProgressHistory:
-    """Add to a trace (None: begin one from what the parts remember) what a view saw now."""
-    counts = view.counts()
+def followed(state: JobState, trace: ProgressHistory | None) -> ProgressHistory:
+    """Add to a trace (None: begin one from what the parts remember) what a state saw now."""
+    counts = state.counts()
     ended = counts[Status.COMPLETED] + counts[Status.FAILED]
-    known = trace or history_of(view.touched(), created=view.job.created, ended=ended)
-    return known.seen(view.now(), ended)
+    known = trace or history_of(state.touched(), created=state.job.created, ended=ended)
+    return known.seen(state.at, ended)
 
 
 def segments(n_tasks: int, runs: Iterable[Run]) -> dict[str, int]:

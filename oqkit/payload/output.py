@@ -15,6 +15,9 @@ from oqkit.arrow.metadata import Column
 from oqkit.arrow.value import decode_values, encode_values, is_scalar, scalar_table
 from oqkit.errors import FormatError
 from oqkit.payload.parquet import new_writer
+from oqkit.queue.job import Job
+from oqkit.queue.part import Part
+from oqkit.queue.repository import Repository
 from oqkit.task.failure import Failure
 
 _ROW: Final = "oq:row"
@@ -81,6 +84,14 @@ def decode_outcomes(data: bytes) -> Outcomes:
     except (pa.ArrowException, OSError, KeyError, TypeError) as error:
         msg = f"these outcomes are not readable here: {error}"
         raise FormatError(msg) from error
+
+
+def read_output(repository: Repository, job: Job, part: Part, name: str) -> Outcomes:
+    """Return an output that `part` names: from the part itself, or in one GET; raise `Missing` or `FormatError`."""
+    inline = part.outputs.get(name)
+    if inline is not None:
+        return decode_inline(inline)
+    return decode_outcomes(repository.store.read(repository.keys_of(job).output(part.index, name)).data)
 
 
 def encode_inline(

@@ -165,14 +165,14 @@ def test_refresh_costs_a_listing_a_thousand_parts_and_a_read_a_changed_part(site
     assert site.measure(client, view.refresh) == {"list": n_lists}
 
     assert other.job(job.id).retry([3, 50, n_parts - 1]) == 3
-    before = {index: held.doc.rev for index, held in view._parts.items()}
+    before = {index: held.doc.rev for index, held in view.state.known.items()}
     site.measure(client, view.refresh)
     work(site, site.queue(), [add])
     again = site.measure(client, view.refresh)
-    n_changed = sum(held.doc.rev > before[index] + 1 for index, held in view._parts.items())
+    n_changed = sum(held.doc.rev > before[index] + 1 for index, held in view.state.known.items())
     assert n_changed == 3
     assert again == {"list": n_lists, "get": 3}
-    assert view.counts()["completed"] == 3
+    assert view.state.counts()["completed"] == 3
     show(f"{n_parts:,} parts: untouched {dict(untouched)}, all changed {dict(first)}, 3 changed {dict(again)}")
 
 

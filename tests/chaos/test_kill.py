@@ -35,7 +35,7 @@ def uncommitted(view, member):
     """Return the rows (of the job) that are held under leases of one worker."""
     view.refresh()
     rows = set()
-    for part in view.parts():
+    for part in view.state.parts():
         mine = {lease.id for lease in part.leases if member.holds(lease.worker)}
         first = part.index * PART_ROWS
         rows |= {first + row for run in part.runs if run.lease in mine for row in range(run.first, run.stop)}

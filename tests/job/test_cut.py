@@ -63,8 +63,8 @@ def test_second_job_of_a_quick_function_has_fewer_parts(queue, start):
     first.wait(30)
     second = queue.submit_frame(FRAME + 1, double)
     assert second.result(30)["double"].tolist() == [2 * x + 2 for x in range(6_400)]
-    assert first._view.job.n_parts == 16
-    assert second._view.job.n_parts <= 4
+    assert first._view.state.job.n_parts == 16
+    assert second._view.state.job.n_parts <= 4
 
 
 def test_part_tells_how_long_its_rows_took(queue, start):
@@ -74,7 +74,7 @@ def test_part_tells_how_long_its_rows_took(queue, start):
     start(nap)
     job = queue.submit_frame(FRAME[:10], nap, part_rows=10)
     job.wait(30)
-    (part,) = job._view.parts()
+    (part,) = job._view.state.parts()
     (done,) = [event for event in part.log if event.verb is Verb.COMPLETE]
     assert 0.1 <= done.took_s <= part.log[-1].at - part.log[0].at + 0.05
-    assert job._view.pace() == (10, done.took_s)
+    assert job._view.state.pace() == (10, done.took_s)

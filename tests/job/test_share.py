@@ -21,7 +21,7 @@ CREW = 6
 
 
 def n_claims(job):
-    return sum(event.verb is Verb.CLAIM for part in job._view.parts() for event in part.log)
+    return sum(event.verb is Verb.CLAIM for part in job._view.state.parts() for event in part.log)
 
 
 class Crowd:

@@ -83,7 +83,7 @@ class World:
 
     def write(self, job, index, statuses, *, attempt=1, worker="w1", outputs=None, output=""):
         """Write a part: `statuses` is a list of (status, rows) from its first row on."""
-        document = job._view.job
+        document = job._view.state.job
         first, runs = 0, []
         for status, rows in statuses:
             tries = attempt if status != "pending" else 0
@@ -111,7 +111,7 @@ class World:
         self.repository.update_part(document, index, change, applied=lambda part: part.runs == tuple(runs), held=held)
 
     def finish(self, job, status="completed"):
-        document = job._view.job
+        document = job._view.state.job
         for index in range(document.n_parts):
             self.write(job, index, [(status, document.part_size(index))])
 

@@ -41,7 +41,7 @@ def is_seen_as_final(world, job):
     repository = world.repository()
     view = JobView(repository, repository.read_job(job.id).doc)
     view.refresh()
-    return view.is_final
+    return view.state.is_final
 
 
 def check_finished(world, job, *, statuses=("completed",)):

@@ -16,7 +16,7 @@ def view_of(world, job, **more):
 
 
 def counts(view):
-    return {str(status): n for status, n in view.counts().items() if n}
+    return {str(status): n for status, n in view.state.counts().items() if n}
 
 
 def cost(world, call):
@@ -33,7 +33,7 @@ def test_refresh_of_an_untouched_job_costs_one_request(world, n_tasks, n_parts):
     requests = cost(world, view.refresh)
     assert sum(requests.values()) == 1
     assert counts(view) == {"pending": n_tasks}
-    assert len(list(view.parts())) == job.n_parts == n_parts
+    assert len(list(view.state.parts())) == job.n_parts == n_parts
 
 
 def test_refresh_reads_only_what_changed(world):
@@ -65,26 +65,36 @@ def test_counts_always_sum_to_the_number_of_tasks(world):
     for n in range(60):
         workers[n % 3].step(verbs[n % 4])
         view.refresh()
-        assert sum(view.counts().values()) == len(job_rows(view)) == 95
+        assert sum(view.state.counts().values()) == len(job_rows(view)) == 95
         world.clock.sleep(0.5)
 
 
 def job_rows(view):
-    return [run.status for part in view.parts() for run in part.runs for _ in range(len(run))]
+    return [run.status for part in view.state.parts() for run in part.runs for _ in range(len(run))]
 
 
 def test_status_follows_the_life_of_a_job(world):
     job = world.job(n_tasks=20)
     world.submit(job)
     view, worker = view_of(world, job), world.worker()
-    assert (view.status, view.is_started, view.is_final, view.workers) == ("pending", False, False, set())
+    assert (view.state.status, view.state.is_started, view.state.is_final, view.state.workers) == (
+        "pending",
+        False,
+        False,
+        set(),
+    )
     lease = worker.find()
     view.refresh()
-    assert (view.status, view.is_started, view.is_final, view.workers) == ("running", True, False, {"w"})
+    assert (view.state.status, view.state.is_started, view.state.is_final, view.state.workers) == (
+        "running",
+        True,
+        False,
+        {"w"},
+    )
     worker.finish(lease)
     worker.drain()
     view.refresh()
-    assert (view.status, view.is_final, view.workers) == ("completed", True, set())
+    assert (view.state.status, view.state.is_final, view.state.workers) == ("completed", True, set())
 
 
 @pytest.mark.parametrize("n_tasks", (1, 20))
@@ -94,7 +104,7 @@ def test_status_tells_the_worst_that_happened(world, n_tasks):
     worker = world.worker()
     worker.step(Verb.FAIL)
     worker.drain()
-    assert view_of(world, job).status == "failed"
+    assert view_of(world, job).state.status == "failed"
 
 
 @pytest.mark.parametrize("n_tasks", (1, 20, 40))
@@ -109,9 +119,9 @@ def test_job_is_cancelling_until_every_part_says_so(world, n_tasks):
 
     store.before_write = look
     control.cancel(world.repository(store), job.id)
-    assert [view.status for view in seen] == ["cancelling"] * job.n_parts
-    assert not any(view.is_final for view in seen)
-    assert view_of(world, world.repository().read_job(job.id).doc).status == "cancelled"
+    assert [view.state.status for view in seen] == ["cancelling"] * job.n_parts
+    assert not any(view.state.is_final for view in seen)
+    assert view_of(world, world.repository().read_job(job.id).doc).state.status == "cancelled"
 
 
 def test_view_learns_of_orders_given_elsewhere(world):
@@ -119,13 +129,13 @@ def test_view_learns_of_orders_given_elsewhere(world):
     world.submit(job)
     world.worker().drain(verb=Verb.FAIL)
     view = view_of(world, job)
-    assert view.is_final
+    assert view.state.is_final
     control.retry(world.repository(), job.id)
     view.refresh()
-    assert (view.is_final, view.job.gen, view.status) == (False, 2, "running")
+    assert (view.state.is_final, view.state.job.gen, view.state.status) == (False, 2, "running")
     world.worker().drain()
     view.refresh()
-    assert (view.is_final, view.status) == (True, "completed")
+    assert (view.state.is_final, view.state.status) == (True, "completed")
 
 
 def test_view_that_knows_of_an_order_is_not_final_before_it_is_applied(world):
@@ -137,7 +147,7 @@ def test_view_that_knows_of_an_order_is_not_final_before_it_is_applied(world):
     with pytest.raises(KeyboardInterrupt):
         control.retry(world.repository(store), job.id)
     view = view_of(world, world.repository().read_job(job.id).doc)
-    assert not view.is_final
+    assert not view.state.is_final
 
 
 def test_expired_job_says_so(world):
@@ -146,7 +156,7 @@ def test_expired_job_says_so(world):
     world.clock.sleep(10.0)
     world.worker().drain()
     view = view_of(world, job)
-    assert (view.status, counts(view)) == ("expired", {"expired": 20})
+    assert (view.state.status, counts(view)) == ("expired", {"expired": 20})
 
 
 def test_strange_objects_among_the_parts_are_passed_over(world):
@@ -161,10 +171,10 @@ def test_view_of_a_job_without_tasks_is_final(world):
     job = world.job(n_tasks=0)
     world.submit(job)
     view = view_of(world, job)
-    assert (view.is_final, view.status, sum(view.counts().values())) == (True, "completed", 0)
+    assert (view.state.is_final, view.state.status, sum(view.state.counts().values())) == (True, "completed", 0)
 
 
 def test_counts_name_every_status(world):
     job = world.job()
     world.submit(job)
-    assert set(view_of(world, job).counts()) == set(Status)
+    assert set(view_of(world, job).state.counts()) == set(Status)
