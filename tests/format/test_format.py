@@ -1,0 +1,103 @@
+"""Queues that released versions wrote, and stopped in the middle: this one reads, lists and finishes them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import oqkit as oq
+from tests.format import task
+
+HERE = Path(__file__).parent
+VERSIONS = sorted(path.name for path in HERE.iterdir() if (path / "expected.json").exists())
+FINISHED = {
+    "batch": {"completed": 30},
+    "cancelled": {"cancelled": 12},
+    "completed": {"completed": 25},
+    "expired": {"expired": 3},
+    "failed": {"completed": 26, "failed": 14},
+    "parquet": {"completed": 40},
+    "resumed": {"completed": 9},
+    "retried": {"completed": 40},
+    "running": {"completed": 10},
+    "scattered": {"completed": 22, "cancelled": 18},
+    "single": {"completed": 1},
+    "untouched": {"completed": 40},
+    "waits": {"completed": 6},
+    "paused": {"completed": 8},
+}
+_numbers = itertools.count()
+
+
+@pytest.fixture(params=VERSIONS)
+def stored(request):
+    """A queue as one version left it, and what that version said of it."""
+    folder = HERE / request.param
+    queue = oq.connect(f"memory://format-{next(_numbers)}")
+    store = queue.repository.store
+    store.delete_many([entry.key for page in store.list_all("") for entry in page.entries])
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != "expected.json":
+            store.create(path.relative_to(folder).as_posix(), path.read_bytes())
+    expected = json.loads((folder / "expected.json").read_text())
+    task.is_bad.clear()
+    task.go_on.set()
+    return oq.connect(queue.url), expected
+
+
+def counts(job):
+    return {status: n for status, n in job.counts().items() if n}
+
+
+def test_stored_queue_reads_as_the_version_that_wrote_it_said(stored):
+    queue, expected = stored
+    for told in expected.values():
+        job = queue.job(told["id"])
+        assert job.status == told["status"]
+        assert job.counts() == told["counts"]
+        tasks = job.tasks()
+        assert [str(status) for status in tasks["status"]] == told["statuses"]
+        assert tasks["attempt"].tolist() == told["attempts"]
+        assert job.errors()["message"].tolist() == told["errors"]
+        assert len(queue.history(f"{job.id}.0")) >= 1
+
+
+def test_stored_queue_is_listed_with_its_workers(stored):
+    queue, expected = stored
+    assert set(queue.jobs().index) == {told["id"] for told in expected.values()}
+    assert set(queue.workers().index) == {"holder", "maker"}
+
+
+def test_stored_queue_is_finished(stored):
+    queue, expected = stored
+    queue.job(expected["paused"]["id"]).resume()  # while one is paused, a worker does not count as idle
+    worker = oq.Worker(queue, [task.double, task.parts, task.picky, task.hold, task.again], grace_s=1.0)
+    worker.run(until_idle=True)
+    jobs = {name: queue.job(told["id"]) for name, told in expected.items()}
+    assert {name: counts(job) for name, job in jobs.items()} == FINISHED
+    assert jobs["completed"].result()["double"].tolist() == [2 * x for x in range(25)]
+    assert jobs["running"].result()["hold"].tolist() == [-x for x in range(10)]
+    assert jobs["waits"].result()["again"].tolist() == list(range(1, 7))
+    retried = jobs["retried"].result(join=True)
+    assert retried["x_result"].tolist() == retried["x"].tolist() == list(range(40))
+    batch = jobs["batch"].result()
+    pd.testing.assert_index_equal(batch.index, pd.Index([f"r{n}" for n in range(30)]))
+    assert batch["twice"].tolist() == [2 * x for x in range(30)]
+    assert len(jobs["scattered"].result(errors="drop")) == 22
+    assert queue.get(expected["single"]["task"]).result() == 42
+
+
+def test_stored_queue_takes_orders(stored):
+    queue, expected = stored
+    paused = queue.job(expected["paused"]["id"])
+    paused.resume()
+    assert queue.job(expected["untouched"]["id"]).cancel([0, 8, 9]) == 3
+    assert queue.job(expected["failed"]["id"]).retry("failed") == 14
+    oq.Worker(queue, [task.double, task.picky], grace_s=1.0).run(until_idle=True)
+    assert counts(paused) == {"completed": 8}
+    assert counts(queue.job(expected["untouched"]["id"])) == {"completed": 37, "cancelled": 3}
+    assert counts(queue.job(expected["failed"]["id"])) == {"completed": 40}
