@@ -1,0 +1,76 @@
+"""From the scheme of a URL to a store: those that come with oqkit, and those of installed packages.
+
+A package adds one by an entry point of the group ``oqkit.stores``: its name is the scheme, and it is a
+`StoreFactory`. An installed package cannot replace a scheme that is built in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from oqkit.config import Settings
+from oqkit.errors import UsageError
+from oqkit.store.base import Store
+from oqkit.store.directory import DirectoryStore
+from oqkit.store.memory import MemoryStore
+
+GROUP = "oqkit.stores"
+
+StoreFactory = Callable[[Settings], Store]
+"""Makes the store that the settings name (``settings.url`` first of all); raises `UsageError` if they name none."""
+
+
+def open_store(chosen: Settings) -> Store:
+    """Return the store that the settings name."""
+    url = chosen.url or ""
+    scheme = urlsplit(url).scheme
+    if scheme in _BUILT_IN:
+        return _BUILT_IN[scheme](chosen)
+    return _factory(url, scheme)(chosen) if "://" in url else DirectoryStore(Path(url))
+
+
+def _factory(url: str, scheme: str) -> StoreFactory:
+    found = entry_points(group=GROUP, name=scheme)
+    if not found:
+        others = sorted({entry.name for entry in entry_points(group=GROUP)})
+        raise UsageError(
+            f"{url!r} is not a queue: use s3://bucket/prefix, file:///dir, a path, or memory://name"
+            + (f"; installed packages add {', '.join(f'{name}://' for name in others)}" if others else "")
+        )
+    factory: StoreFactory = next(iter(found)).load()
+    return factory
+
+
+def _directory(chosen: Settings) -> Store:
+    parts = urlsplit(chosen.url or "")
+    if parts.netloc not in {"", "localhost"}:
+        raise UsageError(f"{chosen.url!r}: write file:///dir, with three slashes, for a local directory")
+    return DirectoryStore(Path(url2pathname(parts.path)))
+
+
+def _memory(chosen: Settings) -> Store:
+    parts = urlsplit(chosen.url or "")
+    return MemoryStore.named(parts.netloc + parts.path)
+
+
+def _s3(chosen: Settings) -> Store:
+    from oqkit.store.s3 import S3Store  # boto3 takes 0.3 s to import; directories do without
+
+    parts = urlsplit(chosen.url or "")
+    if not parts.netloc:
+        raise UsageError(f"{chosen.url!r} names no bucket: use s3://bucket/prefix")
+    return S3Store(
+        parts.netloc,
+        parts.path.strip("/"),
+        endpoint_url=chosen.endpoint_url,
+        region=chosen.region,
+        profile=chosen.aws_profile,
+        addressing_style=chosen.addressing_style,
+    )
+
+
+_BUILT_IN: dict[str, StoreFactory] = {"file": _directory, "memory": _memory, "s3": _s3}
