@@ -121,8 +121,19 @@ class Drawing(Protocol):
         """Leave it in its last state."""
 
 
-notebook_bar: list[Callable[[Any, bool], Drawing]] = []
-"""How to draw a bar in a notebook, if the layer above knows: (handle of the job, whether waiting blocks the kernel)."""
+class BarFactory(Protocol):
+    """Makes what a wait shows."""
+
+    def __call__(self, handle: Any, /, *, blocks: bool) -> Drawing | None:
+        """Return a bar for the handle of a job, or None to leave it to others; `blocks`: the wait blocks the caller."""
+
+
+_factories: list[BarFactory] = []
+
+
+def register_bar(factory: BarFactory) -> None:
+    """Let `factory` draw what waits show; the one that was registered last is asked first."""
+    _factories.insert(0, factory)
 
 
 class Bar:
@@ -132,10 +143,8 @@ class Bar:
         self._bar: Drawing | None = None
         if show is False or (show is None and not is_interactive()):
             return
-        if notebook_bar and is_notebook():
-            self._bar = notebook_bar[-1](handle, blocks)
-        else:
-            self._bar = TqdmBar(view)
+        found = (bar for factory in _factories if (bar := factory(handle, blocks=blocks)) is not None)
+        self._bar = next(found, None) or TqdmBar(view)
 
     def update(self) -> None:
         """Show the counts of the last refresh."""

@@ -86,13 +86,13 @@ class BoardWidget:
 
     def _show(self, job_id: str) -> None:
         live = self._displays.live(self._queue.job(job_id), owner=str(id(self)))
-        live.refresh(unless_within_s=1.0)
+        live.watch.refresh(unless_within_s=1.0)
         live.model = _Slot(self, job_id)
         with self._lock:
             while len(self._open) >= MAX_OPEN:
                 self._drop(next(iter(self._open)))
             self._open[job_id] = live, MessageHandler(live, wake=self._displays.wake)
-        self._put(job_id, to_state(live.snapshot()))
+        self._put(job_id, to_state(live.watch.snapshot()))
         self._displays.open(live, f"board-{job_id}")
 
     def _close(self, job_id: str) -> None:

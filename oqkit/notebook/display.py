@@ -13,7 +13,7 @@ from oqkit.client.connect import default_queue
 from oqkit.client.handle import Job
 from oqkit.client.queue import Queue
 from oqkit.client.spec import whole
-from oqkit.client.wait import Drawing, is_notebook, notebook_bar
+from oqkit.client.wait import Drawing, is_notebook, register_bar
 from oqkit.clock import new_id, system_random
 from oqkit.notebook.bar import HINT, HtmlBar, Update
 from oqkit.notebook.board import BoardSnapshot, Jobs, board_html, board_text
@@ -53,7 +53,7 @@ def show(job: Job) -> None:
         displays.wake()
         return
     look(live)
-    snapshot = live.snapshot()
+    snapshot = live.watch.snapshot()
     is_complete = snapshot.counts["completed"] == snapshot.n_tasks
     if place is not None and is_complete:
         return  # the display that this cell has shows it, and is frozen
@@ -68,7 +68,7 @@ def show(job: Job) -> None:
     displays.open(live, display_id)
 
 
-def bar(job: Job, blocks: bool) -> Drawing:  # noqa: FBT001 - called by position, from below
+def bar(job: Job, *, blocks: bool) -> Drawing:
     """Return what a wait shows: the live display where the kernel stays free, else HTML that follows along."""
     if not blocks:
         return _LiveBar(job)
@@ -97,7 +97,7 @@ class _LiveBar:
 
 
 def _look_last(live: Live) -> None:
-    live.refresh()  # what it saw a moment ago was not the end yet
+    live.watch.refresh()  # what it saw a moment ago was not the end yet
     displays.tick(live)
 
 
@@ -132,7 +132,9 @@ def _cell() -> int:
 
 def look(live: Live) -> None:
     """Look once, but do not wait longer than a reader would notice: the poller brings the rest."""
-    thread = threading.Thread(target=live.refresh, kwargs={"unless_within_s": 1.0}, name="oqkit-look", daemon=True)
+    thread = threading.Thread(
+        target=live.watch.refresh, kwargs={"unless_within_s": 1.0}, name="oqkit-look", daemon=True
+    )
     thread.start()
     thread.join(FIRST_LOOK_S)
 
@@ -195,7 +197,7 @@ def register() -> None:
         return
     shell = sys.modules["IPython"].get_ipython()
     shell.display_formatter.ipython_display_formatter.for_type(Job, show)
-    notebook_bar.append(bar)
+    register_bar(bar)
     atexit.register(_close)
     threading.Thread(target=_warm_up, name="oqkit-warm-up", daemon=True).start()
 
@@ -209,4 +211,4 @@ def _warm_up() -> None:
 
 
 def _close() -> None:
-    displays.close(lambda live: f"This kernel has ended, the job goes on. {how_back(live.snapshot())}")
+    displays.close(lambda live: f"This kernel has ended, the job goes on. {how_back(live.watch.snapshot())}")

@@ -73,18 +73,14 @@ class DisplayManager:
 
     def pause_s(self) -> float | None:
         """Return how long nothing is due, or None if nothing ever will be by itself."""
-        waits = [
-            due - live.repository.store.clock.monotonic()
-            for live in self._lives.values()
-            if (due := live.due()) is not None
-        ]
+        waits = [due - live.watch.now() for live in self._lives.values() if (due := live.due()) is not None]
         return max(0.0, min(waits)) if waits else None
 
     def step(self) -> None:
         """Look after everything that is due."""
         for live in self.lives():
             due = live.due()
-            if due is not None and due <= live.repository.store.clock.monotonic():
+            if due is not None and due <= live.watch.now():
                 self.tick(live)
         with self._condition:
             self._lives = {key: live for key, live in self._lives.items() if live.is_open}

@@ -1,7 +1,7 @@
 """A job on display: refreshed once for all its displays, painted at most twice a second, frozen when it has ended.
 
-The truth is in the queue. A `Live` asks for it, turns it into a `Snapshot`, and hands the views of
-that to a `Model` (the widget in the browser, if there is one) and a `Screen` (saved output).
+The truth is in the queue. A `Live` has its `JobWatch` ask for it, hands the views of that to a `Model` (the widget in
+the browser, if there is one) and a `Screen` (saved output), and does what its `Lifecycle` says.
 """
 
 from __future__ import annotations
@@ -9,34 +9,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from oqkit.client.handle import Job
-from oqkit.errors import OqError
-from oqkit.notebook.find import Finder
 from oqkit.notebook.html import to_html
-from oqkit.notebook.progress import ProgressHistory
-from oqkit.notebook.reader import ErrorReader
-from oqkit.notebook.snapshot import Snapshot, followed, snapshot_of
+from oqkit.notebook.job_watch import JobWatch
+from oqkit.notebook.lifecycle import PAINT_S, Lifecycle, Step
+from oqkit.notebook.snapshot import Snapshot
 from oqkit.notebook.state import to_state
 from oqkit.notebook.text import to_text
-from oqkit.queue.view import JobView
 
 log = logging.getLogger(__name__)
 
-PAINT_S = 0.5
-"""No two updates of one display are nearer than this."""
-LONGEST_S = 5.0
-GROWTH = 1.3
-LINGER_S, IN_USE_S = 60.0, 600.0
-"""How long an ended job keeps its buttons after their last use: without and with a panel open."""
-HELLO_S = 60.0
-GRACE_S = 20.0
-"""How long a browser may take to draw the display of a job that had ended before."""
-SILENT_S, SILENT_POLL_S = 120.0, 10.0
-GONE_S, GONE_POLL_S = 900.0, 60.0
-READ_OPEN, READ_FINAL = 8, 32
 MAX_DISPLAYS = 50
 
 
@@ -60,13 +44,6 @@ class Screen(Protocol):
         """Replace an output."""
 
 
-@dataclass(slots=True)
-class Front:
-    """One place in a browser where the widget is drawn."""
-
-    is_visible: bool = True
-
-
 class Live:
     """One job on display. All of it may be called from any thread.
 
@@ -74,70 +51,28 @@ class Live:
     """
 
     def __init__(self, job: Job, *, screen: Screen, owner: str = "") -> None:
-        self.job = job
+        self.watch = JobWatch(job)
         self.owner = owner
-        self.view: JobView = job._view  # noqa: SLF001 - one view for the handle and its displays: they share requests
-        self.repository = job._repository  # noqa: SLF001 - the same
-        self.codec = job._collector._codec  # noqa: SLF001 - the same
-        self.errors = ErrorReader(self.repository)
-        self.finder = Finder(job._collector.index, self.errors)  # noqa: SLF001 - the same
         self.model: Model | None = None
-        self.fronts: dict[str, Front] = {}
-        self.wants_errors = False
-        self.is_in_use = False
+        self.life = Lifecycle(shortest_s=max(PAINT_S, self.watch.repository.store.poll_s), is_part=bool(owner))
         self._screen = screen
         self._displays: list[str] = []
-        self._trace: ProgressHistory | None = None
-        self._trouble = ""
-        self._n_requests = 0
+        self._painted: dict[str, Any] = {}
+        """The news that the displays show."""
+        self._saved: dict[str, Any] = {}
+        """The news that the saved outputs show."""
         self._lock = threading.RLock()
         self._looking = threading.Lock()
-        self._is_settled = False
-        self._opened_ended = False
-        self._saved: dict[str, Any] = {}
-        now = self._now()
-        self._opened = self._word = self._used = now
-        self._painted = -PAINT_S
-        self._pause_s = self._shortest_s
-        self._due = now
-        self._last: dict[str, Any] = {}
-
-    def _now(self) -> float:
-        return self.repository.store.clock.monotonic()
 
     @property
-    def _shortest_s(self) -> float:
-        return max(PAINT_S, self.repository.store.poll_s)
+    def job(self) -> Job:
+        """The handle of the job."""
+        return self.watch.job
 
     @property
     def key(self) -> Hashable:
         """What tells it from the displays of other jobs, of other queues and on other boards."""
-        return self.repository.store.url, self.job.id, self.owner
-
-    # --- looking ---------------------------------------------------------------------------------
-
-    def snapshot(self) -> Snapshot:
-        """Describe the job as last seen; no requests."""
-        state = self.view.state
-        self._trace = followed(state, self._trace)
-        groups = self.errors.groups(state)
-        return snapshot_of(state, trace=self._trace, groups=groups, n_watching=self._n_requests, trouble=self._trouble)
-
-    def refresh(self, *, unless_within_s: float = 0.0) -> None:
-        """Ask the queue what changed, and note what went wrong with that instead of raising."""
-        before = sum(self.repository.store.requests.snapshot().values())
-        try:
-            state = self.view.refresh(unless_within_s=unless_within_s)
-            self.errors.read(state, most=self._n_readable())
-            self._trouble = ""
-        except OqError as error:
-            self._trouble = f"What is shown may be old, for the queue did not answer: {error}"
-        self._n_requests += sum(self.repository.store.requests.snapshot().values()) - before
-
-    def _n_readable(self) -> int:
-        if self.view.state.is_final:
-            return READ_FINAL
-        return READ_OPEN if self.wants_errors else 0
+        return self.watch.repository.store.url, self.job.id, self.owner
 
     # --- displays --------------------------------------------------------------------------------
 
@@ -145,11 +80,9 @@ class Live:
         """Take in one more display, and look at once."""
         with self._lock:
             self._displays = [*self._displays, display_id][-MAX_DISPLAYS:]
-            self._opened = self._word = self._used = self._now()
-            self.hurry()
-            self._opened_ended = self.view.state.is_final
-            if self._opened_ended:
-                self._saved = _news(self.snapshot())
+            self.life = self.life.open(self.watch.now(), has_ended=self.watch.state.is_final)
+            if self.life.had_ended:
+                self._saved = _news(self.watch.snapshot())
 
     @property
     def is_open(self) -> bool:
@@ -170,125 +103,93 @@ class Live:
     def hear(self, front: str, *, is_visible: bool | None, is_use: bool = False) -> None:
         """Note that a front end spoke; `is_visible` None means that it closed."""
         with self._lock:
-            self._word = self._now()
-            if is_use:
-                self._used = self._word
-            was_watched = self.is_watched
-            if is_visible is None:
-                self.fronts.pop(front, None)
-            else:
-                self.fronts[front] = Front(is_visible)
-            if self.is_watched and not was_watched:
-                self.hurry()
+            self.life = self.life.hear(front, self.watch.now(), is_visible=is_visible, is_use=is_use)
 
-    @property
-    def is_watched(self) -> bool:
-        """Whether somebody may be looking: a visible front, or a display that has not had time to say hello."""
-        if any(front.is_visible for front in self.fronts.values()):
-            return True
-        return self._word <= self._opened or (not self.fronts and self._now() - self._opened < HELLO_S)
+    def use(self, *, panel: bool, errors: bool) -> None:
+        """Note whether a panel is open, and whether it shows errors."""
+        with self._lock:
+            self.life = self.life.with_panel(is_open=panel)
+            self.watch.wants_errors = errors
+        self.hurry()
 
     def hurry(self) -> None:
         """Look again as soon as the rate of updates allows."""
         with self._lock:
-            self._pause_s = self._shortest_s
-            self._due = min(self._due, max(self._now(), self._painted + PAINT_S))
-            self._is_settled = False
+            self.life = self.life.hurry(self.watch.now())
 
     # --- the poller ------------------------------------------------------------------------------
 
     def due(self) -> float | None:
         """Return when to call `tick` next (monotonic seconds), or None while nobody looks or there is nothing to see."""
         with self._lock:
-            if not self._displays:
-                return None
-            if self._is_settled:
-                if self.owner:
-                    return None
-                if not self.fronts:
-                    return self._opened + GRACE_S
-                return self._used + (IN_USE_S if self.is_in_use else LINGER_S)
-            return self._due if self.is_watched else None
+            return self.life.next_step(self.watch.now())
 
     def tick(self) -> None:
         """Look once, paint what changed, freeze what is over."""
         with self._looking:
-            self._look()
+            step = self.life.step(self.watch.now())
+            if step is Step.FREEZE:
+                self.freeze()
+            elif step is Step.LOOK:
+                self._look()
 
     def _look(self) -> None:
-        if self._is_settled:
-            if self.due() is not None and self._now() >= (self.due() or 0.0):
-                self.freeze()
-            return
-        if (early_s := self._painted + PAINT_S - self._now()) > 0:
-            self.repository.store.clock.sleep(early_s)
-        start = self._now()
-        self.refresh(unless_within_s=PAINT_S / 2)
-        snapshot = self.snapshot()
-        self._opened_ended = self._opened_ended and snapshot.is_final
-        is_over = snapshot.is_final and not self._trouble
-        if not (is_over and self._freezes(snapshot)):  # the frozen form takes its place right away
+        if (early_s := self.life.painted + PAINT_S - self.watch.now()) > 0:
+            self.watch.repository.store.clock.sleep(early_s)
+        start = self.watch.now()
+        self.watch.refresh(unless_within_s=PAINT_S / 2)
+        snapshot = self.watch.snapshot()
+        with self._lock:
+            self.life = self.life.see(is_final=snapshot.is_final)
+        is_over = snapshot.is_final and not self.watch.trouble
+        freezes = is_over and self._freezes(snapshot)
+        if not freezes:  # the frozen form takes its place right away
             self.paint(snapshot)
         with self._lock:
-            took_s = self._now() - start
-            self._due = self._now() + max(self._pause_s, 3 * took_s, self._silence_s())
-            self._pause_s = min(self._pause_s * GROWTH, LONGEST_S)
-        if is_over:
-            self._settle(snapshot)
-
-    def _silence_s(self) -> float:
-        """Return how long to wait at least, when no front end has spoken for long: it may be gone for good."""
-        silent_s = self._now() - self._word
-        if silent_s > GONE_S:
-            return GONE_POLL_S
-        return SILENT_POLL_S if silent_s > SILENT_S else 0.0
+            now = self.watch.now()
+            self.life = self.life.rest(now, took_s=now - start)
+        if freezes:
+            self.freeze()
+        elif is_over:
+            self._linger(snapshot)
 
     def begin(self, model: Model | None, snapshot: Snapshot) -> None:
         """Take in the widget, which was made from a snapshot: so that is painted."""
         self.model = model
         if model is not None:
-            self._last = _news(snapshot)
-            self._painted = self._now()
+            self._painted = _news(snapshot)
+            self.life = self.life.paint(self.watch.now(), has_news=False)
 
     def paint(self, snapshot: Snapshot) -> None:
         """Bring every display up to date, if there is news."""
         news = _news(snapshot)
-        if news == self._last:
+        if news == self._painted:
             return
-        changed = {key for key in news if news[key] != self._last.get(key)} - {"facts", "speeds", "topSpeed"}
-        self._last = news
+        changed = {key for key in news if news[key] != self._painted.get(key)} - {"facts", "speeds", "topSpeed"}
+        self._painted = news
         if self.model is not None:
             self.model.paint(to_state(snapshot))
         else:
             self._show(self.bundle(snapshot, note=how_back(snapshot)))
-        with self._lock:
-            self._painted = self._now()  # when it was sent, not when that began: the time between two is what counts
-            if changed:
-                self._pause_s = self._shortest_s
+        with self._lock:  # when it was sent, not when that began: the time between two is what counts
+            self.life = self.life.paint(self.watch.now(), has_news=bool(changed))
 
     def _freezes(self, snapshot: Snapshot) -> bool:
-        """Whether an ended job is frozen at once: nobody can or wants to press a button any more."""
-        if self.owner:
-            return False
-        is_done_here = snapshot.counts["completed"] == snapshot.n_tasks and not self._opened_ended
-        is_alone = not self.fronts and not (self._opened_ended and self._now() - self._opened < GRACE_S)
-        return self.model is None or is_alone or (is_done_here and not self.is_in_use)
+        is_complete = snapshot.counts["completed"] == snapshot.n_tasks
+        return self.life.freezes(self.watch.now(), is_complete=is_complete, has_model=self.model is not None)
 
-    def _settle(self, snapshot: Snapshot) -> None:
-        """Save the final state, and freeze unless somebody may still want a button."""
-        if self._freezes(snapshot):
-            self.freeze()
-            return
+    def _linger(self, snapshot: Snapshot) -> None:
+        """Save the final state, and keep the buttons: somebody may still want one."""
         with self._lock:
             news = _news(snapshot)
             is_saved, self._saved = self._saved == news, news
-            self._is_settled = True
+            self.life = self.life.linger()
         if not is_saved:  # a front end draws an output anew when it is saved anew
             self._show(self.bundle(snapshot, note=how_back(snapshot)))
 
     def give_up(self, trouble: str) -> None:
         """Freeze every display, saying what went wrong with it."""
-        self._trouble = trouble
+        self.watch.trouble = trouble
         try:
             self.freeze()
         except Exception:
@@ -298,22 +199,24 @@ class Live:
     def leave(self) -> None:
         """End it without a trace: it was part of something else."""
         with self._lock:
-            self.model = None
-            self._displays = []
-            self.fronts = {}
+            self._close()
 
     def freeze(self, note: str = "") -> None:
         """Turn every display into static HTML, for good."""
         with self._lock:
             model, self.model = self.model, None
-            snapshot = self.snapshot()
+            snapshot = self.watch.snapshot()
             self._show(self.bundle(snapshot, note=note or how_back(snapshot)))
-            self._displays = []
-            self.fronts = {}
-            self._last = {}
+            self._close()
         if model is not None:
             model.paint({})  # a front end that saves widgets saves nothing of it
             model.close()
+
+    def _close(self) -> None:
+        self.model = None
+        self._displays = []
+        self._painted = {}
+        self.life = self.life.close()
 
     def _show(self, bundle: Mapping[str, Any]) -> None:
         for display_id in self._displays:

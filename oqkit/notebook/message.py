@@ -52,10 +52,9 @@ class MessageHandler:
         elif op == "bye":
             self._live.hear(front, is_visible=None)
         elif op == "panels":
-            self._live.is_in_use = bool(message.get("tasks")) or bool(message.get("errors"))
-            self._live.wants_errors = bool(message.get("errors"))
             self._live.hear(front, is_visible=True, is_use=True)
-            self._live.hurry()
+            shows_errors = bool(message.get("errors"))
+            self._live.use(panel=shows_errors or bool(message.get("tasks")), errors=shows_errors)
         else:
             return False
         self._wake()
@@ -77,18 +76,18 @@ class MessageHandler:
     # --- looking ---------------------------------------------------------------------------------
 
     def _page(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        live, state = self._live, self._live.view.state
+        watch, state = self._live.watch, self._live.watch.state
         status = str(message.get("status", ""))
         if status and status not in SEGMENTS:
             raise ValueError(f"no status {status[:40]!r}")
         query = str(message.get("query", ""))[:200].strip()
-        rows = live.finder.rows(state, query) if query else None
+        rows = watch.finder.rows(state, query) if query else None
         if group := str(message.get("group", "")):
-            members = live.errors.rows(state, group)
+            members = watch.errors.rows(state, group)
             rows = members if rows is None else sorted(set(members) & set(rows))
         page = self._table.page(state, status=status, offset=int(message.get("offset", 0)), limit=PAGE_ROWS, rows=rows)
         failing = {(task.part, task.output) for task in page.rows if task.output}
-        live.errors.read(state, most=PAGE_ROWS, only=failing)
+        watch.errors.read(state, most=PAGE_ROWS, only=failing)
         return {
             "offset": page.offset,
             "limit": PAGE_ROWS,
@@ -97,52 +96,52 @@ class MessageHandler:
         }
 
     def _row(self, task: TaskRow) -> list[Any]:
-        group = self._live.errors.group_at(task, self._live.view.state.job.part_rows)
+        group = self._live.watch.errors.group_at(task, self._live.watch.state.job.part_rows)
         has_error = group is not None and task.status in {"failed", "retrying"}
         note = f"{group.type}: {first_line(group.message, 100)}" if group is not None and has_error else task.worker
-        return [task.row, self._live.finder.label(task.row), task.status, task.attempt, note]
+        return [task.row, self._live.watch.finder.label(task.row), task.status, task.attempt, note]
 
     def _errors(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        live = self._live
-        live.errors.read(live.view.state, most=READ_ALL)
-        live.hurry()
+        watch = self._live.watch
+        watch.errors.read(watch.state, most=READ_ALL)
+        self._live.hurry()
         self._wake()
-        return {"text": f"{plural(len(live.errors.groups(live.view.state)), 'kind')} of error"}
+        return {"text": f"{plural(len(watch.errors.groups(watch.state)), 'kind')} of error"}
 
     def _group(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        live, state = self._live, self._live.view.state
+        watch, state = self._live.watch, self._live.watch.state
         key = str(message["key"])
-        group = next((each for each in live.errors.groups(state) if each.key == key), None)
+        group = next((each for each in watch.errors.groups(state) if each.key == key), None)
         if group is None:
             return {"refused": "No task has this error any more."}
-        rows = live.errors.rows(state, key)
+        rows = watch.errors.rows(state, key)
         return {
             "key": key,
             "title": group_title(group),
             "place": first_line(group.place, 300),
             "message": cut(group.message, MAX_MESSAGE),
             "traceback": cut(group.traceback, MAX_TRACEBACK),
-            "rows": [[row, live.finder.label(row)] for row in rows[:GROUP_ROWS]],
+            "rows": [[row, watch.finder.label(row)] for row in rows[:GROUP_ROWS]],
             "found": len(rows),
             "retrying": group.n_retrying,
         }
 
     def _task(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        live, state = self._live, self._live.view.state
+        watch, state = self._live.watch, self._live.watch.state
         row = int(message["row"])
         if not 0 <= row < state.job.n_tasks:
             raise ValueError(f"no row {row}")
         task = row_of(state, row)
-        failure = failure_at(live.repository, state, task) if task.status in {"failed", "retrying"} else None
+        failure = failure_at(watch.repository, state, task) if task.status in {"failed", "retrying"} else None
         told = [("status", task.status), ("attempts", f"{task.attempt}"), ("task", f"{state.job.id}.{row}")]
         told += [("worker", worker)] if (worker := task.worker or (failure.worker if failure else "")) else []
         told += [("runs again", moment(task.due))] if task.due else []
         return {
             "row": row,
-            "label": live.finder.label(row),
+            "label": watch.finder.label(row),
             "facts": told,
-            "input": input_at(live.codec, state, task),
-            "result": result_at(live.repository, state, task),
+            "input": input_at(watch.codec, state, task),
+            "result": result_at(watch.repository, state, task),
             "error": f"{failure.type}: {cut(failure.message, MAX_MESSAGE)}" if failure else "",
             "traceback": cut(failure.traceback, MAX_TRACEBACK) if failure else "",
         }
@@ -166,7 +165,7 @@ class MessageHandler:
         return self._done("Resumed.")
 
     def _done(self, text: str) -> dict[str, Any]:
-        self._live.refresh()
+        self._live.watch.refresh()
         self._live.hurry()
         self._wake()
         return {"text": text}

@@ -119,7 +119,7 @@ class World:
         live = Live(job, screen=self.screen)
         if model:
             live.model = self.model = Model(self.clock)
-        live.refresh()
+        live.watch.refresh()
         live.open(f"d{next(self.serial)}")
         if front:
             self.clock.sleep(0.01)

@@ -7,7 +7,8 @@ import pytest
 
 from oqkit.errors import Unavailable
 from oqkit.notebook.display_manager import DisplayManager
-from oqkit.notebook.live import LINGER_S, PAINT_S, Live
+from oqkit.notebook.lifecycle import LINGER_S, PAINT_S
+from oqkit.notebook.live import Live
 from oqkit.notebook.message import MessageHandler
 from oqkit.notebook.state import size_bytes
 from tests.notebook.conftest import Model
@@ -73,10 +74,10 @@ def test_first_snapshot_of_a_million_tasks_takes_less_than_a_second(world):
         world.write(job, index, [("completed", 5_000), ("failed", 10), ("pending", 4_990)])
     live = Live(job, screen=world.screen)
     start = time.perf_counter()
-    live.refresh()
+    live.watch.refresh()
     live.model = Model(world.clock)
-    live.paint(live.snapshot())
-    live.bundle(live.snapshot(), note="")
+    live.paint(live.watch.snapshot())
+    live.bundle(live.watch.snapshot(), note="")
     took_s = time.perf_counter() - start
     print(f"first look and paint: {took_s:.3f} s")
     assert took_s < 1

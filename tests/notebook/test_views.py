@@ -25,8 +25,8 @@ from tests.notebook.xss import CORPUS
 
 
 def snapshot_of(live):
-    live.refresh()
-    return live.snapshot()
+    live.watch.refresh()
+    return live.watch.snapshot()
 
 
 def failures(rows, *, kind="ValueError", message="bad", traceback="Traceback"):
@@ -277,7 +277,7 @@ def test_pause_and_resume_through_the_desk_change_the_job_and_every_form_of_it(w
     handler = MessageHandler(live, wake=lambda: None)
     assert "Paused" in handler.answer({"op": "pause"})["text"]
     assert job.status == "paused"
-    shown = live.snapshot()
+    shown = live.watch.snapshot()
     assert to_state(shown)["status"] == "paused"
     for made in (to_state(shown)["advice"], to_text(shown), to_html(shown)):
         assert "paused in the notebook" in made
@@ -285,7 +285,7 @@ def test_pause_and_resume_through_the_desk_change_the_job_and_every_form_of_it(w
     assert Jobs(world.repository, limit=5).look().lines[0].status == "paused"
     assert handler.answer({"op": "resume"})["text"] == "Resumed."
     assert job.status == "pending"
-    assert "aused" not in to_text(live.snapshot())
+    assert "aused" not in to_text(live.watch.snapshot())
 
 
 def test_pause_of_a_job_that_has_ended_is_refused_in_words(world):
@@ -297,7 +297,7 @@ def test_pause_of_a_job_that_has_ended_is_refused_in_words(world):
 def test_paused_job_that_nobody_began_tells_no_time_since_its_first_claim(world):
     job = world.job(20)
     job.pause(resume_after=60)
-    shown = world.live(job).snapshot()
+    shown = world.live(job).watch.snapshot()
     assert shown.started is None
     assert "no task is started until 20" in to_text(shown)
 

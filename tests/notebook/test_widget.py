@@ -143,9 +143,9 @@ def hostile(world, text):
 @pytest.mark.parametrize("text", CORPUS)
 def test_foreign_text_stays_text_in_the_widget(world, page, text):
     live = world.live(hostile(world, text))
-    live.refresh()
+    live.watch.refresh()
     page.handlers.append(MessageHandler(live, wake=lambda: None))
-    drawn = page.evaluate(DRAW, [{"state": to_state(live.snapshot())}, ""])
+    drawn = page.evaluate(DRAW, [{"state": to_state(live.watch.snapshot())}, ""])
     assert drawn["alarms"] == []
     assert set(drawn["tags"]) <= KNOWN_TAGS
     assert not [name for name in drawn["attributes"] if name.startswith("on") or name in {"src", "href", "srcdoc"}]
