@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from typing import Any
+
+from markupsafe import Markup
 
 from oqkit.notebook.html import base_css, read_front
 from oqkit.notebook.humanize import first_line, moment, plural
@@ -110,24 +111,37 @@ def board_text(board: BoardSnapshot) -> str:
     return "\n".join([f"{plural(len(rows), 'job')} in {board.url}", *clean])
 
 
-def board_html(board: BoardSnapshot, *, note: str = "") -> str:
+def board_html(board: BoardSnapshot, *, note: str = "") -> Markup:
     """Return the board as static HTML."""
-    rows = "".join(_row(line) for line in board.lines)
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("job", "status", "type", "tasks", "", "submitted"))
-    return (
-        f"<style>{base_css()}{read_front('table.css')}</style>"
-        f'<div class="oqkit oqkit-static oqkit-board" role="group" aria-label="Jobs">'
-        f'<p class="oqkit-head"><b class="oqkit-name">{escape(plural(len(board.lines), "job"))}</b> '
-        f'<span class="oqkit-what">{escape(board.url)}</span></p>'
-        f'<table class="oqkit-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-        f'<p class="oqkit-foot">As of {escape(moment(board.now))}. {escape(note)}</p></div>'
+    heads = ("job", "status", "type", "tasks", "", "submitted")
+    return _TABLE.format(
+        css=Markup(base_css() + read_front("table.css")),  # noqa: S704 - our own files
+        title=plural(len(board.lines), "job"),
+        url=board.url,
+        head=Markup().join(Markup('<th scope="col">{}</th>').format(name) for name in heads),
+        rows=Markup().join(_row(line) for line in board.lines),
+        at=moment(board.now),
+        note=note,
     )
 
 
-def _row(line: JobLine) -> str:
-    return (
-        f"<tr><td><b>{escape(line.label)}</b></td>"
-        f'<td><span class="oqkit-status oqkit-is-{escape(line.status)}">{escape(line.status)}</span></td>'
-        f"<td>{escape(line.type)}</td><td>{line.n_tasks:,}</td><td>{escape(line.told)}</td>"
-        f"<td>{escape(moment(line.created))}</td></tr>"
+_TABLE = Markup(
+    '<style>{css}</style><div class="oqkit oqkit-static oqkit-board" role="group" aria-label="Jobs">'
+    '<p class="oqkit-head"><b class="oqkit-name">{title}</b> <span class="oqkit-what">{url}</span></p>'
+    '<table class="oqkit-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    '<p class="oqkit-foot">As of {at}. {note}</p></div>'
+)
+
+
+def _row(line: JobLine) -> Markup:
+    return Markup(
+        '<tr><td><b>{label}</b></td><td><span class="oqkit-status oqkit-is-{status}">{status}</span></td>'
+        "<td>{type}</td><td>{n_tasks:,}</td><td>{told}</td><td>{created}</td></tr>"
+    ).format(
+        label=line.label,
+        status=line.status,
+        type=line.type,
+        n_tasks=line.n_tasks,
+        told=line.told,
+        created=moment(line.created),
     )
