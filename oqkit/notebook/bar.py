@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from oqkit.notebook.html import to_html
 from oqkit.notebook.progress import ProgressHistory
@@ -14,13 +13,13 @@ from oqkit.queue.view import JobView
 PAINT_S = 0.5
 HINT = "While this cell blocks, no button of a job's display can work: 'await job' waits and keeps them alive."
 
-Update = Callable[[Mapping[str, Any]], None]
+Update = Callable[[Mapping[str, object]], None]
 
 
 class HtmlBar:
     """Draws a view with `update`, at most twice a second; the first time it is drawn by `begin`."""
 
-    def __init__(self, view: JobView, *, begin: Callable[[Mapping[str, Any]], Update], note: str) -> None:
+    def __init__(self, view: JobView, *, begin: Callable[[Mapping[str, object]], Update], note: str) -> None:
         self._view = view
         self._begin = begin
         self._update: Update | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
@@ -82,7 +81,7 @@ def _line(state: JobState) -> JobLine:
     )
 
 
-def board_state(board: BoardSnapshot) -> dict[str, Any]:
+def board_state(board: BoardSnapshot) -> dict[str, object]:
     """Return what the widget draws."""
     lines = [
         [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import traitlets
 
@@ -14,7 +13,7 @@ from oqkit.errors import OqError
 from oqkit.notebook.board import BoardSnapshot, board_state
 from oqkit.notebook.display_manager import DisplayManager
 from oqkit.notebook.live import Live
-from oqkit.notebook.message import MessageHandler
+from oqkit.notebook.message import MessageHandler, Question
 from oqkit.notebook.state import fitted, to_state
 from oqkit.notebook.widget import FrontView, bundle_of
 
@@ -43,11 +42,11 @@ class BoardWidget:
         self._lock = threading.Lock()
         self._view.on_msg(self._on_message)
 
-    def bundle(self) -> Mapping[str, Any]:
+    def bundle(self) -> Mapping[str, object]:
         """Return what makes a front end show it."""
         return bundle_of(self._view)
 
-    def _on_message(self, _: Any, message: Any, __: Any) -> None:
+    def _on_message(self, _: object, message: object, __: object) -> None:
         if not isinstance(message, Mapping):
             return
         opened = self._open.get(str(message.get("job", "")))
@@ -55,8 +54,8 @@ class BoardWidget:
             return
         threading.Thread(target=self._answer, args=(dict(message), opened), name="oqkit-answer", daemon=True).start()
 
-    def _answer(self, message: Mapping[str, Any], opened: tuple[Live, MessageHandler] | None) -> None:
-        head = {"view": message.get("view"), "id": message.get("id"), "op": message.get("op")}
+    def _answer(self, message: Mapping[str, object], opened: tuple[Live, MessageHandler] | None) -> None:
+        head = Question(message).head
         try:
             answer = self._act(message, opened)
         except OqError as error:
@@ -66,7 +65,7 @@ class BoardWidget:
         with contextlib.suppress(AttributeError):  # closed meanwhile: there is no comm any more
             self._view.send({**head, **answer})
 
-    def _act(self, message: Mapping[str, Any], opened: tuple[Live, MessageHandler] | None) -> dict[str, Any]:
+    def _act(self, message: Mapping[str, object], opened: tuple[Live, MessageHandler] | None) -> dict[str, object]:
         match message.get("op"):
             case "refresh":
                 self._view.board = board_state(self._look())
@@ -105,7 +104,7 @@ class BoardWidget:
         if live is not None:
             live.leave()
 
-    def _put(self, job_id: str, state: Mapping[str, Any] | None) -> None:
+    def _put(self, job_id: str, state: Mapping[str, object] | None) -> None:
         with self._lock:
             states = {key: value for key, value in self._view.states.items() if key in self._open and key != job_id}
             if state and job_id in self._open:
@@ -120,10 +119,10 @@ class _Slot:
         self._panel = panel
         self._job_id = job_id
 
-    def paint(self, state: Mapping[str, Any]) -> None:
+    def paint(self, state: Mapping[str, object]) -> None:
         self._panel._put(self._job_id, state)  # noqa: SLF001 - two halves of one widget
 
-    def bundle(self) -> Mapping[str, Any]:
+    def bundle(self) -> Mapping[str, object]:
         return {}
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Any
 
 from oqkit.client.connect import default_queue
 from oqkit.client.handle import Job
@@ -18,7 +17,7 @@ from oqkit.clock import new_id, system_random
 from oqkit.notebook.bar import HINT, HtmlBar, Update
 from oqkit.notebook.board import BoardSnapshot, Jobs, board_html, board_text
 from oqkit.notebook.display_manager import DisplayManager
-from oqkit.notebook.live import Live, how_back
+from oqkit.notebook.live import Live, Model, how_back
 from oqkit.notebook.message import MessageHandler
 from oqkit.notebook.snapshot import Snapshot
 from oqkit.notebook.state import to_state
@@ -32,7 +31,7 @@ MODE = "OQ_NOTEBOOK"
 class NotebookScreen:
     """A `Screen` of IPython."""
 
-    def update(self, display_id: str, bundle: Mapping[str, Any]) -> None:
+    def update(self, display_id: str, bundle: Mapping[str, object]) -> None:
         put(bundle, display_id, is_new=False)
 
 
@@ -101,13 +100,13 @@ def _look_last(live: Live) -> None:
     displays.tick(live)
 
 
-def _begin(job: Job, bundle: Mapping[str, Any]) -> Update:
+def _begin(job: Job, bundle: Mapping[str, object]) -> Update:
     display_id = _new_place(job)
     put(bundle, display_id, is_new=True)
     return lambda later: put(later, display_id, is_new=False)
 
 
-def put(bundle: Mapping[str, Any], display_id: str, *, is_new: bool) -> None:
+def put(bundle: Mapping[str, object], display_id: str, *, is_new: bool) -> None:
     """Write an output, or replace one."""
     from IPython.display import display  # there is an IPython wherever this is called
 
@@ -139,7 +138,7 @@ def look(live: Live) -> None:
     thread.join(FIRST_LOOK_S)
 
 
-def _model(live: Live, snapshot: Snapshot) -> Any:
+def _model(live: Live, snapshot: Snapshot) -> Model | None:
     if os.environ.get(MODE) == "static":
         return None
     try:
@@ -170,13 +169,13 @@ class Board:
     def __repr__(self) -> str:
         return board_text(self.snapshot)
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         note = "oq.board() shows it live."
-        bundle = {"text/plain": repr(self), "text/html": board_html(self.snapshot, note=note)}
+        bundle: dict[str, object] = {"text/plain": repr(self), "text/html": board_html(self.snapshot, note=note)}
         return {**_panel(self, self._queue), **bundle} if is_notebook() else bundle
 
 
-def _panel(board: Board, queue: Queue) -> Mapping[str, Any]:
+def _panel(board: Board, queue: Queue) -> Mapping[str, object]:
     if os.environ.get(MODE) == "static":
         return {}
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,13 +18,13 @@ MAX_LABEL = 80
 class Finder:
     """Knows what the tasks of a job are called; reads the submitted index when first needed."""
 
-    def __init__(self, index: Callable[[], Any], errors: ErrorReader) -> None:
+    def __init__(self, index: Callable[[], pd.Index], errors: ErrorReader) -> None:
         self._read_index = index
         self._errors = errors
-        self._labels: Any = None
+        self._labels: pd.Series | None = None
 
     @property
-    def index(self) -> Any:
+    def index(self) -> pd.Index:
         """The index of the submitted frame."""
         return self._read_index()
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Hashable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from oqkit.client.handle import Job
 from oqkit.notebook.html import to_html
+from oqkit.notebook.humanize import facts
 from oqkit.notebook.job_watch import JobWatch
 from oqkit.notebook.lifecycle import PAINT_S, Lifecycle, Step
 from oqkit.notebook.snapshot import Snapshot
@@ -27,10 +28,10 @@ MAX_DISPLAYS = 50
 class Model(Protocol):
     """The live widget in the browser: one for all displays of a job."""
 
-    def paint(self, state: Mapping[str, Any]) -> None:
+    def paint(self, state: Mapping[str, object]) -> None:
         """Draw a state."""
 
-    def bundle(self) -> Mapping[str, Any]:
+    def bundle(self) -> Mapping[str, object]:
         """Return what makes a front end show the widget."""
 
     def close(self) -> None:
@@ -40,7 +41,7 @@ class Model(Protocol):
 class Screen(Protocol):
     """The saved outputs of the notebook."""
 
-    def update(self, display_id: str, bundle: Mapping[str, Any]) -> None:
+    def update(self, display_id: str, bundle: Mapping[str, object]) -> None:
         """Replace an output."""
 
 
@@ -57,9 +58,9 @@ class Live:
         self.life = Lifecycle(shortest_s=max(PAINT_S, self.watch.repository.store.poll_s), is_part=bool(owner))
         self._screen = screen
         self._displays: list[str] = []
-        self._painted: dict[str, Any] = {}
+        self._painted: dict[str, object] = {}
         """The news that the displays show."""
-        self._saved: dict[str, Any] = {}
+        self._saved: dict[str, object] = {}
         """The news that the saved outputs show."""
         self._lock = threading.RLock()
         self._looking = threading.Lock()
@@ -93,7 +94,7 @@ class Live:
         """Whether that display is live."""
         return display_id in self._displays
 
-    def bundle(self, snapshot: Snapshot, *, note: str) -> dict[str, Any]:
+    def bundle(self, snapshot: Snapshot, *, note: str) -> dict[str, object]:
         """Return every form of a display: the widget if there is one, HTML and text."""
         twins = {"text/plain": to_text(snapshot), "text/html": to_html(snapshot, note=note)}
         return {**(self.model.bundle() if self.model else {}), **twins}
@@ -218,16 +219,16 @@ class Live:
         self._painted = {}
         self.life = self.life.close()
 
-    def _show(self, bundle: Mapping[str, Any]) -> None:
+    def _show(self, bundle: Mapping[str, object]) -> None:
         for display_id in self._displays:
             self._screen.update(display_id, bundle)
 
 
-def _news(snapshot: Snapshot) -> dict[str, Any]:
+def _news(snapshot: Snapshot) -> dict[str, object]:
     """Return what a display shows, but for the time and what looking itself has cost."""
     state = to_state(snapshot)
     del state["asOf"]
-    return {**state, "facts": [fact[:2] for fact in state["facts"]]}
+    return {**state, "facts": [(fact.key, fact.text) for fact in facts(snapshot)]}
 
 
 def how_back(snapshot: Snapshot) -> str:

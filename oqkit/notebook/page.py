@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from oqkit.notebook.snapshot import SEGMENTS, segment
 from oqkit.queue.part import Part
 from oqkit.queue.view import JobState
 
 MAX_ROWS = 100
+
+Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,7 @@ class Table:
     """The tasks of one job, by status; remembers of each part where its runs lie until the part changes."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Part, Any]] = {}
+        self._known: dict[int, tuple[Part, Numbers]] = {}
 
     def page(self, state: JobState, *, status: str, offset: int, limit: int, rows: Sequence[int] | None = None) -> Page:
         """Return a page of the tasks in `status` (one of `SEGMENTS`, or ``""`` for all).
@@ -66,7 +68,7 @@ class Table:
         shown = (found.row(place) for place in places) if rows is None else (int(chosen[place]) for place in places)
         return Page(rows=tuple(row_of(state, row) for row in shown), offset=offset, n_found=n_found)
 
-    def _columns(self, state: JobState) -> Any:
+    def _columns(self, state: JobState) -> Numbers:
         """Return the first row, the end and the segment of each run of the job, as three arrays."""
         size = state.job.part_rows
         pieces = [
@@ -74,7 +76,7 @@ class Table:
         ]
         return np.concatenate(pieces, axis=1) if pieces else np.zeros((3, 0), "int64")
 
-    def _of_part(self, part: Part) -> Any:
+    def _of_part(self, part: Part) -> Numbers:
         known = self._known.get(part.index)
         if known is not None and known[0] is part:
             return known[1]
@@ -89,7 +91,7 @@ class Table:
 class _Stretches:
     """Rows in stretches, numbered through."""
 
-    def __init__(self, firsts: Any, stops: Any) -> None:
+    def __init__(self, firsts: Numbers, stops: Numbers) -> None:
         self._stops = stops
         self._ends = np.cumsum(stops - firsts)
 

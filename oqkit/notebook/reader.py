@@ -184,7 +184,7 @@ def input_at(codec: ParquetCodec, state: JobState, task: TaskRow) -> list[tuple[
     return [(cut(str(name), MAX_VALUE), shown(each)) for name, each in items[:MAX_VALUES]]
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Write a value for a person, short."""
     try:
         text = repr(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 from oqkit.notebook.humanize import (
     advice,
@@ -27,11 +27,11 @@ MARK = "…"
 V = TypeVar("V")
 
 
-def to_state(snapshot: Snapshot) -> dict[str, Any]:
+def to_state(snapshot: Snapshot) -> dict[str, object]:
     """Return what the display draws; at most `MAX_BYTES` as JSON."""
     total = max(snapshot.n_tasks, 1)
     top_speed = max(snapshot.speeds, default=0.0)
-    state = {
+    state: dict[str, object] = {
         "id": snapshot.id,
         "label": first_line(snapshot.label, 200),
         "status": snapshot.status,
@@ -62,16 +62,16 @@ def fitted(value: V, limit_bytes: int) -> V:
     longest = 4_000
     while size_bytes(value) > limit_bytes and longest >= 8:  # noqa: PLR2004 - shorter texts say nothing
         longest //= 2
-        value = _shortened(value, longest)
+        value = cast("V", _shortened(value, longest))
     return value
 
 
-def size_bytes(value: Any) -> int:
+def size_bytes(value: object) -> int:
     """Return how long a value is as JSON."""
     return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
-def _shortened(value: Any, longest: int) -> Any:
+def _shortened(value: object, longest: int) -> object:
     if isinstance(value, str):
         return value if len(value) <= longest else value[: longest - 1] + MARK
     if isinstance(value, Mapping):
