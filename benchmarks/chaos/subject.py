@@ -169,17 +169,17 @@ class Oqkit(Subject):
         return verdict
 
     def _count(self, job_id: str, verdict: Verdict) -> None:
-        """Read every part of a job: each row in exactly one run, no row held."""
+        """Read every part of a job: each row in exactly one state, no row held."""
         repository = self._truth.repository
         job = repository.read_job(job_id).doc
         for index in range(job.n_parts):
             part = repository.read_part(job, index).doc
-            assert [row for run in part.runs for row in range(run.first, run.stop)] == list(range(part.n_rows))
-            for run in part.runs:
-                verdict.states[run.status.value] += len(run)
-                verdict.n_failed += len(run) * (run.status.is_final and run.status.value != "completed")
-                verdict.n_stuck += len(run) * (not run.status.is_final)
-                verdict.n_held += len(run) * (bool(run.lease) and run.status.is_final)
+            assert [row for one in part.stretches() for row in range(one.first, one.stop)] == list(range(part.n_rows))
+            for state, rows in part.states.items():
+                verdict.states[state.status.value] += len(rows)
+                verdict.n_failed += len(rows) * (state.status.is_final and state.status.value != "completed")
+                verdict.n_stuck += len(rows) * (not state.status.is_final)
+                verdict.n_held += len(rows) * (bool(state.lease) and state.status.is_final)
 
 
 class Peer(Subject):

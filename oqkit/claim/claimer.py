@@ -241,7 +241,7 @@ class Claimer:
         While the pace is unknown, a part is taken whole: the holder hands back what turns out to be too much.
         """
         least, most = self._lease_rows(one.job)
-        n_due = sum(map(len, part.due(now)))
+        n_due = sum(map(len, part.due(now).values()))
         share = max(least, n_due // max(1, MAX_LEASES - len(part.leases)))
         if most is None:
             return share if part.leases else part.n_rows

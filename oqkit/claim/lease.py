@@ -10,7 +10,7 @@ from oqkit.queue.cas import Versioned
 from oqkit.queue.job import Job, caught_up
 from oqkit.queue.part import Outcome, Part, commit, output_id
 from oqkit.queue.repository import Repository
-from oqkit.queue.run import Range
+from oqkit.queue.rows import NONE, Rows
 
 
 class HeldLease:
@@ -36,7 +36,7 @@ class HeldLease:
         return self.part.index
 
     @property
-    def rows(self) -> tuple[Range, ...]:
+    def rows(self) -> Rows:
         """The rows still held, as last known; cancelled ones drop out with a commit."""
         return self.part.held(self.id)
 
@@ -49,9 +49,9 @@ class HeldLease:
         """Return this machine's monotonic time, in seconds."""
         return self._repository.store.clock.monotonic()
 
-    def attempts(self) -> tuple[tuple[Range, int], ...]:
+    def attempts(self) -> tuple[tuple[Rows, int], ...]:
         """Return, for the rows held, which attempt that counts this is: 1 for the first."""
-        return tuple(((run.first, run.stop), run.used) for run in self.part.runs if run.lease == self.id)
+        return tuple((rows, state.used) for state, rows in self.part.states.items() if state.lease == self.id)
 
     def put_output(self, data: bytes) -> None:
         """Upload the Parquet object that the next commit will name."""
@@ -66,7 +66,7 @@ class HeldLease:
         *,
         output: Any = None,
         has_output: bool = False,
-        release: Sequence[Range] = (),
+        release: Rows = NONE,
         is_last: bool,
     ) -> None:
         """Record outcomes and extend the lease, or end it with `is_last`; raise `LeaseLost` if it is gone.

@@ -19,7 +19,7 @@ from oqkit.queue import control
 from oqkit.queue.job import Code
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.repository import Repository
-from oqkit.queue.run import Range, ranges_of
+from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobView
 from oqkit.task.code import put_code
@@ -253,7 +253,7 @@ class Job:
         chosen = self.tasks([status.value for status in statuses])["row"].to_numpy()
         if rows is not None:
             wanted = np.zeros(len(self), "bool")
-            for first, stop in rows:
+            for first, stop in rows.ranges:
                 wanted[first:stop] = True
             chosen = chosen[wanted[chosen]]
         if len(chosen) or code is not None:
@@ -291,7 +291,7 @@ class Job:
             put_code(self._repository, function.code, function.data)
         return function.code
 
-    def _where(self, where: Any, allowed: tuple[Status, ...]) -> tuple[tuple[Status, ...], tuple[Range, ...] | None]:
+    def _where(self, where: Any, allowed: tuple[Status, ...]) -> tuple[tuple[Status, ...], Rows | None]:
         if isinstance(where, str):
             return (allowed if where == "all" else _statuses([where], allowed, others=["all"])), None
         rows = np.atleast_1d(np.asarray(where))
@@ -305,7 +305,7 @@ class Job:
             raise UsageError(
                 f"where={where!r}: give row numbers from 0 to {len(self) - 1}, a boolean mask, or a status"
             )
-        return allowed, ranges_of(int(row) for row in rows)
+        return allowed, Rows.of(rows.tolist())
 
 
 def _check_errors(errors: str) -> None:

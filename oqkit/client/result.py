@@ -20,7 +20,7 @@ from oqkit.queue.job import Job
 from oqkit.queue.key import task_id
 from oqkit.queue.part import Part
 from oqkit.queue.repository import Repository
-from oqkit.queue.run import Run
+from oqkit.queue.task_state import TaskState
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobView
 
@@ -110,9 +110,8 @@ class ResultReader:
 
     def _piece(self, part: Part, name: str, outcomes: Outcomes) -> Piece:
         current = np.zeros(part.n_rows, "bool")
-        for run in part.runs:
-            if run.output == name and run.status is Status.COMPLETED:
-                current[run.first : run.stop] = True
+        for first, stop in part.rows(lambda task: task.output == name and task.status is Status.COMPLETED).ranges:
+            current[first:stop] = True
         chosen = current[outcomes.rows]
         rows, values = outcomes.rows, outcomes.values  # noqa: PD011 - a field, not the pandas attribute
         if not chosen.all():
@@ -137,60 +136,66 @@ class ResultReader:
         wanted = [(part, name) for part in self._view.state.parts() for name in _named(part, Status.FAILED)]
         outputs = {(part.index, name): outcomes for part, name, outcomes in self._read(wanted)}
         rows = [
-            self._error(part, run, row, outputs)
+            self._error(part, task, row, outputs)
             for part in self._view.state.parts()
-            for run in part.runs
-            if run.status is Status.FAILED
-            for row in range(run.first, run.stop)
+            for first, stop, task in part.stretches()
+            if task.status is Status.FAILED
+            for row in range(first, stop)
         ]
         frame = pd.DataFrame.from_records(rows, columns=list(ERROR_COLUMNS))
         frame.index = self.index()[frame["row"].to_numpy("int64")]
         return frame
 
-    def _error(self, part: Part, run: Run, row: int, outputs: dict[tuple[int, str], Outcomes]) -> tuple[Any, ...]:
+    def _error(
+        self, part: Part, task: TaskState, row: int, outputs: dict[tuple[int, str], Outcomes]
+    ) -> tuple[Any, ...]:
         number = part.index * self._job.part_rows + row
         identity = (number, task_id(self._job.id, number))
-        known = outputs.get((part.index, run.output))
+        known = outputs.get((part.index, task.output))
         failure = known.failures.get(row) if known else None
         if failure is None:
-            return (*identity, *_unwritten(run), "", run.used, "")
+            return (*identity, *_unwritten(task), "", task.used, "")
         return (*identity, failure.type, failure.message, failure.traceback, failure.attempt, failure.worker)
 
     def tasks(self, statuses: Collection[Status] | None = None) -> pd.DataFrame:
         """Return one row a task, by the index of the submitted frame; `statuses` None for all."""
         parts = list(self._view.state.parts())
-        runs = [(part, run) for part in parts for run in part.runs if statuses is None or run.status in statuses]
-        lengths = [len(run) for _, run in runs]
-        starts = [part.index * self._job.part_rows + run.first for part, run in runs]
-        rows = _ranges(starts, lengths)
+        found = [
+            (part.index * self._job.part_rows + one.first, one.n_rows, one.state)
+            for part in parts
+            for one in part.stretches()
+            if statuses is None or one.state.status in statuses
+        ]
+        lengths, tasks = [n_rows for _, n_rows, _ in found], [task for _, _, task in found]
+        rows = _ranges([first for first, _, _ in found], lengths)
         holders = {lease.id: lease.worker for part in parts for lease in part.leases}
-        due = [pd.Timestamp(run.due, unit="s", tz="UTC") if run.due else pd.NaT for _, run in runs]
+        due = [pd.Timestamp(task.due, unit="s", tz="UTC") if task.due else pd.NaT for task in tasks]
         frame = pd.DataFrame(
             {
                 "row": rows,
                 "status": pd.Categorical(
-                    np.repeat([run.status.value for _, run in runs], lengths) if runs else [],
+                    np.repeat([task.status.value for task in tasks], lengths) if tasks else [],
                     categories=[status.value for status in Status],
                 ),
-                "attempt": np.repeat(np.array([run.attempt for _, run in runs], "int64"), lengths),
-                "worker": np.repeat(np.array([holders.get(run.lease, "") for _, run in runs], object), lengths),
-                "due": pd.DatetimeIndex(due, tz="UTC").repeat(lengths) if runs else pd.DatetimeIndex([], tz="UTC"),
+                "attempt": np.repeat(np.array([task.attempt for task in tasks], "int64"), lengths),
+                "worker": np.repeat(np.array([holders.get(task.lease, "") for task in tasks], object), lengths),
+                "due": pd.DatetimeIndex(due, tz="UTC").repeat(lengths) if tasks else pd.DatetimeIndex([], tz="UTC"),
             }
         )
         frame.index = self.index()[rows]
         return frame
 
 
-def _unwritten(run: Run) -> tuple[str, str]:
+def _unwritten(task: TaskState) -> tuple[str, str]:
     """Return type and message of a failure that no function raised."""
-    if run.lost:
-        times = "once" if run.lost == 1 else f"{run.lost} times in a row"
+    if task.lost:
+        times = "once" if task.lost == 1 else f"{task.lost} times in a row"
         return "WorkerLost", f"its worker stopped without a word, {times}; does the task crash the process?"
-    return "Reschedule", f"it asked to be put back more often than {run.reschedules} times, as max_reschedules allows"
+    return "Reschedule", f"it asked to be put back more often than {task.reschedules} times, as max_reschedules allows"
 
 
 def _named(part: Part, status: Status) -> list[str]:
-    return list(dict.fromkeys(run.output for run in part.runs if run.status is status and run.output))
+    return list(dict.fromkeys(task.output for _, _, task in part.stretches() if task.status is status and task.output))
 
 
 def _ranges(starts: list[int], lengths: list[int]) -> np.ndarray:

@@ -15,7 +15,7 @@ from oqkit.errors import IllegalTransition, JobFailed, UsageError
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.key import task_id
 from oqkit.queue.repository import Repository
-from oqkit.queue.run import Run
+from oqkit.queue.task_state import TaskState
 from oqkit.queue.transition import Status, Verb
 
 # ruff: noqa: SLF001 - a task and its job are two halves of one handle
@@ -50,9 +50,9 @@ class Task:
         """How often the task has been claimed. Asks the queue."""
         return self._state().attempt
 
-    def _state(self) -> Run:
+    def _state(self) -> TaskState:
         part = self._repository.read_part(self.job._view.state.job, self._part).doc
-        return part.run_at(self._row)
+        return part.state_at(self._row)
 
     def done(self) -> bool:
         """Whether the task has ended. Asks the queue."""
@@ -66,7 +66,7 @@ class Task:
         return self
 
     def _is_final(self) -> bool:
-        return self.job._view.state.part(self._part).run_at(self._row).status.is_final
+        return self.job._view.state.part(self._part).state_at(self._row).status.is_final
 
     def __await__(self) -> Generator[Any, None, Task]:
         """Wait without blocking the event loop."""
@@ -79,7 +79,7 @@ class Task:
     def result(self, timeout: float | None = None) -> Any:
         """Wait, and return what the function returned; raise `JobFailed` if the task did not complete."""
         self.wait(timeout)
-        state = self.job._view.state.part(self._part).run_at(self._row)
+        state = self.job._view.state.part(self._part).state_at(self._row)
         if state.status is not Status.COMPLETED:
             error = self.error()
             told = f"{error['type']}: {error['message']}\n{error['traceback']}" if error is not None else state.status

@@ -76,7 +76,9 @@ def _line(state: JobState) -> JobLine:
         type=job.type,
         status=str(state.status),
         n_tasks=job.n_tasks,
-        counts=segments(job.n_tasks, [run for part in state.touched() for run in part.runs]),
+        counts=segments(
+            job.n_tasks, ((task, len(rows)) for part in state.touched() for task, rows in part.states.items())
+        ),
         created=job.created,
     )
 

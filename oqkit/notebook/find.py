@@ -9,6 +9,7 @@ import pandas as pd
 
 from oqkit.notebook.humanize import group_title
 from oqkit.notebook.reader import ErrorReader
+from oqkit.queue.rows import union
 from oqkit.queue.view import JobState
 from oqkit.task.failure import cut
 
@@ -63,8 +64,6 @@ class Finder:
 
 def _by_worker(state: JobState, wanted: str) -> Iterator[int]:
     for part in state.touched():
-        names = {lease.id: lease.worker.casefold() for lease in part.leases}
-        for run in part.runs:
-            if run.lease and wanted in names.get(run.lease, ""):
-                first = part.index * state.job.part_rows
-                yield from range(first + run.first, first + run.stop)
+        leases = {lease.id for lease in part.leases if wanted in lease.worker.casefold()}
+        rows = union(rows for task, rows in part.states.items() if task.lease in leases)
+        yield from rows.shift(part.index * state.job.part_rows)

@@ -1,4 +1,4 @@
-"""The table of tasks, one page at a time: found by their place in the runs, never made as a whole."""
+"""The table of tasks, one page at a time: found by their place in the stretches of a part, never made as a whole."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Table:
         return Page(rows=tuple(row_of(state, row) for row in shown), offset=offset, n_found=n_found)
 
     def _columns(self, state: JobState) -> Numbers:
-        """Return the first row, the end and the segment of each run of the job, as three arrays."""
+        """Return the first row, the end and the segment of each stretch of the job, as three arrays."""
         size = state.job.part_rows
         pieces = [
             self._of_part(part) + np.array([[part.index * size], [part.index * size], [0]]) for part in state.parts()
@@ -81,9 +81,9 @@ class Table:
         if known is not None and known[0] is part:
             return known[1]
         numbers = {name: number for number, name in enumerate(SEGMENTS)}
-        runs = [(run.first, run.stop, numbers[segment(run)]) for run in part.runs]
-        columns = np.array(runs, "int64").T
-        if part.rev:  # untouched parts are made anew each time, and are a single run
+        found = [(first, stop, numbers[segment(task)]) for first, stop, task in part.stretches()]
+        columns = np.array(found, "int64").T
+        if part.rev:  # untouched parts are made anew each time, and are a single stretch
             self._known[part.index] = part, columns
         return columns
 
@@ -108,8 +108,8 @@ def row_of(state: JobState, row: int) -> TaskRow:
     """Return one task."""
     index, local = state.job.locate(row)
     part = state.part(index)
-    run = part.run_at(local)
-    holder = next((lease.worker for lease in part.leases if lease.id == run.lease), "") if run.lease else ""
+    task = part.state_at(local)
+    holder = next((lease.worker for lease in part.leases if lease.id == task.lease), "") if task.lease else ""
     return TaskRow(
-        row=row, status=segment(run), attempt=run.attempt, worker=holder, due=run.due, part=index, output=run.output
+        row=row, status=segment(task), attempt=task.attempt, worker=holder, due=task.due, part=index, output=task.output
     )

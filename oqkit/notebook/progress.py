@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from oqkit.queue.part import Event, Part
-from oqkit.queue.run import Range
+from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Verb
 
 WINDOW_S = 30.0
@@ -116,13 +116,13 @@ def durations(parts: Sequence[Part]) -> list[tuple[float, int]]:
 
 
 def _durations_of(log: Sequence[Event]) -> Iterable[tuple[float, int]]:
-    leases: list[tuple[tuple[Range, ...], float]] = []
+    leases: list[tuple[Rows, float]] = []
     commits: dict[tuple[int, float], int] = {}
     for event in log:
         if event.verb is Verb.CLAIM:
             leases.append((event.rows, event.at))
         elif event.verb in OUTCOMES:
-            lease = next((n for n in reversed(range(len(leases))) if _holds(leases[n][0], event.rows[0][0])), None)
+            lease = next((n for n in reversed(range(len(leases))) if event.rows.first in leases[n][0]), None)
             if lease is not None:
                 commits[lease, event.at] = commits.get((lease, event.at), 0) + event.n_rows
     since: dict[int, float] = {}
@@ -130,10 +130,6 @@ def _durations_of(log: Sequence[Event]) -> Iterable[tuple[float, int]]:
         seconds = at - since.get(lease, leases[lease][1])
         since[lease] = at
         yield max(seconds, 0.0) / n, n
-
-
-def _holds(ranges: Sequence[Range], row: int) -> bool:
-    return any(first <= row < stop for first, stop in ranges)
 
 
 def histogram(values: Sequence[tuple[float, int]], *, most: int = 12) -> tuple[tuple[float, int], ...]:

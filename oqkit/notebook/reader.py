@@ -18,7 +18,8 @@ from oqkit.payload.codec import ParquetCodec
 from oqkit.payload.output import Outcomes, read_output
 from oqkit.queue.part import Part
 from oqkit.queue.repository import Repository
-from oqkit.queue.run import Run
+from oqkit.queue.rows import Rows
+from oqkit.queue.task_state import Stretch, TaskState
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobState
 from oqkit.task.failure import Failure, cut
@@ -92,10 +93,10 @@ class ErrorReader:
         if known is not None and known.part is part and known.n_outputs == len(self._keys):
             return known
         tally = _Tally(part=part, n_outputs=len(self._keys))
-        for run in part.runs:
-            if _is_failing(run):
-                count = tally.failed if run.status is Status.FAILED else tally.retrying
-                count.update(key for _, key in self._keys_of(part, run))
+        for one in part.stretches():
+            if _is_failing(one.state):
+                count = tally.failed if one.state.status is Status.FAILED else tally.retrying
+                count.update(key for _, key in self._keys_of(part, one))
         self._tallies[part.index] = tally
         return tally
 
@@ -105,9 +106,9 @@ class ErrorReader:
         return [
             part.index * size + row
             for part in state.touched()
-            for run in part.runs
-            if _is_failing(run)
-            for row, known in self._keys_of(part, run)
+            for one in part.stretches()
+            if _is_failing(one.state)
+            for row, known in self._keys_of(part, one)
             if known == key
         ]
 
@@ -116,34 +117,37 @@ class ErrorReader:
         key = self._keys.get((task.part, task.output), {}).get(task.row - task.part * part_rows)
         return self._groups.get(key) if key else None
 
-    def _keys_of(self, part: Part, run: Run) -> Iterator[tuple[int, str]]:
-        """Yield the rows of a run whose error is known, with the key of its group."""
-        known = self._keys.get((part.index, run.output)) or {}
-        lost = self._lost(run)
-        for row in range(run.first, run.stop):
+    def _keys_of(self, part: Part, one: Stretch) -> Iterator[tuple[int, str]]:
+        """Yield the rows of a stretch whose error is known, with the key of its group."""
+        known = self._keys.get((part.index, one.state.output)) or {}
+        lost = self._lost(one.state)
+        for row in range(one.first, one.stop):
             key = known.get(row) or lost
             if key:
                 yield row, key
 
-    def _lost(self, run: Run) -> str:
+    def _lost(self, task: TaskState) -> str:
         """Return the group of a failure that no function raised; empty if the error is just not read yet."""
-        if run.output or run.status is not Status.FAILED:
+        if task.output or task.status is not Status.FAILED:
             return ""
-        kind = "WorkerLost" if run.lost else "Reschedule"
-        text = "its worker stopped without a word" if run.lost else "it asked to be put back more often than it may"
-        return self._known(Failure(type=kind, message=text, traceback="", attempt=run.used, worker=""))
+        kind = "WorkerLost" if task.lost else "Reschedule"
+        text = "its worker stopped without a word" if task.lost else "it asked to be put back more often than it may"
+        return self._known(Failure(type=kind, message=text, traceback="", attempt=task.used, worker=""))
 
 
 def _named(state: JobState) -> list[Place]:
     """Return the outputs that hold errors of tasks that failed or wait to run again."""
     found = (
-        (part.index, run.output) for part in state.touched() for run in part.runs if _is_failing(run) and run.output
+        (part.index, task.output)
+        for part in state.touched()
+        for _, _, task in part.stretches()
+        if _is_failing(task) and task.output
     )
     return list(dict.fromkeys(found))
 
 
-def _is_failing(run: Run) -> bool:
-    return run.status is Status.FAILED or (run.status is Status.PENDING and run.attempt > 0)
+def _is_failing(task: TaskState) -> bool:
+    return task.status is Status.FAILED or (task.status is Status.PENDING and task.attempt > 0)
 
 
 def outcomes_of(repository: Repository, state: JobState, part: Part, name: str) -> Outcomes:
@@ -177,7 +181,7 @@ def input_at(codec: ParquetCodec, state: JobState, task: TaskRow) -> list[tuple[
     """Return the input of a task as (column, value) texts: one ranged read of its part's rows."""
     local = task.row - task.part * state.job.part_rows
     try:
-        value = next(iter(codec.open(state.job, task.part).values([(local, local + 1)])))
+        value = next(iter(codec.open(state.job, task.part).values(Rows.span(local, local + 1))))
     except (FormatError, Missing) as error:
         return [("", f"cannot be read: {error}")]
     items: Sequence[tuple[Any, Any]] = list(value.items()) if isinstance(value, dict) else [("", value)]

@@ -9,7 +9,7 @@ from oqkit.notebook.group import Group
 from oqkit.notebook.progress import ProgressHistory, durations, histogram, history_of, mean_rate, rate, speeds
 from oqkit.queue.job import Control, Job
 from oqkit.queue.part import LOG_RING, Part
-from oqkit.queue.run import Run
+from oqkit.queue.task_state import TaskState
 from oqkit.queue.transition import Status, Verb
 from oqkit.queue.view import JobState
 from oqkit.store.price import dollars
@@ -103,10 +103,10 @@ def snapshot_of(
 ) -> Snapshot:
     """Describe what a state saw at its last refresh; no requests."""
     job, parts, now = state.job, state.touched(), state.at
-    runs = [run for part in parts for run in part.runs]
+    tasks = [(task, len(rows)) for part in parts for task, rows in part.states.items()]
     status = str(state.status)
     is_final = status in FINAL
-    counts = segments(job.n_tasks, runs)
+    counts = segments(job.n_tasks, tasks)
     return Snapshot(
         id=job.id,
         name=job.name,
@@ -116,10 +116,10 @@ def snapshot_of(
         counts=counts,
         created=job.created,
         now=now,
-        started=trace.points[0][0] if trace.points and any(run.attempt for run in runs) else None,
+        started=trace.points[0][0] if trace.points and any(task.attempt for task, _ in tasks) else None,
         ended=max((part.at for part in parts), default=job.created) if is_final else None,
-        n_claims=sum(len(run) * run.attempt for run in runs),
-        most_attempts=max((run.attempt for run in runs), default=0),
+        n_claims=sum(n * task.attempt for task, n in tasks),
+        most_attempts=max((task.attempt for task, _ in tasks), default=0),
         workers=tuple(sorted(state.workers)),
         rate=mean_rate(trace) if is_final else rate(trace, now=now),
         speeds=speeds(trace, now=trace.points[-1][0] if is_final and trace.points else now),
@@ -141,18 +141,18 @@ def followed(state: JobState, trace: ProgressHistory | None) -> ProgressHistory:
     return known.seen(state.at, ended)
 
 
-def segments(n_tasks: int, runs: Iterable[Run]) -> dict[str, int]:
-    """Count tasks by `SEGMENTS`; tasks in no run are pending."""
+def segments(n_tasks: int, tasks: Iterable[tuple[TaskState, int]]) -> dict[str, int]:
+    """Count tasks by `SEGMENTS`; `tasks` says how many are in a state, and those not told of are pending."""
     out = dict.fromkeys(SEGMENTS, 0)
-    for run in runs:
-        out[segment(run)] += len(run)
+    for task, n in tasks:
+        out[segment(task)] += n
     out["pending"] += n_tasks - sum(out.values())
     return out
 
 
-def segment(run: Run) -> str:
-    """Return which of `SEGMENTS` a run is in."""
-    return "retrying" if run.status is Status.PENDING and run.attempt else run.status.value
+def segment(task: TaskState) -> str:
+    """Return which of `SEGMENTS` a task is in."""
+    return "retrying" if task.status is Status.PENDING and task.attempt else task.status.value
 
 
 def requests_of(job: Job, parts: Sequence[Part]) -> dict[str, int]:

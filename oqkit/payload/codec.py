@@ -22,7 +22,7 @@ from oqkit.payload.output import encode_inline, encode_outcomes
 from oqkit.payload.parquet import PayloadReader
 from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
-from oqkit.queue.run import Range, count
+from oqkit.queue.rows import Rows
 from oqkit.task.failure import Failure
 from oqkit.worker.interface import Finished, Packed
 
@@ -35,11 +35,11 @@ _MAX_READERS = 16
 
 @dataclass(frozen=True, slots=True)
 class FrameInputs:
-    """Rows of a stored frame; `table` holds just those of `ranges`, in order."""
+    """Rows of a stored frame; `table` holds just those of `rows`, in order."""
 
     table: Any
     layout: Layout
-    ranges: tuple[Range, ...]
+    rows: Rows
     first_task: int
 
     @property
@@ -48,40 +48,32 @@ class FrameInputs:
         labels = (label_of(self.table.schema.field(name)) for name in self.layout.columns)
         return tuple(label for label in labels if isinstance(label, str))
 
-    def arguments(self, names: Sequence[str], rows: Sequence[Range]) -> Iterator[tuple[Any, ...]]:
+    def arguments(self, names: Sequence[str], rows: Rows) -> Iterator[tuple[Any, ...]]:
         """Yield the values of the named columns, row by row."""
         if not names:
-            return iter([()] * count(rows))
+            return iter([()] * len(rows))
         lists = to_lists(self._select(rows), self.layout, columns=names)
         return zip(*(lists[name] for name in names), strict=True)
 
-    def values(self, rows: Sequence[Range]) -> Iterator[Any]:
+    def values(self, rows: Rows) -> Iterator[Any]:
         """Yield each row as a dict of all its columns."""
         names = self.columns
         return (dict(zip(names, row, strict=True)) for row in self.arguments(names, rows))
 
-    def frame(self, rows: Sequence[Range]) -> Any:
+    def frame(self, rows: Rows) -> Any:
         """Return the rows as a slice of the user's frame."""
-        first = self.first_task + (rows[0][0] if rows else 0)
+        first = self.first_task + (rows.first if rows else 0)
         return to_frame(self._select(rows), self.layout, rows=first)
 
-    def only(self, rows: Sequence[Range]) -> FrameInputs:
+    def only(self, rows: Rows) -> FrameInputs:
         """Return the inputs of these rows alone."""
-        return FrameInputs(self._select(rows).combine_chunks(), self.layout, tuple(rows), self.first_task)
+        return FrameInputs(self._select(rows).combine_chunks(), self.layout, rows, self.first_task)
 
-    def _select(self, rows: Sequence[Range]) -> Any:
-        if tuple(rows) == self.ranges:
+    def _select(self, rows: Rows) -> Any:
+        if rows == self.rows:
             return self.table
-        pieces = [self.table.slice(self._place(first), stop - first) for first, stop in rows]
+        pieces = [self.table.slice(place, n) for place, n in self.rows.places(rows)]
         return pieces[0] if len(pieces) == 1 else pa.concat_tables(pieces or [self.table.slice(0, 0)])
-
-    def _place(self, row: int) -> int:
-        before = 0
-        for first, stop in self.ranges:
-            if first <= row < stop:
-                return before + row - first
-            before += stop - first
-        raise IndexError(row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +83,20 @@ class ValueInputs:
     items: tuple[Any, ...]
     columns: tuple[str, ...] = ()
 
-    def values(self, rows: Sequence[Range]) -> Iterator[Any]:
+    def values(self, rows: Rows) -> Iterator[Any]:
         """Yield the values."""
-        return (value for first, stop in rows for value in self.items[first:stop])
+        return (value for first, stop in rows.ranges for value in self.items[first:stop])
 
-    def arguments(self, names: Sequence[str], rows: Sequence[Range]) -> Iterator[tuple[Any, ...]]:
+    def arguments(self, names: Sequence[str], rows: Rows) -> Iterator[tuple[Any, ...]]:
         """Yield the named entries of values that are dicts."""
         return (tuple(value[name] for name in names) for value in self.values(rows))
 
-    def frame(self, rows: Sequence[Range]) -> Any:
+    def frame(self, rows: Rows) -> Any:
         """Return the values as a frame, for a batch function."""
         table, _ = encode_values(list(self.values(rows)))
         return table.to_pandas()
 
-    def only(self, rows: Sequence[Range]) -> ValueInputs:  # noqa: ARG002 - the protocol gives them
+    def only(self, rows: Rows) -> ValueInputs:  # noqa: ARG002 - the protocol gives them
         """Return these inputs; they are small."""
         return self
 
@@ -128,10 +120,10 @@ class ParquetCodec:
             return ValueInputs(tuple(json.loads(text) for text in texts))
         if kind == "frame":
             layout = Layout.from_json(job.input["layout"])
-            return FrameInputs(self.reader(job).part(index), layout, ((0, n_rows),), first)
+            return FrameInputs(self.reader(job).part(index), layout, Rows.span(0, n_rows), first)
         if kind == KIND:
             frame = self.dataset(job).frame(first, first + n_rows)
-            return FrameInputs(frame.table, frame.layout, ((0, n_rows),), first)
+            return FrameInputs(frame.table, frame.layout, Rows.span(0, n_rows), first)
         raise FormatError(f"job {job.id} has inputs of kind {kind!r}, which this oqkit does not know: upgrade it here")
 
     def reader(self, job: Job) -> PayloadReader:
@@ -168,7 +160,7 @@ class ParquetCodec:
             values, bad = encode_values(finished.values)
             refused = {row: refuse(row, message) for row, message in ((finished.rows[n], m) for n, m in bad.items())}
             tables.insert(0, values)
-        numbers += [np.arange(first, stop) for ranges, _ in finished.tables for first, stop in ranges]
+        numbers += [np.asarray(rows.numbers(), "int64") for rows, _ in finished.tables]
         rows = np.concatenate(numbers)
         if not len(rows) and not finished.failures:
             return Packed()

@@ -18,7 +18,7 @@ from oqkit.errors import FormatError
 from oqkit.queue import key as keys
 from oqkit.queue.job import Code, Control, ControlVerb, Job, caught_up, concerned, has_control, with_control
 from oqkit.queue.repository import Repository
-from oqkit.queue.run import Range
+from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status
 
 CANCELLABLE = (Status.PENDING, Status.RUNNING)
@@ -32,7 +32,7 @@ def cancel(
     job_id: str,
     *,
     statuses: tuple[Status, ...] = CANCELLABLE,
-    rows: tuple[Range, ...] | None = None,
+    rows: Rows | None = None,
     reason: str = "",
 ) -> Job:
     """Cancel tasks; when it returns, every one of them is written as cancelled."""
@@ -44,7 +44,7 @@ def retry(
     job_id: str,
     *,
     statuses: tuple[Status, ...] = (Status.FAILED,),
-    rows: tuple[Range, ...] | None = None,
+    rows: Rows | None = None,
     code: Code | None = None,
 ) -> Job:
     """Put tasks that ended without a result to work again; `code` is the function to use from now on."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from oqkit.errors import FormatError
 from oqkit.queue.job import Code, Control, ControlVerb, Job
 from oqkit.queue.part import Backoff, Event, Lease, Part, Policy, output_id
-from oqkit.queue.run import Run
+from oqkit.queue.rows import MAX_ROW, Rows, union
+from oqkit.queue.task_state import TaskState, grouped
 from oqkit.queue.transition import Status, Verb
 
 T = TypeVar("T")
@@ -152,7 +153,7 @@ def _job(doc: Mapping[str, Any]) -> Job:
         input=dict(doc["input"].items()),
         controls=tuple(_control(entry) for entry in doc["controls"]),
     )
-    if job.n_tasks < 0 or job.part_rows < 1 or not 0 <= job.priority <= MAX_PRIORITY:
+    if not 0 <= job.n_tasks <= MAX_ROW or not 1 <= job.part_rows <= MAX_ROW or not 0 <= job.priority <= MAX_PRIORITY:
         raise ValueError(f"n_tasks={job.n_tasks}, part_rows={job.part_rows}, priority={job.priority} cannot be")
     return job
 
@@ -184,7 +185,7 @@ def _dump_control(control: Control) -> dict[str, Any]:
         "verb": control.verb,
         "at": control.at,
         "statuses": list(control.statuses),
-        "rows": control.rows,
+        "rows": None if control.rows is None else control.rows.to_json(),
         "reason": control.reason,
         **({} if control.until is None else {"until": control.until}),
     }
@@ -196,7 +197,7 @@ def _control(doc: Mapping[str, Any]) -> Control:
         verb=ControlVerb(doc["verb"]),
         at=_float(doc["at"]),
         statuses=tuple(Status(status) for status in doc["statuses"]),
-        rows=None if doc["rows"] is None else _ranges(doc["rows"]),
+        rows=None if doc["rows"] is None else Rows.from_json(doc["rows"]),
         reason=_str(doc["reason"]),
         until=None if doc.get("until") is None else _float(doc["until"]),
     )
@@ -204,11 +205,11 @@ def _control(doc: Mapping[str, Any]) -> Control:
 
 # --- parts ---------------------------------------------------------------------------------------
 
-_RUN_FIELDS = ("attempt", "spared", "lost", "reschedules", "due", "is_reopened", "lease")
+_STATE_FIELDS = ("attempt", "spared", "lost", "reschedules", "due", "is_reopened", "lease")
 
 
 def dump_part(part: Part) -> bytes:
-    """Write the part object; a run is ``[status, first, stop, {what differs from a fresh task}]``."""
+    """Write the part object; tasks in one state are ``[status, rows, {what differs from a fresh task}]``."""
     outputs = list(part.outputs)
     numbers = {name: number for number, name in enumerate(outputs)}
     return dump(
@@ -222,7 +223,10 @@ def dump_part(part: Part) -> bytes:
             "rev": part.rev,
             "op": part.op,
             "at": part.at,
-            "runs": [_dump_run(run, numbers) for run in part.runs],
+            "states": [
+                _dump_state(state, rows, numbers)
+                for state, rows in sorted(part.states.items(), key=lambda entry: entry[1].first)
+            ],
             "leases": [
                 {"id": one.id, "worker": one.worker, "expires": one.expires, "commits": one.commits}
                 for one in part.leases
@@ -238,23 +242,26 @@ def load_part(data: bytes, *, key: str) -> Part:
     """Read a part object, or raise `FormatError`."""
     doc = load(data, what=f"part object {key!r}")
     part = _parsed(lambda: _part(doc), what=f"part object {key!r}")
-    starts = [0, *(run.stop for run in part.runs)]
-    is_gapless = [run.first for run in part.runs] == starts[:-1] and starts[-1] == part.n_rows
-    if not is_gapless or any(run.first >= run.stop for run in part.runs):
-        raise FormatError(f"part object {key!r} does not parse: its runs do not cover its {part.n_rows} rows")
+    covered = union(part.states.values())
+    if covered != Rows.span(0, part.n_rows) or sum(map(len, part.states.values())) != part.n_rows:
+        raise FormatError(f"part object {key!r} does not parse: its states do not cover its {part.n_rows} rows once")
     holders = {lease.id for lease in part.leases}
-    if any((run.lease in holders) != (run.status is Status.RUNNING) for run in part.runs):
+    if any((state.lease in holders) != (state.status is Status.RUNNING) for state in part.states):
         raise FormatError(f"part object {key!r} does not parse: its leases do not fit its running rows")
     return part
 
 
 def _part(doc: Mapping[str, Any]) -> Part:
     names = [_str(name) for name, _ in doc["outputs"]]
+    found = list(_states(doc, names))
+    states = grouped(found)
+    if sum(len(rows) for _, rows in found) != sum(map(len, states.values())):
+        raise ValueError("a row is in two states")
     return Part(
         job=_str(doc["job"]),
         index=_int(doc["part"]),
         n_rows=_int(doc["n_rows"]),
-        runs=tuple(_run(entry, names) for entry in doc["runs"]),
+        states=states,
         gen=_int(doc["gen"]),
         rev=_int(doc["rev"]),
         op=_str(doc["op"]),
@@ -266,23 +273,31 @@ def _part(doc: Mapping[str, Any]) -> Part:
     )
 
 
-def _dump_run(run: Run, numbers: Mapping[str, int]) -> list[Any]:
-    extra = _without_defaults({name: getattr(run, name) for name in _RUN_FIELDS})
-    if run.output:
-        extra["output"] = numbers[run.output]
-    return [run.status, run.first, run.stop, *([extra] if extra else [])]
+def _dump_state(state: TaskState, rows: Rows, numbers: Mapping[str, int]) -> list[Any]:
+    extra = _without_defaults({name: getattr(state, name) for name in _STATE_FIELDS})
+    if state.output:
+        extra["output"] = numbers[state.output]
+    return [state.status, rows.to_json(), *([extra] if extra else [])]
 
 
-def _run(entry: list[Any], names: list[str]) -> Run:
-    status, first, stop, *extra = entry
+def _states(doc: Mapping[str, Any], names: list[str]) -> Iterator[tuple[TaskState, Rows]]:
+    if "states" in doc:
+        for status, rows, *extra in doc["states"]:
+            yield _state(status, extra, names), Rows.from_json(rows)
+        return
+    end = 0
+    for status, first, stop, *extra in doc["runs"]:  # as 0.1 wrote it: neighbours in one state together
+        if first != end:
+            raise ValueError(f"its runs do not follow each other: {first!r} comes after {end!r}")
+        yield _state(status, extra, names), Rows.from_json([[first, stop]])
+        end = stop
+
+
+def _state(status: Any, extra: list[Any], names: list[str]) -> TaskState:
     fields = dict(extra[0]) if extra else {}
     output = fields.pop("output", None)
-    return Run(
-        first=_int(first),
-        stop=_int(stop),
-        status=Status(status),
-        output="" if output is None else names[_index(output)],
-        **_checked(Run, fields),
+    return TaskState(
+        status=Status(status), output="" if output is None else names[_index(output)], **_checked(TaskState, fields)
     )
 
 
@@ -299,16 +314,12 @@ def _index(value: Any) -> int:
 
 def _dump_event(event: Event) -> dict[str, Any]:
     extra = _without_defaults({"worker": event.worker, "note": event.note, "took_s": event.took_s})
-    return {"at": event.at, "verb": event.verb, "rows": event.rows, "n_rows": event.n_rows, **extra}
+    return {"at": event.at, "verb": event.verb, "rows": event.rows.to_json(), "n_rows": event.n_rows, **extra}
 
 
 def _event(doc: Mapping[str, Any]) -> Event:
     simple = {name: value for name, value in doc.items() if name not in {"verb", "rows"}}
-    return Event(**_checked(Event, simple), verb=Verb(doc["verb"]), rows=_ranges(doc["rows"]))
-
-
-def _ranges(doc: Any) -> tuple[tuple[int, int], ...]:
-    return tuple((_int(first), _int(stop)) for first, stop in doc)
+    return Event(**_checked(Event, simple), verb=Verb(doc["verb"]), rows=Rows.from_json(doc["rows"]))
 
 
 def _without_defaults(fields: Mapping[str, Any]) -> dict[str, Any]:

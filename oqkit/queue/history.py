@@ -9,7 +9,7 @@ from oqkit.queue.document import load_part
 from oqkit.queue.job import Job
 from oqkit.queue.part import Event, Part
 from oqkit.queue.repository import Repository
-from oqkit.queue.run import Run
+from oqkit.queue.task_state import TaskState
 from oqkit.queue.transition import TRANSITIONS, Status, Verb
 
 
@@ -38,27 +38,28 @@ def history(repository: Repository, job: Job, row: int) -> list[Step]:
 
 
 def _from_versions(versions: list[Part], row: int) -> Iterator[Step]:
-    before, logged = Run(first=0, stop=1), tuple[Event, ...]()
+    before, logged = TaskState(), tuple[Event, ...]()
     for part in versions:
-        run = part.run_at(row)
-        if (run.status, run.attempt, run.lease, run.due) != (before.status, before.attempt, before.lease, before.due):
-            new = [event for event in part.log if event not in logged and _holds(event, row)]
+        state = part.state_at(row)
+        if (state.status, state.attempt, state.lease, state.due) != (
+            before.status,
+            before.attempt,
+            before.lease,
+            before.due,
+        ):
+            new = [event for event in part.log if event not in logged and row in event.rows]
             event = new[-1] if new else None
-            holder = next((lease.worker for lease in part.leases if lease.id == run.lease), "")
+            holder = next((lease.worker for lease in part.leases if lease.id == state.lease), "")
             worker = holder or (event.worker if event else "")
             note = event.note if event else ""
-            yield Step(at=part.at, status=run.status, attempt=run.attempt, worker=worker, note=note)
-        before, logged = run, part.log
+            yield Step(at=part.at, status=state.status, attempt=state.attempt, worker=worker, note=note)
+        before, logged = state, part.log
 
 
 def _from_log(part: Part, row: int) -> Iterator[Step]:
     for event in part.log:
-        if _holds(event, row):
+        if row in event.rows:
             yield Step(at=event.at, status=_after(event.verb), attempt=None, worker=event.worker, note=event.note)
-
-
-def _holds(event: Event, row: int) -> bool:
-    return any(first <= row < stop for first, stop in event.rows)
 
 
 def _after(verb: Verb) -> Status:

@@ -8,13 +8,13 @@ already said all that is needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from oqkit.queue.part import Part, Policy, cancel, fresh, reopen
-from oqkit.queue.run import Range
+from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status
 
 
@@ -46,7 +46,7 @@ class Control:
     verb: ControlVerb
     at: float
     statuses: tuple[Status, ...] = ()
-    rows: tuple[Range, ...] | None = None
+    rows: Rows | None = None
     reason: str = ""
     until: float | None = None
     """When a pause is over by itself, in epoch seconds; None for never."""
@@ -132,7 +132,9 @@ def caught_up(part: Part, job: Job, *, now: float) -> Part:
     """Apply to `part` the controls that it has not seen."""
     first = part.index * job.part_rows
     for control in job.controls[part.gen - 1 :]:
-        rows = _local(control.rows, first=first, n_rows=part.n_rows)
+        rows = Rows.span(0, part.n_rows)
+        if control.rows is not None:
+            rows = control.rows.clip(first, first + part.n_rows).shift(-first)
         statuses = frozenset(control.statuses)
         if control.verb is ControlVerb.CANCEL:
             part = cancel(part, rows, now=now, statuses=statuses, note=control.reason)
@@ -145,7 +147,7 @@ def is_settled(part: Part, job: Job) -> bool:
     """Whether every task of `part` has a final status, and no order that the part has not seen changes that."""
     if not part.is_final or part.gen >= job.gen:
         return part.is_final
-    return caught_up(part, job, now=part.at).runs == part.runs
+    return caught_up(part, job, now=part.at).states == part.states
 
 
 def concerned(job: Job, control: Control) -> range:
@@ -156,12 +158,4 @@ def concerned(job: Job, control: Control) -> range:
         return range(job.n_parts)
     if not control.rows:
         return range(0)
-    first, stop = min(first for first, _ in control.rows), max(stop for _, stop in control.rows)
-    return range(first // job.part_rows, -(-stop // job.part_rows))
-
-
-def _local(rows: Sequence[Range] | None, *, first: int, n_rows: int) -> tuple[Range, ...]:
-    if rows is None:
-        return ((0, n_rows),)
-    clipped = sorted((max(start - first, 0), min(stop - first, n_rows)) for start, stop in rows)
-    return tuple((start, stop) for start, stop in clipped if start < stop)
+    return range(control.rows.first // job.part_rows, control.rows.last // job.part_rows + 1)

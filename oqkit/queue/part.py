@@ -1,18 +1,19 @@
 """The state of one part: pure functions ``(part, verb, now) -> part`` with no I/O.
 
-Only `oqkit.queue.transition` says which status follows which; here the verbs are applied to ranges
+Only `oqkit.queue.transition` says which status follows which; here the verbs are applied to sets
 of rows, under leases. A lease is the right to write the outcome of the rows that name it; whoever
 is not named any more writes nothing (guarantee G2).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oqkit.errors import LeaseLost
-from oqkit.queue.run import Range, Run, changed, count, merged, split
+from oqkit.queue.rows import NONE, Rows, union
+from oqkit.queue.task_state import States, Stretch, TaskState, changed, grouped, stretches
 from oqkit.queue.transition import Status, Verb, target
 
 MAX_LEASES = 8
@@ -70,8 +71,8 @@ class Event:
 
     at: float
     verb: Verb
-    rows: tuple[Range, ...]
-    """The rows, or, of very scattered ones, the one range from the first to the last."""
+    rows: Rows
+    """The rows, or, of very scattered ones, all from the first to the last."""
     n_rows: int
     worker: str = ""
     note: str = ""
@@ -84,7 +85,7 @@ class Outcome:
     """What became of some rows of a lease."""
 
     verb: Verb
-    rows: tuple[Range, ...]
+    rows: Rows
     delay_s: float = 0.0
     note: str = ""
     took_s: float = 0.0
@@ -98,7 +99,7 @@ class Part:
     job: str
     index: int
     n_rows: int
-    runs: tuple[Run, ...]
+    states: States
     gen: int = 1
     """How many of the job's controls have been applied here."""
     rev: int = 0
@@ -114,13 +115,13 @@ class Part:
     @property
     def is_final(self) -> bool:
         """Whether every task has a final status."""
-        return all(run.status.is_final for run in self.runs)
+        return all(state.status.is_final for state in self.states)
 
     def counts(self) -> dict[Status, int]:
         """Return how many rows are in each status."""
         out = dict.fromkeys(Status, 0)
-        for run in self.runs:
-            out[run.status] += len(run)
+        for state, rows in self.states.items():
+            out[state.status] += len(rows)
         return out
 
     def lease(self, lease_id: str) -> Lease:
@@ -130,9 +131,17 @@ class Part:
                 return lease
         raise LeaseLost(lease_id)
 
-    def held(self, lease_id: str) -> tuple[Range, ...]:
+    def rows(self, which: Callable[[TaskState], bool]) -> Rows:
+        """Return the rows whose state is so."""
+        return union(rows for state, rows in self.states.items() if which(state))
+
+    def held(self, lease_id: str) -> Rows:
         """Return the rows that run under a lease."""
-        return tuple((run.first, run.stop) for run in self.runs if run.lease == lease_id)
+        return self.rows(lambda state: state.lease == lease_id)
+
+    def stretches(self) -> list[Stretch]:
+        """Return all rows in order, neighbours that share their state together."""
+        return stretches(self.states)
 
     def has_commit(self, lease_id: str, number: int) -> bool:
         """Whether commit `number` of a lease is part of this state: the evidence that survives other writers."""
@@ -143,17 +152,19 @@ class Part:
             return True
         return output_id(lease_id, number) in self.outputs
 
-    def run_at(self, row: int) -> Run:
-        """Return the run that holds `row`."""
-        return next(run for run in self.runs if run.first <= row < run.stop)
+    def state_at(self, row: int) -> TaskState:
+        """Return the state of a row."""
+        return next(state for state, rows in self.states.items() if row in rows)
 
-    def due(self, now: float) -> Iterator[Run]:
-        """Yield the rows that wait to be claimed."""
-        return (run for run in self.runs if run.status is Status.PENDING and run.due <= now)
+    def due(self, now: float) -> States:
+        """Return the rows that wait to be claimed."""
+        return {
+            state: rows for state, rows in self.states.items() if state.status is Status.PENDING and state.due <= now
+        }
 
     def next_change(self) -> float | None:
         """Return when rows may next become claimable by themselves (epoch seconds), or None for never."""
-        times = [run.due for run in self.runs if run.status is Status.PENDING]
+        times = [state.due for state in self.states if state.status is Status.PENDING]
         times += [lease.expires for lease in self.leases]
         return min(times, default=None)
 
@@ -165,7 +176,7 @@ def output_id(lease_id: str, number: int) -> str:
 
 def fresh(job: str, index: int, *, n_rows: int, gen: int) -> Part:
     """Return the state that an absent part object stands for: all pending."""
-    return Part(job=job, index=index, n_rows=n_rows, gen=gen, runs=(Run(first=0, stop=n_rows),))
+    return Part(job=job, index=index, n_rows=n_rows, gen=gen, states=grouped([(TaskState(), Rows.span(0, n_rows))]))
 
 
 # --- verbs ---------------------------------------------------------------------------------------
@@ -185,32 +196,36 @@ def claim(part: Part, lease: Lease, *, max_rows: int, now: float, policy: Policy
     if not taken:
         return part
 
-    def take(run: Run) -> Run:
-        status = target(Verb.CLAIM, run.status)
-        return replace(run, status=status, attempt=run.attempt + 1, lease=lease.id, due=0.0)
+    def take(state: TaskState) -> TaskState:
+        status = target(Verb.CLAIM, state.status)
+        return replace(state, status=status, attempt=state.attempt + 1, lease=lease.id, due=0.0)
 
-    part = replace(part, runs=changed(part.runs, taken, take), leases=(*part.leases, lease))
+    part = replace(part, states=changed(part.states, taken, take), leases=(*part.leases, lease))
     return _logged(part, now, Verb.CLAIM, taken, worker=lease.worker)
 
 
-def _choice(part: Part, *, max_rows: int, now: float, policy: Policy) -> list[Range]:
+def _choice(part: Part, *, max_rows: int, now: float, policy: Policy) -> Rows:
     """Return the first due rows, no more of them than the most suspicious one allows."""
-    taken: list[Range] = []
-    for run in part.due(now):
-        max_rows = min(max_rows, _allowance(run, part.n_rows, policy))
-        room = max_rows - count(taken)
-        if room <= 0:
+    due = part.due(now)
+    if not any(state.lost for state in due):
+        return union(due.values()).head(max_rows)
+    taken: list[tuple[int, int]] = []
+    n_taken = 0
+    for first, stop, state in stretches(due):
+        max_rows = min(max_rows, _allowance(state, part.n_rows, policy))
+        if n_taken >= max_rows:
             break
-        taken.append((run.first, min(run.stop, run.first + room)))
-    return taken
+        taken.append((first, min(stop, first + max_rows - n_taken)))
+        n_taken += taken[-1][1] - first
+    return Rows.ranged(taken)
 
 
-def _allowance(run: Run, n_rows: int, policy: Policy) -> int:
-    if not run.lost:
+def _allowance(state: TaskState, n_rows: int, policy: Policy) -> int:
+    if not state.lost:
         return n_rows
-    if run.used >= policy.retries:
+    if state.used >= policy.retries:
         return 1
-    return int(max(1, n_rows // LOST_SHRINK**run.lost))
+    return int(max(1, n_rows // LOST_SHRINK**state.lost))
 
 
 def commit(
@@ -223,7 +238,7 @@ def commit(
     chance: float,
     output: Any = None,
     has_output: bool = False,
-    release: Sequence[Range] = (),
+    release: Rows = NONE,
     lease_s: float | None = None,
 ) -> Part:
     """Record outcomes under a lease, hand `release` back, and keep the lease for `lease_s` more (None: end it).
@@ -239,7 +254,7 @@ def commit(
         part = _record(part, lease, outcome, name=name, now=now, policy=policy, chance=chance)
     if has_output:
         part = replace(part, outputs={**part.outputs, name: output})
-    back = part.held(lease_id) if lease_s is None else _within(part.held(lease_id), release)
+    back = part.held(lease_id) if lease_s is None else part.held(lease_id) & release
     part = _released(part, lease, back, now=now)
     if lease_s is None:
         return _swept(_ended(part, lease))
@@ -257,31 +272,31 @@ def _ended(part: Part, lease: Lease) -> Part:
 def _record(
     part: Part, lease: Lease, outcome: Outcome, *, name: str, now: float, policy: Policy, chance: float
 ) -> Part:
-    rows = _within(part.held(lease.id), outcome.rows)
+    rows = part.held(lease.id) & outcome.rows
 
-    def settle_run(run: Run) -> Run:
-        verb = outcome.verb
-        if verb is Verb.RETRY and run.used > policy.retries:
+    def take_in(state: TaskState) -> TaskState:
+        verb, most = outcome.verb, policy.max_reschedules
+        if verb is Verb.RETRY and state.used > policy.retries:
             verb = Verb.FAIL
-        if verb is Verb.RESCHEDULE and policy.max_reschedules is not None and run.reschedules >= policy.max_reschedules:
+        if verb is Verb.RESCHEDULE and most is not None and state.reschedules >= most:
             verb = Verb.FAIL
-        run = replace(run, status=target(verb, run.status), lease="", lost=0, output=name or run.output)
+        state = replace(state, status=target(verb, state.status), lease="", lost=0, output=name or state.output)
         if verb is Verb.RETRY:
-            return replace(run, due=now + policy.backoff.delay_s(run.used, chance=chance))
+            return replace(state, due=now + policy.backoff.delay_s(state.used, chance=chance))
         if verb is Verb.RESCHEDULE:
             due = now + outcome.delay_s
-            return replace(run, due=due, spared=run.spared + 1, reschedules=run.reschedules + 1)
-        return run
+            return replace(state, due=due, spared=state.spared + 1, reschedules=state.reschedules + 1)
+        return state
 
-    part = replace(part, runs=changed(part.runs, rows, settle_run))
+    part = replace(part, states=changed(part.states, rows, take_in))
     return _logged(part, now, outcome.verb, rows, worker=lease.worker, note=outcome.note, took_s=outcome.took_s)
 
 
-def _released(part: Part, lease: Lease, rows: Sequence[Range], *, now: float) -> Part:
-    def give(run: Run) -> Run:
-        return replace(run, status=target(Verb.RELEASE, run.status), lease="", spared=run.spared + 1)
+def _released(part: Part, lease: Lease, rows: Rows, *, now: float) -> Part:
+    def give(state: TaskState) -> TaskState:
+        return replace(state, status=target(Verb.RELEASE, state.status), lease="", spared=state.spared + 1)
 
-    part = replace(part, runs=changed(part.runs, rows, give))
+    part = replace(part, states=changed(part.states, rows, give))
     return _logged(part, now, Verb.RELEASE, rows, worker=lease.worker)
 
 
@@ -291,9 +306,7 @@ def settle(part: Part, *, now: float, policy: Policy, chance: float) -> Part:
         if lease.expires <= now:
             part = _lost(part, lease, now=now, policy=policy, chance=chance)
     if policy.expires_at is not None and now >= policy.expires_at:
-        overdue = tuple(
-            (run.first, run.stop) for run in part.runs if run.status is Status.PENDING and not run.is_reopened
-        )
+        overdue = part.rows(lambda state: state.status is Status.PENDING and not state.is_reopened)
         part = _moved(part, overdue, Verb.EXPIRE, now=now)
     return part
 
@@ -301,62 +314,51 @@ def settle(part: Part, *, now: float, policy: Policy, chance: float) -> Part:
 def _lost(part: Part, lease: Lease, *, now: float, policy: Policy, chance: float) -> Part:
     rows = part.held(lease.id)
 
-    def drop(run: Run) -> Run:
-        verb = Verb.FAIL if run.used > policy.retries else Verb.LOSE
-        run = replace(run, status=target(verb, run.status), lease="", lost=run.lost + 1)
+    def drop(state: TaskState) -> TaskState:
+        verb = Verb.FAIL if state.used > policy.retries else Verb.LOSE
+        state = replace(state, status=target(verb, state.status), lease="", lost=state.lost + 1)
         if verb is Verb.FAIL:
-            return replace(run, output="")
-        return replace(run, due=now + policy.backoff.delay_s(run.used, chance=chance))
+            return replace(state, output="")
+        return replace(state, due=now + policy.backoff.delay_s(state.used, chance=chance))
 
-    part = _ended(replace(part, runs=changed(part.runs, rows, drop)), lease)
+    part = _ended(replace(part, states=changed(part.states, rows, drop)), lease)
     return _swept(_logged(part, now, Verb.LOSE, rows, worker=lease.worker))
 
 
-def cancel(part: Part, rows: Sequence[Range], *, now: float, statuses: frozenset[Status], note: str = "") -> Part:
+def cancel(part: Part, rows: Rows, *, now: float, statuses: frozenset[Status], note: str = "") -> Part:
     """Cancel the rows that are in one of `statuses` (pending, running); the others stay as they are."""
-    chosen = _within(_where(part, statuses), rows)
-    holders = {run.lease for run in part.runs}
+    chosen = part.rows(lambda state: state.status in statuses) & rows
+    holders = {state.lease for state in part.states}
     part = _moved(part, chosen, Verb.CANCEL, now=now, note=note)
-    holders -= {run.lease for run in part.runs}
+    holders -= {state.lease for state in part.states}
     for lease in part.leases:
         if lease.id in holders:
             part = _ended(part, lease)
     return part
 
 
-def reopen(part: Part, rows: Sequence[Range], *, now: float, statuses: frozenset[Status]) -> Part:
+def reopen(part: Part, rows: Rows, *, now: float, statuses: frozenset[Status]) -> Part:
     """Put the rows that are in one of `statuses` (failed, cancelled, expired) to work again."""
-    return _swept(_moved(part, _within(_where(part, statuses), rows), Verb.REOPEN, now=now))
+    chosen = part.rows(lambda state: state.status in statuses) & rows
+    return _swept(_moved(part, chosen, Verb.REOPEN, now=now))
 
 
-def _moved(part: Part, rows: Sequence[Range], verb: Verb, *, now: float, note: str = "") -> Part:
-    def move(run: Run) -> Run:
-        run = replace(run, status=target(verb, run.status), lease="", due=0.0)
+def _moved(part: Part, rows: Rows, verb: Verb, *, now: float, note: str = "") -> Part:
+    def move(state: TaskState) -> TaskState:
+        state = replace(state, status=target(verb, state.status), lease="", due=0.0)
         if verb is Verb.REOPEN:
-            return replace(run, spared=run.attempt, lost=0, reschedules=0, is_reopened=True, output="")
-        return run
+            return replace(state, spared=state.attempt, lost=0, reschedules=0, is_reopened=True, output="")
+        return state
 
-    return _logged(replace(part, runs=changed(part.runs, rows, move)), now, verb, rows, note=note)
+    return _logged(replace(part, states=changed(part.states, rows, move)), now, verb, rows, note=note)
 
 
 # --- helpers -------------------------------------------------------------------------------------
 
 
-def _where(part: Part, statuses: Iterable[Status]) -> tuple[Range, ...]:
-    wanted = frozenset(statuses)
-    return tuple((run.first, run.stop) for run in part.runs if run.status in wanted)
-
-
-def _within(held: Iterable[Range], wanted: Iterable[Range]) -> tuple[Range, ...]:
-    """Intersect two sorted lists of ranges."""
-    runs = (Run(first=first, stop=stop) for first, stop in held)
-    pieces = merged(piece for piece, inside in split(runs, wanted) if inside)
-    return tuple((piece.first, piece.stop) for piece in pieces)
-
-
 def _swept(part: Part) -> Part:
     """Forget outputs that no row names any more."""
-    named = {run.output for run in part.runs}
+    named = {state.output for state in part.states}
     if all(name in named for name in part.outputs):
         return part
     return replace(part, outputs={name: value for name, value in part.outputs.items() if name in named})
@@ -366,7 +368,7 @@ def _logged(
     part: Part,
     now: float,
     verb: Verb,
-    rows: Sequence[Range],
+    rows: Rows,
     *,
     worker: str = "",
     note: str = "",
@@ -374,6 +376,6 @@ def _logged(
 ) -> Part:
     if not rows:
         return part
-    shown = tuple(rows) if len(rows) <= LOG_RANGES else ((rows[0][0], rows[-1][1]),)
-    event = Event(at=now, verb=verb, rows=shown, n_rows=count(rows), worker=worker, note=note, took_s=took_s)
+    shown = rows if len(rows.borders) <= 2 * LOG_RANGES else Rows.span(rows.first, rows.last + 1)
+    event = Event(at=now, verb=verb, rows=shown, n_rows=len(rows), worker=worker, note=note, took_s=took_s)
     return replace(part, log=(*part.log, event)[-LOG_RING:])

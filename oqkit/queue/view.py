@@ -63,7 +63,7 @@ class JobState:
     @property
     def workers(self) -> set[str]:
         """Who runs rows."""
-        running = ((held.doc, run.lease) for held in self.known.values() for run in held.doc.runs if run.lease)
+        running = ((held.doc, task.lease) for held in self.known.values() for task in held.doc.states if task.lease)
         return {part.lease(lease_id).worker for part, lease_id in running}
 
     def pace(self) -> tuple[int, float]:

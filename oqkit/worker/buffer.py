@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from oqkit.queue.run import Range, count, packed
+from oqkit.queue.rows import Range, Rows
 from oqkit.queue.transition import Verb
 from oqkit.task.failure import Failure
 
@@ -27,7 +27,7 @@ class Load:
 
     rows: Sequence[int]
     values: list[Any]
-    tables: list[tuple[tuple[Range, ...], Any]]
+    tables: list[tuple[Rows, Any]]
     errors: dict[int, CallError]
 
     def __bool__(self) -> bool:
@@ -64,7 +64,7 @@ class ResultBuffer:
         self.rows: list[int] = []
         """Whose the values are; empty for values in order."""
         self.values: list[Any] = []
-        self.tables: list[tuple[tuple[Range, ...], Any]] = []
+        self.tables: list[tuple[Rows, Any]] = []
         self.errors: dict[int, CallError] = {}
         self._order: Sequence[int] | None = None
         self._passed = 0
@@ -121,7 +121,7 @@ class ResultBuffer:
     @property
     def n_outcomes(self) -> int:
         """How many rows there are to drain."""
-        return len(self.values) + len(self.errors) + sum(count(ranges) for ranges, _ in self.tables)
+        return len(self.values) + len(self.errors) + sum(len(rows) for rows, _ in self.tables)
 
     def begin_call(self, first: int, stop: int) -> None:
         """Note that a call with the positions ``first <= position < stop`` starts now."""
@@ -154,7 +154,7 @@ class ResultBuffer:
         if self._order is None:
             told = self.rows[:n]
             del self.rows[:n]
-            return packed(told)
+            return _packed(told)
         self._missed.update(failed)
         if not self._missed:
             self._passed += n
@@ -165,4 +165,12 @@ class ResultBuffer:
             self._passed += 1
             if row not in self._missed:
                 rows.append(row)
-        return packed(rows)
+        return _packed(rows)
+
+
+def _packed(rows: Sequence[int]) -> Sequence[int]:
+    """Return distinct `rows` as a `range` if they follow each other in order: that says the same in no space."""
+    if not rows or isinstance(rows, range):
+        return rows
+    span = range(rows[0], rows[-1] + 1)
+    return span if len(span) == len(rows) and list(span) == rows else rows

@@ -13,7 +13,7 @@ from typing import Any
 
 from oqkit.errors import Reschedule, SchemaError, UsageError
 from oqkit.queue.key import task_id
-from oqkit.queue.run import Range, ranges_of
+from oqkit.queue.rows import Range, Rows
 from oqkit.queue.transition import Verb
 from oqkit.task.context import Context
 from oqkit.task.failure import MAX_MESSAGE, Failure, cut, failure_of, verb_of
@@ -36,7 +36,7 @@ class Work:
     """The number of the part's first task in the job."""
     rows: Sequence[int]
     inputs: Inputs
-    attempts: tuple[tuple[Range, int], ...]
+    attempts: tuple[tuple[Rows, int], ...]
     worker: str
     timeout_s: float | None
     first_batch: int
@@ -46,7 +46,7 @@ class Work:
 
     def attempt(self, row: int) -> int:
         """Return which attempt of a row this is."""
-        return next((attempt for (first, stop), attempt in self.attempts if first <= row < stop), 1)
+        return next((attempt for rows, attempt in self.attempts if row in rows), 1)
 
     def context(self, row: int, buffer: ResultBuffer) -> Context:
         """Describe a row's task to the function."""
@@ -106,15 +106,15 @@ def lay_table(work: Work, buffer: ResultBuffer, rows: Sequence[int], result: Any
     except SchemaError as error:  # the function is wrong, not a row
         fail(work, buffer, rows, error)
     else:
-        buffer.tables.append((ranges_of(rows), table))
+        buffer.tables.append((Rows.of(rows), table))
 
 
 def _calls(work: Work) -> tuple[Callable[..., Any], Iterator[tuple[Any, ...]]]:
-    ranges = ranges_of(work.rows)
+    rows = Rows.of(work.rows)
     if work.mode == "value":
-        return work.handler.for_value().call, ((value,) for value in work.inputs.values(ranges))
+        return work.handler.for_value().call, ((value,) for value in work.inputs.values(rows))
     chosen = work.handler.for_rows(work.inputs.columns)
-    return chosen.call, work.inputs.arguments(chosen.names, ranges)
+    return chosen.call, work.inputs.arguments(chosen.names, rows)
 
 
 def _run_rows(work: Work, buffer: ResultBuffer) -> None:
@@ -160,7 +160,7 @@ def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., Any], span: Ra
     rows = work.rows[first:stop]
     buffer.begin_call(first, stop)
     extra = (work.context(rows[0], buffer),) if work.handler.takes_context else ()
-    frame = work.inputs.frame(ranges_of(rows))
+    frame = work.inputs.frame(Rows.of(rows))
     try:
         result = call(frame, *extra)
     except BaseException as error:  # noqa: BLE001 - the user's function

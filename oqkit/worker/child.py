@@ -24,7 +24,7 @@ from types import FrameType, FunctionType
 from typing import Any
 
 from oqkit.errors import SchemaError, UnknownTask
-from oqkit.queue.run import Range, rows_of
+from oqkit.queue.rows import Rows
 from oqkit.task.code import import_task
 from oqkit.task.function import TaskFunction, as_task
 from oqkit.task.handler import Handler
@@ -62,7 +62,7 @@ class Order:
     """Its import reference, or its cloudpickle; empty once the child has it."""
     name: str
     is_batch: bool
-    ranges: tuple[Range, ...]
+    rows: Rows
     inputs: Inputs
     options: Mapping[str, Any]
     """The other fields of `Work`."""
@@ -136,7 +136,7 @@ class Child:
         handler = self._handlers.get(order.task)
         if handler is None:
             handler = self._handlers[order.task] = load_handler(order)
-        rows = rows_of(order.ranges)
+        rows = order.rows.numbers()
         return Work(handler=handler, rows=rows, inputs=order.inputs, table=pickle_result, **order.options)
 
     def _run(self, work: Work) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from oqkit.queue.job import Job
-from oqkit.queue.run import Range
+from oqkit.queue.rows import Rows
 from oqkit.task.failure import Failure
 
 
@@ -18,16 +18,16 @@ class Inputs(Protocol):
     def columns(self) -> Sequence[str]:
         """Return the columns that a row function can name."""
 
-    def arguments(self, names: Sequence[str], rows: Sequence[Range]) -> Iterator[tuple[Any, ...]]:
+    def arguments(self, names: Sequence[str], rows: Rows) -> Iterator[tuple[Any, ...]]:
         """Yield, for each row, the Python values of the named columns."""
 
-    def values(self, rows: Sequence[Range]) -> Iterator[Any]:
+    def values(self, rows: Rows) -> Iterator[Any]:
         """Yield the input of each task that was submitted as a value."""
 
-    def frame(self, rows: Sequence[Range]) -> Any:
+    def frame(self, rows: Rows) -> Any:
         """Return the rows as a slice of the user's frame."""
 
-    def only(self, rows: Sequence[Range]) -> Inputs:
+    def only(self, rows: Rows) -> Inputs:
         """Return the inputs without those of other rows, so that they travel light; row numbers stay."""
 
 
@@ -38,7 +38,7 @@ class Finished:
     rows: Sequence[int]
     values: Sequence[Any]
     """One for each of `rows`."""
-    tables: Sequence[tuple[tuple[Range, ...], Any]]
+    tables: Sequence[tuple[Rows, Any]]
     """What batch calls returned, as `Codec.table` made it."""
     failures: Mapping[int, Failure]
 

@@ -23,7 +23,7 @@ from multiprocessing import Pipe
 from typing import Any, assert_never
 
 from oqkit.errors import SchemaError, UsageError
-from oqkit.queue.run import ranges_of, rows_of
+from oqkit.queue.rows import Rows
 from oqkit.task.code import code_of
 from oqkit.task.function import TaskFunction
 from oqkit.worker.buffer import Load, ResultBuffer
@@ -162,8 +162,8 @@ class ProcessExecution:
             buffer.values.extend(load.values)
             buffer.rows.extend(load.rows)
             buffer.errors.update(load.errors)
-            for ranges, data in load.tables:
-                rows = rows_of(ranges)
+            for found, data in load.tables:
+                rows = found.numbers()
                 try:
                     result = _unpickle(data)
                 except SchemaError as error:
@@ -224,7 +224,7 @@ class ChildProcess:
             self._connection.send_bytes(data)
 
     def _order(self, work: Work) -> Order:
-        task, ranges = work.handler.task, ranges_of(work.rows)
+        task, rows = work.handler.task, Rows.of(work.rows)
         code: str | bytes = ""
         if task not in self._sent:
             reference, data = code_of(task)
@@ -236,8 +236,8 @@ class ChildProcess:
             code=code,
             name=task.name,
             is_batch=task.batch,
-            ranges=ranges,
-            inputs=work.inputs.only(ranges),
+            rows=rows,
+            inputs=work.inputs.only(rows),
             options={f.name: getattr(work, f.name) for f in fields(work) if f.name not in apart},
         )
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from oqkit.claim.lease import HeldLease
 from oqkit.errors import LeaseLost, Unavailable
 from oqkit.queue.part import Outcome
-from oqkit.queue.run import Range, count, joined, ranges_of, rows_of
+from oqkit.queue.rows import NONE, Rows, union
 from oqkit.queue.transition import Verb
 from oqkit.task.failure import Failure
 from oqkit.task.timer import LEAST_S, TARGET_S, RowTimer
@@ -40,7 +40,7 @@ class Flight:
 
     outcomes: tuple[Outcome, ...]
     packed: Packed
-    release: tuple[Range, ...]
+    release: Rows
     is_last: bool
 
 
@@ -161,7 +161,7 @@ class LeaseRunner:
         buffer = self._buffer
         if buffer.n_outcomes:
             self._checkpoint()
-        held = set(rows_of(self.lease.rows))
+        held = set(self.lease.rows)
         while self._later and not self.is_lost:
             work = self._later.pop(0)
             rows = tuple(row for row in work.rows if row in held)
@@ -192,7 +192,7 @@ class LeaseRunner:
         if not self._running().crash:
             self._running().abandon()
         suspects, load = self._suspects(), buffer.drain()
-        held = set(rows_of(self.lease.rows)).difference(_rows(load))
+        held = set(self.lease.rows).difference(_rows(load))
         suspects = [row for row in suspects if row in held]
         left = [row for row in work.rows[: max(limit, buffer.taken)] if row in held]
         self._n_barren = 0 if load or suspects else self._n_barren + 1
@@ -235,16 +235,16 @@ class LeaseRunner:
         self._checked, self._n_checked, self._patience_s = now, n_ended, min(2 * self._patience_s, TARGET_S)
         if keep < n_left:
             buffer.limit = taken + keep
-            self._checkpoint(release=ranges_of(self._work.rows[max(buffer.limit, buffer.taken) : stop]))
+            self._checkpoint(release=Rows.of(self._work.rows[max(buffer.limit, buffer.taken) : stop]))
 
-    def _checkpoint(self, *, release: tuple[Range, ...] = ()) -> None:
+    def _checkpoint(self, *, release: Rows = NONE) -> None:
         load = self._buffer.drain()
         self.n_finished += _size(load)
         self._commit(load, is_last=False, release=release)
         if not self.is_lost and not self.lease.rows:
             self._buffer.limit = 0  # all cancelled: nobody wants the rest
 
-    def _commit(self, load: Load, *, is_last: bool, release: tuple[Range, ...] = ()) -> None:
+    def _commit(self, load: Load, *, is_last: bool, release: Rows = NONE) -> None:
         self._committed = self._clock()
         flight = self._pack(load, is_last=is_last, release=release)
         end = self._clock() + STORE_PATIENCE_S
@@ -278,7 +278,7 @@ class LeaseRunner:
         if self._execution is not None:
             self._execution.abandon()
 
-    def _pack(self, load: Load, *, is_last: bool, release: tuple[Range, ...]) -> Flight:
+    def _pack(self, load: Load, *, is_last: bool, release: Rows) -> Flight:
         failures = {row: one.failure for row, one in load.errors.items() if one.failure is not None}
         skipped = [row for row, one in load.errors.items() if one.verb is Verb.COMPLETE]
         finished = Finished(
@@ -310,30 +310,30 @@ def _plan(work: Work, suspects: Sequence[int], rest: set[int]) -> list[Work]:
 
 
 def _rows(load: Load) -> list[int]:
-    return [*load.rows, *load.errors, *(row for ranges, _ in load.tables for row in rows_of(ranges))]
+    return [*load.rows, *load.errors, *(row for rows, _ in load.tables for row in rows)]
 
 
 def _size(load: Load) -> int:
-    return len(load.rows) + len(load.errors) + sum(count(ranges) for ranges, _ in load.tables)
+    return len(load.rows) + len(load.errors) + sum(len(rows) for rows, _ in load.tables)
 
 
 def _outcomes(load: Load, packed: Packed, skipped: list[int], *, took_s: float) -> tuple[Outcome, ...]:
     """Say what became of each row, rows of one fate together; refused values are the function's fault: no retry."""
     kept = [row for row in load.rows if row not in packed.refused] if packed.refused else load.rows
-    completed = joined((*ranges_of(kept), *ranges_of(skipped), *(one for ranges, _ in load.tables for one in ranges)))
+    completed = union((Rows.of(kept), Rows.of(skipped), *(rows for rows, _ in load.tables)))
     fates: dict[tuple[Verb, float], list[int]] = {}
     for row, one in load.errors.items():
         if one.verb is not Verb.COMPLETE:
             fates.setdefault((one.verb, one.delay_s), []).append(row)
     outcomes = [
-        Outcome(verb=verb, rows=ranges_of(rows), delay_s=delay_s, note=_note(load, rows))
+        Outcome(verb=verb, rows=Rows.of(rows), delay_s=delay_s, note=_note(load, rows))
         for (verb, delay_s), rows in fates.items()
     ]
     if completed:
         outcomes.append(Outcome(verb=Verb.COMPLETE, rows=completed, took_s=took_s))
     if packed.refused:
         note = "the returned value cannot be stored"
-        outcomes.append(Outcome(verb=Verb.FAIL, rows=ranges_of(packed.refused), note=note))
+        outcomes.append(Outcome(verb=Verb.FAIL, rows=Rows.of(packed.refused), note=note))
     return tuple(outcomes)
 
 

@@ -16,7 +16,6 @@ from oqkit.clock import new_id
 from oqkit.errors import FormatError, Missing, SchemaError, StoreError, Unavailable, UsageError
 from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
-from oqkit.queue.run import rows_of
 from oqkit.queue.worker_record import BUSY_EVERY_S, IDLE_EVERY_S, WorkerRecord, put_worker
 from oqkit.task.function import TaskFunction
 from oqkit.task.handler import Handler
@@ -216,7 +215,7 @@ class WorkerLoop:
         return LeaseRunner(lease, work, codec=self._codec, executor=executor, timer=self._timer)
 
     def _work(self, lease: HeldLease, handler: Handler, inputs: Inputs) -> Work:
-        job, rows = lease.job, rows_of(lease.rows)
+        job, rows = lease.job, lease.rows.numbers()
         known = self._timer.row_s(job) is not None
         return Work(
             handler=handler,

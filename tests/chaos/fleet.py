@@ -221,9 +221,9 @@ def check_outcomes(queue, job_id, *, statuses=("completed",)):
     job = repository.read_job(job_id).doc
     outputs = set(names_below(repository.store, f"{repository.keys_of(job).folder}out/"))
     for part in parts_of(repository, job_id):
-        assert sum(len(run) for run in part.runs) == part.n_rows
-        assert {run.status.value for run in part.runs} <= set(statuses), part.runs
-        assert not any(run.lease for run in part.runs), part.runs
+        assert sum(map(len, part.states.values())) == part.n_rows
+        assert {task.status.value for task in part.states} <= set(statuses), part.states
+        assert not any(task.lease for task in part.states), part.states
         assert not part.leases, part.leases
         for name, inline in part.outputs.items():
             assert inline is not None or repository.keys_of(job).output(part.index, name) in outputs

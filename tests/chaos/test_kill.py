@@ -38,7 +38,7 @@ def uncommitted(view, member):
     for part in view.state.parts():
         mine = {lease.id for lease in part.leases if member.holds(lease.worker)}
         first = part.index * PART_ROWS
-        rows |= {first + row for run in part.runs if run.lease in mine for row in range(run.first, run.stop)}
+        rows |= {first + row for task, rows in part.states.items() if task.lease in mine for row in rows}
     return rows
 
 

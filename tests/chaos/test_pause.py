@@ -26,7 +26,7 @@ def lease_of(queue, job, member):
 def committed(queue, job):
     """Return the rows that have an outcome."""
     part = next(parts_of(queue.repository, job.id))
-    return {row for run in part.runs if run.status.is_final for row in range(run.first, run.stop)}
+    return set(part.rows(lambda task: task.status.is_final))
 
 
 def start_and_pause(queue, fleet):

@@ -12,7 +12,7 @@ from oqkit.queue import control
 from oqkit.queue.job import Code
 from oqkit.queue.key import parse_marker
 from oqkit.queue.part import MAX_LEASES, Backoff, Outcome, Policy
-from oqkit.queue.run import count
+from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
 from tests.queue.faulty import Crash, CrashingStore, FaultyStore, World
 
@@ -78,15 +78,15 @@ def test_rows_that_were_handed_back_are_shared_equally(world):
     world.submit(world.job(n_tasks=101, part_rows=101))
     crew = [world.worker(f"w{n}", lease_rows=lambda job: (1, None)) for n in range(MAX_LEASES)]
     first = crew[0].find()
-    assert first.rows == ((0, 101),), "nobody knows yet that the rows are slow"
-    first.commit([], release=((1, 101),), is_last=False)
-    assert sorted(count(worker.find().rows) for worker in crew[1:]) == [14] * 5 + [15] * 2
+    assert first.rows == Rows.span(0, 101), "nobody knows yet that the rows are slow"
+    first.commit([], release=Rows.span(1, 101), is_last=False)
+    assert sorted(len(worker.find().rows) for worker in crew[1:]) == [14] * 5 + [15] * 2
 
 
 def test_last_parts_are_shared_by_those_who_know_the_pace(world):
     world.submit(world.job(n_tasks=1000, part_rows=100))
     worker = world.worker(lease_rows=lambda job: (5, 60))
-    leases = [count(worker.find().rows) for _ in range(12)]
+    leases = [len(worker.find().rows) for _ in range(12)]
     assert leases[:2] == [60, 60], "there are parts enough for everybody"
     assert set(leases[2:]) <= {*range(5, 14)}, "an eighth, but not less than is worth a lease"
 
@@ -113,7 +113,7 @@ def test_takeover_waits_for_the_lease_to_run_out_and_not_much_longer(world):
     while (lease := heir.find()) is None:
         world.clock.sleep(max(0.01, heir.claimer.wait_s()))
     assert 60.0 <= world.clock.time_s - began < 80.0
-    assert lease.attempts() == (((0, 1), 2),)
+    assert lease.attempts() == ((Rows.span(0, 1), 2),)
 
 
 def test_extended_lease_is_not_taken_over(world):
@@ -139,10 +139,10 @@ def test_fenced_worker_does_not_stop_the_heir(world):
         lease = heir.find()
     paused.put_output(b"late")
     with pytest.raises(LeaseLost):
-        paused.commit([Outcome(verb=Verb.COMPLETE, rows=((0, 1),))], has_output=True, is_last=True)
+        paused.commit([Outcome(verb=Verb.COMPLETE, rows=Rows.span(0, 1))], has_output=True, is_last=True)
     heir.finish(lease)
     (part,) = world.parts(job)
-    assert {run.output for run in part.runs} == {f"{lease.id}.1"}
+    assert {task.output for task in part.states} == {f"{lease.id}.1"}
 
 
 def test_failing_tasks_are_tried_again_after_their_backoff(world):
@@ -628,7 +628,7 @@ def test_job_object_that_is_newer_or_gone_when_a_lease_ends_does_not_stop_its_wo
     world.submit(job)
     worker = world.worker(max_rows=5)
     lease = worker.find()
-    control.cancel(world.repository(), job.id, rows=((9, 10),))
+    control.cancel(world.repository(), job.id, rows=Rows.span(9, 10))
     (key,) = world.listed("jobs/")
     if is_deleted:
         world.inner.delete(key)

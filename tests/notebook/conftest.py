@@ -15,7 +15,8 @@ from oqkit.notebook.live import Live
 from oqkit.notebook.state import size_bytes
 from oqkit.queue.part import Event, Lease
 from oqkit.queue.repository import open_repository
-from oqkit.queue.run import Run
+from oqkit.queue.rows import Rows
+from oqkit.queue.task_state import TaskState, grouped
 from oqkit.queue.transition import Status, Verb
 from oqkit.store.memory import MemoryStore
 
@@ -91,24 +92,29 @@ class World:
             real = Status.PENDING if status == "retrying" else Status(status)
             lease = "lease" if real is Status.RUNNING else ""
             named = output if status in {"failed", "retrying"} else ""
-            runs.append(Run(first=first, stop=first + rows, status=real, attempt=tries, lease=lease, output=named))
+            task = TaskState(status=real, attempt=tries, lease=lease, output=named)
+            runs.append((task, Rows.span(first, first + rows)))
             first += rows
         held = self.repository.read_part(document, index)
         now = self.repository.now()
-        leases = (Lease(id="lease", worker=worker, expires=now + 60),) if any(run.lease for run in runs) else ()
+        leases = (Lease(id="lease", worker=worker, expires=now + 60),) if any(task.lease for task, _ in runs) else ()
         log = (
-            Event(at=now, verb=Verb.CLAIM, rows=((0, first),), n_rows=first, worker=worker),
+            Event(at=now, verb=Verb.CLAIM, rows=Rows.span(0, first), n_rows=first, worker=worker),
             *(
-                Event(at=now, verb=Verb.COMPLETE, rows=((run.first, run.stop),), n_rows=len(run), worker=worker)
-                for run in runs
-                if run.status is Status.COMPLETED
+                Event(at=now, verb=Verb.COMPLETE, rows=rows, n_rows=len(rows), worker=worker)
+                for task, rows in runs
+                if task.status is Status.COMPLETED
             ),
         )
 
         def change(part):
-            return replace(part, runs=tuple(runs), leases=leases, outputs=outputs or {}, log=(*part.log, *log)[-32:])
+            return replace(
+                part, states=grouped(runs), leases=leases, outputs=outputs or {}, log=(*part.log, *log)[-32:]
+            )
 
-        self.repository.update_part(document, index, change, applied=lambda part: part.runs == tuple(runs), held=held)
+        self.repository.update_part(
+            document, index, change, applied=lambda part: part.states == grouped(runs), held=held
+        )
 
     def finish(self, job, status="completed"):
         document = job._view.state.job

@@ -246,8 +246,7 @@ class TinyWorker:
 
     def finish(self, lease: HeldLease, verb: Verb = Verb.COMPLETE, **more) -> None:
         first = lease.index * lease.job.part_rows
-        for start, stop in lease.rows:
-            self.ran.update((lease.job.id, first + row) for row in range(start, stop))
+        self.ran.update((lease.job.id, first + row) for row in lease.rows)
         lease.commit(
             [Outcome(verb=verb, rows=lease.rows, **more)], output={"by": lease.id}, has_output=True, is_last=True
         )

@@ -10,6 +10,7 @@ from oqkit.queue import control
 from oqkit.queue.cas import JOB, LONGEST_WAIT_S, PART, CasLoop
 from oqkit.queue.job import ControlVerb
 from oqkit.queue.part import Lease, Outcome, Policy, claim, commit, fresh
+from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
 from tests.queue.faulty import FaultyStore, World
 
@@ -59,7 +60,7 @@ def test_claim_that_creates_the_part_is_applied_once(world, script):
     store.land("late")
     part = part_of(world)
     assert held.doc == part
-    assert (part.counts()[Status.RUNNING], part.run_at(0).attempt, part.rev) == (4, 1, 1)
+    assert (part.counts()[Status.RUNNING], part.state_at(0).attempt, part.rev) == (4, 1, 1)
 
 
 @scripts
@@ -75,7 +76,7 @@ def test_commit_is_applied_once(world, script):
     store.land("late")
     part = part_of(world)
     assert held.doc == part
-    assert (part.run_at(0).used, part.run_at(0).status, part.leases) == (1, Status.PENDING, ())
+    assert (part.state_at(0).used, part.state_at(0).status, part.leases) == (1, Status.PENDING, ())
     assert [str(event.verb) for event in part.log] == ["claim", "retry"]
     assert part.rev == 2
 
@@ -90,11 +91,11 @@ def test_checkpoints_in_a_row_are_each_applied_once(world, script):
         store.script = list(script)
         is_last = row == 3
         lease.put_output(b"row %d" % row)
-        lease.commit([Outcome(verb=Verb.COMPLETE, rows=((row, row + 1),))], has_output=True, is_last=is_last)
+        lease.commit([Outcome(verb=Verb.COMPLETE, rows=Rows.span(row, row + 1))], has_output=True, is_last=is_last)
     store.land("late")
     (part,) = world.parts(lease.job)
     assert part.counts()[Status.COMPLETED] == 4
-    assert [run.output for run in part.runs] == [f"{lease.id}.{n}" for n in range(1, 5)]
+    assert [one.state.output for one in part.stretches()] == [f"{lease.id}.{n}" for n in range(1, 5)]
     assert [str(event.verb) for event in part.log] == ["claim", *["complete"] * 4]
     outputs = [key for key in world.listed("work/") if "/out/" in key]
     assert [world.inner.read(key).data for key in outputs] == [b"row %d" % row for row in range(4)]
@@ -172,7 +173,7 @@ def test_single_task_is_run_once_whatever_each_write_meets(world, script):
         store.land("late")
         assert fresh_world.statuses(job) == {"completed": 1}
         assert worker.ran == {(job.id, 0): 1}
-        assert fresh_world.parts(job)[0].run_at(0).attempt == 1
+        assert fresh_world.parts(job)[0].state_at(0).attempt == 1
 
 
 # --- several writers ----------------------------------------------------------------------------
@@ -199,7 +200,7 @@ def test_commit_is_evident_although_others_wrote_before_the_read_back(world, scr
     store.land("late")
     part = part_of(world)
     assert held.doc.has_commit("a", 1)
-    assert part.run_at(0).status is Status.COMPLETED
+    assert part.state_at(0).status is Status.COMPLETED
     assert [str(event.verb) for event in part.log].count("complete") == 1
 
 
@@ -250,13 +251,13 @@ def test_same_commit_repeated_after_the_loop_gave_up_is_applied_once(world):
     lease = worker.find()
     store.script = ["drop"] + ["refuse"] * 10_000
     store.before_read = lambda verb, key: (_ for _ in ()).throw(Unavailable("down")) if "parts/" in key else None
-    outcomes = [Outcome(verb=Verb.RETRY, rows=((0, 1),))]
+    outcomes = [Outcome(verb=Verb.RETRY, rows=Rows.span(0, 1))]
     with pytest.raises(Unavailable):
         lease.commit(outcomes, is_last=False)
     store.script, store.before_read = [], None
     lease.commit(outcomes, is_last=False)
     (part,) = world.parts(job)
-    assert (part.run_at(0).status, part.run_at(0).used, part.run_at(1).lease) == (Status.PENDING, 1, lease.id)
+    assert (part.state_at(0).status, part.state_at(0).used, part.state_at(1).lease) == (Status.PENDING, 1, lease.id)
     assert part.lease(lease.id).commits == 1
 
 
@@ -281,7 +282,7 @@ def test_document_that_came_back_to_an_earlier_state_has_other_bytes(world):
 
     update(world.inner, clear, lambda part: False)
     again = update(world.inner, claiming("a"), has_lease("a"))
-    assert again.doc.runs == first.doc.runs
+    assert again.doc.states == first.doc.states
     assert world.inner.read(KEY).data != data
 
 
@@ -307,7 +308,7 @@ def test_stale_knowledge_costs_one_conflict_and_one_read(world):
     update(world.inner, claiming("b", max_rows=1), has_lease("b"))
     before = world.inner.requests.snapshot()
     held = update(world.inner, claiming("c", max_rows=1), has_lease("c"), held=old)
-    assert held.doc.held("c") == ((2, 3),)
+    assert held.doc.held("c") == Rows.span(2, 3)
     assert world.inner.requests.snapshot() - before == {"get": 1, "put": 2}
 
 

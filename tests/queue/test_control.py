@@ -9,6 +9,7 @@ from oqkit.queue import control
 from oqkit.queue.job import Code, ControlVerb
 from oqkit.queue.key import parse_marker
 from oqkit.queue.part import Outcome, Policy
+from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
 from tests.queue.faulty import FaultyStore
 
@@ -35,12 +36,12 @@ def test_cancel_leaves_what_is_finished(world):
 def test_cancel_of_some_rows_crosses_parts(world):
     job = world.job(n_tasks=40)
     world.submit(job)
-    control.cancel(world.repository(), job.id, rows=((8, 12), (39, 40)))
+    control.cancel(world.repository(), job.id, rows=Rows.ranged([(8, 12), (39, 40)]))
     cancelled = [
         part.index * 10 + row
         for part in world.parts(job)
         for row in range(10)
-        if part.run_at(row).status == "cancelled"
+        if part.state_at(row).status == "cancelled"
     ]
     assert cancelled == [8, 9, 10, 11, 39]
     world.worker().drain()
@@ -50,7 +51,7 @@ def test_cancel_of_some_rows_crosses_parts(world):
 def test_cancel_takes_any_order_of_rows(world):
     job = world.job(n_tasks=40)
     world.submit(job)
-    control.cancel(world.repository(), job.id, rows=((30, 31), (7, 8), (2, 5), (4, 6), (1, 3)))
+    control.cancel(world.repository(), job.id, rows=Rows.ranged([(30, 31), (7, 8), (2, 5), (4, 6), (1, 3)]))
     assert world.statuses(job) == {"cancelled": 7, "pending": 33}
 
 
@@ -69,9 +70,9 @@ def test_cancelled_rows_drop_out_of_a_lease_with_its_next_commit(world):
     world.submit(job)
     worker = world.worker()
     lease = worker.find()
-    control.cancel(world.repository(), job.id, rows=((3, 7),))
+    control.cancel(world.repository(), job.id, rows=Rows.span(3, 7))
     lease.commit([], is_last=False)
-    assert lease.rows == ((0, 3), (7, 10))
+    assert lease.rows == Rows.ranged([(0, 3), (7, 10)])
     worker.finish(lease)
     assert world.statuses(job) == {"completed": 6, "cancelled": 4}
 
@@ -80,11 +81,11 @@ def test_outcome_on_its_way_is_not_recorded_for_a_cancelled_row(world):
     job = world.job(n_tasks=2)
     world.submit(job)
     lease = world.worker().find()
-    control.cancel(world.repository(), job.id, rows=((0, 1),))
-    lease.commit([Outcome(verb=Verb.COMPLETE, rows=((0, 2),))], output={"x": 1}, has_output=True, is_last=True)
+    control.cancel(world.repository(), job.id, rows=Rows.span(0, 1))
+    lease.commit([Outcome(verb=Verb.COMPLETE, rows=Rows.span(0, 2))], output={"x": 1}, has_output=True, is_last=True)
     (part,) = world.parts(job)
-    assert [str(part.run_at(row).status) for row in (0, 1)] == ["cancelled", "completed"]
-    assert part.run_at(0).output == ""
+    assert [str(part.state_at(row).status) for row in (0, 1)] == ["cancelled", "completed"]
+    assert part.state_at(0).output == ""
 
 
 def test_cancel_of_an_unknown_job_is_missing(world):
@@ -118,7 +119,7 @@ def test_retry_of_some_rows_leaves_the_others(world):
     job = world.job(n_tasks=20)
     world.submit(job)
     world.worker().drain(verb=Verb.FAIL)
-    control.retry(world.repository(), job.id, rows=((5, 15),))
+    control.retry(world.repository(), job.id, rows=Rows.span(5, 15))
     world.worker().drain()
     assert world.statuses(job) == {"completed": 10, "failed": 10}
     assert world.markers() == []
@@ -208,4 +209,4 @@ def test_poison_part_does_not_keep_a_cancel_from_the_others(world):
         control.cancel(world.repository(), job.id)
     repository = world.repository()
     stored = repository.read_job(job.id).doc
-    assert [str(repository.read_part(stored, n).doc.run_at(0).status) for n in (0, 2, 3)] == ["cancelled"] * 3
+    assert [str(repository.read_part(stored, n).doc.state_at(0).status) for n in (0, 2, 3)] == ["cancelled"] * 3

@@ -9,6 +9,7 @@ import pytest
 
 from oqkit.queue import control
 from oqkit.queue.part import Backoff, Outcome, Policy
+from oqkit.queue.rows import Rows
 from oqkit.queue.submission import Submission
 from oqkit.queue.transition import Verb
 from oqkit.queue.view import JobView
@@ -104,9 +105,9 @@ def test_submission_that_died_is_either_not_there_or_whole(shape, is_after):
 def work_one_lease(world, repository, job):
     worker = world.worker("dies", repository=repository, max_rows=4)
     while (lease := worker.find()) is not None:
-        rows = list(itertools.chain.from_iterable(range(*one) for one in lease.rows))
+        rows = list(lease.rows)
         lease.put_output(b"first")
-        half = ((rows[0], rows[0] + 1),)
+        half = Rows.span(rows[0], rows[0] + 1)
         lease.commit([Outcome(verb=Verb.COMPLETE, rows=half)], has_output=True, is_last=False)
         if lease.rows:
             lease.put_output(b"rest")
@@ -131,7 +132,7 @@ def test_work_of_a_dead_worker_is_finished_by_another(shape, is_after):
 
 
 def completed(part, row):
-    return str(part.run_at(row).status) == "completed"
+    return str(part.state_at(row).status) == "completed"
 
 
 def fail_all(world, repository, job):

@@ -13,7 +13,8 @@ from oqkit.errors import FormatError, LeaseLost
 from oqkit.queue.document import MAX_BYTES, dump_job, dump_part, load_job, load_part
 from oqkit.queue.job import Code, Control, ControlVerb, Job, caught_up
 from oqkit.queue.part import Backoff, Event, Lease, Outcome, Part, Policy, claim, commit, fresh, settle
-from oqkit.queue.run import Run, merged
+from oqkit.queue.rows import Rows
+from oqkit.queue.task_state import TaskState, grouped
 from oqkit.queue.transition import Status, Verb
 
 KEY = "the/key.json"
@@ -32,21 +33,19 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(plain, inner, max_size=3),
     max_leaves=6,
 )
-ranges = st.tuples(st.integers(0, 50), st.integers(1, 50)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+row_sets = st.sets(st.integers(0, 300)).map(Rows.of)
 
 
 @st.composite
 def parts(draw):
     names = draw(st.lists(st.from_regex(r"\A[a-z]{1,6}\.[0-9]\Z"), unique=True, max_size=3))
     leases = draw(st.lists(st.from_regex(r"\A[a-z]{1,6}\Z"), unique=True, max_size=3))
-    runs, first = [], 0
+    found, first = [], 0
     for n in draw(st.lists(st.integers(1, 9), min_size=1, max_size=6)):
         status = draw(st.sampled_from([s for s in Status if s is not Status.RUNNING or leases]))
         lease = draw(st.sampled_from(leases)) if status is Status.RUNNING else ""
         spared = draw(st.integers(0, 3))
-        run = Run(
-            first=first,
-            stop=first + n,
+        task = TaskState(
             status=status,
             attempt=spared + draw(st.integers(0, 3)),
             spared=spared,
@@ -57,13 +56,13 @@ def parts(draw):
             lease=lease,
             output=draw(st.sampled_from(["", *names])),
         )
-        runs.append(run)
+        found.append((task, Rows.span(first, first + n)))
         first += n
     return Part(
         job=draw(plain),
         index=draw(st.integers(0, 10**6)),
         n_rows=first,
-        runs=merged(runs),
+        states=grouped(found),
         gen=draw(st.integers(1, 9)),
         rev=draw(st.integers(0, 9)),
         op=draw(plain),
@@ -80,7 +79,7 @@ def parts(draw):
                         Event,
                         at=times,
                         verb=st.sampled_from(Verb),
-                        rows=st.lists(ranges, max_size=3).map(tuple),
+                        rows=row_sets,
                         n_rows=st.integers(0, 99),
                         worker=texts,
                         note=texts,
@@ -106,7 +105,7 @@ controls = st.builds(
     verb=st.sampled_from(ControlVerb),
     at=times,
     statuses=st.lists(st.sampled_from(Status), unique=True).map(tuple),
-    rows=st.none() | st.lists(ranges, max_size=3).map(tuple),
+    rows=st.none() | row_sets,
     reason=texts,
 )
 jobs = st.builds(
@@ -149,7 +148,7 @@ def test_job_is_read_back_as_it_was_written(job):
 def test_part_object_is_json_that_any_tool_reads(part):
     doc = json.loads(dump_part(part).decode("utf-8", errors="strict"))
     assert sum(doc["counts"].values()) == doc["n_rows"] == part.n_rows
-    assert {"format", "job", "part", "counts", "runs", "leases", "log"} <= set(doc)
+    assert {"format", "job", "part", "counts", "states", "leases", "log"} <= set(doc)
 
 
 def test_part_object_is_readable_by_a_person():
@@ -167,7 +166,7 @@ def test_part_object_is_readable_by_a_person():
         ' "rev": 0,',
         ' "op": "",',
         ' "at": 0.0,',
-        ' "runs": [["running",0,100,{"attempt":1,"lease":"l1"}],["pending",100,10000]],',
+        ' "states": [["running",[[0,100]],{"attempt":1,"lease":"l1"}],["pending",[[100,10000]]]],',
         ' "leases": [{"id":"l1","worker":"host:1","expires":99.5,"commits":0}],',
         ' "outputs": [],',
         ' "done": [],',
@@ -185,11 +184,11 @@ def test_part_of_ten_thousand_rows_with_five_hundred_scattered_failures_stays_sm
         policy=Policy(),
         chance=0.5,
     )
-    bad = tuple((row, row + 1) for row in range(0, 10_000, 20))
-    good = tuple((row + 1, row + 20) for row in range(0, 10_000, 20))
+    bad = Rows.of(range(0, 10_000, 20))
+    good = Rows.span(0, 10_000) - bad
     outcomes = [Outcome(verb=Verb.FAIL, rows=bad), Outcome(verb=Verb.COMPLETE, rows=good)]
     part = commit(part, "a" * 16, outcomes, now=6.0, policy=Policy(), chance=0.5, has_output=True)
-    assert len(dump_part(part)) < 60_000
+    assert len(dump_part(part)) < 2_000
     assert load_part(dump_part(part), key=KEY) == part
 
 
@@ -203,7 +202,7 @@ def test_note_that_is_no_valid_unicode_does_not_stop_a_commit():
         policy=Policy(),
         chance=0.5,
     )
-    outcome = Outcome(verb=Verb.FAIL, rows=((0, 1),), note="no such file: caf\udce9.csv")
+    outcome = Outcome(verb=Verb.FAIL, rows=Rows.span(0, 1), note="no such file: caf\udce9.csv")
     part = commit(part, "l1", [outcome], now=6.0, policy=Policy(), chance=0.5)
     data = dump_part(part)
     data.decode("utf-8", errors="strict")
@@ -222,7 +221,10 @@ def part_doc():
         policy=Policy(),
         chance=0.5,
     )
-    outcomes = [Outcome(verb=Verb.COMPLETE, rows=((0, 2),)), Outcome(verb=Verb.RETRY, rows=((2, 3),), note="n")]
+    outcomes = [
+        Outcome(verb=Verb.COMPLETE, rows=Rows.span(0, 2)),
+        Outcome(verb=Verb.RETRY, rows=Rows.span(2, 3), note="n"),
+    ]
     part = commit(
         part, "l1", outcomes, now=6.0, policy=Policy(), chance=0.5, has_output=True, output={"a": 1}, lease_s=60.0
     )
@@ -231,7 +233,7 @@ def part_doc():
 
 def job_doc():
     control = Control(
-        op="c1", verb=ControlVerb.CANCEL, at=5.0, statuses=(Status.PENDING,), rows=((0, 3),), reason="why"
+        op="c1", verb=ControlVerb.CANCEL, at=5.0, statuses=(Status.PENDING,), rows=Rows.span(0, 3), reason="why"
     )
     job = Job(
         id="0abc",
@@ -272,7 +274,7 @@ def raw(doc):
         b"{}",
         b'{"format": 1}',
         b"[" * 200_000,
-        b'{"format": 1, "runs": ' + b"[" * 200_000,
+        b'{"format": 1, "states": ' + b"[" * 200_000,
         b'{"a":' * 200_000,
         b'{"format": ' + b"9" * 10_000 + b"}",
         b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>",
@@ -304,6 +306,39 @@ def test_each_missing_field_is_a_format_error(load, make):
 def test_too_large_object_is_refused_before_it_is_parsed():
     with pytest.raises(FormatError, match="at most"):
         load_part(b" " * (MAX_BYTES + 1), key=KEY)
+
+
+def without(doc, name):
+    return {one: value for one, value in doc.items() if one != name}
+
+
+@pytest.mark.parametrize(
+    "states",
+    (
+        [],
+        [["pending", []]],
+        [["pending", [[0, 9]]]],
+        [["pending", [[0, 11]]]],
+        [["pending", [[0, 6]]], ["completed", [[5, 10]]]],
+        [["pending", [[0, 4]]], ["completed", [[5, 10]]]],
+        [["pending", [[0, 5]]], ["pending", [[5, 10]]], ["pending", [[0, 1]]]],
+        [["pending", "AAAA"]],
+        [["unheard", [[0, 10]]]],
+        [["pending"]],
+        [["running", [[0, 10]]]],
+        [["running", [[0, 10]], {"lease": "nobody"}]],
+        [["pending", [[0, 10]], {"lease": "l1"}]],
+        [["pending", [[0, 10]], {"output": 7}]],
+        [["pending", [[0, 10]], {"output": -1}]],
+        [["pending", [[0, 10]], {"attempt": "3"}]],
+        [["pending", [[0, 10]], {"due": None}]],
+        [["pending", [[0, 10]], 5]],
+    ),
+    ids=json.dumps,
+)
+def test_states_that_make_no_part_are_a_format_error(states):
+    with pytest.raises(FormatError, match=KEY):
+        load_part(raw({**part_doc(), "states": states}), key=KEY)
 
 
 @pytest.mark.parametrize(
@@ -338,7 +373,7 @@ def test_too_large_object_is_refused_before_it_is_parsed():
 )
 def test_runs_that_make_no_part_are_a_format_error(runs):
     with pytest.raises(FormatError, match=KEY):
-        load_part(raw({**part_doc(), "runs": runs}), key=KEY)
+        load_part(raw({**without(part_doc(), "states"), "runs": runs}), key=KEY)
 
 
 def paths(doc, prefix=()):

@@ -24,7 +24,7 @@ from oqkit.queue.part import (
     reopen,
     settle,
 )
-from oqkit.queue.run import count, rows_of
+from oqkit.queue.rows import NONE, Rows
 from oqkit.queue.transition import Status, Verb
 
 ALL = frozenset(Status)
@@ -47,7 +47,7 @@ def end(part, lease, verb, rows=None, *, now=0.0, policy=NO_WAIT, chance=0.5, le
 
 
 def statuses(part):
-    return [str(part.run_at(row).status) for row in range(part.n_rows)]
+    return [str(part.state_at(row).status) for row in range(part.n_rows)]
 
 
 # --- claim --------------------------------------------------------------------------------------
@@ -55,8 +55,8 @@ def statuses(part):
 
 def test_claim_takes_the_first_rows_and_raises_their_attempt():
     part = take(new(), max_rows=3)
-    assert part.held("a") == ((0, 3),)
-    assert [part.run_at(row).attempt for row in (0, 2, 3)] == [1, 1, 0]
+    assert part.held("a") == Rows.span(0, 3)
+    assert [part.state_at(row).attempt for row in (0, 2, 3)] == [1, 1, 0]
     assert part.leases == (Lease(id="a", worker="w", expires=60.0),)
 
 
@@ -64,14 +64,14 @@ def test_claim_passes_over_rows_that_others_run_and_rows_that_are_not_due():
     part = take(take(new(6), "a", max_rows=2), "b", max_rows=1)
     part = end(part, "b", Verb.RESCHEDULE, delay_s=100.0)
     part = take(part, "c")
-    assert part.held("c") == ((3, 6),)
+    assert part.held("c") == Rows.span(3, 6)
 
 
 def test_claim_takes_scattered_rows_up_to_its_size():
     part = take(new(10), "a")
-    part = end(part, "a", Verb.COMPLETE, tuple((n, n + 1) for n in range(0, 10, 2)))
+    part = end(part, "a", Verb.COMPLETE, Rows.of(range(0, 10, 2)))
     part = take(part, "b", max_rows=3)
-    assert rows_of(part.held("b")) == [1, 3, 5]
+    assert part.held("b").numbers() == [1, 3, 5]
 
 
 def test_claim_without_a_row_leaves_no_lease():
@@ -90,7 +90,7 @@ def test_claim_is_refused_when_there_are_as_many_leases_as_a_part_may_hold():
     for n in range(MAX_LEASES + 1):
         part = take(part, f"l{n}", max_rows=1)
     assert len(part.leases) == MAX_LEASES
-    assert part.held(f"l{MAX_LEASES}") == ()
+    assert part.held(f"l{MAX_LEASES}") == NONE
 
 
 def test_claim_of_a_full_part_goes_through_once_a_lease_ran_out():
@@ -112,7 +112,7 @@ def test_outcome_gives_the_rows_their_status_and_frees_them(verb, status):
     part = end(take(new(2)), "a", verb)
     assert statuses(part) == [status] * 2
     assert part.leases == ()
-    assert {run.lease for run in part.runs} == {""}
+    assert {task.lease for task in part.states} == {""}
 
 
 @pytest.mark.parametrize("verb", (Verb.CLAIM, Verb.EXPIRE, Verb.REOPEN))
@@ -128,13 +128,13 @@ def test_retry_fails_when_the_retries_are_used_up(retries):
     while not part.is_final:
         part = end(take(part, f"l{n}", policy=policy, now=float(n)), f"l{n}", Verb.RETRY, policy=policy, now=float(n))
         n += 1
-    assert n == part.run_at(0).attempt == retries + 1
+    assert n == part.state_at(0).attempt == retries + 1
     assert statuses(part) == ["failed"]
 
 
 def test_permanent_error_fails_at_the_first_attempt():
     part = end(take(new(1), policy=Policy(retries=99)), "a", Verb.FAIL, policy=Policy(retries=99))
-    assert (statuses(part), part.run_at(0).attempt) == (["failed"], 1)
+    assert (statuses(part), part.state_at(0).attempt) == (["failed"], 1)
 
 
 @given(
@@ -177,8 +177,8 @@ def test_reschedule_uses_no_attempt_and_falls_due_when_it_says():
     for n in range(50):
         part = take(part, f"l{n}", now=n * 10.0, policy=policy)
         part = end(part, f"l{n}", Verb.RESCHEDULE, now=n * 10.0, policy=policy, delay_s=10.0)
-    run = part.run_at(0)
-    assert (run.attempt, run.used, run.reschedules, run.due) == (50, 0, 50, 500.0)
+    task = part.state_at(0)
+    assert (task.attempt, task.used, task.reschedules, task.due) == (50, 0, 50, 500.0)
     assert statuses(part) == ["pending"]
 
 
@@ -193,7 +193,7 @@ def test_reschedule_fails_beyond_its_maximum():
 
 def test_reschedules_count_for_each_row_by_itself():
     policy = Policy(max_reschedules=1)
-    part = end(take(new(2), policy=policy), "a", Verb.RESCHEDULE, ((0, 1),), policy=policy)
+    part = end(take(new(2), policy=policy), "a", Verb.RESCHEDULE, Rows.span(0, 1), policy=policy)
     part = end(take(part, "b", policy=policy), "b", Verb.RESCHEDULE, policy=policy)
     assert statuses(part) == ["failed", "pending"]
 
@@ -202,28 +202,28 @@ def test_released_rows_are_due_at_once_and_keep_their_attempts():
     policy = Policy(retries=0)
     part = new(4)
     for n in range(20):
-        part = end(take(part, f"l{n}", policy=policy), f"l{n}", Verb.COMPLETE, (), policy=policy)
+        part = end(take(part, f"l{n}", policy=policy), f"l{n}", Verb.COMPLETE, NONE, policy=policy)
     assert part.next_change() == 0.0
-    assert (part.run_at(0).attempt, part.run_at(0).used) == (20, 0)
+    assert (part.state_at(0).attempt, part.state_at(0).used) == (20, 0)
 
 
 def test_rows_without_an_outcome_are_released_when_the_lease_ends():
-    part = end(take(new(4)), "a", Verb.COMPLETE, ((0, 2),))
+    part = end(take(new(4)), "a", Verb.COMPLETE, Rows.span(0, 2))
     assert statuses(part) == ["completed"] * 2 + ["pending"] * 2
 
 
 def test_checkpoint_keeps_the_lease_longer_and_hands_back_what_it_is_told():
-    part = end(take(new(6)), "a", Verb.COMPLETE, ((0, 1),), now=30.0, lease_s=60.0, release=((3, 6),))
-    assert part.held("a") == ((1, 3),)
+    part = end(take(new(6)), "a", Verb.COMPLETE, Rows.span(0, 1), now=30.0, lease_s=60.0, release=Rows.span(3, 6))
+    assert part.held("a") == Rows.span(1, 3)
     assert part.lease("a").expires == 90.0
     assert statuses(part) == ["completed", "running", "running", "pending", "pending", "pending"]
-    assert part.run_at(3).used == 0
+    assert part.state_at(3).used == 0
 
 
 def test_release_of_rows_that_the_lease_does_not_hold_does_nothing():
     part = take(take(new(4), "a", max_rows=2), "b", max_rows=2)
-    part = end(part, "a", Verb.COMPLETE, (), lease_s=60.0, release=((0, 4),))
-    assert part.held("b") == ((2, 4),)
+    part = end(part, "a", Verb.COMPLETE, NONE, lease_s=60.0, release=Rows.span(0, 4))
+    assert part.held("b") == Rows.span(2, 4)
 
 
 # --- leases that run out ------------------------------------------------------------------------
@@ -240,7 +240,7 @@ def test_lease_lives_until_its_time_is_over():
 def test_lost_row_waits_for_its_backoff_and_has_used_an_attempt():
     policy = Policy(backoff=Backoff(initial_s=8.0, jitter=0.0))
     part = settle(take(new(1), policy=policy), now=60.0, policy=policy, chance=0.5)
-    assert (part.run_at(0).due, part.run_at(0).used, part.run_at(0).lost) == (68.0, 1, 1)
+    assert (part.state_at(0).due, part.state_at(0).used, part.state_at(0).lost) == (68.0, 1, 1)
 
 
 def test_lost_row_fails_when_the_retries_are_used_up():
@@ -250,12 +250,12 @@ def test_lost_row_fails_when_the_retries_are_used_up():
         assert statuses(part) == ["pending"]
         part = settle(take(part, f"l{n}", now=n * 100.0, policy=policy), now=n * 100.0 + 60, policy=policy, chance=0.5)
     assert statuses(part) == ["failed"]
-    assert part.run_at(0).output == ""
+    assert part.state_at(0).output == ""
 
 
 def test_claim_takes_over_from_a_lease_that_ran_out():
     part = take(take(new(), "a"), "b", now=60.0)
-    assert part.held("a") == ()
+    assert part.held("a") == NONE
     assert part.held("b")
 
 
@@ -267,20 +267,20 @@ def test_holder_that_was_taken_over_is_fenced_by_lease_not_by_worker():
     part = take(new(1), "a", worker="same")
     part = take(part, "b", worker="same", now=60.0)
     with pytest.raises(LeaseLost):
-        end(part, "a", Verb.COMPLETE, ((0, 1),), now=61.0)
+        end(part, "a", Verb.COMPLETE, Rows.span(0, 1), now=61.0)
     assert statuses(end(part, "b", Verb.COMPLETE, now=61.0)) == ["completed"]
 
 
 def test_outcome_for_rows_of_another_lease_is_not_recorded():
     part = take(take(new(4), "a", max_rows=2), "b", max_rows=2)
-    part = end(part, "a", Verb.COMPLETE, ((0, 4),))
+    part = end(part, "a", Verb.COMPLETE, Rows.span(0, 4))
     assert statuses(part) == ["completed", "completed", "running", "running"]
 
 
 def test_ended_lease_cannot_commit_again():
     part = end(take(new(1)), "a", Verb.RETRY)
     with pytest.raises(LeaseLost):
-        end(part, "a", Verb.COMPLETE, ((0, 1),))
+        end(part, "a", Verb.COMPLETE, Rows.span(0, 1))
 
 
 def test_claims_shrink_after_each_loss_and_are_single_on_the_last_attempt():
@@ -289,7 +289,7 @@ def test_claims_shrink_after_each_loss_and_are_single_on_the_last_attempt():
     part = new(n_rows)
     for n in range(4):
         part = take(part, f"l{n}", max_rows=100_000, now=now, policy=policy)
-        sizes.append(count(part.held(f"l{n}")))
+        sizes.append(len(part.held(f"l{n}")))
         now += 60.0
     assert sizes == [n_rows, n_rows // LOST_SHRINK, n_rows // LOST_SHRINK**2 or 1, 1]
 
@@ -298,18 +298,18 @@ def test_row_on_its_last_attempt_is_claimed_alone_when_others_wait_behind_it():
     policy = Policy(retries=1, backoff=NO_WAIT.backoff)
     part = take(new(10), "a", max_rows=1, policy=policy)
     part = take(part, "b", max_rows=1000, now=60.0, policy=policy)
-    assert part.held("b") == ((0, 1),)
+    assert part.held("b") == Rows.span(0, 1)
 
 
 def test_row_on_its_last_attempt_is_not_added_to_a_claim_of_others():
     policy = Policy(retries=1, backoff=NO_WAIT.backoff)
-    part = end(take(new(10), "a", policy=policy), "a", Verb.RETRY, ((0, 5),), policy=policy)
+    part = end(take(new(10), "a", policy=policy), "a", Verb.RETRY, Rows.span(0, 5), policy=policy)
     part = take(part, "b", max_rows=1, policy=policy, now=1.0)  # row 0 …
     part = take(part, "c", max_rows=4, policy=policy, now=1.0)
     part = end(part, "b", Verb.RETRY, policy=Policy(retries=9, backoff=NO_WAIT.backoff), now=2.0)
     part = take(part, "d", now=61.0, policy=policy, max_rows=1000)
-    lost = [row for row in rows_of(part.held("d")) if part.run_at(row).lost]
-    assert not lost or part.held("d") == ((lost[0], lost[0] + 1),)
+    lost = [row for row in part.held("d").numbers() if part.state_at(row).lost]
+    assert not lost or part.held("d") == Rows.span(lost[0], lost[0] + 1)
 
 
 @given(st.lists(st.sampled_from(["lose", "retry", "complete", "release"]), max_size=12), st.integers(1, 40))
@@ -319,8 +319,8 @@ def test_no_claim_mixes_a_lost_row_on_its_last_attempt_with_others(story, max_ro
     for n, what in enumerate(story):
         before = part
         part = take(part, f"l{n}", max_rows=max_rows, now=now, policy=policy)
-        rows = rows_of(part.held(f"l{n}"))
-        doomed = [row for row in rows if before.run_at(row).lost and before.run_at(row).used >= policy.retries]
+        rows = part.held(f"l{n}").numbers()
+        doomed = [row for row in rows if before.state_at(row).lost and before.state_at(row).used >= policy.retries]
         assert len(rows) == 1 or not doomed
         if not rows:
             continue
@@ -329,7 +329,7 @@ def test_no_claim_mixes_a_lost_row_on_its_last_attempt_with_others(story, max_ro
             part = settle(part, now=now, policy=policy, chance=0.5)
         else:
             verb = {"retry": Verb.RETRY, "complete": Verb.COMPLETE, "release": Verb.RELEASE}[what]
-            part = end(part, f"l{n}", verb, part.held(f"l{n}")[:1], now=now, policy=policy)
+            part = end(part, f"l{n}", verb, part.held(f"l{n}").clip(rows[0], rows[0] + 1), now=now, policy=policy)
 
 
 def test_killer_row_costs_its_neighbours_no_failure():
@@ -337,7 +337,7 @@ def test_killer_row_costs_its_neighbours_no_failure():
     part, now, n = new(300), 0.0, 0
     while not part.is_final:
         part = take(part, f"l{n}", now=now, policy=policy)
-        if 137 in rows_of(part.held(f"l{n}")):
+        if 137 in part.held(f"l{n}").numbers():
             now += 60.0  # the worker dies
             part = settle(part, now=now, policy=policy, chance=0.5)
         else:
@@ -351,7 +351,7 @@ def test_killer_row_costs_its_neighbours_no_failure():
 def test_losses_are_forgotten_after_an_outcome():
     part = settle(take(new(100)), now=60.0, policy=NO_WAIT, chance=0.5)
     part = end(take(part, "b", now=60.0), "b", Verb.RETRY, now=61.0)
-    assert part.run_at(0).lost == 0
+    assert part.state_at(0).lost == 0
 
 
 # --- time to live -------------------------------------------------------------------------------
@@ -386,11 +386,11 @@ def test_task_reopened_after_its_time_to_live_runs(status):
     if status == "failed":
         part = end(part, "a", Verb.FAIL, policy=TTL)
     elif status == "cancelled":
-        part = cancel(part, ((0, 1),), now=5.0, statuses=ALL)
+        part = cancel(part, Rows.span(0, 1), now=5.0, statuses=ALL)
     else:
         part = settle(end(part, "a", Verb.RETRY, policy=TTL), now=100.0, policy=TTL, chance=0.5)
     assert statuses(part) == [status]
-    part = reopen(part, ((0, 1),), now=200.0, statuses=frozenset({Status(status)}))
+    part = reopen(part, Rows.span(0, 1), now=200.0, statuses=frozenset({Status(status)}))
     part = take(part, "b", now=201.0, policy=TTL)
     assert statuses(part) == ["running"]
     assert statuses(end(part, "b", Verb.COMPLETE, now=202.0, policy=TTL)) == ["completed"]
@@ -402,50 +402,50 @@ def test_task_reopened_after_its_time_to_live_runs(status):
 def mixed():
     """Rows 0 completed, 1 failed, 2 cancelled, 3 running under b, 4 pending."""
     part = take(new(5), "a", max_rows=3)
-    outcomes = [Outcome(verb=Verb.COMPLETE, rows=((0, 1),)), Outcome(verb=Verb.FAIL, rows=((1, 2),))]
+    outcomes = [Outcome(verb=Verb.COMPLETE, rows=Rows.span(0, 1)), Outcome(verb=Verb.FAIL, rows=Rows.span(1, 2))]
     part = commit(part, "a", outcomes, now=1.0, policy=NO_WAIT, chance=0.5, has_output=True, output={"x": 1})
-    part = cancel(part, ((2, 3),), now=1.0, statuses=ALL & {Status.PENDING})
+    part = cancel(part, Rows.span(2, 3), now=1.0, statuses=ALL & {Status.PENDING})
     return take(part, "b", max_rows=1, now=2.0)
 
 
 def test_cancel_takes_pending_and_running_rows_and_leaves_the_rest():
-    part = cancel(mixed(), ((0, 5),), now=3.0, statuses=frozenset({Status.PENDING, Status.RUNNING}), note="why")
+    part = cancel(mixed(), Rows.span(0, 5), now=3.0, statuses=frozenset({Status.PENDING, Status.RUNNING}), note="why")
     assert statuses(part) == ["completed", "failed", "cancelled", "cancelled", "cancelled"]
     assert part.leases == ()
-    assert (part.log[-1].verb, part.log[-1].note, part.log[-1].rows) == (Verb.CANCEL, "why", ((3, 5),))
+    assert (part.log[-1].verb, part.log[-1].note, part.log[-1].rows) == (Verb.CANCEL, "why", Rows.span(3, 5))
 
 
 def test_cancel_of_some_rows_leaves_the_lease_of_the_others():
-    part = cancel(take(new(4)), ((0, 2),), now=1.0, statuses=frozenset({Status.RUNNING}))
-    assert part.held("a") == ((2, 4),)
+    part = cancel(take(new(4)), Rows.span(0, 2), now=1.0, statuses=frozenset({Status.RUNNING}))
+    assert part.held("a") == Rows.span(2, 4)
     assert part.lease("a")
 
 
 def test_cancel_takes_the_right_to_commit_away():
-    part = cancel(take(new(2)), ((0, 2),), now=1.0, statuses=frozenset({Status.RUNNING}))
+    part = cancel(take(new(2)), Rows.span(0, 2), now=1.0, statuses=frozenset({Status.RUNNING}))
     with pytest.raises(LeaseLost):
-        end(part, "a", Verb.COMPLETE, ((0, 2),))
+        end(part, "a", Verb.COMPLETE, Rows.span(0, 2))
 
 
 def test_commit_leaves_rows_alone_that_were_cancelled_meanwhile():
-    part = cancel(take(new(3)), ((1, 2),), now=1.0, statuses=frozenset({Status.RUNNING}))
-    part = end(part, "a", Verb.COMPLETE, ((0, 3),), has_output=True, output={})
+    part = cancel(take(new(3)), Rows.span(1, 2), now=1.0, statuses=frozenset({Status.RUNNING}))
+    part = end(part, "a", Verb.COMPLETE, Rows.span(0, 3), has_output=True, output={})
     assert statuses(part) == ["completed", "cancelled", "completed"]
-    assert part.run_at(1).output == ""
+    assert part.state_at(1).output == ""
 
 
 def test_cancel_of_final_rows_is_refused():
     with pytest.raises(IllegalTransition):
-        cancel(mixed(), ((0, 5),), now=3.0, statuses=frozenset({Status.COMPLETED}))
+        cancel(mixed(), Rows.span(0, 5), now=3.0, statuses=frozenset({Status.COMPLETED}))
 
 
 def test_reopen_of_completed_rows_is_refused():
     with pytest.raises(IllegalTransition):
-        reopen(mixed(), ((0, 5),), now=3.0, statuses=frozenset({Status.COMPLETED}))
+        reopen(mixed(), Rows.span(0, 5), now=3.0, statuses=frozenset({Status.COMPLETED}))
 
 
 def test_reopen_takes_only_the_statuses_it_was_told():
-    part = reopen(mixed(), ((0, 5),), now=3.0, statuses=frozenset({Status.FAILED}))
+    part = reopen(mixed(), Rows.span(0, 5), now=3.0, statuses=frozenset({Status.FAILED}))
     assert statuses(part) == ["completed", "pending", "cancelled", "running", "pending"]
 
 
@@ -454,23 +454,23 @@ def test_reopened_row_has_all_its_retries_again_but_its_attempts_go_on():
     part = new(1)
     for n in range(2):
         part = end(take(part, f"l{n}", policy=policy), f"l{n}", Verb.RETRY, policy=policy)
-    part = reopen(part, ((0, 1),), now=5.0, statuses=frozenset({Status.FAILED}))
-    assert part.run_at(0).attempt == 2
+    part = reopen(part, Rows.span(0, 1), now=5.0, statuses=frozenset({Status.FAILED}))
+    assert part.state_at(0).attempt == 2
     for n in range(2, 4):
         assert statuses(part) == ["pending"]
         part = end(take(part, f"l{n}", policy=policy, now=5.0), f"l{n}", Verb.RETRY, policy=policy, now=5.0)
     assert statuses(part) == ["failed"]
-    assert part.run_at(0).attempt == 4
+    assert part.state_at(0).attempt == 4
 
 
 # --- outputs and evidence -----------------------------------------------------------------------
 
 
 def test_output_is_named_by_the_rows_of_its_commit():
-    part = end(take(new(4)), "a", Verb.COMPLETE, ((0, 2),), has_output=True, output={"x": 1}, lease_s=60.0)
-    part = end(part, "a", Verb.COMPLETE, ((2, 4),), has_output=True)
+    part = end(take(new(4)), "a", Verb.COMPLETE, Rows.span(0, 2), has_output=True, output={"x": 1}, lease_s=60.0)
+    part = end(part, "a", Verb.COMPLETE, Rows.span(2, 4), has_output=True)
     assert part.outputs == {"a.1": {"x": 1}, "a.2": None}
-    assert [part.run_at(row).output for row in range(4)] == ["a.1", "a.1", "a.2", "a.2"]
+    assert [part.state_at(row).output for row in range(4)] == ["a.1", "a.1", "a.2", "a.2"]
 
 
 def test_output_is_swept_only_when_no_row_names_it():
@@ -483,8 +483,8 @@ def test_output_is_swept_only_when_no_row_names_it():
 
 def test_output_that_no_row_took_is_not_kept():
     part = take(new(2))
-    part = cancel(part, ((0, 1),), now=1.0, statuses=frozenset({Status.RUNNING}))
-    part = end(part, "a", Verb.COMPLETE, ((0, 1),), has_output=True, output={}, lease_s=60.0)
+    part = cancel(part, Rows.span(0, 1), now=1.0, statuses=frozenset({Status.RUNNING}))
+    part = end(part, "a", Verb.COMPLETE, Rows.span(0, 1), has_output=True, output={}, lease_s=60.0)
     assert part.outputs == {}
     assert part.has_commit("a", 1)
 
@@ -498,7 +498,7 @@ def test_commit_is_evident_after_others_wrote():
 
 
 def test_checkpoint_is_evident_by_its_number():
-    part = end(take(new(9)), "a", Verb.COMPLETE, (), lease_s=60.0)
+    part = end(take(new(9)), "a", Verb.COMPLETE, NONE, lease_s=60.0)
     assert part.has_commit("a", 1)
     assert not part.has_commit("a", 2)
 
@@ -513,7 +513,7 @@ def test_commit_with_an_output_is_evident_after_the_ring_overflowed():
 
 
 def test_checkpoint_with_an_output_is_evident_after_its_lease_was_taken_over():
-    part = end(take(new(2)), "a", Verb.COMPLETE, ((0, 1),), has_output=True, output={}, lease_s=60.0)
+    part = end(take(new(2)), "a", Verb.COMPLETE, Rows.span(0, 1), has_output=True, output={}, lease_s=60.0)
     part = take(part, "b", now=100.0)
     assert part.has_commit("a", 1)
     assert not part.has_commit("a", 2)
@@ -521,15 +521,15 @@ def test_checkpoint_with_an_output_is_evident_after_its_lease_was_taken_over():
 
 def test_checkpoint_without_an_output_is_evident_after_its_lease_was_taken_over():
     """Told "lost" must mean: not in the document."""
-    part = end(take(new(2)), "a", Verb.COMPLETE, ((0, 1),), lease_s=60.0)
+    part = end(take(new(2)), "a", Verb.COMPLETE, Rows.span(0, 1), lease_s=60.0)
     part = take(part, "b", now=100.0)
     assert part.has_commit("a", 1)
     assert not part.has_commit("a", 2)
 
 
 def test_checkpoint_is_evident_after_the_rest_of_its_lease_was_cancelled():
-    part = end(take(new(2)), "a", Verb.COMPLETE, ((0, 1),), lease_s=60.0)
-    part = cancel(part, ((0, 2),), now=2.0, statuses=frozenset({Status.RUNNING}))
+    part = end(take(new(2)), "a", Verb.COMPLETE, Rows.span(0, 1), lease_s=60.0)
+    part = cancel(part, Rows.span(0, 2), now=2.0, statuses=frozenset({Status.RUNNING}))
     assert part.has_commit("a", 1)
     assert not part.has_commit("a", 2)
 
@@ -551,18 +551,18 @@ def test_log_is_a_short_ring():
 
 
 def test_log_shortens_scattered_rows():
-    rows = tuple((n, n + 1) for n in range(0, 4 * LOG_RANGES, 2))
+    rows = Rows.of(range(0, 4 * LOG_RANGES, 2))
     part = end(take(new(4 * LOG_RANGES)), "a", Verb.COMPLETE, rows)
     event = next(event for event in part.log if event.verb is Verb.COMPLETE)
-    assert event.rows == ((0, rows[-1][1]),)
+    assert event.rows == Rows.span(0, rows.last + 1)
     assert event.n_rows == 2 * LOG_RANGES
 
 
 def test_log_says_who_did_what_when():
     part = end(take(new(2), worker="host:7", now=5.0), "a", Verb.RETRY, now=6.0, note="ValueError: x")
     assert [(e.at, str(e.verb), e.rows, e.worker, e.note) for e in part.log] == [
-        (5.0, "claim", ((0, 2),), "host:7", ""),
-        (6.0, "retry", ((0, 2),), "host:7", "ValueError: x"),
+        (5.0, "claim", Rows.span(0, 2), "host:7", ""),
+        (6.0, "retry", Rows.span(0, 2), "host:7", "ValueError: x"),
     ]
 
 

@@ -28,7 +28,7 @@ from oqkit.queue.part import (
     reopen,
     settle,
 )
-from oqkit.queue.run import ranges_of, rows_of
+from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
 
 LEASE_S = 60.0
@@ -204,7 +204,7 @@ class PartMachine(RuleBasedStateMachine):
     def somebody_commits(self, data, verbs, is_last, output, release, mine_only):
         live = list(self.model.leases)
         lease = data.draw(st.sampled_from(live if live and mine_only else self.known))
-        outcomes = [Outcome(verb=verb, rows=ranges_of(self.chosen(rows)), delay_s=20.0) for verb, rows in verbs]
+        outcomes = [Outcome(verb=verb, rows=Rows.of(self.chosen(rows)), delay_s=20.0) for verb, rows in verbs]
         lease_s = None if is_last else LEASE_S
         call = {
             "now": self.now,
@@ -212,7 +212,7 @@ class PartMachine(RuleBasedStateMachine):
             "chance": 0.5,
             "has_output": output,
             "output": {"by": lease},
-            "release": ranges_of(self.chosen(release)),
+            "release": Rows.of(self.chosen(release)),
             "lease_s": lease_s,
         }
         if lease not in self.model.leases:
@@ -224,21 +224,21 @@ class PartMachine(RuleBasedStateMachine):
         self.change(commit(self.part, lease, outcomes, **call))
         now_rows = self.part_rows()
         assert all(now_rows[n] == row for n, row in theirs.items()), "only rows of the lease may change"
-        plain = [(o.verb, rows_of(o.rows), o.delay_s) for o in outcomes]
+        plain = [(o.verb, o.rows.numbers(), o.delay_s) for o in outcomes]
         self.model.commit(lease, plain, set(self.chosen(release)), self.now, output=output, lease_s=lease_s)
         self.committed.append((lease, number, self.n_leases))
 
     @rule(rows=row_sets, statuses=st.sampled_from([{"pending"}, {"running"}, {"pending", "running"}]))
     def somebody_cancels(self, rows, statuses):
         wanted = frozenset(Status(status) for status in statuses)
-        self.change(cancel(self.part, ranges_of(self.chosen(rows)), now=self.now, statuses=wanted))
+        self.change(cancel(self.part, Rows.of(self.chosen(rows)), now=self.now, statuses=wanted))
         self.model.cancel(self.chosen(rows), statuses)
 
     @rule(rows=row_sets, statuses=st.sampled_from([{"failed"}, {"failed", "cancelled", "expired"}]))
     def somebody_reopens(self, rows, statuses):
         wanted = frozenset(Status(status) for status in statuses)
         self.is_reopening = True
-        self.change(reopen(self.part, ranges_of(self.chosen(rows)), now=self.now, statuses=wanted))
+        self.change(reopen(self.part, Rows.of(self.chosen(rows)), now=self.now, statuses=wanted))
         self.model.reopen(self.chosen(rows), statuses)
 
     # --- what always holds -----------------------------------------------------------------------
@@ -246,18 +246,18 @@ class PartMachine(RuleBasedStateMachine):
     def part_rows(self, part=None):
         return [
             (
-                str(run.status),
-                run.attempt,
-                run.spared,
-                run.lost,
-                run.reschedules,
-                run.due,
-                run.is_reopened,
-                run.lease,
-                run.output,
+                str(task.status),
+                task.attempt,
+                task.spared,
+                task.lost,
+                task.reschedules,
+                task.due,
+                task.is_reopened,
+                task.lease,
+                task.output,
             )
-            for run in (part or self.part).runs
-            for _ in range(len(run))
+            for first, stop, task in (part or self.part).stretches()
+            for _ in range(first, stop)
         ]
 
     @invariant()
@@ -270,10 +270,12 @@ class PartMachine(RuleBasedStateMachine):
         assert {lease.id: [lease.expires, lease.commits] for lease in self.part.leases} == self.model.leases
 
     @invariant()
-    def runs_cover_the_rows_and_counts_add_up(self):
-        assert [run.first for run in self.part.runs] == [0, *(run.stop for run in self.part.runs[:-1])]
-        assert self.part.runs[-1].stop == self.part.n_rows == sum(self.part.counts().values())
-        assert not any(a.fits(b) for a, b in pairwise(self.part.runs))
+    def states_cover_the_rows_and_counts_add_up(self):
+        found = self.part.stretches()
+        assert [one.first for one in found] == [0, *(one.stop for one in found[:-1])]
+        assert found[-1].stop == self.part.n_rows == sum(self.part.counts().values())
+        assert not any(a.state == b.state for a, b in pairwise(found))
+        assert all(self.part.states.values())
 
     @invariant()
     def attempts_only_rise_and_final_rows_change_only_by_reopening(self):

@@ -70,7 +70,7 @@ def test_counts_always_sum_to_the_number_of_tasks(world):
 
 
 def job_rows(view):
-    return [run.status for part in view.state.parts() for run in part.runs for _ in range(len(run))]
+    return [one.state.status for part in view.state.parts() for one in part.stretches() for _ in range(one.n_rows)]
 
 
 def test_status_follows_the_life_of_a_job(world):

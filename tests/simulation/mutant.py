@@ -15,7 +15,8 @@ from oqkit.queue import job as job_module
 from oqkit.queue.cas import CasLoop, Versioned
 from oqkit.queue.part import Lease, Outcome, output_id
 from oqkit.queue.repository import Repository
-from oqkit.queue.run import Run, changed
+from oqkit.queue.rows import union
+from oqkit.queue.task_state import TaskState, changed
 from oqkit.queue.transition import Status, Verb
 from oqkit.testing.simulation.bucket import SimStore
 
@@ -141,19 +142,19 @@ def commit_without_lease(patch: Patch) -> None:
         try:
             return original(state, lease_id, outcomes, **more)
         except LeaseLost:
-            rows = [one for outcome in outcomes if outcome.verb is Verb.COMPLETE for one in outcome.rows]
+            rows = union(outcome.rows for outcome in outcomes if outcome.verb is Verb.COMPLETE)
             name = output_id(lease_id, 99) if more.get("has_output") else ""
 
-            def write(run: Run) -> Run:
-                return replace(run, status=Status.COMPLETED, lease="", output=name)
+            def write(task: TaskState) -> TaskState:
+                return replace(task, status=Status.COMPLETED, lease="", output=name)
 
-            runs = changed(state.runs, sorted(rows), write)
-            held = {run.lease for run in runs}
+            states = changed(state.states, rows, write)
+            held = {task.lease for task in states}
             outputs = {**state.outputs, name: more.get("output")} if name else state.outputs
-            named = {run.output for run in runs}
+            named = {task.output for task in states}
             return replace(
                 state,
-                runs=runs,
+                states=states,
                 leases=tuple(one for one in state.leases if one.id in held),
                 outputs={key: value for key, value in outputs.items() if key in named},
             )
@@ -221,12 +222,8 @@ def attempts_are_not_counted(patch: Patch) -> None:
 
     def claim(state, holder: Lease, **more):
         new = original(state, holder, **more)
-        return replace(
-            new,
-            runs=tuple(
-                replace(run, attempt=max(0, run.attempt - 1)) if run.lease == holder.id else run for run in new.runs
-            ),
-        )
+        rows = new.held(holder.id)
+        return replace(new, states=changed(new.states, rows, lambda one: replace(one, attempt=max(0, one.attempt - 1))))
 
     patch.setattr(claimer, "claim", claim)
 
@@ -238,7 +235,7 @@ def lost_attempts_are_forgiven(patch: Patch) -> None:
     def lost(state, holder, **more):
         new = original(state, holder, **more)
         rows = state.held(holder.id)
-        return replace(new, runs=changed(new.runs, rows, lambda run: replace(run, spared=run.spared + 1)))
+        return replace(new, states=changed(new.states, rows, lambda one: replace(one, spared=one.spared + 1)))
 
     patch.setattr(part, "_lost", lost)
 

@@ -23,7 +23,7 @@ class Rows:
     columns = ("x",)
 
     def frame(self, ranges):
-        return pd.DataFrame({"x": [row for first, stop in ranges for row in range(first, stop)]})
+        return pd.DataFrame({"x": list(ranges)})
 
 
 def test_batch_that_was_given_up_starts_no_further_call():

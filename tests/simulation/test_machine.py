@@ -21,7 +21,7 @@ from oqkit.errors import DuplicateJob, IllegalTransition, LeaseLost, UsageError
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue.key import task_id
 from oqkit.queue.part import Backoff, Outcome
-from oqkit.queue.run import ranges_of, rows_of
+from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Verb
 from oqkit.task.failure import Failure
 from oqkit.worker.interface import Finished
@@ -167,7 +167,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.time_has_told()
         if lease is None:
             return
-        rows = list(rows_of(lease.rows))
+        rows = list(lease.rows.numbers())
         assert rows
         for local in rows:
             row = model.part(lease.index)[local]
@@ -206,7 +206,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data(), is_last=st.booleans())
     def worker_commits(self, data, is_last):
         model, lease = data.draw(st.sampled_from(self.held), label="lease")
-        mine = list(rows_of(lease.rows))
+        mine = list(lease.rows.numbers())
         verbs = [Verb.COMPLETE, Verb.COMPLETE, Verb.RETRY, Verb.FAIL, Verb.RESCHEDULE, Verb.RELEASE, None]
         fates = {local: data.draw(st.sampled_from(verbs), label=f"row {local}") for local in mine}
         if self.commit(model, lease, fates, is_last=is_last):
@@ -223,11 +223,11 @@ class QueueMachine(RuleBasedStateMachine):
         values = [self.value(model, lease, local) for local in done]
         packed = self.codec.pack(Finished(rows=done, values=values, tables=[], failures=failures), refuse=None)
         outcomes = [
-            Outcome(verb=verb, rows=ranges_of(rows), delay_s=20.0)
+            Outcome(verb=verb, rows=Rows.of(rows), delay_s=20.0)
             for verb in (Verb.COMPLETE, Verb.RETRY, Verb.FAIL, Verb.RESCHEDULE)
             if (rows := [local for local, one in fates.items() if one is verb])
         ]
-        release = ranges_of(local for local, verb in fates.items() if verb is Verb.RELEASE)
+        release = Rows.of(local for local, verb in fates.items() if verb is Verb.RELEASE)
         is_lost = lease.id not in model.leases
         try:
             if packed.data is not None:
@@ -396,7 +396,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 def expanded(part):
-    return [run for run in part.runs for _ in range(run.first, run.stop)]
+    return [one.state for one in part.stretches() for _ in range(one.n_rows)]
 
 
 TestQueueMachine = QueueMachine.TestCase

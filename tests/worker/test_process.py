@@ -21,7 +21,7 @@ import pytest
 
 from oqkit.errors import SchemaError, Skip
 from oqkit.queue.job import Code
-from oqkit.queue.run import ranges_of, rows_of
+from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Verb
 from oqkit.task.context import Context
 from oqkit.task.function import Options, TaskFunction
@@ -45,13 +45,13 @@ class FakeInputs:
         self.rows = rows
 
     def only(self, ranges):
-        return FakeInputs(list(rows_of(ranges)))
+        return FakeInputs(list(ranges.numbers()))
 
     def arguments(self, names, ranges):
         return iter([(row,) for row in self.frame(ranges)])
 
     def frame(self, ranges):
-        rows = list(rows_of(ranges))
+        rows = list(ranges.numbers())
         assert set(rows) <= set(self.rows), "only() came before"
         return rows
 
@@ -157,7 +157,7 @@ def test_batches_are_converted_in_the_parent_and_isolated_in_the_child(executor)
 
     buffer, crash = ran(executor, work_of(work, range(10), batch=True, first_batch=6))
     assert crash == ""
-    found = {row: value for ranges, table in buffer.tables for row, value in zip(rows_of(ranges), table, strict=True)}
+    found = {row: value for ranges, table in buffer.tables for row, value in zip(ranges.numbers(), table, strict=True)}
     assert found == {row: row * 2 for row in range(6) if row != 3}
     assert buffer.errors[3].failure.type == "ValueError"
     for row in range(6, 10):
@@ -174,7 +174,7 @@ def test_batch_result_is_taken_before_the_function_uses_its_memory_again(executo
         return buffer
 
     buffer, _ = ran(executor, work_of(work, range(4), batch=True, first_batch=2))
-    assert buffer.tables[0] == (((0, 2),), [0, 1])
+    assert buffer.tables[0] == (Rows.span(0, 2), [0, 1])
 
 
 def test_coroutines_run_together_in_the_child(executor):
@@ -322,7 +322,7 @@ def test_lowered_limit_stops_the_child_and_taken_tells_what_was_started(executor
 
 def test_limit_cuts_a_batch(executor):
     buffer, _ = ran(executor, work_of(list, range(10), batch=True, first_batch=4), limit=6)
-    assert [ranges for ranges, _ in buffer.tables] == [((0, 4),), ((4, 6),)]
+    assert [ranges for ranges, _ in buffer.tables] == [Rows.span(0, 4), Rows.span(4, 6)]
 
 
 # --- deaths --------------------------------------------------------------------------------------
@@ -436,14 +436,14 @@ class FakeLease:
 
     @property
     def rows(self):
-        return ranges_of(row for row in range(self.n_rows) if row not in self.fates)
+        return Rows.of(row for row in range(self.n_rows) if row not in self.fates)
 
     def put_output(self, data):
         raise AssertionError
 
     def commit(self, outcomes, *, is_last, **_):
         for outcome in outcomes:
-            for row in rows_of(outcome.rows):
+            for row in outcome.rows.numbers():
                 assert self.fates.setdefault(row, outcome.verb) is outcome.verb
         self.is_over = is_last
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from oqkit.queue.job import ControlVerb, Job
 from oqkit.queue.part import Part
-from oqkit.queue.run import Run
+from oqkit.queue.task_state import TaskState
 from oqkit.queue.transition import Status
 from oqkit.testing.simulation.kernel import Node
 
@@ -63,9 +63,9 @@ class Execution:
     """Under which it was run; empty where that is not known for sure."""
 
 
-def rows_of(part: Part) -> list[Run]:
+def rows_of(part: Part) -> list[TaskState]:
     """Return the state of each row."""
-    return [run for run in part.runs for _ in range(run.stop - run.first)]
+    return [one.state for one in part.stretches() for _ in range(one.n_rows)]
 
 
 def paused_until(job: Job, gen: int) -> float:
@@ -80,12 +80,12 @@ def paused_until(job: Job, gen: int) -> float:
     return until
 
 
-def ordered(one: Run, job: Job, part: Part, *, row: int, upto: int | None = None) -> tuple[Status, str]:
+def ordered(one: TaskState, job: Job, part: Part, *, row: int, upto: int | None = None) -> tuple[Status, str]:
     """Return the status (and how it came about) of a row once the orders are carried out that its part has not seen."""
     status, how = one.status, ""
     number = part.index * job.part_rows + row
     for control in job.controls[part.gen - 1 : upto]:
-        is_meant = control.rows is None or any(first <= number < stop for first, stop in control.rows)
+        is_meant = control.rows is None or number in control.rows
         if not is_meant or status not in control.statuses:
             continue
         if control.verb is ControlVerb.CANCEL and status in (PENDING, RUNNING):

@@ -20,7 +20,8 @@ from oqkit.queue import key as keys
 from oqkit.queue.document import load_job, load_part
 from oqkit.queue.job import ControlVerb, Job
 from oqkit.queue.part import Part
-from oqkit.queue.run import Run
+from oqkit.queue.rows import Rows
+from oqkit.queue.task_state import TaskState
 from oqkit.testing.simulation.bucket import Bucket, Write
 from oqkit.testing.simulation.fact import (
     CANCELLED,
@@ -235,14 +236,14 @@ class Oracle:
         control = job.controls[gen - 2]
         rows = control.rows
         if control.verb in (ControlVerb.PAUSE, ControlVerb.RESUME):
-            touched, rows = {0}, ((0, job.part_rows),)
+            touched, rows = {0}, Rows.span(0, job.part_rows)
         for part in self.parts_of(job):
             first = part.index * job.part_rows
-            is_meant = rows is None or any(start < first + part.n_rows and first < stop for start, stop in rows)
+            is_meant = rows is None or bool(rows.clip(first, first + part.n_rows))
             if is_meant and (part.index in touched or control.verb is ControlVerb.CANCEL):
                 self.expect(part.gen >= gen, "order not carried out", f"{job_id}/{part.index}: {part.gen}")
 
-    def check_end(self, job: Job, number: int, one: Run) -> None:
+    def check_end(self, job: Job, number: int, one: TaskState) -> None:
         """A task has ended as it may."""
         which = f"{job.id}.{number}"
         raised = {

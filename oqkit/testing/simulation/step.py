@@ -9,7 +9,7 @@ from oqkit.arrow.value import decode_values
 from oqkit.payload.output import Outcomes
 from oqkit.queue.job import Job
 from oqkit.queue.part import MAX_LEASES, Lease, Part, output_id
-from oqkit.queue.run import Run
+from oqkit.queue.task_state import TaskState
 from oqkit.testing.simulation.bucket import Bucket, Write
 from oqkit.testing.simulation.fact import (
     COMPLETED,
@@ -91,7 +91,7 @@ class Step:
 
     # --- rows ------------------------------------------------------------------------------------
 
-    def _check_row(self, row: int, o: Run, n: Run) -> None:
+    def _check_row(self, row: int, o: TaskState, n: TaskState) -> None:
         what = f"row {row}: {o.status} -> {n.status}"
         status, how = ordered(o, self._job, self._old, row=row, upto=self._new.gen - 1)
         is_claim = n.status is RUNNING and n.lease != o.lease
@@ -111,7 +111,7 @@ class Step:
         else:
             self._check_pending(what, n, due=o.due, is_reopened=o.is_reopened)
 
-    def _check_pending(self, what: str, n: Run, *, due: float, is_reopened: bool) -> None:
+    def _check_pending(self, what: str, n: TaskState, *, due: float, is_reopened: bool) -> None:
         policy = self._job.policy
         over = policy.expires_at is not None and not is_reopened
         if n.status is RUNNING:
@@ -127,7 +127,7 @@ class Step:
         else:
             self._expect(n.status is PENDING and n.due == due, "pending row changed", f"{what}, due {due} -> {n.due}")
 
-    def _check_running(self, what: str, o: Run, n: Run) -> None:
+    def _check_running(self, what: str, o: TaskState, n: TaskState) -> None:
         if n.lease == o.lease:
             self._expect(n.status is RUNNING, "lease on a row that does not run", what)
             return
@@ -184,7 +184,7 @@ class Step:
 
     # --- what follows from it --------------------------------------------------------------------
 
-    def _take_in(self, row: int, o: Run, n: Run) -> None:
+    def _take_in(self, row: int, o: TaskState, n: TaskState) -> None:
         oracle, name = self._oracle, self._write.node.name
         number = self._new.index * self._job.part_rows + row
         if o.lease and n.lease != o.lease and self._has_committed(o.lease):
@@ -203,7 +203,7 @@ class Step:
             return self._new_leases[lease_id].commits == number
         return output_id(lease_id, number) in self._new.done
 
-    def _check_value(self, row: int, *, number: int, o: Run, n: Run) -> None:
+    def _check_value(self, row: int, *, number: int, o: TaskState, n: TaskState) -> None:
         oracle = self._oracle
         if not n.output:
             self._oracle.fail("completed without an output", f"row {row}")

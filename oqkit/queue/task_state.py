@@ -1,0 +1,79 @@
+"""What is known of a task; the tasks of a part that share all of it are one entry, however scattered they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from oqkit.queue.rows import Rows
+from oqkit.queue.transition import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskState:
+    """The state of a task."""
+
+    status: Status = Status.PENDING
+    attempt: int = 0
+    """How often it was claimed; never falls."""
+    spared: int = 0
+    """How many of those claims do not count against the retries."""
+    lost: int = 0
+    """How many leases in a row ran out on it."""
+    reschedules: int = 0
+    due: float = 0.0
+    """Not to be claimed before, in epoch seconds."""
+    is_reopened: bool = False
+    """Whether it was put back by hand: its time to live does not count any more."""
+    lease: str = ""
+    """Who runs it; empty unless running."""
+    output: str = ""
+    """Which output holds its newest outcome; empty for none."""
+
+    @property
+    def used(self) -> int:
+        """How many attempts count against the retries."""
+        return self.attempt - self.spared
+
+
+class Stretch(NamedTuple):
+    """Neighbouring rows ``first <= row < stop`` of a part, all in the same state."""
+
+    first: int
+    stop: int
+    state: TaskState
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows it has."""
+        return self.stop - self.first
+
+
+States = Mapping[TaskState, Rows]
+"""Each state that tasks of a part are in, and which are; together all rows of the part, each once."""
+
+
+def grouped(found: Iterable[tuple[TaskState, Rows]]) -> dict[TaskState, Rows]:
+    """Join the rows that are in one state; rows of different entries must be different."""
+    out: dict[TaskState, Rows] = {}
+    for state, rows in found:
+        if rows:
+            known = out.get(state)
+            out[state] = rows if known is None else known | rows
+    return out
+
+
+def changed(states: States, rows: Rows, change: Callable[[TaskState], TaskState]) -> States:
+    """Apply `change` to the state of `rows`, once for each state they are in, and leave other rows as they are."""
+    hit = {state: inside for state, held in states.items() if (inside := held & rows)}
+    if not hit:
+        return states
+    rest = ((state, held - hit[state] if state in hit else held) for state, held in states.items())
+    return grouped([*rest, *((change(state), inside) for state, inside in hit.items())])
+
+
+def stretches(states: States) -> list[Stretch]:
+    """Return the rows in order, neighbours that share their state together."""
+    found = [Stretch(first, stop, state) for state, rows in states.items() for first, stop in rows.ranges]
+    return sorted(found, key=lambda one: one.first)
