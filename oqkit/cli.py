@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from types import FrameType
+from typing import NoReturn
 
 import pandas as pd
 
@@ -25,10 +26,11 @@ from oqkit.worker.worker import GRACE_S, LEASE_S
 PARENT_CHECK_S = 1.0
 CONNECT_S = 60.0
 CONNECT_WAIT_S = 2.0
+EXIT_STUCK = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 0 well, 1 the queue said no, 2 the call was wrong."""
+    """Run the command; return its exit code: 0 well, 1 the queue said no, 2 the call was wrong, 3 the store never answered a worker."""
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(_connected(options), options))
@@ -113,6 +115,7 @@ def _worker(queue: Queue, options: argparse.Namespace) -> int:
         trust_code=options.trust_code or bool(queue.settings.trust_code),
         lease_s=options.lease,
         grace_s=options.grace,
+        isolates_after=1,
     )
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -125,8 +128,19 @@ def _worker(queue: Queue, options: argparse.Namespace) -> int:
     if options.exit_with is not None:
         threading.Thread(target=_stop_with_parent, args=(worker, options.exit_with), daemon=True).start()
     logging.getLogger(__name__).info("worker %s on %s", worker.name, queue.url)
-    worker.run(until_idle=options.until_idle)
+    try:
+        worker.run(until_idle=options.until_idle)
+    except Unavailable as error:
+        if worker.is_stuck:  # threads that wait for the store are left behind: nothing must wait for them
+            _exit_at_once(error)
+        raise
     return 0
+
+
+def _exit_at_once(error: Exception) -> NoReturn:
+    logging.getLogger(__name__).error("%s", error)
+    logging.shutdown()
+    os._exit(EXIT_STUCK)
 
 
 def _stop_with_parent(worker: Worker, parent: int) -> None:

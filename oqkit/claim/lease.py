@@ -45,6 +45,28 @@ class HeldLease:
         """When others may take the rows over, in epoch seconds; 0 when the lease has ended."""
         return next((lease.expires for lease in self.part.leases if lease.id == self.id), 0.0)
 
+    def is_suspect(self, *, after: int) -> bool:
+        """Whether one of the rows held killed a worker, or may have: its leases ran out `after` times in a row."""
+        return any(state.deaths > 0 or state.lost >= after for state in self.part.states if state.lease == self.id)
+
+    def is_only_suspect(self, *, after: int) -> bool:
+        """Whether the one row held may kill its worker although it is isolated: its lease ran out once more."""
+        rows = self.rows
+        return len(rows) == 1 and self.part.state_at(rows.first).lost > after
+
+    @property
+    def max_losses(self) -> int:
+        """How many deaths of a worker a row may cause."""
+        return self.job.policy.max_losses
+
+    def deaths(self, row: int) -> int:
+        """Return how many a row has caused so far."""
+        return self.part.state_at(row).deaths
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        self._repository.store.clock.sleep(seconds)
+
     def monotonic(self) -> float:
         """Return this machine's monotonic time, in seconds."""
         return self._repository.store.clock.monotonic()
@@ -68,10 +90,13 @@ class HeldLease:
         has_output: bool = False,
         release: Rows = NONE,
         is_last: bool,
+        is_alone: bool = False,
+        patience_s: float | None = None,
     ) -> None:
         """Record outcomes and extend the lease, or end it with `is_last`; raise `LeaseLost` if it is gone.
 
-        One write if nobody else touched the part. After `Unavailable` the same commit, and no other, may be
+        `is_alone` puts on record that from now on nothing but its row is at stake in this worker. `patience_s`
+        says how long to try (None: as long as the queue's settings say). One write if nobody else touched the part. After `Unavailable` the same commit, and no other, may be
         repeated: it may have been applied already.
         """
         number = self.part.lease(self.id).commits + 1
@@ -89,6 +114,7 @@ class HeldLease:
                 has_output=has_output,
                 release=release,
                 lease_s=None if is_last else self.lease_s,
+                is_alone=is_alone,
             )
 
         try:
@@ -98,6 +124,7 @@ class HeldLease:
                 change,
                 applied=lambda part: part.has_commit(self.id, number),
                 held=self.held,
+                patience_s=patience_s,
             )
         except Missing:  # the job was deleted
             raise LeaseLost(self.id) from None

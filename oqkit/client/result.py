@@ -188,7 +188,10 @@ class ResultReader:
 
 def _unwritten(task: TaskState) -> tuple[str, str]:
     """Return type and message of a failure that no function raised."""
-    if task.lost:
+    if task.deaths:
+        times = "once" if task.deaths == 1 else f"{task.deaths} times"
+        return "WorkerLost", f"its worker died {times} while it ran alone: does the task kill its process?"
+    if task.lost:  # by a version that charged any loss
         times = "once" if task.lost == 1 else f"{task.lost} times in a row"
         return "WorkerLost", f"its worker stopped without a word, {times}; does the task crash the process?"
     return "Reschedule", f"it asked to be put back more often than {task.reschedules} times, as max_reschedules allows"

@@ -270,6 +270,7 @@ def policy_of(options: Options, *, now: float) -> Policy:
     reschedules = options.max_reschedules
     return Policy(
         retries=whole(options.retries, what="retries", low=0, high=1000),
+        max_losses=whole(options.max_losses, what="max_losses", low=1, high=1000),
         backoff=_backoff(options.backoff),
         max_reschedules=None if reschedules is None else whole(reschedules, what="max_reschedules", low=0, high=10**6),
         not_before=not_before,

@@ -37,7 +37,8 @@ class Worker(WorkerLoop):
     which means running whatever is stored in the queue. `concurrency` leases are worked off at once,
     each in a thread or, with ``executor="process"``, in a child process that is killed and replaced
     when a call runs past its time-out. A lease lasts `lease_s` seconds and is renewed while work
-    goes on; on `stop`, calls in progress have `grace_s` seconds to end.
+    goes on; on `stop`, calls in progress have `grace_s` seconds to end. Rows whose leases ran out
+    `isolates_after` times in a row run in a child process in any case: they may kill what runs them.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Worker(WorkerLoop):
         trust_code: bool = False,
         lease_s: float = LEASE_S,
         grace_s: float = GRACE_S,
+        isolates_after: int = 2,
         name: str | None = None,
     ) -> None:
         repository = (queue or default_queue()).repository
@@ -62,6 +64,7 @@ class Worker(WorkerLoop):
             trust_code=trust_code,
             lease_s=lease_s,
             grace_s=grace_s,
+            isolates_after=isolates_after,
             name=name,
         )
 

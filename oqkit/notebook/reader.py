@@ -130,8 +130,12 @@ class ErrorReader:
         """Return the group of a failure that no function raised; empty if the error is just not read yet."""
         if task.output or task.status is not Status.FAILED:
             return ""
-        kind = "WorkerLost" if task.lost else "Reschedule"
-        text = "its worker stopped without a word" if task.lost else "it asked to be put back more often than it may"
+        kind = "WorkerLost" if task.is_suspect else "Reschedule"
+        text = (
+            "its worker died while it ran alone"
+            if task.is_suspect
+            else "it asked to be put back more often than it may"
+        )
         return self._known(Failure(type=kind, message=text, traceback="", attempt=task.used, worker=""))
 
 

@@ -75,6 +75,7 @@ class CasLoop:
         applied: Callable[[D], bool],
         held: Versioned[D] | None = None,
         absent: D | None = None,
+        patience_s: float | None = None,
     ) -> Versioned[D]:
         """Apply `change` exactly once and return the result; `held` (if fresh) saves the first read.
 
@@ -85,7 +86,8 @@ class CasLoop:
         """
         last: Exception | None = None
         existed = False
-        for _ in self.attempts():
+        patience_s = self.patience_s if patience_s is None else min(patience_s, self.patience_s)
+        for _ in self.attempts(patience_s):
             try:
                 held = held or self.read(kind, key, absent=None if existed else absent)
                 existed = held.etag is not None
@@ -98,7 +100,7 @@ class CasLoop:
                 return Versioned(new, self._write(key, kind.dump(new), held.etag))
             except (Conflict, Unavailable) as error:
                 held, last = None, error
-        raise Unavailable(f"{key!r} could not be changed within {self.patience_s:g} s: {last}") from last
+        raise Unavailable(f"{key!r} could not be changed within {patience_s:g} s: {last}") from last
 
     def put_once(self, key: str, data: bytes) -> None:
         """Write an object whose key only this caller can choose: that it exists means that it is written."""
@@ -114,13 +116,13 @@ class CasLoop:
                 return
         raise Unavailable(f"{key!r} could not be written within {self.patience_s:g} s: {last}") from last
 
-    def attempts(self) -> Iterator[int]:
-        """Yield attempt numbers until the patience is used up: the second at once, later ones after full-jitter waits.
+    def attempts(self, patience_s: float | None = None) -> Iterator[int]:
+        """Yield attempt numbers until the patience (None: the loop's own) is used up: the second at once, later ones after full-jitter waits.
 
         At once, because most often somebody else came first, and reading what he wrote decides.
         """
         clock = self.store.clock
-        end = clock.monotonic() + self.patience_s
+        end = clock.monotonic() + (self.patience_s if patience_s is None else patience_s)
         attempt = 0
         while True:
             yield attempt

@@ -162,6 +162,7 @@ def _dump_policy(policy: Policy) -> dict[str, Any]:
     backoff = policy.backoff
     return {
         "retries": policy.retries,
+        "max_losses": policy.max_losses,
         "backoff": {
             "initial_s": backoff.initial_s,
             "factor": backoff.factor,
@@ -205,7 +206,7 @@ def _control(doc: Mapping[str, Any]) -> Control:
 
 # --- parts ---------------------------------------------------------------------------------------
 
-_STATE_FIELDS = ("attempt", "spared", "lost", "reschedules", "due", "is_reopened", "lease")
+_STATE_FIELDS = ("attempt", "spared", "lost", "deaths", "reschedules", "due", "is_reopened", "lease")
 
 
 def dump_part(part: Part) -> bytes:
@@ -228,7 +229,13 @@ def dump_part(part: Part) -> bytes:
                 for state, rows in sorted(part.states.items(), key=lambda entry: entry[1].first)
             ],
             "leases": [
-                {"id": one.id, "worker": one.worker, "expires": one.expires, "commits": one.commits}
+                {
+                    "id": one.id,
+                    "worker": one.worker,
+                    "expires": one.expires,
+                    "commits": one.commits,
+                    **_without_defaults({"is_alone": one.is_alone}),
+                }
                 for one in part.leases
             ],
             "outputs": [[name, part.outputs[name]] for name in outputs],

@@ -20,6 +20,7 @@ MAX_LEASES = 8
 DONE_RING = 16
 LOG_RING = 32
 LOG_RANGES = 16
+FIRST_SHRINK = 2
 LOST_SHRINK = 16
 
 
@@ -46,6 +47,9 @@ class Policy:
     """The rules that a job sets for its tasks."""
 
     retries: int = 3
+    """How many errors of the function a task survives."""
+    max_losses: int = 3
+    """How often a task's worker may die while that task runs alone."""
     backoff: Backoff = field(default_factory=Backoff)
     max_reschedules: int | None = None
     """None: as often as it likes."""
@@ -63,6 +67,8 @@ class Lease:
     expires: float
     commits: int = 0
     """How many commits were made under it."""
+    is_alone: bool = False
+    """Whether its one row runs while nothing else is at stake in its worker: if that dies, it is the row's doing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,14 +191,13 @@ def fresh(job: str, index: int, *, n_rows: int, gen: int) -> Part:
 def claim(part: Part, lease: Lease, *, max_rows: int, now: float, policy: Policy, chance: float) -> Part:
     """Give `lease` up to `max_rows` due rows, after settling what time has decided.
 
-    The lease is in the result only if there was a row for it. Rows on which leases ran out come in
-    ever smaller claims, and alone on their last attempt, so that a row that kills its worker cannot
-    use up its neighbours' attempts.
+    The lease is in the result only if there was a row for it. Rows on which leases ran out are not mixed
+    with others, and come in ever smaller claims, down to the one that kills its worker.
     """
     part = settle(part, now=now, policy=policy, chance=chance)
     if len(part.leases) >= MAX_LEASES or now < policy.not_before:
         return part
-    taken = _choice(part, max_rows=max_rows, now=now, policy=policy)
+    taken = _choice(part, max_rows=max_rows, now=now)
     if not taken:
         return part
 
@@ -204,15 +209,18 @@ def claim(part: Part, lease: Lease, *, max_rows: int, now: float, policy: Policy
     return _logged(part, now, Verb.CLAIM, taken, worker=lease.worker)
 
 
-def _choice(part: Part, *, max_rows: int, now: float, policy: Policy) -> Rows:
-    """Return the first due rows, no more of them than the most suspicious one allows."""
+def _choice(part: Part, *, max_rows: int, now: float) -> Rows:
+    """Return the first due rows, suspects or others, and no more of them than the most suspicious one allows."""
     due = part.due(now)
-    if not any(state.lost for state in due):
+    if not any(state.is_suspect for state in due):
         return union(due.values()).head(max_rows)
+    found = stretches(due)
     taken: list[tuple[int, int]] = []
     n_taken = 0
-    for first, stop, state in stretches(due):
-        max_rows = min(max_rows, _allowance(state, part.n_rows, policy))
+    for first, stop, state in found:
+        if state.is_suspect is not found[0].state.is_suspect:
+            continue
+        max_rows = min(max_rows, _allowance(state, part.n_rows))
         if n_taken >= max_rows:
             break
         taken.append((first, min(stop, first + max_rows - n_taken)))
@@ -220,12 +228,13 @@ def _choice(part: Part, *, max_rows: int, now: float, policy: Policy) -> Rows:
     return Rows.ranged(taken)
 
 
-def _allowance(state: TaskState, n_rows: int, policy: Policy) -> int:
+def _allowance(state: TaskState, n_rows: int) -> int:
+    """Return how many rows a claim may have that has one in this state."""
+    if state.deaths:
+        return 1
     if not state.lost:
         return n_rows
-    if state.used >= policy.retries:
-        return 1
-    return int(max(1, n_rows // LOST_SHRINK**state.lost))
+    return int(max(1, n_rows // (FIRST_SHRINK * LOST_SHRINK ** (state.lost - 1))))
 
 
 def commit(
@@ -240,15 +249,17 @@ def commit(
     has_output: bool = False,
     release: Rows = NONE,
     lease_s: float | None = None,
+    is_alone: bool = False,
 ) -> Part:
     """Record outcomes under a lease, hand `release` back, and keep the lease for `lease_s` more (None: end it).
 
     With `has_output` the outcomes' values and errors are in this commit's output: `output` itself if
     it is small, or the Parquet object of that name. Rows that were cancelled meanwhile are left
-    alone. Raise `LeaseLost` if the lease is gone.
+    alone. Raise `LeaseLost` if the lease is gone. `is_alone` notes that its one row is about to run while
+    nothing else is at stake in its worker.
     """
     lease = part.lease(lease_id)
-    lease = replace(lease, commits=lease.commits + 1)
+    lease = replace(lease, commits=lease.commits + 1, is_alone=lease.is_alone or is_alone)
     name = output_id(lease_id, lease.commits) if has_output else ""
     for outcome in outcomes:
         part = _record(part, lease, outcome, name=name, now=now, policy=policy, chance=chance)
@@ -275,6 +286,8 @@ def _record(
     rows = part.held(lease.id) & outcome.rows
 
     def take_in(state: TaskState) -> TaskState:
+        if outcome.verb is Verb.LOSE:
+            return _died(replace(state, lost=0), name or state.output, now=now, policy=policy, chance=chance)
         verb, most = outcome.verb, policy.max_reschedules
         if verb is Verb.RETRY and state.used > policy.retries:
             verb = Verb.FAIL
@@ -290,6 +303,15 @@ def _record(
 
     part = replace(part, states=changed(part.states, rows, take_in))
     return _logged(part, now, outcome.verb, rows, worker=lease.worker, note=outcome.note, took_s=outcome.took_s)
+
+
+def _died(state: TaskState, output: str, *, now: float, policy: Policy, chance: float) -> TaskState:
+    """Charge a row with the death of its worker, which was its doing."""
+    state = replace(state, lease="", deaths=state.deaths + 1, output=output)
+    if state.deaths >= policy.max_losses:
+        return replace(state, status=target(Verb.FAIL, state.status))
+    due = now + policy.backoff.delay_s(state.deaths, chance=chance)
+    return replace(state, status=target(Verb.LOSE, state.status), spared=state.spared + 1, due=due)
 
 
 def _released(part: Part, lease: Lease, rows: Rows, *, now: float) -> Part:
@@ -312,14 +334,14 @@ def settle(part: Part, *, now: float, policy: Policy, chance: float) -> Part:
 
 
 def _lost(part: Part, lease: Lease, *, now: float, policy: Policy, chance: float) -> Part:
+    """Take the rows of a lease that ran out from its holder: nobody is charged, unless its row ran alone."""
     rows = part.held(lease.id)
 
     def drop(state: TaskState) -> TaskState:
-        verb = Verb.FAIL if state.used > policy.retries else Verb.LOSE
-        state = replace(state, status=target(verb, state.status), lease="", lost=state.lost + 1)
-        if verb is Verb.FAIL:
-            return replace(state, output="")
-        return replace(state, due=now + policy.backoff.delay_s(state.used, chance=chance))
+        state = replace(state, lost=state.lost + 1)
+        if lease.is_alone:
+            return _died(state, "", now=now, policy=policy, chance=chance)
+        return replace(state, status=target(Verb.LOSE, state.status), lease="", spared=state.spared + 1)
 
     part = _ended(replace(part, states=changed(part.states, rows, drop)), lease)
     return _swept(_logged(part, now, Verb.LOSE, rows, worker=lease.worker))
@@ -347,7 +369,7 @@ def _moved(part: Part, rows: Rows, verb: Verb, *, now: float, note: str = "") ->
     def move(state: TaskState) -> TaskState:
         state = replace(state, status=target(verb, state.status), lease="", due=0.0)
         if verb is Verb.REOPEN:
-            return replace(state, spared=state.attempt, lost=0, reschedules=0, is_reopened=True, output="")
+            return replace(state, spared=state.attempt, lost=0, deaths=0, reschedules=0, is_reopened=True, output="")
         return state
 
     return _logged(replace(part, states=changed(part.states, rows, move)), now, verb, rows, note=note)

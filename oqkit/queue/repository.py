@@ -105,6 +105,7 @@ class Repository:
         *,
         applied: Callable[[Part], bool],
         held: Versioned[Part] | None = None,
+        patience_s: float | None = None,
     ) -> Versioned[Part]:
         """Change a part through the compare-and-set loop, creating its object if it is absent."""
 
@@ -113,7 +114,8 @@ class Repository:
             return new if new == part else replace(new, at=self.now())
 
         key = self.keys_of(job).part(index)
-        return self.loop.update(PART, key, dated, applied=applied, held=held, absent=job.fresh_part(index))
+        absent = job.fresh_part(index)
+        return self.loop.update(PART, key, dated, applied=applied, held=held, absent=absent, patience_s=patience_s)
 
     # --- markers and doorbell --------------------------------------------------------------------
 

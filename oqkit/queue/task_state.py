@@ -20,7 +20,9 @@ class TaskState:
     spared: int = 0
     """How many of those claims do not count against the retries."""
     lost: int = 0
-    """How many leases in a row ran out on it."""
+    """How many leases in a row ran out on it: it may have killed its workers."""
+    deaths: int = 0
+    """How often its worker died while it ran alone: so often it did kill it."""
     reschedules: int = 0
     due: float = 0.0
     """Not to be claimed before, in epoch seconds."""
@@ -35,6 +37,11 @@ class TaskState:
     def used(self) -> int:
         """How many attempts count against the retries."""
         return self.attempt - self.spared
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may kill its worker, as far as is known."""
+        return self.lost > 0 or self.deaths > 0
 
 
 class Stretch(NamedTuple):

@@ -28,6 +28,7 @@ class Options:
     """
 
     retries: int | None = None
+    """How many errors of the function a task survives; the death of a worker is none."""
     timeout: float | str | None = None
     """The longest one call may take, in seconds or as text such as ``"5m"``; 0 for no limit."""
     backoff: Backoff | float | None = None
@@ -35,6 +36,8 @@ class Options:
     priority: int | None = None
     """0 to 255, higher first."""
     max_reschedules: int | None = None
+    max_losses: int | None = None
+    """How often a worker may die while a task runs alone in it, before the task fails."""
     delay: float | str | None = None
     """Not to be started before this time has passed."""
     at: Any = None
@@ -58,7 +61,7 @@ def options_of(given: Mapping[str, Any]) -> Options:
     return Options(**given)
 
 
-DEFAULTS = Options(retries=3, timeout=0, backoff=Backoff(), priority=128)
+DEFAULTS = Options(retries=3, max_losses=3, timeout=0, backoff=Backoff(), priority=128)
 
 
 def seconds(value: float | str, *, what: str) -> float:
@@ -111,6 +114,7 @@ def task(
     backoff: Backoff | float | None = None,
     priority: int | None = None,
     max_reschedules: int | None = None,
+    max_losses: int | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def task(function: Any = None, /, *, name: str | None = None, batch: bool = False, **options: Any) -> Any:
     """Make a function a task type: ``@oq.task`` or ``@oq.task(name=, batch=, retries=, timeout=, …)``.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -165,7 +166,8 @@ class _Mortal:
         self._fate = fate
         doomed = TaskFunction(self._doomed(task.function), name=task.name, batch=task.batch, options=task.options)
         queue = Queue(open_repository(self._store), Settings(url=shared.url))
-        self._worker = Worker(queue, [doomed], lease_s=lease_s, grace_s=_GRACE_S)
+        # Never in a child process: the trial has to see every call.
+        self._worker = Worker(queue, [doomed], lease_s=lease_s, grace_s=_GRACE_S, isolates_after=sys.maxsize)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,11 +18,13 @@ class CallError:
     verb: Verb
     delay_s: float = 0.0
     failure: Failure | None = None
+    is_raised: bool = True
+    """Whether the function itself raised it; otherwise its input or its value could not get where it had to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a drain took."""
+    """Outcomes of some rows: values row by row, tables slice by slice, and errors."""
 
     rows: Sequence[int]
     values: list[Any]
@@ -32,6 +33,15 @@ class Load:
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.tables or self.errors)
+
+    @property
+    def size(self) -> int:
+        """How many rows it is about."""
+        return len(self.rows) + len(self.errors) + sum(len(rows) for rows, _ in self.tables)
+
+    def all_rows(self) -> list[int]:
+        """Return the rows it is about, in no order."""
+        return [*self.rows, *self.errors, *(row for rows, _ in self.tables for row in rows)]
 
 
 class Meter(Protocol):
@@ -45,39 +55,60 @@ class Meter(Protocol):
 LIMIT, TAKEN, CALLS, BUSY_FIRST, BUSY_STOP, OVER = range(6)
 """The cells of a `Meter`."""
 N_CELLS = 6
+_SPECIAL = frozenset({CallError, Load})
 
 
 class ResultBuffer:
     """Written by the one thread that runs a lease, drained by the one that commits it.
 
-    Python's atomic list operations are all the locking there is. Values come in the order of rows that
-    was announced, where no row has both a value and a call_error, and a call_error is laid before the values
-    that follow it; or in any order, each before its row is appended to `rows`.
+    There is one log, which only grows at its end and is only cut at its beginning: two operations of a
+    list that are atomic, so no lock is needed and nothing can come in another order than it was laid.
     """
 
-    __slots__ = ("_missed", "_order", "_passed", "errors", "fence_s", "meter", "rows", "tables", "values")
+    __slots__ = ("_order", "_passed", "log", "meter")
 
     def __init__(self, *, limit: int) -> None:
         self.meter: Meter = [limit] + [0] * (N_CELLS - 1)
-        self.fence_s = 0.0
-        """How long a lowered limit may go unseen by the runner after `limit` was set, in seconds."""
-        self.rows: list[int] = []
-        """Whose the values are; empty for values in order."""
-        self.values: list[Any] = []
-        self.tables: list[tuple[Rows, Any]] = []
-        self.errors: dict[int, CallError] = {}
-        self._order: Sequence[int] | None = None
+        self.log: list[Any] = []
+        """What was laid: a `Load`, or, for the next of the rows that were announced, its value or `CallError`."""
+        self._order: Sequence[int] = ()
         self._passed = 0
-        """How many rows of the order were drained."""
-        self._missed: set[int] = set()
+        """How many of the announced rows were drained."""
+
+    # --- the running side ------------------------------------------------------------------------
 
     def in_order(self, rows: Sequence[int]) -> None:
-        """Announce that the values of these rows come in this order, but for rows that get a call_error instead."""
+        """Announce that what is laid, but for loads, belongs to these rows, one after the other."""
         self._order = rows
+
+    def lay(
+        self,
+        rows: Sequence[int] = (),
+        values: Iterable[Any] = (),
+        *,
+        tables: Iterable[tuple[Rows, Any]] = (),
+        errors: dict[int, CallError] | None = None,
+    ) -> None:
+        """Lay outcomes of any rows, in any order."""
+        self.log.append(Load(rows, list(values), list(tables), errors or {}))
+
+    def begin_call(self, first: int, stop: int) -> None:
+        """Note that a call with the positions ``first <= position < stop`` starts now."""
+        meter = self.meter
+        meter[BUSY_STOP] = 0  # whatever moment the process dies at, nobody is blamed for another's call
+        meter[BUSY_FIRST] = first
+        meter[CALLS] += 1
+        meter[BUSY_STOP] = stop
+
+    def end_call(self) -> None:
+        """Note that no call is in progress."""
+        self.meter[BUSY_STOP] = 0
+
+    # --- numbers ---------------------------------------------------------------------------------
 
     @property
     def limit(self) -> int:
-        """Positions from here on must not be started; may be lowered at any time.
+        """Positions from here on must not be started; may be lowered at any time, in the process that runs the rows.
 
         Once it is lowered, `taken` tells for good which positions beyond it were started before.
         """
@@ -85,10 +116,7 @@ class ResultBuffer:
 
     @limit.setter
     def limit(self, value: int) -> None:
-        is_lower = value < self.meter[LIMIT]
         self.meter[LIMIT] = value
-        if is_lower and self.fence_s:
-            time.sleep(self.fence_s)
 
     @property
     def taken(self) -> int:
@@ -98,11 +126,6 @@ class ResultBuffer:
     @taken.setter
     def taken(self, value: int) -> None:
         self.meter[TAKEN] = value
-
-    @property
-    def calls(self) -> int:
-        """Counts the calls of functions that take many rows at once."""
-        return self.meter[CALLS]
 
     @property
     def busy(self) -> Range:
@@ -118,54 +141,49 @@ class ResultBuffer:
     def is_over(self, value: bool) -> None:
         self.meter[OVER] = int(value)
 
-    @property
-    def n_outcomes(self) -> int:
-        """How many rows there are to drain."""
-        return len(self.values) + len(self.errors) + sum(len(rows) for rows, _ in self.tables)
-
-    def begin_call(self, first: int, stop: int) -> None:
-        """Note that a call with the positions ``first <= position < stop`` starts now."""
-        meter = self.meter
-        meter[BUSY_STOP] = 0  # whatever moment the process dies at, nobody is blamed for another's call
-        meter[BUSY_FIRST] = first
-        meter[CALLS] += 1
-        meter[BUSY_STOP] = stop
-
-    def end_call(self) -> None:
-        """Note that no call is in progress."""
-        self.meter[BUSY_STOP] = 0
-
     def mark(self) -> tuple[int, int]:
         """Return something that changes with every call."""
         return self.meter[TAKEN], self.meter[CALLS]
 
-    def drain(self) -> Load:
-        """Take everything that is complete."""
-        n = len(self.rows) if self._order is None else len(self.values)
-        values = self.values[:n]
-        del self.values[:n]
-        tables = [self.tables.pop(0) for _ in range(len(self.tables))]
-        failed = list(self.errors)  # after the values were counted: all that come before them are in it
-        rows = self._next(n, failed)
-        return Load(rows, values, tables, {row: self.errors.pop(row) for row in failed})
+    # --- the committing side ---------------------------------------------------------------------
 
-    def _next(self, n: int, failed: Sequence[int]) -> Sequence[int]:
-        """Return whose the next `n` values are."""
-        if self._order is None:
-            told = self.rows[:n]
-            del self.rows[:n]
-            return _packed(told)
-        self._missed.update(failed)
-        if not self._missed:
-            self._passed += n
-            return self._order[self._passed - n : self._passed]
-        rows: list[int] = []
-        while len(rows) < n:
-            row = self._order[self._passed]
-            self._passed += 1
-            if row not in self._missed:
-                rows.append(row)
-        return _packed(rows)
+    @property
+    def n_outcomes(self) -> int:
+        """How many rows there are to drain."""
+        return sum(one.size if type(one) is Load else 1 for one in self.log)
+
+    def drain(self) -> Load:
+        """Take everything that was laid so far."""
+        n = len(self.log)
+        entries = self.log[:n]
+        del self.log[:n]
+        if _SPECIAL.isdisjoint(map(type, entries)):  # the common case, at a fiftieth of a microsecond an entry
+            return Load(self._next(n), entries, [], {})
+        loads = [one for one in entries if type(one) is Load]
+        own = [one for one in entries if type(one) is not Load]
+        rows = self._next(len(own))
+        errors = {row: one for row, one in zip(rows, own, strict=True) if type(one) is CallError}
+        if errors:
+            rows = _packed([row for row in rows if row not in errors])
+            own = [one for one in own if type(one) is not CallError]
+        return _joined([Load(rows, own, [], errors), *loads])
+
+    def _next(self, n: int) -> Sequence[int]:
+        """Return whose the next `n` entries are."""
+        self._passed += n
+        return self._order[self._passed - n : self._passed]
+
+
+def _joined(loads: Sequence[Load]) -> Load:
+    loads = [load for load in loads if load] or loads[:1]
+    if len(loads) == 1:
+        return loads[0]
+    return Load(
+        _packed([row for load in loads for row in load.rows]),
+        [value for load in loads for value in load.values],
+        [table for load in loads for table in load.tables],
+        {row: error for load in loads for row, error in load.errors.items()},
+    )
 
 
 def _packed(rows: Sequence[int]) -> Sequence[int]:

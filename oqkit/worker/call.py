@@ -43,6 +43,8 @@ class Work:
     """How many rows the first batch call takes; later ones grow to `max_batch` while calls are quick."""
     max_batch: int
     table: Callable[[Any, int], Any] = field(repr=False)
+    is_suspect: bool = False
+    """Whether one of the rows may kill its process: a lease of theirs was lost."""
 
     def attempt(self, row: int) -> int:
         """Return which attempt of a row this is."""
@@ -86,17 +88,18 @@ def run(work: Work, buffer: ResultBuffer) -> None:
 def refuse(work: Work, buffer: ResultBuffer, error: UsageError) -> None:
     """Fail every row that has no outcome yet: running it here is impossible."""
     first = buffer.busy[0] if work.handler.is_batch else buffer.taken
-    done = {*buffer.rows, *buffer.errors}
-    fail(work, buffer, [row for row in work.rows[first:] if row not in done], error)
+    fail(work, buffer, work.rows[first:], error)
     buffer.taken = len(work.rows)
 
 
 def fail(work: Work, buffer: ResultBuffer, rows: Iterable[int], error: UsageError) -> None:
     """Fail `rows` without a retry, for an error that their function did not raise."""
     kind, message = type(error).__name__, cut(str(error), MAX_MESSAGE)
+    errors = {}
     for row in rows:
         failure = Failure(type=kind, message=message, traceback="", attempt=work.attempt(row), worker=work.worker)
-        buffer.errors[row] = CallError(Verb.FAIL, failure=failure)
+        errors[row] = CallError(Verb.FAIL, failure=failure, is_raised=False)
+    buffer.lay(errors=errors)
 
 
 def lay_table(work: Work, buffer: ResultBuffer, rows: Sequence[int], result: Any) -> None:
@@ -106,15 +109,15 @@ def lay_table(work: Work, buffer: ResultBuffer, rows: Sequence[int], result: Any
     except SchemaError as error:  # the function is wrong, not a row
         fail(work, buffer, rows, error)
     else:
-        buffer.tables.append((Rows.of(rows), table))
+        buffer.lay(tables=[(Rows.of(rows), table)])
 
 
 def _calls(work: Work) -> tuple[Callable[..., Any], Iterator[tuple[Any, ...]]]:
-    rows = Rows.of(work.rows)
+    ranges = Rows.of(work.rows)
     if work.mode == "value":
-        return work.handler.for_value().call, ((value,) for value in work.inputs.values(rows))
+        return work.handler.for_value().call, ((value,) for value in work.inputs.values(ranges))
     chosen = work.handler.for_rows(work.inputs.columns)
-    return chosen.call, work.inputs.arguments(chosen.names, rows)
+    return chosen.call, work.inputs.arguments(chosen.names, ranges)
 
 
 def _run_rows(work: Work, buffer: ResultBuffer) -> None:
@@ -122,7 +125,7 @@ def _run_rows(work: Work, buffer: ResultBuffer) -> None:
     if work.handler.takes_context:
         arguments = ((*values, work.context(row, buffer)) for row, values in zip(work.rows, arguments, strict=True))
     buffer.in_order(work.rows)
-    keep, meter = buffer.values.append, buffer.meter
+    keep, meter = buffer.log.append, buffer.meter
     for taken, values in zip(range(1, len(work.rows) + 1), arguments, strict=True):
         meter[TAKEN] = taken
         if taken > meter[LIMIT]:
@@ -131,9 +134,8 @@ def _run_rows(work: Work, buffer: ResultBuffer) -> None:
         try:
             value = call(*values)
         except BaseException as error:  # noqa: BLE001 - the user's function: whatever it raises is the row's outcome
-            row = work.rows[taken - 1]
-            buffer.errors[row] = work.call_error(row, error)
-        else:  # outside of the try: what a signal of the user's raises here must not give the row a call_error, too
+            keep(work.call_error(work.rows[taken - 1], error))
+        else:  # outside of the try: what a signal of the user's raises here must not give the row a second outcome
             keep(value)
 
 
@@ -166,7 +168,7 @@ def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., Any], span: Ra
     except BaseException as error:  # noqa: BLE001 - the user's function
         buffer.end_call()
         if len(rows) == 1 or isinstance(error, Reschedule):
-            buffer.errors.update({row: work.call_error(row, error) for row in rows})
+            buffer.lay(errors={row: work.call_error(row, error) for row in rows})
         else:
             half = (first + stop) // 2
             for part in ((first, half), (half, stop)):
@@ -213,7 +215,6 @@ async def _one(work: Work, buffer: ResultBuffer, row: int, call: Callable[[], Aw
     except BaseException as error:  # noqa: BLE001 - the user's function
         if limit.expired() and isinstance(error, TimeoutError):
             error.args = (overdue(work.timeout_s),)
-        buffer.errors[row] = work.call_error(row, error)
+        buffer.lay(errors={row: work.call_error(row, error)})
     else:
-        buffer.values.append(value)
-        buffer.rows.append(row)
+        buffer.lay((row,), (value,))

@@ -1,9 +1,10 @@
 """The child process of `oqkit.worker.process`: runs work as a thread would, and sends what finished to its parent.
 
-The numbers of the buffer (what was started, what must not be) are in memory shared with the parent,
-which therefore knows, however this process dies, which row was running. Everything else goes
-through one socket. The child never outlives its parent: a pipe that nobody writes to ends when the
-parent does.
+The numbers of the buffer (what was started) are in memory shared with the parent, which therefore
+knows, however this process dies, which row was running. Only this process writes there, and while it
+lives the parent takes nothing from there for certain: what it must know it asks for, through the one
+socket by which all else goes. The child never outlives its parent: a pipe that nobody writes to ends
+when the parent does.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from types import FrameType, FunctionType
 from typing import Any
 
@@ -34,6 +36,8 @@ from oqkit.worker.interface import Inputs
 
 SEND_S = 0.1
 METER_BYTES = 8 * N_CELLS
+STOP = b"s"
+"""What a pickled `Stop` comes after; a pickled `Order` comes as it is, and begins with another byte."""
 _PLAIN_MODULES = {"builtins", "collections", "datetime", "decimal", "numpy", "oqkit", "pandas", "uuid"}
 
 
@@ -48,6 +52,8 @@ class Kind(Enum):
     """The error for which no row can run."""
     BROKEN = auto()
     """A traceback: oqkit itself failed, or the inputs did."""
+    STOPPED = auto()
+    """The answer to a `Stop`: how many rows had been started by then; no more will be, beyond its limit."""
     END = auto()
     """Nothing more will come of this order."""
 
@@ -66,6 +72,17 @@ class Order:
     inputs: Inputs
     options: Mapping[str, Any]
     """The other fields of `Work`."""
+    serial: int
+    """Which order of this child it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Start no row from position `at` on."""
+
+    serial: int
+    """Of the order that is meant; a later one takes no notice."""
+    at: int
 
 
 def main(socket: int, memory: int, life: int) -> None:
@@ -107,18 +124,49 @@ def _die_with_parent(life: int) -> None:
 
 
 class Child:
-    """Takes one order after the other."""
+    """Takes one order after the other, and, meanwhile, requests to stop."""
 
     def __init__(self, connection: Connection, meter: Meter) -> None:
         self._connection = connection
         self._meter = meter
         self._handlers: dict[int, Handler] = {}
+        self._orders: SimpleQueue[bytes | None] = SimpleQueue()
+        self._running: tuple[int, ResultBuffer] | None = None
+        self._sending = threading.Lock()
+        self._stopping = threading.Lock()
+        threading.Thread(target=self._listen, name="oqkit-orders", daemon=True).start()
+
+    def _listen(self) -> None:
+        """Receive everything; a stop is carried out at once, whatever the function does."""
+        while True:
+            try:
+                data = self._connection.recv_bytes()
+            except (EOFError, OSError):
+                self._orders.put(None)
+                return
+            if data[:1] == STOP:
+                stop: Stop = pickle.loads(data[1:])  # noqa: S301 - from the process that started this one
+                self._stop(stop)
+            else:
+                self._orders.put(data)
+
+    def _stop(self, stop: Stop) -> None:
+        """Lower the limit and answer with what was started before.
+
+        The interpreter lock orders this against the loop that runs rows, which notes a row before it
+        looks at the limit: either it sees the new limit, or the row is in the answer.
+        """
+        with self._stopping:
+            if self._running is None or self._running[0] != stop.serial:
+                return  # it ended before: that says it all
+            buffer = self._running[1]
+            buffer.limit = min(buffer.limit, stop.at)
+            self._send(Kind.STOPPED, buffer.taken)
 
     def serve(self) -> bool:
         """Carry out one order, and return whether there was one."""
-        try:
-            data = self._connection.recv_bytes()
-        except (EOFError, OSError):
+        data = self._orders.get()
+        if data is None:
             return False
         try:
             order: Order = pickle.loads(data)  # noqa: S301 - from the process that started this one
@@ -128,7 +176,7 @@ class Child:
         except Exception:  # noqa: BLE001 - the parent has a log to put it in, this process has not
             self._send(Kind.BROKEN, traceback.format_exc())
         else:
-            self._run(work)
+            self._run(work, serial=order.serial)
         self._send(Kind.END, None)
         return True
 
@@ -139,9 +187,11 @@ class Child:
         rows = order.rows.numbers()
         return Work(handler=handler, rows=rows, inputs=order.inputs, table=pickle_result, **order.options)
 
-    def _run(self, work: Work) -> None:
+    def _run(self, work: Work, *, serial: int) -> None:
         buffer, is_done = ResultBuffer(limit=0), threading.Event()
         buffer.meter = self._meter
+        with self._stopping:
+            self._running = serial, buffer
 
         def pump() -> None:
             while not is_done.wait(SEND_S):
@@ -156,6 +206,8 @@ class Child:
             broken = traceback.format_exc()
         is_done.set()
         pumping.join()
+        with self._stopping:
+            self._running = None
         self._ship(work, buffer)
         if broken:
             self._send(Kind.BROKEN, broken)
@@ -171,15 +223,16 @@ class Child:
         rest = ResultBuffer(limit=0)
         for chunk in pickle_values(work, rest, load.rows, load.values):
             self._send(Kind.VALUES, chunk)
-        rest.errors.update(load.errors)
-        self._send(Kind.LOAD, replace(rest.drain(), tables=load.tables))
+        rest.lay(tables=load.tables, errors=load.errors)
+        self._send(Kind.LOAD, rest.drain())
 
     def _send(self, kind: Kind, content: object) -> None:
         self._write(pickle.dumps((kind, content)))
 
     def _write(self, data: bytes) -> None:
         try:
-            self._connection.send_bytes(data)
+            with self._sending:
+                self._connection.send_bytes(data)
         except OSError:  # the parent is gone
             os._exit(1)
 

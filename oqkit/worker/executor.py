@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from oqkit.worker.buffer import ResultBuffer
@@ -23,6 +24,16 @@ class Execution(Protocol):
     def crash(self) -> str:
         """Return why the running ended before its time (how the process died), or an empty string."""
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether the work could not get to where it was to run: then no row was started."""
+
+    def stop(self, at: int) -> None:
+        """Start no row from position `at` on; `stopped` then says how many had been started."""
+
+    def stopped(self) -> int | None:
+        """Return how many rows had been started when the last `stop` took effect; None until that is known."""
+
     def abandon(self) -> None:
         """Give the work up at once: whatever is still running must leave no trace."""
 
@@ -33,12 +44,17 @@ class Executor(Protocol):
     def start(self, work: Work, buffer: ResultBuffer) -> Execution:
         """Begin to run `work` in the background."""
 
+    def isolating(self) -> Executor | None:
+        """Return the executor for rows that may kill their process: one whose death costs nothing else; None without."""
+
     def close(self) -> None:
         """Free what the executor holds."""
 
 
 class ThreadExecution:
     """Work in a daemon thread. It cannot be killed: abandoned, it ends with its present call, unheard."""
+
+    is_refused = False
 
     def __init__(self, work: Work, buffer: ResultBuffer, threads: Threads) -> None:
         self.crash = ""
@@ -56,20 +72,41 @@ class ThreadExecution:
         finally:
             self.finished.set()
 
+    def stop(self, at: int) -> None:
+        """Start no row from position `at` on."""
+        self._buffer.limit = min(at, self._buffer.limit)
+
+    def stopped(self) -> int:
+        """Return how many rows were started: known at once, since the interpreter lock orders this and the loop."""
+        return self._buffer.taken
+
     def abandon(self) -> None:
         """Start no further call."""
         self._buffer.limit = 0
 
 
 class ThreadExecutor:
-    """Runs work in threads of this process."""
+    """Runs work in threads of this process; `isolating` makes what runs rows that may kill their process."""
 
-    def __init__(self, threads: Threads | None = None) -> None:
+    def __init__(
+        self, threads: Threads | None = None, *, isolating: Callable[[], Executor | None] = lambda: None
+    ) -> None:
         self._threads = threads or SystemThreads()
+        self._make_isolating = isolating
+        self._isolating: Executor | None = None
 
-    def start(self, work: Work, buffer: ResultBuffer) -> ThreadExecution:
+    def start(self, work: Work, buffer: ResultBuffer) -> Execution:
         """Begin to run `work` in a new thread."""
         return ThreadExecution(work, buffer, self._threads)
 
+    def isolating(self) -> Executor | None:
+        """Return what runs rows that may kill their process; made when it is first needed."""
+        if self._isolating is None:
+            self._isolating = self._make_isolating()
+        return self._isolating
+
     def close(self) -> None:
-        """Hold nothing."""
+        """End what `isolating` made."""
+        if self._isolating is not None:
+            self._isolating.close()
+            self._isolating = None

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import fields
 from itertools import count
 from multiprocessing import Pipe
-from typing import Any, assert_never
+from typing import Any
 
 from oqkit.errors import SchemaError, UsageError
 from oqkit.queue.rows import Rows
@@ -28,13 +28,10 @@ from oqkit.task.code import code_of
 from oqkit.task.function import TaskFunction
 from oqkit.worker.buffer import Load, ResultBuffer
 from oqkit.worker.call import Work, fail, lay_table, refuse
-from oqkit.worker.child import METER_BYTES, Kind, Order, shared_meter
+from oqkit.worker.child import METER_BYTES, STOP, Kind, Order, Stop, shared_meter
 
 log = logging.getLogger(__name__)
 
-# A processor may show its store to the others after its next load, but within nanoseconds: once this
-# has passed, the child has either seen the new limit, or what it had started is in `taken`.
-FENCE_S = 0.001
 POLL_S = 0.2
 END_S = 1.0
 KILL_S = 5.0
@@ -66,6 +63,10 @@ class ProcessExecutor:
         self._execution = ProcessExecution(work, buffer, self._child)
         return self._execution
 
+    def isolating(self) -> ProcessExecutor:
+        """Return this one: a child that dies takes nothing with it."""
+        return self
+
     def close(self) -> None:
         """End the child: at once if it still runs something."""
         self._settle()
@@ -86,16 +87,33 @@ class ProcessExecution:
 
     def __init__(self, work: Work, buffer: ResultBuffer, child: ChildProcess) -> None:
         self.crash = ""
+        self.is_refused = False
         self.finished = threading.Event()
         self._work = work
         self._buffer = buffer
         self._child = child
         self._lock = threading.Lock()
         self._is_abandoned = False
+        self._serial = -1
+        self._trouble = ""
+        self._stop_at: int | None = None
+        self._stopped: int | None = None
         for cell, value in enumerate(buffer.meter):
             child.meter[cell] = value
-        buffer.meter, buffer.fence_s = child.meter, FENCE_S
+        buffer.meter = child.meter
         threading.Thread(target=self._run, name="oqkit-process", daemon=True).start()
+
+    def stop(self, at: int) -> None:
+        """Start no row from position `at` on; `stopped` then says how many had been started."""
+        with self._lock:
+            self._stopped = None
+            self._stop_at = at if self._stop_at is None else min(at, self._stop_at)
+            if self._serial >= 0:
+                self._child.stop(self._serial, self._stop_at)
+
+    def stopped(self) -> int | None:
+        """Return how many rows had been started when a stop took effect; None until that is known."""
+        return self._buffer.taken if self.finished.is_set() else self._stopped
 
     def abandon(self) -> None:
         """Kill the child; nothing reaches the buffer any more, and its numbers stand still."""
@@ -107,7 +125,7 @@ class ProcessExecution:
 
     def detach(self) -> None:
         """Give the buffer its own copy of the numbers, so that the next work can use the shared ones."""
-        self._buffer.meter, self._buffer.fence_s = list(self._buffer.meter), 0.0
+        self._buffer.meter = list(self._buffer.meter)
 
     def _run(self) -> None:
         crash = ""
@@ -124,34 +142,45 @@ class ProcessExecution:
 
     def _serve(self) -> str:
         """Give the order, lay what comes, and return why it ended early, if it did."""
-        work, child, trouble = self._work, self._child, ""
+        child = self._child
         try:
-            child.order(work)
+            serial = child.order(self._work)
         except UsageError as error:  # neither the function nor the inputs can get there: no row can run
             self._refuse(error)
             return ""
+        with self._lock:
+            self._serial = serial
+            if self._stop_at is not None:
+                child.stop(serial, self._stop_at)
         while (message := child.receive()) is not None:
             kind, content = message
-            if kind is Kind.LOAD:
-                self._lay(content)
-            elif kind is Kind.VALUES:
-                self._lay(self._unpickled(*content))
-            elif kind is Kind.REFUSED:
-                child.forget(work.handler.task)
-                self._refuse(content)
-            elif kind is Kind.BROKEN:
-                child.forget(work.handler.task)
-                log.error("running job %s broke in its child process:\n%s", work.job_id, content)
-                trouble = content.strip().rpartition("\n")[2]
-            elif kind is Kind.END:
-                return trouble
-            else:
-                assert_never(kind)
+            if kind is Kind.END:
+                return self._trouble
+            self._take(kind, content)
         return child.death()
+
+    def _take(self, kind: Kind, content: Any) -> None:
+        child, task = self._child, self._work.handler.task
+        if kind is Kind.LOAD:
+            self._lay(content)
+        elif kind is Kind.VALUES:
+            self._lay(self._unpickled(*content))
+        elif kind is Kind.STOPPED:
+            self._stopped = content
+        elif kind is Kind.REFUSED:
+            child.forget(task)
+            self._refuse(content)
+        elif kind is Kind.BROKEN:
+            child.forget(task)
+            log.error("running job %s broke in its child process:\n%s", self._work.job_id, content)
+            self._trouble = content.strip().rpartition("\n")[2]
+        else:
+            raise AssertionError(f"{kind} is not about rows")
 
     def _refuse(self, error: UsageError) -> None:
         with self._lock:
             if not self._is_abandoned:
+                self.is_refused = True
                 refuse(self._work, self._buffer, error)
 
     def _lay(self, load: Load) -> None:
@@ -159,9 +188,7 @@ class ProcessExecution:
             if self._is_abandoned:
                 return
             buffer = self._buffer
-            buffer.values.extend(load.values)
-            buffer.rows.extend(load.rows)
-            buffer.errors.update(load.errors)
+            buffer.lay(load.rows, load.values, errors=load.errors)
             for found, data in load.tables:
                 rows = found.numbers()
                 try:
@@ -197,7 +224,7 @@ class ChildProcess:
         self._connection, theirs = Pipe()
         life, self._life = Pipe(duplex=False)  # both ends close with their objects: the child dies with this process
         self._sent: dict[TaskFunction, int] = {}
-        self._numbers = count()
+        self._numbers, self._serials = count(), count()
         self._is_killed = False
         memory = _shared_file()
         try:
@@ -217,11 +244,21 @@ class ChildProcess:
         """Whether it can take an order."""
         return not self._is_killed and self._process.poll() is None
 
-    def order(self, work: Work) -> None:
-        """Send work; raise `UsageError` if that cannot travel. Whether it arrives shows in what is received."""
-        data = pickle.dumps(self._order(work), pickle.HIGHEST_PROTOCOL)
+    def order(self, work: Work) -> int:
+        """Send work, and return its serial number; raise `UsageError` if it cannot travel.
+
+        Whether it arrives shows in what is received.
+        """
+        order = self._order(work)
+        data = pickle.dumps(order, pickle.HIGHEST_PROTOCOL)
         with suppress(OSError):
             self._connection.send_bytes(data)
+        return order.serial
+
+    def stop(self, serial: int, at: int) -> None:
+        """Ask it to start no row of an order from position `at` on."""
+        with suppress(OSError):
+            self._connection.send_bytes(STOP + pickle.dumps(Stop(serial=serial, at=at)))
 
     def _order(self, work: Work) -> Order:
         task, rows = work.handler.task, Rows.of(work.rows)
@@ -239,6 +276,7 @@ class ChildProcess:
             rows=rows,
             inputs=work.inputs.only(rows),
             options={f.name: getattr(work, f.name) for f in fields(work) if f.name not in apart},
+            serial=next(self._serials),
         )
 
     def forget(self, task: TaskFunction) -> None:

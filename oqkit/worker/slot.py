@@ -1,49 +1,69 @@
-"""One topic of a worker: claims a lease, runs it, and meanwhile fetches the next and commits the last."""
+"""One thread of a worker: claims a lease, runs it, and meanwhile fetches the next and commits the last."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from oqkit.errors import OqError
+from oqkit.worker.executor import Executor
 from oqkit.worker.runner import LeaseRunner
+from oqkit.worker.solitude import Solitude
 from oqkit.worker.thread import Event, Future, Queue
+from oqkit.worker.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
 AHEAD_S = 2.0
 COMMITS_AHEAD = 2
 LONGEST_IDLE_S = 1.0
-ERROR_WAIT_S = 1.0
+YIELD_S = 0.05
+
+
+class Source(Protocol):
+    """Where leases come from and go to, and what all slots of a worker share."""
+
+    @property
+    def solitude(self) -> Solitude:
+        """Return what lets one slot work while no other does."""
+
+    @property
+    def stopping(self) -> Event:
+        """Return what is set when nothing more is to be started."""
+
+    @property
+    def killing(self) -> Event:
+        """Return what is set when even calls in progress are to be left."""
+
+    def acquire(self, executor: Executor) -> LeaseRunner | None:
+        """Claim a lease, to be run by `executor`; None if there is nothing to do now."""
+
+    def ended(self, runner: LeaseRunner) -> None:
+        """Take back a runner that has finished."""
+
+    def wait_s(self) -> float:
+        """Return how long there will be nothing to do, in seconds."""
+
+    def monotonic(self) -> float:
+        """Return this machine's monotonic time, in seconds."""
 
 
 class Slot:
-    """Runs runners one after the other, in the thread that calls `run`.
+    """Runs leases one after the other, in the thread that calls `run`.
 
-    Three things go on at once: one runner runs, the slot's thread claims and loads the next when that
-    is near its end, and a second thread commits the one before.
+    Three things go on at once: one lease runs, the slot's thread claims and loads the next when that is
+    near its end, and a second thread commits the one before. A lease that is to run alone waits until
+    all of that has ended, in every slot.
     """
 
-    def __init__(
-        self,
-        acquire: Callable[[], LeaseRunner | None],
-        ended: Callable[[LeaseRunner], None],
-        *,
-        close: Callable[[], None],
-        wait_s: Callable[[], float],
-        stopping: Event,
-        killing: Event,
-        committer: Queue,
-    ) -> None:
-        self._acquire = acquire
-        self._ended = ended
-        self._close = close
-        self._wait_s = wait_s
-        self._stopping = stopping
-        self._killing = killing
-        self._committing: deque[Future] = deque()
+    def __init__(self, source: Source, executor: Executor, committer: Queue) -> None:
+        self._source = source
+        self._executor = executor
         self._committer = committer
+        self._committing: deque[Future] = deque()
+        self._trouble = Trouble()
         self.is_idle = False
 
     def run(self) -> None:
@@ -53,42 +73,81 @@ class Slot:
             self._settle(leave=0)
         finally:
             self._committer.shutdown()
-            self._close()
+            self._executor.close()
 
     def _loop(self) -> None:
+        stopping = self._source.stopping
         current: LeaseRunner | None = None
         ahead: LeaseRunner | None = None
-        while current is not None or not self._stopping.is_set():
+        while current is not None or not stopping.is_set():
             if current is None:
                 current = self._begin(self._next())
                 continue
-            if self._stopping.is_set():
+            if stopping.is_set() or self._source.solitude.is_asked_for_by_another(current):
                 self._wind_up(current, ahead)
                 ahead = None
             elif ahead is not None:
                 ahead = self._unless_stale(ahead)
             elif current.remaining_s() <= min(AHEAD_S, current.lease.lease_s / 6):
                 ahead = self._next(wait=False)
-            if current.step():
-                done, current, ahead = current, self._begin(ahead), None
-                self._committing.append(self._committer.submit(self._end, done))
+            if self._step(current):
+                self._committing.append(self._committer.submit(self._end, current))
+                current, ahead = self._begin(ahead), None
                 self._settle(leave=COMMITS_AHEAD)
 
+    def _step(self, runner: LeaseRunner) -> bool:
+        try:
+            return runner.step()
+        except OqError:  # of this lease alone: its rows go to others when it runs out
+            log.exception("lease %s is given up", runner.lease.id)
+            runner.abort()
+            return True
+
     def _begin(self, runner: LeaseRunner | None) -> LeaseRunner | None:
-        if runner is not None:
-            runner.start()
+        if runner is None:
+            return None
+        if (runner.wants_solitude or runner.wants_isolation) and not self._withdraw(runner):
+            self._end(runner)
+            return None
+        runner.start()
         return runner
 
+    def _withdraw(self, runner: LeaseRunner) -> bool:
+        """Wait until what may kill its process can run as it must; return False if that is not to be."""
+        solitude = self._source.solitude
+        self._settle(leave=0)
+        if runner.wants_solitude:
+            if not (solitude.ask(runner) and self._wait(runner, solitude.is_granted)):
+                return False
+            runner.stand_alone()
+            return not runner.is_lost
+        return self._wait(runner, solitude.isolate)
+
+    def _wait(self, runner: LeaseRunner, is_granted: Callable[[LeaseRunner], bool]) -> bool:
+        """Keep a lease alive until something is granted; return False if it is needed no more, or is in the way."""
+        source = self._source
+        while not is_granted(runner):
+            if source.solitude.is_asked_for_by_another(runner) or source.stopping.wait(YIELD_S) or runner.is_lost:
+                return False
+            if runner.is_due:
+                runner.extend()
+        return True
+
     def _next(self, *, wait: bool = True) -> LeaseRunner | None:
-        try:
-            runner = self._acquire()
-        except OqError:
-            log.warning("no new work could be fetched; trying again", exc_info=True)
-            self._stopping.wait(ERROR_WAIT_S if wait else 0)
+        source, now = self._source, self._source.monotonic()
+        if (left_s := self._trouble.left_s(now)) > 0:
+            source.stopping.wait(min(left_s, LONGEST_IDLE_S) if wait else 0)
             return None
+        try:
+            runner = source.acquire(self._executor)
+        except OqError as error:
+            self._trouble.note(error, now=now)
+            return None
+        self._trouble.over()
         self.is_idle = runner is None and wait
         if self.is_idle:
-            self._stopping.wait(min(self._wait_s(), LONGEST_IDLE_S))
+            idle_s = YIELD_S if source.solitude.is_asked_for else min(source.wait_s(), LONGEST_IDLE_S)
+            source.stopping.wait(idle_s)
         return runner
 
     def _unless_stale(self, ahead: LeaseRunner) -> LeaseRunner | None:
@@ -102,16 +161,19 @@ class Slot:
         if ahead is not None:
             self._end(ahead)
         current.hand_back()
-        if self._killing.is_set():
+        if self._source.killing.is_set():
             current.give_up()
 
     def _settle(self, *, leave: int) -> None:
-        """Wait until at most `leave` commits are under way; raise what went wrong in the others."""
+        """Wait until at most `leave` commits are under way."""
         while self._committing and (len(self._committing) > leave or self._committing[0].done()):
             self._committing.popleft().result()
 
     def _end(self, runner: LeaseRunner) -> None:
         try:
             runner.finish()
+        except OqError:  # as in _step()
+            log.exception("lease %s is given up, and its last results with it", runner.lease.id)
+            runner.abort()
         finally:
-            self._ended(runner)
+            self._source.ended(runner)

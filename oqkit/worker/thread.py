@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent import futures
 from contextlib import AbstractContextManager
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 
@@ -32,7 +34,7 @@ class Future(Protocol):
 
 
 class Queue(Protocol):
-    """Calls that one thread makes one after the other: what this package uses of a pool of one thread."""
+    """Calls that one daemon thread makes one after the other; `shutdown` lets it end, and does not wait."""
 
     def submit(self, call: Callable[..., Any], /, *args: Any) -> Future: ...
     def shutdown(self) -> None: ...
@@ -69,4 +71,34 @@ class SystemThreads:
         return thread
 
     def queue(self, *, name: str) -> Queue:
-        return ThreadPoolExecutor(1, thread_name_prefix=name)
+        return SystemQueue(name)
+
+
+class SystemQueue:
+    """A daemon thread that makes calls in order.
+
+    Not a pool of `concurrent.futures`: the interpreter waits for the threads of those when it ends, and a
+    call that never returns would keep the process for ever.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._calls: SimpleQueue[tuple[futures.Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def submit(self, call: Callable[..., Any], /, *args: Any) -> futures.Future[Any]:
+        future: futures.Future[Any] = futures.Future()
+        self._calls.put((future, partial(call, *args)))
+        return future
+
+    def shutdown(self) -> None:
+        self._calls.put(None)
+
+    def _work(self) -> None:
+        while (one := self._calls.get()) is not None:
+            future, call = one
+            try:
+                value = call()
+            except BaseException as error:  # noqa: BLE001 - it belongs to whoever asks for the result
+                future.set_exception(error)
+            else:
+                future.set_result(value)

@@ -244,7 +244,7 @@ class Idler:
             self.noticed.append(self.clock.now_s - sent_s)
 
         self._worker = oq.Worker(self.queue, [arrive])
-        self._worker._stopping = self.stop_sign
+        self._worker._source.stopping = self.stop_sign
         self._slot = self._worker._slot()
         self._worker._report_when_due()
 
@@ -262,6 +262,8 @@ class Idler:
             for commit in list(self._slot._committing):  # in a thread, where no time passes
                 commit.result()
             self._worker._report_when_due()
+            for thread in self._worker._reporting:
+                thread.join()
             while due and self.clock.now_s >= start_s + due[0]:
                 self.client.submit("arrive", {"sent_s": start_s + due.pop(0)})
 

@@ -14,7 +14,7 @@ import pytest
 import oqkit as oq
 from oqkit.queue.transition import Verb
 from oqkit.worker.buffer import TAKEN, ResultBuffer
-from oqkit.worker.worker import FIRST_BATCH
+from oqkit.worker.source import FIRST_BATCH
 from tests.local import WAIT_S
 
 CREW = 6
@@ -124,7 +124,7 @@ def test_rows_that_went_back_are_not_started_after_all(queue, start, monkeypatch
 
     def taken(self):
         number = self.meter[TAKEN]
-        if sys._getframe(1).f_code.co_name == "_share":
+        if sys._getframe(1).f_code.co_name == "keep":
             is_quick.set()
             time.sleep(0.1)
         return number

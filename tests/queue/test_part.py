@@ -8,6 +8,7 @@ from oqkit.errors import IllegalTransition, LeaseLost
 from oqkit.queue.document import dump_part, load_part
 from oqkit.queue.part import (
     DONE_RING,
+    FIRST_SHRINK,
     LOG_RANGES,
     LOG_RING,
     LOST_SHRINK,
@@ -237,20 +238,68 @@ def test_lease_lives_until_its_time_is_over():
     assert set(statuses(part)) == {"pending"}
 
 
-def test_lost_row_waits_for_its_backoff_and_has_used_an_attempt():
-    policy = Policy(backoff=Backoff(initial_s=8.0, jitter=0.0))
-    part = settle(take(new(1), policy=policy), now=60.0, policy=policy, chance=0.5)
-    assert (part.state_at(0).due, part.state_at(0).used, part.state_at(0).lost) == (68.0, 1, 1)
+@pytest.mark.parametrize("retries", (0, 1, 3))
+def test_lost_rows_are_due_at_once_and_have_used_no_attempt(retries):
+    policy = Policy(retries=retries, backoff=Backoff(initial_s=8.0))
+    part = settle(take(new(5), policy=policy), now=60.0, policy=policy, chance=0.5)
+    run = part.state_at(0)
+    assert (run.due, run.used, run.lost, run.deaths) == (0.0, 0, 1, 0)
+    assert set(statuses(part)) == {"pending"}
 
 
-def test_lost_row_fails_when_the_retries_are_used_up():
-    policy = Policy(retries=1, backoff=NO_WAIT.backoff)
+def test_rows_that_are_lost_again_and_again_among_others_never_fail():
+    policy, part = Policy(retries=0), new(3)
+    for n in range(50):
+        part = take(part, f"l{n}", now=n * 100.0, policy=policy)
+        part = settle(part, now=n * 100.0 + 60, policy=policy, chance=0.5)
+    assert set(statuses(part)) == {"pending"}
+
+
+def alone(part, lease, *, now=0.0, policy=NO_WAIT):
+    """Put on record that the row of a lease runs while nothing else is at stake in its worker."""
+    return commit(part, lease, [], now=now, policy=policy, chance=0.5, lease_s=60.0, is_alone=True)
+
+
+@pytest.mark.parametrize("max_losses", (1, 3))
+def test_row_whose_worker_dies_while_it_runs_alone_fails_when_its_losses_are_used_up(max_losses):
+    policy = Policy(retries=0, max_losses=max_losses, backoff=NO_WAIT.backoff)
     part = new(1)
-    for n in range(2):
+    for n in range(max_losses):
         assert statuses(part) == ["pending"]
-        part = settle(take(part, f"l{n}", now=n * 100.0, policy=policy), now=n * 100.0 + 60, policy=policy, chance=0.5)
+        now = n * 100.0
+        part = alone(take(part, f"l{n}", now=now, policy=policy), f"l{n}", now=now, policy=policy)
+        part = settle(part, now=now + 60, policy=policy, chance=0.5)
     assert statuses(part) == ["failed"]
-    assert part.state_at(0).output == ""
+    run = part.state_at(0)
+    assert (run.output, run.deaths, run.used) == ("", max_losses, 1)
+
+
+def test_row_waits_for_its_backoff_after_each_death_that_it_is_charged_with():
+    policy = Policy(backoff=Backoff(initial_s=8.0, jitter=0.0))
+    part = settle(alone(take(new(1)), "a"), now=60.0, policy=policy, chance=0.5)
+    assert part.state_at(0).due == 68.0
+    part = end(take(part, "b", now=68.0), "b", Verb.LOSE, now=70.0, policy=policy)
+    assert (part.state_at(0).due, part.state_at(0).deaths) == (86.0, 2)
+
+
+def test_holder_charges_the_row_that_killed_its_child_process():
+    policy = Policy(retries=0, max_losses=2, backoff=NO_WAIT.backoff)
+    part = take(new(4), policy=policy)
+    part = end(part, "a", Verb.LOSE, Rows.span(2, 3), policy=policy, lease_s=60.0)
+    assert statuses(part) == ["running", "running", "pending", "running"]
+    assert (part.state_at(2).deaths, part.state_at(2).used) == (1, 0)
+    part = end(part, "a", Verb.COMPLETE)
+    part = end(take(part, "b", policy=policy), "b", Verb.LOSE, policy=policy, output={"why": 1}, has_output=True)
+    assert statuses(part) == ["completed", "completed", "failed", "completed"]
+    assert part.state_at(2).output == output_id("b", 1)
+
+
+def test_reopened_row_may_lose_its_worker_as_often_as_a_new_one():
+    policy = Policy(max_losses=1)
+    part = end(take(new(1), policy=policy), "a", Verb.LOSE, policy=policy)
+    assert statuses(part) == ["failed"]
+    part = reopen(part, Rows.span(0, 1), now=1.0, statuses=frozenset({Status.FAILED}))
+    assert (part.state_at(0).deaths, part.state_at(0).is_suspect) == (0, False)
 
 
 def test_claim_takes_over_from_a_lease_that_ran_out():
@@ -283,61 +332,58 @@ def test_ended_lease_cannot_commit_again():
         end(part, "a", Verb.COMPLETE, Rows.span(0, 1))
 
 
-def test_claims_shrink_after_each_loss_and_are_single_on_the_last_attempt():
-    policy = Policy(retries=3, backoff=NO_WAIT.backoff)
-    n_rows, now, sizes = 4096, 0.0, []
+def test_claims_shrink_after_each_loss_down_to_one_row():
+    n_rows, now, sizes = 8192, 0.0, []
     part = new(n_rows)
-    for n in range(4):
-        part = take(part, f"l{n}", max_rows=100_000, now=now, policy=policy)
+    for n in range(5):
+        part = take(part, f"l{n}", max_rows=100_000, now=now)
         sizes.append(len(part.held(f"l{n}")))
         now += 60.0
-    assert sizes == [n_rows, n_rows // LOST_SHRINK, n_rows // LOST_SHRINK**2 or 1, 1]
+    first = n_rows // FIRST_SHRINK
+    assert sizes == [n_rows, first, first // LOST_SHRINK, first // LOST_SHRINK**2, 1]
 
 
-def test_row_on_its_last_attempt_is_claimed_alone_when_others_wait_behind_it():
-    policy = Policy(retries=1, backoff=NO_WAIT.backoff)
-    part = take(new(10), "a", max_rows=1, policy=policy)
-    part = take(part, "b", max_rows=1000, now=60.0, policy=policy)
-    assert part.held("b") == Rows.span(0, 1)
+def test_row_that_is_known_to_have_killed_its_worker_is_claimed_alone():
+    part = end(take(new(10)), "a", Verb.LOSE, Rows.span(4, 5))
+    part = end(take(part, "b"), "b", Verb.RELEASE, NONE)
+    sizes = []
+    for n in range(2):
+        part = take(part, f"c{n}")
+        sizes.append(len(part.held(f"c{n}")))
+    assert sorted(sizes) == [1, 9]
 
 
-def test_row_on_its_last_attempt_is_not_added_to_a_claim_of_others():
-    policy = Policy(retries=1, backoff=NO_WAIT.backoff)
-    part = end(take(new(10), "a", policy=policy), "a", Verb.RETRY, Rows.span(0, 5), policy=policy)
-    part = take(part, "b", max_rows=1, policy=policy, now=1.0)  # row 0 …
-    part = take(part, "c", max_rows=4, policy=policy, now=1.0)
-    part = end(part, "b", Verb.RETRY, policy=Policy(retries=9, backoff=NO_WAIT.backoff), now=2.0)
-    part = take(part, "d", now=61.0, policy=policy, max_rows=1000)
-    lost = [row for row in part.held("d").numbers() if part.state_at(row).lost]
-    assert not lost or part.held("d") == Rows.span(lost[0], lost[0] + 1)
-
-
-@given(st.lists(st.sampled_from(["lose", "retry", "complete", "release"]), max_size=12), st.integers(1, 40))
-def test_no_claim_mixes_a_lost_row_on_its_last_attempt_with_others(story, max_rows):
+@given(st.lists(st.sampled_from(["lose", "die", "retry", "complete", "release"]), max_size=12), st.integers(1, 40))
+def test_no_claim_mixes_suspects_with_others(story, max_rows):
     policy = Policy(retries=2, backoff=NO_WAIT.backoff)
     part, now = new(20), 0.0
     for n, what in enumerate(story):
         before = part
         part = take(part, f"l{n}", max_rows=max_rows, now=now, policy=policy)
         rows = part.held(f"l{n}").numbers()
-        doomed = [row for row in rows if before.state_at(row).lost and before.state_at(row).used >= policy.retries]
-        assert len(rows) == 1 or not doomed
+        suspects = [row for row in rows if before.state_at(row).is_suspect]
+        assert len(suspects) in {0, len(rows)}
+        assert len(rows) == 1 or not any(before.state_at(row).deaths for row in rows)
         if not rows:
             continue
         if what == "lose":
             now += 60.0
             part = settle(part, now=now, policy=policy, chance=0.5)
         else:
-            verb = {"retry": Verb.RETRY, "complete": Verb.COMPLETE, "release": Verb.RELEASE}[what]
-            part = end(part, f"l{n}", verb, part.held(f"l{n}").clip(rows[0], rows[0] + 1), now=now, policy=policy)
+            verb = {"die": Verb.LOSE, "retry": Verb.RETRY, "complete": Verb.COMPLETE, "release": Verb.RELEASE}[what]
+            part = end(part, f"l{n}", verb, part.held(f"l{n}").head(1), now=now, policy=policy)
 
 
-def test_killer_row_costs_its_neighbours_no_failure():
-    policy = Policy(retries=3, backoff=NO_WAIT.backoff)
+@pytest.mark.parametrize("retries", (0, 3))
+def test_killer_row_costs_its_neighbours_no_failure_even_where_no_process_isolates_it(retries):
+    policy = Policy(retries=retries, backoff=NO_WAIT.backoff)
     part, now, n = new(300), 0.0, 0
     while not part.is_final:
         part = take(part, f"l{n}", now=now, policy=policy)
-        if 137 in part.held(f"l{n}").numbers():
+        rows = part.held(f"l{n}").numbers()
+        if len(rows) == 1 and part.state_at(rows[0]).lost:
+            part = alone(part, f"l{n}", now=now, policy=policy)
+        if 137 in rows:
             now += 60.0  # the worker dies
             part = settle(part, now=now, policy=policy, chance=0.5)
         else:
@@ -346,6 +392,7 @@ def test_killer_row_costs_its_neighbours_no_failure():
         assert n < 1000
     assert part.counts()[Status.FAILED] == 1
     assert statuses(part)[137] == "failed"
+    assert part.state_at(137).deaths == policy.max_losses
 
 
 def test_losses_are_forgotten_after_an_outcome():

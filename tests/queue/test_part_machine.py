@@ -14,6 +14,7 @@ from oqkit.errors import LeaseLost
 from oqkit.queue.document import dump_part, load_part
 from oqkit.queue.part import (
     DONE_RING,
+    FIRST_SHRINK,
     LOST_SHRINK,
     MAX_LEASES,
     Backoff,
@@ -34,6 +35,7 @@ from oqkit.queue.transition import Status, Verb
 LEASE_S = 60.0
 FINAL = {"completed", "failed", "cancelled", "expired"}
 ENDS = {Verb.COMPLETE: "completed", Verb.FAIL: "failed", Verb.RETRY: "pending", Verb.RESCHEDULE: "pending"}
+OUTCOMES = [*ENDS, Verb.LOSE]
 
 
 @dataclass
@@ -42,6 +44,7 @@ class Row:
     attempt: int = 0
     spared: int = 0
     lost: int = 0
+    deaths: int = 0
     reschedules: int = 0
     due: float = 0.0
     is_reopened: bool = False
@@ -58,23 +61,31 @@ class Model:
 
     def __init__(self, n_rows: int, policy: Policy) -> None:
         self.rows = [Row() for _ in range(n_rows)]
-        self.leases: dict[str, list] = {}  # id -> [expires, commits]
+        self.leases: dict[str, list] = {}  # id -> [expires, commits, whether it is alone]
         self.policy = policy
 
-    def wait_s(self, row: Row) -> float:
+    def wait_s(self, n: int) -> float:
         backoff = self.policy.backoff  # without jitter in this test
-        return min(backoff.max_s, backoff.initial_s * backoff.factor ** (row.used - 1))
+        return min(backoff.max_s, backoff.initial_s * backoff.factor ** (n - 1))
+
+    def die(self, row: Row, now: float) -> None:
+        row.lease, row.deaths = "", row.deaths + 1
+        if row.deaths >= self.policy.max_losses:
+            row.status = "failed"
+        else:
+            row.status, row.spared, row.due = "pending", row.spared + 1, now + self.wait_s(row.deaths)
 
     def settle(self, now: float) -> None:
-        for lease in [one for one, (expires, _) in self.leases.items() if expires <= now]:
-            del self.leases[lease]
+        for lease in [one for one, (expires, *_) in self.leases.items() if expires <= now]:
+            _, _, is_alone = self.leases.pop(lease)
             for row in self.rows:
                 if row.lease == lease:
-                    row.lease, row.lost = "", row.lost + 1
-                    if row.used > self.policy.retries:
-                        row.status, row.output = "failed", ""
+                    row.lost += 1
+                    if is_alone:
+                        row.output = ""
+                        self.die(row, now)
                     else:
-                        row.status, row.due = "pending", now + self.wait_s(row)
+                        row.status, row.lease, row.spared = "pending", "", row.spared + 1
         for row in self.rows:
             is_over = self.policy.expires_at is not None and now >= self.policy.expires_at
             if is_over and row.status == "pending" and not row.is_reopened:
@@ -85,8 +96,9 @@ class Model:
         if len(self.leases) >= MAX_LEASES:
             return
         chosen: list[Row] = []
-        for row in self.rows:
-            if row.status == "pending" and row.due <= now:
+        due = [row for row in self.rows if row.status == "pending" and row.due <= now]
+        for row in due:
+            if self.is_suspect(row) == self.is_suspect(due[0]):
                 max_rows = min(max_rows, self.most(row))
                 if len(chosen) >= max_rows:
                     break
@@ -94,16 +106,21 @@ class Model:
         for row in chosen:
             row.status, row.lease, row.attempt, row.due = "running", lease, row.attempt + 1, 0.0
         if chosen:
-            self.leases[lease] = [now + LEASE_S, 0]
+            self.leases[lease] = [now + LEASE_S, 0, False]
+
+    def is_suspect(self, row: Row) -> bool:
+        return bool(row.lost or row.deaths)
 
     def most(self, row: Row) -> int:
-        if not row.lost:
-            return len(self.rows)
-        return 1 if row.used >= self.policy.retries else max(1, len(self.rows) // LOST_SHRINK**row.lost)
+        if row.deaths:
+            return 1
+        shrink = FIRST_SHRINK * LOST_SHRINK ** (row.lost - 1) if row.lost else 1
+        return max(1, len(self.rows) // shrink)
 
-    def commit(self, lease, outcomes, release, now, *, output, lease_s) -> None:
+    def commit(self, lease, outcomes, release, now, *, output, lease_s, is_alone) -> None:
         entry = self.leases[lease]
         entry[1] += 1
+        entry[2] = entry[2] or is_alone
         name = f"{lease}.{entry[1]}" if output else ""
         for verb, numbers, delay_s in outcomes:
             for number in numbers:
@@ -120,6 +137,9 @@ class Model:
 
     def record(self, row: Row, verb: Verb, delay_s: float, name: str, now: float) -> None:
         row.lease, row.lost, row.output = "", 0, name or row.output
+        if verb is Verb.LOSE:
+            self.die(row, now)
+            return
         most = self.policy.max_reschedules
         if verb is Verb.RETRY and row.used > self.policy.retries:
             verb = Verb.FAIL
@@ -127,7 +147,7 @@ class Model:
             verb = Verb.FAIL
         row.status = ENDS[verb]
         if verb is Verb.RETRY:
-            row.due = now + self.wait_s(row)
+            row.due = now + self.wait_s(row.used)
         if verb is Verb.RESCHEDULE:
             row.due, row.spared, row.reschedules = now + delay_s, row.spared + 1, row.reschedules + 1
 
@@ -195,13 +215,14 @@ class PartMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     @rule(
         data=st.data(),
-        verbs=st.lists(st.tuples(st.sampled_from(list(ENDS)), row_sets), max_size=3),
+        verbs=st.lists(st.tuples(st.sampled_from(OUTCOMES), row_sets), max_size=3),
         is_last=st.booleans(),
+        is_alone=st.booleans(),
         output=st.booleans(),
         release=row_sets,
         mine_only=st.booleans(),
     )
-    def somebody_commits(self, data, verbs, is_last, output, release, mine_only):
+    def somebody_commits(self, data, verbs, is_last, is_alone, output, release, mine_only):
         live = list(self.model.leases)
         lease = data.draw(st.sampled_from(live if live and mine_only else self.known))
         outcomes = [Outcome(verb=verb, rows=Rows.of(self.chosen(rows)), delay_s=20.0) for verb, rows in verbs]
@@ -214,18 +235,21 @@ class PartMachine(RuleBasedStateMachine):
             "output": {"by": lease},
             "release": Rows.of(self.chosen(release)),
             "lease_s": lease_s,
+            "is_alone": is_alone,
         }
         if lease not in self.model.leases:
             with pytest.raises(LeaseLost):
                 commit(self.part, lease, outcomes, **call)
             return
         number = self.model.leases[lease][1] + 1
-        theirs = {n: row for n, row in enumerate(self.part_rows()) if row[7] != lease}
+        theirs = {n: row for n, row in enumerate(self.part_rows()) if row[8] != lease}
         self.change(commit(self.part, lease, outcomes, **call))
         now_rows = self.part_rows()
         assert all(now_rows[n] == row for n, row in theirs.items()), "only rows of the lease may change"
         plain = [(o.verb, o.rows.numbers(), o.delay_s) for o in outcomes]
-        self.model.commit(lease, plain, set(self.chosen(release)), self.now, output=output, lease_s=lease_s)
+        self.model.commit(
+            lease, plain, set(self.chosen(release)), self.now, output=output, lease_s=lease_s, is_alone=is_alone
+        )
         self.committed.append((lease, number, self.n_leases))
 
     @rule(rows=row_sets, statuses=st.sampled_from([{"pending"}, {"running"}, {"pending", "running"}]))
@@ -250,6 +274,7 @@ class PartMachine(RuleBasedStateMachine):
                 task.attempt,
                 task.spared,
                 task.lost,
+                task.deaths,
                 task.reschedules,
                 task.due,
                 task.is_reopened,
@@ -263,11 +288,13 @@ class PartMachine(RuleBasedStateMachine):
     @invariant()
     def part_says_what_the_model_says(self):
         rows = [
-            (r.status, r.attempt, r.spared, r.lost, r.reschedules, r.due, r.is_reopened, r.lease, r.output)
+            (r.status, r.attempt, r.spared, r.lost, r.deaths, r.reschedules, r.due, r.is_reopened, r.lease, r.output)
             for r in self.model.rows
         ]
         assert self.part_rows() == rows
-        assert {lease.id: [lease.expires, lease.commits] for lease in self.part.leases} == self.model.leases
+        assert {
+            lease.id: [lease.expires, lease.commits, lease.is_alone] for lease in self.part.leases
+        } == self.model.leases
 
     @invariant()
     def states_cover_the_rows_and_counts_add_up(self):
@@ -288,7 +315,7 @@ class PartMachine(RuleBasedStateMachine):
     @invariant()
     def running_rows_have_a_live_lease_and_others_none(self):
         live = {lease.id for lease in self.part.leases}
-        assert all((row[0] == "running") == (row[7] != "") and row[7] in live | {""} for row in self.part_rows())
+        assert all((row[0] == "running") == (row[8] != "") and row[8] in live | {""} for row in self.part_rows())
         assert len(live) == len(self.part.leases) <= MAX_LEASES
 
     @invariant()
@@ -302,7 +329,7 @@ class PartMachine(RuleBasedStateMachine):
 
     @invariant()
     def outputs_are_those_that_rows_name(self):
-        assert set(self.part.outputs) == {row[8] for row in self.part_rows()} - {""}
+        assert set(self.part.outputs) == {row[9] for row in self.part_rows()} - {""}
         assert all(output_id(*name.split(".")) == name for name in self.part.outputs)
 
     @invariant()

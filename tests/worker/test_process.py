@@ -82,7 +82,7 @@ def work_of(function, rows=range(10), *, batch=False, timeout_s=None, first_batc
         first_task=0,
         rows=rows,
         inputs=FakeInputs(list(rows)),
-        attempts=(((0, 1_000_000), 2),),
+        attempts=((Rows.span(0, 1_000_000), 2),),
         worker="here",
         timeout_s=timeout_s,
         first_batch=first_batch,
@@ -98,11 +98,36 @@ def executor():
     executor.close()
 
 
+class Ran:
+    """What an execution left: its outcomes, and the numbers of its buffer."""
+
+    def __init__(self, buffer):
+        load = buffer.drain()
+        self.rows, self.values, self.tables, self.errors = list(load.rows), load.values, load.tables, load.errors
+        self.mark, self._buffer = buffer.mark, buffer
+
+    @property
+    def meter(self):
+        return list(self._buffer.meter)
+
+    @property
+    def taken(self):
+        return self._buffer.taken
+
+    @property
+    def busy(self):
+        return self._buffer.busy
+
+    @property
+    def is_over(self):
+        return self._buffer.is_over
+
+
 def ran(executor, work, *, limit=None):
     buffer = ResultBuffer(limit=len(work.rows) if limit is None else limit)
     execution = executor.start(work, buffer)
     assert execution.finished.wait(WAIT_S)
-    return buffer, execution.crash
+    return Ran(buffer), execution.crash
 
 
 def wait_until(claim):
@@ -200,9 +225,9 @@ def test_context_shows_the_task_and_that_it_is_cancelled(executor):
     buffer = ResultBuffer(limit=3)
     execution = executor.start(work_of(work, range(3)), buffer)
     wait_until(lambda: buffer.taken == 1)
-    buffer.limit = 0
+    execution.stop(0)
     assert execution.finished.wait(WAIT_S)
-    assert [attempt for _, attempt in buffer.values] == [2]
+    assert [attempt for _, attempt in Ran(buffer).values] == [2]
 
 
 @dataclass
@@ -253,9 +278,10 @@ def test_results_arrive_while_the_work_goes_on(executor):
 
     buffer = ResultBuffer(limit=2)
     execution = executor.start(work_of(work, range(2)), buffer)
-    wait_until(lambda: buffer.rows == [0])
+    wait_until(lambda: buffer.n_outcomes == 1)
+    assert buffer.drain().values == [0]
     assert not execution.finished.is_set()
-    buffer.limit = 0
+    execution.stop(0)
     assert execution.finished.wait(WAIT_S)
 
 
@@ -300,7 +326,7 @@ def test_programs_started_in_the_child_end_on_ctrl_c(executor):
 
 
 @pytest.mark.parametrize(("n", "pause_s"), ((100_000, 0.0), (10_000, 0.001)), ids=["quick rows", "slow rows"])
-def test_lowered_limit_stops_the_child_and_taken_tells_what_was_started(executor, n, pause_s):
+def test_stop_reaches_the_child_which_answers_with_what_it_had_started(executor, n, pause_s):
     def work(x):
         if pause_s:
             time.sleep(pause_s)
@@ -312,10 +338,11 @@ def test_lowered_limit_stops_the_child_and_taken_tells_what_was_started(executor
         while buffer.taken < 3:
             pass
         limit = buffer.taken + 2
-        buffer.limit = limit
-        stop = max(limit, buffer.taken)  # from here on the rows may be given to others
+        execution.stop(limit)
+        wait_until(lambda one=execution: one.stopped() is not None)
+        stop = max(limit, execution.stopped())  # from here on the rows may be given to others
         assert execution.finished.wait(WAIT_S)
-        assert buffer.rows == list(range(buffer.taken))
+        assert list(buffer.drain().rows) == list(range(buffer.taken))
         assert buffer.taken <= stop
         assert stop < n or not pause_s
 
@@ -366,13 +393,13 @@ def test_abandoned_child_is_killed_and_replaced(executor):
 
     buffer = ResultBuffer(limit=3)
     execution = executor.start(work_of(stay, range(3)), buffer)
-    wait_until(lambda: buffer.rows == [0])
-    (pid,) = buffer.values
+    wait_until(lambda: buffer.n_outcomes == 1)
     execution.abandon()
+    (pid,) = buffer.drain().values
     assert not psutil.pid_exists(pid)
     assert execution.finished.is_set()
     assert execution.crash == ""
-    assert (buffer.rows, buffer.taken) == ([0], 2)
+    assert (buffer.n_outcomes, buffer.taken) == (0, 2)
     again, _ = ran(executor, work_of(lambda x: os.getpid(), range(1)))
     assert again.values != [pid]
 
@@ -428,6 +455,7 @@ class FakeLease:
     job: Any = None
     fates: dict[int, Verb] = field(default_factory=dict)
     is_over: bool = False
+    max_losses = 3
 
     def __post_init__(self):
         self.job = SimpleNamespace(id="job", type="work", code=Code())
@@ -437,6 +465,9 @@ class FakeLease:
     @property
     def rows(self):
         return Rows.of(row for row in range(self.n_rows) if row not in self.fates)
+
+    def deaths(self, row):
+        return 0
 
     def put_output(self, data):
         raise AssertionError
@@ -541,8 +572,8 @@ def test_thread_and_child_lay_the_same(executor):
     work = work_of(lambda x: 10 // x, range(4))
     here, there = ResultBuffer(limit=4), ran(executor, work)[0]
     run(work, here)
-    assert list(here.meter) == list(there.meter)
-    here, there = here.drain(), there.drain()
+    assert list(here.meter) == there.meter
+    here = here.drain()
     assert results(here) == results(there) == {1: 10, 2: 5, 3: 3}
     assert here.errors[0].failure.message == there.errors[0].failure.message
 
@@ -550,14 +581,14 @@ def test_thread_and_child_lay_the_same(executor):
 def test_value_that_is_on_the_buffer_is_not_taken_back_by_a_late_exception():
     """A signal of the user's may raise right after a call: that must not count as the row's call_error as well."""
 
-    class Values(list):
+    class Log(list):
         def append(self, value):
             super().append(value)
             if value == 20:
                 raise TimeoutError("an alarm that came late")
 
     buffer = ResultBuffer(limit=4)
-    buffer.values = Values()
+    buffer.log = Log()
     with pytest.raises(TimeoutError):
         run(work_of(lambda x: 10 * x, range(4)), buffer)
     load = buffer.drain()

@@ -111,7 +111,9 @@ class Worker(Actor):
         self.node = node
 
         def executor() -> Executor:
-            return ProcessLikeExecutor(threads) if self.plan.is_process else ThreadExecutor(threads)
+            if self.plan.is_process:
+                return ProcessLikeExecutor(threads)
+            return ThreadExecutor(threads, isolating=lambda: ProcessLikeExecutor(threads))
 
         loop = self.loop = WorkerLoop(
             queue.repository,
@@ -140,7 +142,7 @@ class Worker(Actor):
 
     def _meter(self, loop: WorkerLoop) -> None:
         """Hold every poll against its budget (guarantee G6), unless something went wrong in it."""
-        oracle, find = self.world.oracle, loop._claimer.find  # noqa: SLF001
+        oracle, find = self.world.oracle, loop._source._claimer.find  # noqa: SLF001
         a_job = 2 + cursor.READS + 2 * claimer.CLAIMS_A_JOB + MARKERS
         most = 4 + 2 * len(self.plan.types) + claimer.JOBS_A_CALL * a_job
 
@@ -152,7 +154,7 @@ class Worker(Actor):
             oracle.expect(n <= most or me.n_troubles > troubles, "budget of a poll", f"{n} requests, at most {most}")
             return found
 
-        loop._claimer.find = metered  # type: ignore[method-assign]  # noqa: SLF001
+        loop._source._claimer.find = metered  # type: ignore[method-assign]  # noqa: SLF001
 
     def retire(self) -> None:
         """Stop for good."""

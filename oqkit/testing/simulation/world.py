@@ -45,10 +45,10 @@ from oqkit.testing.simulation.plan import (
     Kill,
     Plan,
 )
-from oqkit.worker import runner
+from oqkit.worker import share
 from oqkit.worker.buffer import ResultBuffer
 from oqkit.worker.call import Work, run
-from oqkit.worker.executor import Execution
+from oqkit.worker.executor import Execution, Executor
 from oqkit.worker.thread import Event
 from oqkit.worker.worker import WorkerLoop
 
@@ -85,10 +85,11 @@ class SimRepository(Repository):
         *,
         applied: Callable[[Part], bool],
         held: Versioned[Part] | None = None,
+        patience_s: float | None = None,
     ) -> Versioned[Part]:
         what = "claim or commit" if held is not None else "bring up"
         with self._oracle.call(f"{what} {job.id}/{index}", self._node, is_own=held is not None) as call:
-            found = super().update_part(job, index, change, applied=applied, held=held)
+            found = super().update_part(job, index, change, applied=applied, held=held, patience_s=patience_s)
             call.told = "ok" if applied(found.doc) else "no"
         return found
 
@@ -108,6 +109,8 @@ class SimCodec(ParquetCodec):
 class ProcessLikeExecution:
     """Work that can be killed, and that can die: both at once, and with nothing but the buffer left behind."""
 
+    is_refused = False
+
     def __init__(self, work: Work, buffer: ResultBuffer, threads: SimThreads) -> None:
         self.finished: Event = threads.event()
         self.crash = ""
@@ -126,6 +129,14 @@ class ProcessLikeExecution:
         self.finished.set()
         current().park()
 
+    def stop(self, at: int) -> None:
+        """Start no row from position `at` on."""
+        self._buffer.limit = min(at, self._buffer.limit)
+
+    def stopped(self) -> int:
+        """Return how many rows were started."""
+        return self._buffer.taken
+
     def abandon(self) -> None:
         """Kill it: it never goes on."""
         self._task.ticket += 1
@@ -140,6 +151,10 @@ class ProcessLikeExecutor:
 
     def start(self, work: Work, buffer: ResultBuffer) -> Execution:
         return ProcessLikeExecution(work, buffer, self._threads)
+
+    def isolating(self) -> Executor:
+        """Return this one."""
+        return self
 
     def close(self) -> None:
         """Hold nothing."""
@@ -289,7 +304,7 @@ class World:
 @contextlib.contextmanager
 def turned(knobs: dict[str, float]) -> Iterator[None]:
     """Set limits of the code under test, wherever a module has them."""
-    modules = (cursor, codec, poller, timer, part, claimer, runner)
+    modules = (cursor, codec, poller, timer, part, claimer, share)
     found = [(module, name) for name in knobs for module in modules if hasattr(module, name)]
     before = [(module, name, getattr(module, name)) for module, name in found]
     try:

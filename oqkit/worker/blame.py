@@ -1,0 +1,82 @@
+"""Whom to blame for an execution that ended before its time, and what to run again: a pure policy.
+
+A row is charged only if it is the only one that can have been running (guarantee G10). Of several, none
+is: each half of them runs by itself, and so on down to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from oqkit.queue.rows import Range
+
+BARREN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """What is known of an execution that ended before its time."""
+
+    rows: Sequence[int]
+    """What it was to run, in order; the numbers below are positions in it."""
+    limit: int
+    """Positions from here on were not to be started."""
+    taken: int
+    """Positions below were started."""
+    busy: Range
+    """The positions of the batch call in progress."""
+    is_batch: bool = False
+    is_async: bool = False
+    is_crash: bool = True
+    """Whether it died; otherwise it was ended, because a call took too long."""
+    has_moved_on: bool = False
+    """Whether the call that took too long has ended after all."""
+    n_barren: int = 0
+    """How many executions in a row, right before it, died without starting a row."""
+
+    def in_progress(self) -> Sequence[int]:
+        """Return the rows that were, or may have been, in progress."""
+        if self.has_moved_on and not self.is_crash:
+            return ()
+        if self.is_batch:
+            return self.rows[slice(*self.busy)]
+        first = 0 if self.is_async else self.taken - 1
+        return self.rows[max(first, 0) : self.taken]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What follows from an incident."""
+
+    charged: tuple[int, ...] = ()
+    apart: tuple[tuple[int, ...], ...] = ()
+    """The suspects, to be run by themselves, group after group."""
+    passed: tuple[int, ...] = ()
+    """Rows that were run and whose results were lost with the process: they are harmless, and run again first."""
+    rest: tuple[int, ...] = ()
+    """Rows that were not started."""
+    n_barren: int = 0
+
+
+def blame(incident: Incident, *, done: Collection[int], held: Collection[int]) -> Verdict:
+    """Judge an incident; `done` are the rows that have an outcome, and only those in `held` are still ours.
+
+    A process that dies again and again before it starts a row cannot even load the function: that is
+    charged to all rows.
+    """
+    open_rows = [row for row in incident.rows[: max(incident.limit, incident.taken)] if row in held and row not in done]
+    suspects = tuple(row for row in incident.in_progress() if row in held and row not in done)
+    n_barren = 0 if done or suspects else incident.n_barren + 1
+    if n_barren >= BARREN:
+        return Verdict(charged=tuple(open_rows), n_barren=n_barren)
+    started = set(incident.rows[: incident.taken]).difference(suspects) if incident.is_crash else set()
+    others = [row for row in open_rows if row not in suspects]
+    half = (len(suspects) + 1) // 2
+    return Verdict(
+        charged=suspects if len(suspects) == 1 else (),
+        apart=(suspects[:half], suspects[half:]) if len(suspects) > 1 else (),
+        passed=tuple(row for row in others if row in started),
+        rest=tuple(row for row in others if row not in started),
+        n_barren=n_barren,
+    )

@@ -1,0 +1,174 @@
+"""Packing outcomes and committing them, for as long as it takes: a store that is away costs time, not results."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from oqkit.claim.lease import HeldLease
+from oqkit.errors import Denied, LeaseLost, StoreError, Unavailable
+from oqkit.queue.part import Outcome
+from oqkit.queue.rows import NONE, Rows, union
+from oqkit.queue.transition import Verb
+from oqkit.task.failure import Failure
+from oqkit.worker.buffer import Load
+from oqkit.worker.interface import Codec, Finished, Packed
+
+log = logging.getLogger(__name__)
+
+STORE_PATIENCE_S = 600.0
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 30.0
+
+Refuse = Callable[[int, str], Failure]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """Outcomes on their way: kept until they are known to have arrived or to be impossible."""
+
+    outcomes: tuple[Outcome, ...]
+    packed: Packed
+    release: Rows
+    is_last: bool
+    is_alone: bool
+
+    @property
+    def has_output(self) -> bool:
+        """Whether there is something to be stored beside the outcomes."""
+        return self.packed.data is not None or self.packed.inline is not None
+
+
+class Checkpointer:
+    """Commits what a lease gave; `is_lost` once that is impossible.
+
+    `refuse` describes a row whose value cannot be stored; `late` is called when the lease ran out while
+    the store was asked to extend it: others may own its rows by now.
+    """
+
+    def __init__(self, lease: HeldLease, codec: Codec, *, refuse: Refuse, late: Callable[[], None]) -> None:
+        self._lease = lease
+        self._codec = codec
+        self._refuse = refuse
+        self._late = late
+        self._sent = lease.monotonic()
+        self._told = self._sent
+        self.is_lost = False
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to extend the lease: a third of it is over, also if nothing was started yet."""
+        return self._lease.monotonic() - self._sent >= self._lease.lease_s / 3
+
+    def began(self) -> None:
+        """Note that the rows start now: how long they took is counted from here."""
+        self._told = self._lease.monotonic()
+
+    def commit(
+        self,
+        load: Load,
+        *,
+        is_last: bool = False,
+        release: Rows = NONE,
+        is_alone: bool = False,
+        ended: float | None = None,
+    ) -> None:
+        """Record outcomes and extend the lease; end it with `is_last`. `ended` is when the last row ended (None: now)."""
+        self._sent = self._lease.monotonic()
+        before, self._told = self._told, self._sent if ended is None else ended
+        packed = self._codec.pack(finished(load), refuse=self._refuse) if load else Packed()
+        outcomes = outcomes_of(load, packed, took_s=round(max(0.0, self._told - before), 6))
+        self._persist(
+            Commit(outcomes=outcomes, packed=packed, release=release, is_last=is_last, is_alone=is_alone),
+        )
+
+    def lose(self) -> None:
+        """Give the lease up."""
+        log.warning("lease %s was taken over: its results are not used", self._lease.id)
+        self.is_lost = True
+
+    def _persist(self, commit: Commit) -> None:
+        clock, wait_s, said = self._lease.monotonic, FIRST_WAIT_S, ""
+        end = clock() + STORE_PATIENCE_S
+        while not self.is_lost:
+            try:
+                self._send(commit)
+            except LeaseLost:
+                self.lose()
+            except (Unavailable, Denied) as error:
+                said = self._say(error, said)
+                if clock() - self._sent >= self._lease.lease_s:
+                    self._late()
+                if clock() >= end:
+                    self.lose()
+                elif isinstance(error, Denied):  # answered at once, unlike a store that is away
+                    self._lease.sleep(wait_s)
+                    wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            else:
+                return
+
+    def _say(self, error: StoreError, said: str) -> str:
+        """Tell what is in the way, once."""
+        if str(error) != said:
+            log.warning("results of lease %s wait here, since the store refuses them: %s", self._lease.id, error)
+        return str(error)
+
+    def _send(self, commit: Commit) -> None:
+        if commit.packed.data is not None:
+            self._lease.put_output(commit.packed.data)
+        self._lease.commit(
+            commit.outcomes,
+            output=commit.packed.inline,
+            has_output=commit.has_output,
+            release=commit.release,
+            is_last=commit.is_last,
+            is_alone=commit.is_alone,
+            patience_s=None if commit.is_last else self._left_s(),
+        )
+
+    def _left_s(self) -> float:
+        """Return how long to try before others may own the rows; after that, as long as ever."""
+        left_s = self._lease.lease_s - (self._lease.monotonic() - self._sent)
+        return left_s if left_s > 0 else STORE_PATIENCE_S / 10
+
+
+def finished(load: Load) -> Finished:
+    """Return what is to be stored of some outcomes."""
+    skipped = _skipped(load)
+    return Finished(
+        rows=[*load.rows, *skipped] if skipped else load.rows,
+        values=[*load.values, *(None for _ in skipped)] if skipped else load.values,
+        tables=load.tables,
+        failures={row: one.failure for row, one in load.errors.items() if one.failure is not None},
+    )
+
+
+def outcomes_of(load: Load, packed: Packed, *, took_s: float) -> tuple[Outcome, ...]:
+    """Say what became of each row, rows of one fate together; refused values are the function's fault: no retry."""
+    kept = [row for row in load.rows if row not in packed.refused] if packed.refused else load.rows
+    completed = union((Rows.of(kept), Rows.of(_skipped(load)), *(rows for rows, _ in load.tables)))
+    fates: dict[tuple[Verb, float], list[int]] = {}
+    for row, one in load.errors.items():
+        if one.verb is not Verb.COMPLETE:
+            fates.setdefault((one.verb, one.delay_s), []).append(row)
+    outcomes = [
+        Outcome(verb=verb, rows=Rows.of(rows), delay_s=delay_s, note=_note(load, rows))
+        for (verb, delay_s), rows in fates.items()
+    ]
+    if completed:
+        outcomes.append(Outcome(verb=Verb.COMPLETE, rows=completed, took_s=took_s))
+    if packed.refused:
+        note = "the returned value cannot be stored"
+        outcomes.append(Outcome(verb=Verb.FAIL, rows=Rows.of(packed.refused), note=note))
+    return tuple(outcomes)
+
+
+def _skipped(load: Load) -> list[int]:
+    return [row for row, one in load.errors.items() if one.verb is Verb.COMPLETE]
+
+
+def _note(load: Load, rows: list[int]) -> str:
+    failure = load.errors[rows[0]].failure
+    others = f" (and {len(rows) - 1:,} others)" if len(rows) > 1 else ""
+    return f"{failure.type}: {failure.message}"[:120] + others if failure else ""

@@ -1,0 +1,85 @@
+"""Some rows of a lease while they are run: what was started, what is late, what goes back to others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from oqkit.worker.blame import Incident
+from oqkit.worker.buffer import ResultBuffer
+from oqkit.worker.call import Work
+from oqkit.worker.executor import Executor
+
+BLOCKED_S = 0.5
+
+
+class Running:
+    """One execution, seen from the thread that looks after it."""
+
+    def __init__(self, work: Work, executor: Executor, *, is_isolated: bool, now: float) -> None:
+        self.work = work
+        self.is_isolated = is_isolated
+        """Whether it runs elsewhere than the worker's work does by rights, because it may kill its process."""
+        self.buffer = ResultBuffer(limit=len(work.rows))
+        self.limit = len(work.rows)
+        """Positions from here on are not to be started."""
+        self._mark, self._mark_since = (0, 0), now
+        self._leaving: tuple[int, int] | None = None
+        self.execution = executor.start(work, self.buffer)
+
+    @property
+    def has_started(self) -> bool:
+        """Whether a row was started; before, code is loaded, or a child process starts."""
+        return self.buffer.taken > 0
+
+    @property
+    def n_waiting(self) -> int:
+        """How many rows were not started."""
+        return max(0, self.limit - self.buffer.taken)
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether a call goes on for longer than it may."""
+        buffer, timeout_s, handler = self.buffer, self.work.timeout_s, self.work.handler
+        mark = buffer.mark()
+        is_calling = buffer.busy[1] > 0 if handler.is_batch else buffer.taken > 0
+        if mark != self._mark or not is_calling or buffer.is_over:  # loading code or inputs, or sending results
+            self._mark, self._mark_since = mark, now
+        if timeout_s is None:
+            return False
+        # Coroutines have a time-out of their own, within which all in progress must end: unless one blocks the others.
+        patience_s = 2 * timeout_s + BLOCKED_S if handler.is_async else timeout_s
+        return now - self._mark_since >= patience_s
+
+    def keep(self, n_rows: int) -> None:
+        """Start at most `n_rows` more; `leaving` tells which rows that leaves to others."""
+        first, stop = min(self.buffer.taken + n_rows, self.limit), self.limit
+        self._leaving = (first, stop) if self._leaving is None else (first, self._leaving[1])
+        self.limit = first
+        self.execution.stop(first)
+
+    def leaving(self) -> Sequence[int]:
+        """Return, once, the rows that are sure not to be started; none while that is not known."""
+        if self._leaving is None or (taken := self.execution.stopped()) is None:
+            return ()
+        (first, stop), self._leaving = self._leaving, None
+        self.limit = max(first, taken)
+        return self.work.rows[self.limit : stop]
+
+    def stop(self) -> None:
+        """Start nothing more; what that leaves goes back when the lease ends."""
+        self._leaving, self.limit = None, 0
+        self.execution.stop(0)
+
+    def incident(self, *, n_barren: int) -> Incident:
+        """Describe how it ended before its time."""
+        buffer, handler, is_crash = self.buffer, self.work.handler, bool(self.execution.crash)
+        return Incident(
+            rows=self.work.rows,
+            limit=self.limit,
+            taken=buffer.taken,
+            busy=buffer.busy,
+            is_batch=handler.is_batch,
+            is_async=handler.is_async,
+            is_crash=is_crash,
+            has_moved_on=buffer.mark() != self._mark,
+            n_barren=n_barren,
+        )

@@ -1,0 +1,188 @@
+"""Where the slots of a worker get their leases: claimed, loaded, and ready to run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from oqkit.claim.claimer import Claimer
+from oqkit.claim.lease import HeldLease
+from oqkit.errors import Denied, FormatError, Missing, SchemaError, StoreError, Unavailable
+from oqkit.queue.job import Code, Job
+from oqkit.queue.repository import Repository
+from oqkit.task.handler import Handler
+from oqkit.task.timer import RowTimer
+from oqkit.worker.call import COROUTINES, Work
+from oqkit.worker.executor import Executor
+from oqkit.worker.interface import Codec, Inputs
+from oqkit.worker.registry import HandlerRegistry
+from oqkit.worker.runner import LeaseRunner
+from oqkit.worker.solitude import Solitude
+from oqkit.worker.thread import Threads
+
+log = logging.getLogger(__name__)
+
+FIRST_BATCH = 256
+
+
+class LeaseSource:
+    """Leases for all slots of one worker, claimed one at a time."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        codec: Codec,
+        registry: HandlerRegistry,
+        *,
+        worker: str,
+        lease_s: float,
+        isolates_after: int,
+        threads: Threads,
+    ) -> None:
+        self.solitude = Solitude(threads)
+        self.stopping = threads.event()
+        self.killing = threads.event()
+        self.monotonic: Callable[[], float] = repository.store.clock.monotonic
+        self.n_rows = 0
+        """How many rows were worked off."""
+        self._codec = codec
+        self._registry = registry
+        self._worker = worker
+        self._isolates_after = isolates_after
+        self._timer = RowTimer()
+        self._lock = threads.lock()
+        self._exposed: set[tuple[str, Code]] = set()
+        """Functions that turned out not to run in a child process."""
+        self._claimer = Claimer(
+            repository,
+            registry.topics(),
+            worker=worker,
+            lease_s=lease_s,
+            can_run=registry.can_run,
+            lease_rows=self._lease_rows,
+        )
+
+    def acquire(self, executor: Executor) -> LeaseRunner | None:
+        """Claim a lease, to be run by `executor`; None if there is nothing to do now."""
+        if not self.solitude.enter():
+            return None
+        runner = None
+        try:
+            with self._lock:
+                lease = self._claimer.find()
+            if lease is not None:
+                runner = self._runner(lease, executor)
+        finally:
+            if runner is None:
+                self.solitude.leave()
+        return runner
+
+    def ended(self, runner: LeaseRunner) -> None:
+        """Take back a runner that has finished."""
+        self.solitude.leave(runner)
+        with self._lock:
+            self.n_rows += runner.n_finished
+            if runner.is_exposed:
+                self._exposed.add(_function(runner.lease.job))
+            try:
+                if not runner.is_lost:
+                    self._claimer.ended(runner.lease)
+                    return
+            except StoreError as error:  # the outcomes are committed: only what is next must be found out anew
+                log.warning("job %s will be looked at again: %s", runner.lease.job.id, error)
+            self._claimer.lost(runner.lease)
+
+    def wait_s(self) -> float:
+        """Return how long there will be nothing to do, in seconds."""
+        with self._lock:
+            return self._claimer.wait_s()
+
+    def is_done(self) -> bool:
+        """Whether, as far as is known, no open job has or will have anything for this worker."""
+        with self._lock:
+            return self._claimer.is_done()
+
+    def sweep(self) -> None:
+        """Delete the markers of jobs that are done."""
+        with self._lock:
+            self._claimer.sweep(at_once=True)
+
+    def _lease_rows(self, job: Job) -> tuple[int, int | None]:
+        """Return how few and how many rows are worth a lease; how many is None while it is unknown.
+
+        Coroutines wait together, and a call of a batch function may take as long for a few rows as for many:
+        of those, small leases would cost time rather than save it.
+        """
+        known, handler = self._timer.lease_rows(job), self._handler(job)
+        at_once = COROUTINES if handler.is_async else 1
+        if known is None:
+            return at_once, None
+        least, most = known
+        return max(at_once, most if handler.is_batch else least), max(at_once, most)
+
+    def _handler(self, job: Job) -> Handler:
+        handler = self._registry.handler(job)
+        if handler is None:
+            raise AssertionError(f"job {job.id} was chosen without a handler")
+        return handler
+
+    def _runner(self, lease: HeldLease, executor: Executor) -> LeaseRunner:
+        handler = self._handler(lease.job)
+        try:
+            inputs = self._codec.open(lease.job, lease.index)
+        except (FormatError, Missing) as error:
+            inputs = Unreadable(f"the inputs of part {lease.index} cannot be read: {error}")
+        except (Unavailable, Denied):
+            lease.commit([], is_last=True)
+            raise
+        return LeaseRunner(
+            lease,
+            self._work(lease, handler, inputs),
+            codec=self._codec,
+            executor=executor,
+            timer=self._timer,
+            is_exposed=_function(lease.job) in self._exposed,
+            is_only_suspect=lease.is_only_suspect(after=self._isolates_after),
+        )
+
+    def _work(self, lease: HeldLease, handler: Handler, inputs: Inputs) -> Work:
+        job, rows = lease.job, lease.rows.numbers()
+        known = self._timer.row_s(job) is not None
+        return Work(
+            handler=handler,
+            job_id=job.id,
+            mode=job.mode,
+            first_task=lease.index * job.part_rows,
+            rows=rows,
+            inputs=inputs,
+            attempts=lease.attempts(),
+            worker=self._worker,
+            timeout_s=job.timeout_s,
+            first_batch=len(rows) if known else min(FIRST_BATCH, len(rows)),
+            max_batch=len(rows),
+            table=self._codec.table,
+            is_suspect=lease.is_suspect(after=self._isolates_after),
+        )
+
+
+class Unreadable:
+    """Inputs that are not there: whoever asks for them learns why."""
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Raise `SchemaError`."""
+        raise SchemaError(self._message)
+
+    def arguments(self, *_: Any) -> Any:
+        """Raise `SchemaError`."""
+        raise SchemaError(self._message)
+
+    values = frame = only = arguments
+
+
+def _function(job: Job) -> tuple[str, Code]:
+    return job.type, job.code
