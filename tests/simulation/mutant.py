@@ -19,6 +19,9 @@ from oqkit.queue.rows import union
 from oqkit.queue.task_state import TaskState, changed
 from oqkit.queue.transition import Status, Verb
 from oqkit.testing.simulation.bucket import SimStore
+from oqkit.worker import runner
+from oqkit.worker.running import Running
+from oqkit.worker.solitude import Solitude
 
 Patch = pytest.MonkeyPatch
 
@@ -29,10 +32,10 @@ Patch = pytest.MonkeyPatch
 def _update(patch: Patch, *, on_conflict=None, on_silence=None, evidence=None, stamp=True):
     """Replace the read-modify-write loop by one with a mistake."""
 
-    def update(self, kind, key, change, *, applied, held=None, absent=None):
+    def update(self, kind, key, change, *, applied, held=None, absent=None, patience_s=None):
         mine: set[str] = set()
         proof = applied if evidence is None else lambda doc: evidence(doc, mine)
-        for _ in self.attempts():
+        for _ in self.attempts(patience_s):
             try:
                 held = held or self.read(kind, key, absent=absent)
                 return held if proof(held.doc) else _write(self, kind, key, change, held=held, stamp=stamp, mine=mine)
@@ -228,24 +231,74 @@ def attempts_are_not_counted(patch: Patch) -> None:
     patch.setattr(claimer, "claim", claim)
 
 
-def lost_attempts_are_forgiven(patch: Patch) -> None:
-    """A lease that ran out does not count: a row that kills its worker does so for ever."""
+def lost_leases_use_up_attempts(patch: Patch) -> None:
+    """A lease that ran out counts against the retries of all its rows."""
     original = part._lost
 
     def lost(state, holder, **more):
         new = original(state, holder, **more)
-        rows = state.held(holder.id)
-        return replace(new, states=changed(new.states, rows, lambda one: replace(one, spared=one.spared + 1)))
+        return replace(
+            new, states=changed(new.states, state.held(holder.id), lambda one: replace(one, spared=one.spared - 1))
+        )
 
     patch.setattr(part, "_lost", lost)
+
+
+def every_row_of_a_lost_lease_is_charged(patch: Patch) -> None:
+    """Whoever was in a lease that ran out is taken to have killed its worker, alone or not."""
+    original = part._lost
+
+    def lost(state, holder, **more):
+        return original(state, replace(holder, is_alone=True), **more)
+
+    patch.setattr(part, "_lost", lost)
+
+
+def killers_are_never_charged(patch: Patch) -> None:
+    """A death of the worker costs nobody anything: a row that kills its worker does so for ever."""
+
+    def died(state, output, **more):
+        return replace(state, status=Status.PENDING, lease="", spared=state.spared + 1, output=output)
+
+    patch.setattr(part, "_died", died)
+
+
+def a_suspect_runs_beside_others(patch: Patch) -> None:
+    """A row is put on record as alone while other slots of its worker go on."""
+    patch.setattr(Solitude, "enter", _enter)
+    patch.setattr(Solitude, "is_granted", lambda self, who: self._owner is who)
+    patch.setattr(Solitude, "is_asked_for_by_another", lambda self, who: False)
+
+
+def _enter(self) -> bool:
+    self._n_at_stake += 1
+    return True
+
+
+def suspects_are_not_isolated(patch: Patch) -> None:
+    """Rows on which leases ran out again and again run in a thread of the worker as others do."""
+    patch.setattr(HeldLease, "is_suspect", lambda self, *, after: False)
+
+
+def all_that_were_started_are_blamed(patch: Patch) -> None:
+    """The death of a child process is charged to every row that was started in it and has no outcome."""
+    original = runner.blame
+
+    def blame(incident, *, done, held):
+        verdict = original(incident, done=done, held=held)
+        n_started = max(incident.taken + 1, 2)
+        started = tuple(row for row in incident.rows[:n_started] if row in held and row not in done)
+        return replace(verdict, charged=started, apart=(), passed=(), rest=tuple(set(verdict.rest) - set(started)))
+
+    patch.setattr(runner, "blame", blame)
 
 
 def back_off_is_ignored(patch: Patch) -> None:
     """Rows that are not due are claimed as well."""
     original = part._choice
 
-    def choice(state, *, max_rows, now, policy):
-        return original(state, max_rows=max_rows, now=now + 1e6, policy=policy)
+    def choice(state, *, max_rows, now):
+        return original(state, max_rows=max_rows, now=now + 1e6)
 
     patch.setattr(part, "_choice", choice)
 
@@ -454,17 +507,13 @@ def ended_leases_are_forgotten(patch: Patch) -> None:
 
 
 def rows_go_back_too_late(patch: Patch) -> None:
-    """Rows are handed back without telling the runner, which goes on with them."""
-    from oqkit.worker.runner import LeaseRunner
+    """Rows are handed back without telling the thread that runs them, which goes on with them."""
 
-    original = LeaseRunner._share
+    def keep(self, n_rows):
+        stop, self.limit = self.limit, min(self.buffer.taken + n_rows, self.limit)
+        self._leaving = (self.limit, stop)
 
-    def share(self, now):
-        limit = self._buffer.limit
-        original(self, now)
-        self._buffer.limit = limit
-
-    patch.setattr(LeaseRunner, "_share", share)
+    patch.setattr(Running, "keep", keep)
 
 
 def failure_is_final(patch: Patch) -> None:
@@ -496,7 +545,12 @@ MUTANTS = {
         leases_run_out_early,
         lease_is_not_extended,
         attempts_are_not_counted,
-        lost_attempts_are_forgiven,
+        lost_leases_use_up_attempts,
+        every_row_of_a_lost_lease_is_charged,
+        killers_are_never_charged,
+        a_suspect_runs_beside_others,
+        suspects_are_not_isolated,
+        all_that_were_started_are_blamed,
         back_off_is_ignored,
         no_marker,
         marker_is_written_once,

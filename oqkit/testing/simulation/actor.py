@@ -123,12 +123,14 @@ class Worker(Actor):
             executor=executor,
             lease_s=world.plan.lease_s,
             grace_s=self.plan.grace_s,
+            isolates_after=self.plan.isolates_after,
             name=node.name,
             threads=threads,
         )
         if kill is not None:
             world.doom(node, store, kill, stop=loop.stop)
         self.store = store
+        world.isolates_after[node.name] = self.plan.isolates_after
         self._meter(loop)
 
         def main() -> None:

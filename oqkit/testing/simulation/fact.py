@@ -47,6 +47,8 @@ class Grant:
     node: Node
     given_s: float
     expires: float
+    is_alone: bool = False
+    """Whether its holder has put on record that nothing else is at stake in it, and the lease has not ended."""
     was_taken: bool = False
     """Whether it ever ended without its holder's doing, also if the same call, not knowing of it, took it once more."""
 

@@ -57,6 +57,8 @@ class Oracle:
         self.announced: dict[str, int] = {}
         """Job to the highest generation that a marker was put up for."""
         self.values: dict[int, Any] = {}
+        self.lost: dict[tuple[int, str], int] = {}
+        """(row, lease) to how many leases in a row had run out on the row when this one was given."""
         self._unknown: dict[tuple[str, str], list[Call]] = {}
         self._touched: dict[tuple[str, int], set[int]] = {}
         """(job, generation) to the parts that had an object when that order was given."""
@@ -64,7 +66,8 @@ class Oracle:
         self.grants: dict[str, Grant] = {}
         self.holds: defaultdict[tuple[str, int, str], dict[str, int]] = defaultdict(dict)
         """(job, row, node) to the leases (and which attempt each is) under which the node may run the row, as far as its own writes say."""
-        self._ran: set[tuple[str, int, str]] = set()
+        self._ran: dict[tuple[str, int, str], list[bool]] = {}
+        """(job, row, lease) to its executions: whether each was isolated."""
         self._outputs: dict[str, Outcomes] = {}
         self._markers: defaultdict[str, set[str]] = defaultdict(set)
         bucket.watcher = self
@@ -247,11 +250,13 @@ class Oracle:
         """A task has ended as it may."""
         which = f"{job.id}.{number}"
         raised = {
-            fate for fate in ("raise", "permanent", "reschedule", "crash", "slow") if self.raised[job.id, number, fate]
+            fate
+            for fate in ("raise", "permanent", "reschedule", "crash", "kill", "slow")
+            if self.raised[job.id, number, fate]
         }
         self.expect(one.status.is_final, "not final", which)
         if one.status is FAILED:
-            is_used_up = one.used > job.policy.retries
+            is_used_up = one.deaths >= job.policy.max_losses
             self.expect(raised or is_used_up, "failed for no reason", f"{which}: {one.used} attempts")
         if one.status is CANCELLED:
             self.expect(any(it.verb is ControlVerb.CANCEL for it in job.controls), "cancelled unasked", which)
@@ -271,22 +276,35 @@ class Oracle:
 
     # --- executions ------------------------------------------------------------------------------
 
-    def execute(self, node: Node, job_id: str, row: int, *, attempt: int | None) -> int:
+    def execute(
+        self, node: Node, job_id: str, row: int, *, attempt: int | None, is_isolated: bool, isolates_after: int
+    ) -> int:
         """Note that a node begins to run a row, and return the number of this execution.
 
-        `attempt` is None for one row of many, which may be run again in smaller numbers.
+        `attempt` is None for one row of many, which may be run again in smaller numbers. `is_isolated` is
+        true if nothing else dies with it, which must be so from `isolates_after` lost leases on.
         """
         self.n_executions += 1
         held = self.holds[job_id, row, node.name]
         fits = list(held) if attempt is None else [lease for lease, used in held.items() if used == attempt]
         self.expect(fits, "ran without a lease", f"{job_id}.{row}, attempt {attempt}, on {node.name}: {held}")
         lease = fits[-1] if fits and attempt is not None else ""
-        self.expect(
-            not lease or (job_id, row, lease) not in self._ran, "ran twice under one lease", f"{job_id}.{row} {lease}"
-        )
-        self._ran.add((job_id, row, lease))
+        before = self._ran.setdefault((job_id, row, lease), [])
+        is_cleared = before == [True] and not is_isolated  # it had not killed the process, but was not valid there
+        self.expect(not lease or not before or is_cleared, "ran twice under one lease", f"{job_id}.{row} {lease}")
+        before.append(is_isolated)
+        self._check_company(node, fits, row)
+        is_guarded = is_isolated or is_cleared or self.grants[lease].is_alone if lease else True
+        is_suspect = self.lost.get((row, lease), 0) >= isolates_after
+        self.expect(is_guarded or not is_suspect, "suspect not isolated", f"{job_id}.{row} under {lease}")
         self.executions.append(Execution(job_id, row, node, self.bucket.now(), lease))
         return len(self.executions) - 1
+
+    def _check_company(self, node: Node, fits: list[str], row: int) -> None:
+        """While a row runs alone, its worker runs nothing else."""
+        alone = {lease for lease, one in self.grants.items() if one.is_alone and one.node is node}
+        over = {lease for lease in alone if self.grants[lease].expires <= self.bucket.now()}
+        self.expect(not (alone - over) or alone.intersection(fits), "ran beside a suspect", f"row {row} on {node.name}")
 
     # --- outputs ---------------------------------------------------------------------------------
 

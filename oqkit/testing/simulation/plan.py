@@ -11,7 +11,9 @@ from oqkit.testing.simulation.bucket import FAULTS, Weather
 
 T = TypeVar("T")
 
-OK, RAISE, PERMANENT, RESCHEDULE, SKIP, SLOW, CRASH = "ok", "raise", "permanent", "reschedule", "skip", "slow", "crash"
+OK, RAISE, PERMANENT, RESCHEDULE, SKIP, SLOW = "ok", "raise", "permanent", "reschedule", "skip", "slow"
+CRASH, KILL = "crash", "kill"
+"""A crash ends a child process, and is an exception where there is none; a kill ends the process, whichever it is."""
 TYPES = ("alpha", "beta", "batch")
 """The last one takes frames."""
 
@@ -46,6 +48,7 @@ class WorkerPlan:
     types: tuple[str, ...]
     concurrency: int
     is_process: bool
+    isolates_after: int
     grace_s: float
     skew_s: float
     drift: float
@@ -247,6 +250,7 @@ def _worker(rng: random.Random, name: str, chaos_s: float, *, lease_s: float) ->
         types=TYPES if rng.random() < 0.7 else (rng.choice(TYPES[:2]),),
         concurrency=rng.choice((1, 1, 1, 2)),
         is_process=rng.random() < 0.3,
+        isolates_after=rng.choice((1, 1, 2)),
         grace_s=rng.choice((0.5, 5.0)),
         skew_s=rng.uniform(-300.0, 300.0),
         drift=rng.uniform(-1e-4, 1e-4),
@@ -272,6 +276,7 @@ def _job(rng: random.Random, number: int, chaos_s: float) -> JobPlan:
     n_tasks = 1 if kind == "single" else rng.choice((rng.randrange(1, 13), rng.randrange(1, 13), 24))
     key = f"{name}-key" if rng.random() < 0.6 else ""
     options: dict[str, Any] = {"retries": rng.choice((0, 1, 3, 5)), "backoff": rng.choice((0.0, 0.5, 6.0))}
+    options["max_losses"] = rng.choice((1, 2, 3))
     if rng.random() < 0.15:
         options["ttl"] = rng.uniform(2.0, 20.0)
     if rng.random() < 0.15:
@@ -302,6 +307,8 @@ def _job(rng: random.Random, number: int, chaos_s: float) -> JobPlan:
 
 def _fate(rng: random.Random) -> tuple[str, ...]:
     kinds = (RAISE, RAISE, PERMANENT, RESCHEDULE, SKIP, SLOW, CRASH)
+    if rng.random() < 0.1:
+        return (KILL,) * rng.choice((1, 2, 2, 20))  # now and then one that kills whatever runs it, to the end
     return tuple(rng.choice(kinds) for _ in range(rng.choice((1, 1, 2, 3))))
 
 

@@ -106,6 +106,7 @@ def _final(n: int) -> WorkerPlan:
         types=TYPES,
         concurrency=1,
         is_process=False,
+        isolates_after=1,
         grace_s=5.0,
         skew_s=0.0,
         drift=0.0,

@@ -25,6 +25,7 @@ from oqkit.testing.simulation.fact import (
     paused_until,
     rows_of,
 )
+from oqkit.testing.simulation.plan import CRASH, KILL
 
 
 class Knowledge(Protocol):
@@ -39,6 +40,7 @@ class Knowledge(Protocol):
     raised: Counter[tuple[str, int, str]]
     values: dict[int, Any]
     committed: dict[tuple[str, int], int]
+    lost: dict[tuple[int, str], int]
 
     def fail(self, rule: str, message: str) -> None:
         """Note a violation."""
@@ -108,6 +110,7 @@ class Step:
             self._check_pending(what, n, due=0.0, is_reopened=True)
         elif o.status is RUNNING:
             self._check_running(what, o, n)
+            self._check_charge(row, what, o, n)
         else:
             self._check_pending(what, n, due=o.due, is_reopened=o.is_reopened)
 
@@ -139,15 +142,29 @@ class Step:
             self._expect(is_holder, "outcome by another than the holder", f"{what}, lease {o.lease}")
             self._expect(n.output.startswith(f"{o.lease}."), "output of another lease", f"{what}: {n.output}")
         elif n.status is FAILED:
-            gave_up = is_over and o.used > self._job.policy.retries
-            self._expect(is_holder or gave_up, "failed by another than the holder", f"{what}, lease {o.lease}")
+            is_used_up = lease.is_alone and n.deaths >= self._job.policy.max_losses
+            self._expect(
+                is_holder or (is_over and is_used_up), "failed by another than the holder", f"{what}, lease {o.lease}"
+            )
         elif n.status is PENDING:
             self._expect(
                 is_holder or is_over, "taken from its holder", f"{what}, {lease.expires - self._high:.2f} s early"
             )
-            self._expect(is_holder or n.spared == o.spared, "lost attempt forgiven", what)
         else:
             self._expect(is_over, "taken from its holder", f"{what}, {lease.expires - self._high:.2f} s early")
+
+    def _check_charge(self, row: int, what: str, o: TaskState, n: TaskState) -> None:
+        """A lost lease charges nobody but a row that ran alone, and never its retries (guarantee G10)."""
+        if n.lease == o.lease:
+            return
+        if self._has_committed(o.lease):
+            number = self._new.index * self._job.part_rows + row
+            killed = sum(self._oracle.raised[self._job.id, number, fate] for fate in (CRASH, KILL))
+            self._expect(n.deaths == o.deaths or killed > o.deaths, "innocent charged", f"{what}: {n.deaths} deaths")
+            return
+        is_alone = self._old_leases[o.lease].is_alone
+        self._expect(n.deaths == o.deaths + is_alone, "lost lease charged", f"{what}: {o.deaths} -> {n.deaths} deaths")
+        self._expect(n.status is FAILED or n.spared > o.spared, "lost attempt charged", what)
 
     # --- leases ----------------------------------------------------------------------------------
 
@@ -159,6 +176,8 @@ class Step:
         for lease in old.values():
             if lease.id not in new:
                 grant = self._oracle.grants.get(lease.id)
+                if grant is not None:
+                    grant.is_alone = False
                 if grant is not None and not self._has_committed(lease.id):
                     grant.was_taken = True
                     self._oracle.n_takeovers += grant.node is not self._write.node
@@ -181,6 +200,9 @@ class Step:
             self._expect(lease.expires <= longest, "lease too long", f"{lease.expires - longest:.2f} s")
             if grant is not None:
                 grant.expires = lease.expires
+                grant.is_alone = lease.is_alone
+            n_rows = len(self._new.held(lease.id))
+            self._expect(n_rows == 1 or not lease.is_alone or old.is_alone, "alone with others", f"{n_rows} rows")
 
     # --- what follows from it --------------------------------------------------------------------
 
@@ -191,6 +213,7 @@ class Step:
             oracle.holds[self._job.id, number, name].pop(o.lease, None)
         if n.lease and n.lease != o.lease:
             oracle.holds[self._job.id, number, name][n.lease] = n.used
+            oracle.lost[number, n.lease] = n.lost
         if n.status is COMPLETED and o.status is not COMPLETED:
             self._check_value(row, number=number, o=o, n=n)
         if n.output and n.output != o.output and n.status is not COMPLETED:

@@ -34,6 +34,7 @@ from oqkit.testing.simulation.kernel import Kernel, Node, current
 from oqkit.testing.simulation.oracle import Oracle
 from oqkit.testing.simulation.plan import (
     CRASH,
+    KILL,
     OK,
     PERMANENT,
     RAISE,
@@ -215,6 +216,8 @@ class World:
         self.loops: dict[str, WorkerLoop] = {}
         self.nodes: list[Node] = []
         self.runs: Counter[tuple[str, int]] = Counter()
+        self.isolates_after: dict[str, int] = {}
+        """Node to how many lost leases in a row make its worker isolate rows."""
 
     # --- nodes -----------------------------------------------------------------------------------
 
@@ -269,7 +272,18 @@ class World:
         plan = next(job for job in self.plan.jobs if job.number == xs[0] // 1000)
         attempt = None if plan.type == TYPES[-1] else ctx.attempt
         rows = [x % 1000 for x in xs]
-        executions = [self.oracle.execute(node, job_id, one, attempt=attempt) for one in rows]
+        is_isolated = isinstance(current().context, ProcessLikeExecution)
+        executions = [
+            self.oracle.execute(
+                node,
+                job_id,
+                one,
+                attempt=attempt,
+                is_isolated=is_isolated,
+                isolates_after=self.isolates_after.get(node.name, 1),
+            )
+            for one in rows
+        ]
         fates = [self._fate(plan, job_id, one) for one in rows]
         worst = next((fate for fate in fates if fate != OK), OK)
         guilty = rows if worst == RESCHEDULE else [one for one, fate in zip(rows, fates, strict=True) if fate == worst]
@@ -286,9 +300,12 @@ class World:
     def _behave(self, node: Node, plan: JobPlan, fate: str, guilty: list[tuple[str, int, str]]) -> None:
         execution = current().context
         self.oracle.raised.update(guilty)
-        if fate == CRASH and isinstance(execution, ProcessLikeExecution):
+        if fate == KILL or (fate == CRASH and isinstance(execution, ProcessLikeExecution)):
             node.clock.sleep(plan.row_s / 2)
-            execution.die()
+            if isinstance(execution, ProcessLikeExecution):
+                execution.die()
+            node.kill()  # nothing of the process is left
+            current().park()
         slow_s = float(plan.options.get("timeout", 3.0)) * 1.7 if fate == SLOW else 0.0
         node.clock.sleep(plan.row_s + slow_s)
         if fate in (RAISE, CRASH):
