@@ -89,7 +89,8 @@ class Checkpointer:
         self.is_lost = True
 
     def _persist(self, commit: Commit) -> None:
-        clock, wait_s, said = self._lease.monotonic, FIRST_WAIT_S, ""
+        clock, wait_s = self._lease.monotonic, FIRST_WAIT_S
+        said: type[StoreError] | None = None
         end = clock() + STORE_PATIENCE_S
         while not self.is_lost:
             try:
@@ -108,11 +109,11 @@ class Checkpointer:
             else:
                 return
 
-    def _say(self, error: StoreError, said: str) -> str:
-        """Tell what is in the way, once."""
-        if str(error) != said:
+    def _say(self, error: StoreError, said: type[StoreError] | None) -> type[StoreError]:
+        """Tell once what kind of trouble it is."""
+        if type(error) is not said:
             log.warning("results of lease %s wait here, since the store refuses them: %s", self._lease.id, error)
-        return str(error)
+        return type(error)
 
     def _send(self, commit: Commit) -> None:
         if commit.packed.data is not None:

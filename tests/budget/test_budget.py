@@ -246,7 +246,12 @@ class Idler:
         self._worker = oq.Worker(self.queue, [arrive])
         self._worker._source.stopping = self.stop_sign
         self._slot = self._worker._slot()
+        self._report()
+
+    def _report(self):
         self._worker._report_when_due()
+        for thread in self._worker._reporting:  # where no time passes
+            thread.join()
 
     def _connect(self, name):
         store = MemoryStore.named(name, clock=self.clock)
@@ -261,9 +266,7 @@ class Idler:
         def pass_time():
             for commit in list(self._slot._committing):  # in a thread, where no time passes
                 commit.result()
-            self._worker._report_when_due()
-            for thread in self._worker._reporting:
-                thread.join()
+            self._report()
             while due and self.clock.now_s >= start_s + due[0]:
                 self.client.submit("arrive", {"sent_s": start_s + due.pop(0)})
 
