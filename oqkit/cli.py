@@ -59,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--grace", type=float, default=GRACE_S, metavar="S", help=f"seconds (default {GRACE_S:g})")
     worker.add_argument("--until-idle", action="store_true", help="exit when no job has work for it")
     worker.add_argument("--exit-with", type=int, metavar="PID", help="stop when its parent, which has this id, ends")
+    worker.add_argument(
+        "--data-root",
+        action="append",
+        metavar="URL",
+        help="also read files below this folder or bucket when a job asks for them; may be repeated",
+    )
     jobs = _command(commands, "jobs", _jobs, "list the newest jobs")
     jobs.add_argument("-n", "--limit", type=int, default=20, metavar="N")
     for name, run, text in (
@@ -95,7 +101,11 @@ def _connected(options: argparse.Namespace) -> Queue:
     while True:
         try:
             return connect(
-                options.url, endpoint_url=options.endpoint_url, region=options.region, profile=options.profile
+                options.url,
+                endpoint_url=options.endpoint_url,
+                region=options.region,
+                profile=options.profile,
+                data_roots=getattr(options, "data_root", None),
             )
         except Unavailable as error:
             if clock.monotonic() >= end:

@@ -127,6 +127,10 @@ class DuplicateJob(UsageError):
     """The name or key is taken by a job with other content."""
 
 
+class NotAllowed(UsageError):
+    """A job asks for what this machine's own configuration does not allow; the text names the setting that would."""
+
+
 class SchemaError(UsageError):
     """The columns or values do not fit the function, or cannot be stored."""
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from oqkit.client.queue import Queue
 from oqkit.client.scheme import open_store
 from oqkit.config import Settings, settings
+from oqkit.config import data_roots as read_data_roots
 from oqkit.queue.repository import open_repository
 
 _default: list[Queue] = []
@@ -21,12 +24,15 @@ def connect(
     aws_profile: str | None = None,
     addressing_style: str | None = None,
     shards: int | None = None,
+    data_roots: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Queue:
     """Open a queue, creating it if it is new, and make it the default for ``oq.submit`` and the others.
 
     `url` is ``s3://bucket/prefix``, ``file:///dir`` (or a path), or ``memory://name``; without one it
     comes from ``OQ_URL``, then ``oq.toml``, then it is a directory in your home. Credentials are
     those that boto3 finds. `profile` names a table of ``oq.toml``, `aws_profile` one of the AWS files.
+    `data_roots` are the folders and buckets, beside the queue's own, from which files are read because a job asks
+    for it: ``["/srv/data", "s3://orders"]``, or a dict whose values are what `fsspec` opens them with.
     Raise `Unsupported` if the store ignores conditional writes, for then it cannot hold a queue.
     """
     given = Settings(
@@ -35,6 +41,7 @@ def connect(
         region=region,
         aws_profile=aws_profile,
         addressing_style=addressing_style,
+        data_roots=None if data_roots is None else read_data_roots(data_roots),
     )
     chosen = settings(given, profile=profile)
     queue = Queue(open_repository(open_store(chosen), shards=shards), chosen)

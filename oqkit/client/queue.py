@@ -23,6 +23,7 @@ from oqkit.client.spec import (
 from oqkit.client.wait import tell
 from oqkit.config import Settings
 from oqkit.errors import DuplicateJob, Missing, UnknownJob, UsageError, one_of
+from oqkit.payload.access import Access
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue import key as keys
 from oqkit.queue.history import history
@@ -50,7 +51,9 @@ class Queue:
     def __init__(self, repository: Repository, settings: Settings) -> None:
         self.repository = repository
         self.settings = settings
-        self._codec = ParquetCodec(repository)
+        self.access = Access.of(settings)
+        """What this process may read outside of the queue, for jobs that ask for it."""
+        self._codec = ParquetCodec(repository, self.access)
         self._timer = RowTimer()
         self._codes: set[str] = set()
         self._names: dict[str, int] = {}
@@ -86,14 +89,14 @@ class Queue:
         chosen = options_of({"retries": retries, "timeout": timeout, **options})
         spec = spec_of_values([input], fn, part_rows=1, timer=self._timer)
         if key is None:
-            return Task(self.repository, self._store(spec, chosen, job_id=None, name="").job)
+            return Task(self.repository, self._store(spec, chosen, job_id=None, name="").job, codec=self._codec)
         scope = f"task {spec.function.type}"
         found = self._store(spec, chosen, job_id=keys.keyed_job_id(scope, _text(key, "key"), 1), name="")
         if not found.is_new and found.job.fingerprint != identity(spec, chosen):
             raise DuplicateJob(
                 f"key {key!r} was already used for another {spec.function.type!r} task: {found.job.id}.0"
             )
-        return Task(self.repository, found.job)
+        return Task(self.repository, found.job, codec=self._codec)
 
     def map(
         self,
@@ -154,23 +157,22 @@ class Queue:
         `paths` is a path, glob or folder, or a list of them, wherever `fsspec` reaches: ``s3://``, local,
         ``gs://``, ... All files have the same columns. Workers read the files themselves, as
         `pandas.read_parquet` gives them, so they must reach them under the same paths; a file that has been
-        written anew since is refused. `storage_options` go to `fsspec` and are stored in the job, so
-        credentials in them are refused; for ``s3://`` they are by default those of the queue. Results are
-        indexed by the row number over all files. The rest is as in `submit_frame`.
+        written anew since is refused. How files are reached is for each machine's own configuration to say: in S3
+        with the endpoint, region and profile of its queue, elsewhere with what its `data_roots` say. Workers that
+        do not trust code from the queue read the bucket of the queue and their data roots, and nothing else.
+        `storage_options` are stored in the job; they may be ``anon`` and ``requester_pays``. Results are indexed
+        by the row number over all files. The rest is as in `submit_frame`.
         """
-        chosen = self._storage_options(paths) if storage_options is None else storage_options
         spec = spec_of_dataset(
-            paths, fn, columns=columns, part_rows=part_rows, timer=self._timer, storage_options=chosen
+            paths,
+            fn,
+            columns=columns,
+            part_rows=part_rows,
+            timer=self._timer,
+            storage_options=storage_options or {},
+            access=self.access,
         )
         return self._submit(spec, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
-
-    def _storage_options(self, paths: str | Sequence[str]) -> dict[str, Any]:
-        first = paths if isinstance(paths, str) else next(iter(paths or []), "")
-        if not str(first).startswith(("s3://", "s3a://")):
-            return {}
-        found = {"endpoint_url": self.settings.endpoint_url, "profile": self.settings.aws_profile}
-        region = {"client_kwargs": {"region_name": self.settings.region}} if self.settings.region else {}
-        return {**{name: value for name, value in found.items() if value}, **region}
 
     def _submit(
         self, spec: JobSpec, options: Options, *, name: str | None, on_duplicate: str, max_tasks: int | None
@@ -247,7 +249,7 @@ class Queue:
         """Return a task by its id, or raise `UnknownJob`."""
         job_id, row = keys.parse_task_id(task_id)
         try:
-            return Task(self.repository, self.repository.read_job(job_id).doc, row)
+            return Task(self.repository, self.repository.read_job(job_id).doc, row, codec=self._codec)
         except Missing:
             raise UnknownJob(f"no task has the id {task_id!r} in {self.url}") from None
 

@@ -12,6 +12,7 @@ from oqkit.arrow.value import decode_values
 from oqkit.client.handle import Job
 from oqkit.client.wait import interruptible, limit_s
 from oqkit.errors import IllegalTransition, JobFailed, UsageError
+from oqkit.payload.codec import ParquetCodec
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.key import task_id
 from oqkit.queue.repository import Repository
@@ -24,10 +25,12 @@ from oqkit.queue.transition import Status, Verb
 class Task:
     """One task: the same verbs as a job, for a single row."""
 
-    def __init__(self, repository: Repository, job: JobObject, row: int = 0) -> None:
+    def __init__(
+        self, repository: Repository, job: JobObject, row: int = 0, *, codec: ParquetCodec | None = None
+    ) -> None:
         if not 0 <= row < job.n_tasks:
             raise UsageError(f"job {job.name or job.id} has rows 0 to {job.n_tasks - 1}, not {row}")
-        self.job = Job(repository, job)
+        self.job = Job(repository, job, codec=codec)
         self.row = row
         self._repository = repository
         self._part, self._row = job.locate(row)

@@ -18,6 +18,7 @@ from oqkit.arrow.table import fingerprint as frame_fingerprint
 from oqkit.arrow.value import plain
 from oqkit.clock import new_id
 from oqkit.errors import SchemaError, UsageError
+from oqkit.payload.access import Access
 from oqkit.payload.codec import JSON_COLUMN
 from oqkit.payload.dataset import KIND, find_dataset
 from oqkit.payload.parquet import encode_payload
@@ -128,10 +129,11 @@ def spec_of_dataset(
     part_rows: int | str,
     timer: RowTimer,
     storage_options: Mapping[str, Any],
+    access: Access,
 ) -> JobSpec:
     """JobSpec a job of one task a row of Parquet files, of which only the footers are read."""
     known = function_of(function)
-    dataset, schema = find_dataset(paths, options=storage_options)
+    dataset, schema = find_dataset(paths, options=storage_options, access=access)
     frame = to_table(schema.empty_table().to_pandas(), columns=columns)
     if known.task is not None and not known.task.batch:
         frame = _used(frame, Handler(known.task))

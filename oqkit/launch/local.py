@@ -34,7 +34,8 @@ class Worker(WorkerLoop):
     """Runs tasks of a queue in this process: `run` blocks until `stop`, which any thread may call.
 
     `functions` are what it can run; with `trust_code` also functions that were submitted by value,
-    which means running whatever is stored in the queue. `concurrency` leases are worked off at once,
+    which means running whatever is stored in the queue, and reading whatever files it names; without, files outside
+    of the queue are read from its bucket and from `data_roots` alone (see `oq.connect`). `concurrency` leases are worked off at once,
     each in a thread or, with ``executor="process"``, in a child process that is killed and replaced
     when a call runs past its time-out. A lease lasts `lease_s` seconds and is renewed while work
     goes on; on `stop`, calls in progress have `grace_s` seconds to end. Rows whose leases ran out
@@ -54,10 +55,11 @@ class Worker(WorkerLoop):
         isolates_after: int = 2,
         name: str | None = None,
     ) -> None:
-        repository = (queue or default_queue()).repository
+        queue = queue or default_queue()
+        repository = queue.repository
         super().__init__(
             repository,
-            ParquetCodec(repository),
+            ParquetCodec(repository, queue.access.everywhere() if trust_code else queue.access),
             [as_task(function) for function in functions],
             concurrency=concurrency,
             executor=executor,

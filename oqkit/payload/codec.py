@@ -16,10 +16,11 @@ from oqkit.arrow.metadata import label_of
 from oqkit.arrow.table import Layout, to_frame, to_lists
 from oqkit.arrow.unify import unify
 from oqkit.arrow.value import encode_batch, encode_values
-from oqkit.errors import FormatError
+from oqkit.errors import FormatError, NotAllowed
+from oqkit.payload.access import Access
 from oqkit.payload.dataset import KIND, Dataset, DatasetReader
 from oqkit.payload.output import encode_inline, encode_outcomes
-from oqkit.payload.parquet import PayloadReader
+from oqkit.payload.parquet import PayloadReader, PayloadRef
 from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
 from oqkit.queue.rows import Rows
@@ -102,10 +103,14 @@ class ValueInputs:
 
 
 class ParquetCodec:
-    """The codec of a queue: reads inputs, encodes outcomes. Threads may share it."""
+    """The codec of a queue: reads inputs, encodes outcomes. Threads may share it.
 
-    def __init__(self, repository: Repository) -> None:
+    Inputs outside of the queue are opened as far as `access` allows it; None allows none.
+    """
+
+    def __init__(self, repository: Repository, access: Access | None = None) -> None:
         self._repository = repository
+        self._access = access or Access()
         self._readers: OrderedDict[str, PayloadReader | DatasetReader] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -128,13 +133,29 @@ class ParquetCodec:
 
     def reader(self, job: Job) -> PayloadReader:
         """Return the reader of a job's input files, which remembers their footers."""
-        return self._opened(
-            job, lambda: PayloadReader(self._repository.store, [tuple(ref) for ref in job.input["files"]])
-        )
+        return self._opened(job, lambda: PayloadReader(self._repository.store, self._files(job)))
+
+    def _files(self, job: Job) -> list[PayloadRef]:
+        """Return the input files of a job, or raise `NotAllowed` if it names those of others."""
+        try:
+            files = [PayloadRef(*ref) for ref in job.input["files"]]
+            folder = self._repository.keys_of(job).folder
+            other = next((ref.key for ref in files if not ref.key.startswith(folder)), None)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise FormatError(f"the input files of job {job.id} are not readable here: {error!r:.200}") from None
+        if other is not None:
+            raise NotAllowed(f"job {job.id} asks for {other!r}, which is not among its own files, below {folder}")
+        return files
 
     def dataset(self, job: Job) -> DatasetReader:
         """Return the reader of a job's dataset, which remembers footers and the row groups read last."""
-        return self._opened(job, lambda: DatasetReader(Dataset.from_json(job.input["dataset"])))
+        return self._opened(job, lambda: self._dataset(job))
+
+    def _dataset(self, job: Job) -> DatasetReader:
+        dataset = Dataset.from_json(job.input.get("dataset", {}))
+        if dataset.n_rows != job.n_tasks:
+            raise FormatError(f"job {job.id} has {job.n_tasks:,} tasks, but its files have {dataset.n_rows:,} rows")
+        return DatasetReader(dataset, self._access)
 
     def _opened(self, job: Job, make: Callable[[], R]) -> R:
         with self._lock:

@@ -13,21 +13,25 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from oqkit.arrow.table import Frame, to_table
+from oqkit.config import LOCAL, canonical_protocol
 from oqkit.errors import FormatError, Missing, OqError, SchemaError, Unavailable, UsageError
+from oqkit.payload.access import Access, check_options, check_paths
 from oqkit.payload.parquet import PayloadReader, PayloadRef, footer_bytes
 from oqkit.store.base import Blob
+
+T = TypeVar("T")
 
 KIND: Final = "dataset"
 _KEPT_BYTES: Final = 16 * 2**20
 """How much of the row groups read last is kept, at least one of them."""
-_SECRET: Final = ("key", "secret", "token", "password", "credential")
+_MAX_GROUPS: Final = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,7 @@ class DatasetFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Files of one schema behind one `fsspec` file system; `options` are what that is opened with."""
+    """Files of one schema behind one `fsspec` file system; `options` is the little that a job may say of that."""
 
     protocol: str
     options: Mapping[str, Any]
@@ -71,16 +75,33 @@ class Dataset:
 
     @classmethod
     def from_json(cls, doc: Mapping[str, Any]) -> Dataset:
-        """Read what `to_json` returned."""
-        return cls(
-            protocol=doc["protocol"],
-            options=doc["options"],
-            stored=tuple(doc["stored"]),
-            files=tuple(
-                DatasetFile(path=path, size_bytes=size, tag=tag, groups=_unpacked(groups))
-                for path, size, tag, groups in doc["files"]
-            ),
-        )
+        """Read what `to_json` returned, or raise `FormatError`."""
+        try:
+            dataset = cls(
+                protocol=_typed(doc["protocol"], str),
+                options=dict(_typed(doc["options"], dict)),
+                stored=tuple(_typed(name, str) for name in doc["stored"]),
+                files=tuple(
+                    DatasetFile(
+                        path=_typed(path, str),
+                        size_bytes=_typed(size, int),
+                        tag=_typed(tag, str),
+                        groups=_unpacked(groups),
+                    )
+                    for path, size, tag, groups in doc["files"]
+                ),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"the dataset of a job is not readable here: {error!r:.200}") from None
+        if not dataset.files:
+            raise FormatError("the dataset of a job names no file")
+        return dataset
+
+
+def _typed(value: Any, kind: type[T]) -> T:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r:.80} is not a {kind.__name__}")
+    return value
 
 
 def _packed(groups: Sequence[int]) -> list[list[int]]:
@@ -88,32 +109,31 @@ def _packed(groups: Sequence[int]) -> list[list[int]]:
 
 
 def _unpacked(packed: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    if not all(_typed(rows, int) >= 0 and _typed(n, int) >= 0 for rows, n in packed):
+        raise ValueError(f"{packed!r:.80} are not counts of rows")
+    if sum(n for _, n in packed) > _MAX_GROUPS:
+        raise ValueError(f"more than {_MAX_GROUPS:,} row groups")
     return tuple(rows for rows, n in packed for _ in range(n))
 
 
 # --- finding -------------------------------------------------------------------------------------
 
 
-def find_dataset(paths: str | Sequence[str], *, options: Mapping[str, Any]) -> tuple[Dataset, pa.Schema]:
+def find_dataset(
+    paths: str | Sequence[str], *, options: Mapping[str, Any], access: Access
+) -> tuple[Dataset, pa.Schema]:
     """List the files of a dataset (paths, globs or folders) and read their footers, one GET each.
 
-    Return it with all its columns, and the schema that all files share. Raise `UsageError` if there
-    are no files, and `SchemaError` naming the first one whose columns differ.
+    Return it with all its columns, and the schema that all files share; `access` allows its files from now on.
+    Raise `UsageError` if there are no files, and `SchemaError` naming the first one whose columns differ.
     """
-    import fsspec  # with s3fs it takes half a second to import: only who uses datasets pays for it
-
-    secret = next((name for name in options if any(word in name.lower() for word in _SECRET)), None)
-    if secret is not None:
-        raise UsageError(
-            f"storage_options[{secret!r}] would be stored in the job, for every reader of the queue to see. Leave it "
-            "out: workers find credentials by themselves, as boto3 does (AWS_* variables, profiles, roles)"
-        )
     wanted = [paths] if isinstance(paths, str) else list(paths or [])
     if not wanted or not all(isinstance(path, str) for path in wanted):
         raise UsageError(f"paths={paths!r:.80} must be a path, glob or folder of Parquet files, or a list of them")
-    protocol = fsspec.core.split_protocol(wanted[0])[0] or "file"
-    system = fsspec.filesystem(protocol, **options)
-    system.invalidate_cache()  # what this process listed before may be out of date
+    check_paths(wanted)
+    protocol = canonical_protocol(wanted[0].partition("://")[0] if "://" in wanted[0] else LOCAL)
+    check_options(protocol, options)
+    system = access.system(protocol, wanted[0].rpartition("://")[2], options)
     found = list(dict.fromkeys(path for one in wanted for path in _expand(system, one)))
     if not found:
         raise UsageError(f"no Parquet files match {paths!r}")
@@ -128,7 +148,9 @@ def find_dataset(paths: str | Sequence[str], *, options: Mapping[str, Any]) -> t
         groups = tuple(footer.row_group(number).num_rows for number in range(footer.num_row_groups))
         files.append(DatasetFile(path=path, size_bytes=int(info["size"]), tag=_tag(info), groups=groups))
     assert schema is not None, "there is at least one file"  # noqa: S101
-    return Dataset(protocol=protocol, options=options, files=tuple(files), stored=tuple(schema.names)), schema
+    dataset = Dataset(protocol=protocol, options=options, files=tuple(files), stored=tuple(schema.names))
+    access.grant(protocol, dataset.to_json()["files"])
+    return dataset, schema
 
 
 def _expand(system: Any, path: str) -> list[str]:
@@ -166,13 +188,11 @@ def _told(schema: pa.Schema) -> str:
 class _Files:
     """The two verbs of a store that reading needs, on an `fsspec` file system; a file that changed is refused."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        import fsspec
-
-        self._system = fsspec.filesystem(dataset.protocol, **dataset.options)
-        self._system.invalidate_cache()  # what this process listed before may be out of date
+    def __init__(self, dataset: Dataset, access: Access) -> None:
+        self._system, self._allowed = access.open(dataset.protocol, dataset.options, dataset.to_json()["files"])
         self._tags = {file.path: file.tag for file in dataset.files}
-        self._seen: set[str] = set()
+        self._seen: dict[str, str] = {}
+        """Where the files lie whose turn it was already."""
 
     def read(self, key: str) -> Blob:
         return Blob(key=key, data=self._fetch(key, None, None), etag=self._tags[key])
@@ -181,15 +201,16 @@ class _Files:
         return self._fetch(key, start, start + length if start >= 0 else None)
 
     def _check(self, key: str) -> None:
-        if _tag(self._system.info(key)) != self._tags[key]:
+        path = self._allowed(key)
+        if _tag(self._system.info(path)) != self._tags[key]:
             raise FormatError(f"{key} is not the file that was submitted: it has been written anew since")
-        self._seen.add(key)
+        self._seen[key] = path
 
     def _fetch(self, key: str, start: int | None, stop: int | None) -> bytes:
         try:
             if key not in self._seen:
                 self._check(key)
-            return bytes(self._system.cat_file(key, start=start, end=stop))
+            return bytes(self._system.cat_file(self._seen[key], start=start, end=stop))
         except OqError:
             raise
         except FileNotFoundError as error:
@@ -201,7 +222,7 @@ class _Files:
 class DatasetReader:
     """Reads rows of a dataset by their numbers. Threads may share one."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, access: Access) -> None:
         self.dataset = dataset
         starts = itertools.accumulate((len(file.groups) for file in dataset.files), initial=0)
         refs = [
@@ -209,7 +230,7 @@ class DatasetReader:
             for file, start in zip(dataset.files, starts, strict=False)
             if file.groups
         ]
-        self._reader = PayloadReader(_Files(dataset), refs)
+        self._reader = PayloadReader(_Files(dataset, access), refs)
         groups = [rows for file in dataset.files for rows in file.groups]
         self._firsts = list(itertools.accumulate(groups, initial=0))
         self._kept: OrderedDict[int, pa.Table] = OrderedDict()

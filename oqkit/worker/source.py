@@ -8,7 +8,7 @@ from typing import Any
 
 from oqkit.claim.claimer import Claimer
 from oqkit.claim.lease import HeldLease
-from oqkit.errors import Denied, FormatError, Missing, SchemaError, StoreError, Unavailable
+from oqkit.errors import Denied, FormatError, Missing, SchemaError, StoreError, Unavailable, UsageError
 from oqkit.queue.job import Code, Job
 from oqkit.queue.repository import Repository
 from oqkit.task.handler import Handler
@@ -131,7 +131,7 @@ class LeaseSource:
         handler = self._handler(lease.job)
         try:
             inputs = self._codec.open(lease.job, lease.index)
-        except (FormatError, Missing) as error:
+        except (FormatError, Missing, UsageError) as error:
             inputs = Unreadable(f"the inputs of part {lease.index} cannot be read: {error}")
         except (Unavailable, Denied):
             lease.commit([], is_last=True)

@@ -84,13 +84,83 @@ def test_profile_that_is_asked_for_in_the_call_wins_over_variables():
 def test_trust_comes_from_the_variable_or_the_file():
     assert chosen().trust_code is None
     assert chosen(environ={"OQ_TRUST_CODE": "yes"}).trust_code is True
-    write("trust_code = true")
+    write("trust_code = true", "home/.oqkit/oq.toml")
     assert chosen().trust_code is True
     assert chosen(environ={"OQ_TRUST_CODE": "0"}).trust_code is False
 
 
+ROOTS = {"file:///srv/a b": {}, "s3://orders/2026": {"endpoint_url": "http://x", "client_kwargs": {"verify": False}}}
+
+
+@pytest.mark.parametrize("name", ("trust_code = true", 'data_roots = ["/etc"]'))
+@pytest.mark.parametrize("table", ("", "[profiles.prod]\n"))
+def test_folder_that_came_from_elsewhere_widens_nothing(name, table):
+    write(f"{table}{name}")
+    with pytest.raises(UsageError, match=r"is not read from the oq.toml of a folder, .* set OQ_"):
+        chosen(profile="prod" if table else None)
+
+
+def test_trust_at_home_is_not_for_the_queue_that_a_folder_names():
+    write("trust_code = true", "home/.oqkit/oq.toml")
+    write('url = "s3://somebody-else/queue"')
+    assert chosen() == Settings(url="s3://somebody-else/queue")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    (
+        ("/srv/data/", {"file:///srv/data": {}}),
+        (["s3a://b/c/", Path("/x"), "gcs://g"], {"s3://b/c": {}, "file:///x": {}, "gs://g": {}}),
+        (ROOTS, ROOTS),
+        (["s3://", "file:///"], {"s3://": {}, "file://": {}}),
+    ),
+)
+def test_data_roots_are_read_from(value, expected):
+    assert config.data_roots(value) == expected
+
+
+def test_data_roots_at_home_hold_in_every_folder():
+    write('data_roots = ["/srv/data"]', "home/.oqkit/oq.toml")
+    write('url = "file:///here"')
+    assert (chosen().url, chosen().data_roots) == ("file:///here", {"file:///srv/data": {}})
+    write('[data_roots."s3://orders"]\nendpoint_url = "http://x"', "home/.oqkit/oq.toml")
+    assert chosen().data_roots == {"s3://orders": {"endpoint_url": "http://x"}}
+    assert chosen(environ={"OQ_DATA_ROOTS": "/a, s3://b"}).data_roots == {"file:///a": {}, "s3://b": {}}
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    (
+        (5, "must be a URL or path, a list of them"),
+        ({"/a": 5}, "must be a URL or path, a list of them"),
+        ([""], "'' is neither a URL nor a path"),
+        (["/a/../b"], "must be a plain URL"),
+        (["https://me:pass@host"], "data root 'host' must be a plain URL"),
+        (["file://a"], "with three slashes"),
+        (["simplecache::s3://b"], "is no plain protocol"),
+    ),
+)
+def test_data_roots_that_cannot_be_are_told(value, told):
+    with pytest.raises(UsageError, match=told) as caught:
+        config.data_roots(value)
+    assert "pass@" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ("url", "endpoint_url"))
+def test_password_in_an_address_is_refused_and_not_repeated(name):
+    with pytest.raises(UsageError, match="has a user name or password in it") as caught:
+        chosen(**{name: "https://me:pa55@host/x"})
+    assert "pa55" not in str(caught.value)
+
+
+def test_settings_show_no_credentials_of_data_roots():
+    assert "hush" not in repr(Settings(data_roots={"s3://b": {"secret": "hush"}}))
+
+
 def test_settings_travel_to_another_process_by_variables():
-    given = Settings(url="s3://b", endpoint_url="http://x", region="r", aws_profile="p", trust_code=True)
+    given = Settings(
+        url="s3://b", endpoint_url="http://x", region="r", aws_profile="p", trust_code=True, data_roots=ROOTS
+    )
     assert settings(Settings(), environ=to_environment(given)) == given
 
 
