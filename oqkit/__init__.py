@@ -44,9 +44,11 @@ from oqkit.launch.local import LocalWorkers, Worker, local_workers
 # the notebook
 from oqkit.notebook.display import board
 from oqkit.notebook.magic import load_ipython_extension
+from oqkit.payload import table_content as _table_content  # noqa: F401 - registers pandas and Arrow with content_of
 from oqkit.queue.part import Backoff
 
 # functions
+from oqkit.task.content import content_of
 from oqkit.task.context import Context
 from oqkit.task.function import Options, task
 
@@ -84,6 +86,7 @@ __all__ = [
     "Worker",
     "board",
     "connect",
+    "content_of",
     "default_queue",
     "get",
     "history",

@@ -30,6 +30,14 @@ def hash_table(table: pa.Table, *, seed: Any = None) -> str:
     return top.hexdigest()[:32]
 
 
+def hash_array(array: pa.ChunkedArray) -> bytes:
+    """Return a digest of the values of one column, which says nothing of its type."""
+    state = hashlib.sha256()
+    for stream in _streams(array):
+        state.update(stream)
+    return state.digest()
+
+
 def _plain_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 

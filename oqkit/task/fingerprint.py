@@ -1,296 +1,339 @@
 """When are two functions the same? Their code and what it refers to, not where it was typed.
 
-The hash takes in byte code, constants, names, defaults, closures, and, one after the other, the
-values, functions and classes that the code names, as far as they are the user's own: of installed
-libraries the name and version count. It leaves out file names, line numbers, docstrings and comments,
-so that a re-run cell or a restarted kernel gives the same answer. What cannot be told for sure gives
-None: an unknown function never attaches by itself.
+The fingerprint takes in byte code, constants, defaults, closures, attributes, and, one after the other,
+the values, functions and classes that the code names, as far as they are the user's own: of installed
+libraries the name and version count. It leaves out file names, line numbers, docstrings, comments and
+the names of local variables, so that a re-run cell or a restarted kernel gives the same answer. What
+cannot be told for sure makes the whole unknown: an unknown function never attaches by itself.
+
+What refers to what is a graph, which may have circles. Functions, classes and modules are its nodes,
+numbered as they are met and each read once; values are read where they stand.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import dis
 import enum
-import functools
 import hashlib
-import inspect
+import importlib.util
+import os
 import sys
-import sysconfig
 import types
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
+from oqkit.task.bytecode import Import, read_code
+from oqkit.task.content import (
+    PLAIN,
+    Named,
+    UnknownContentError,
+    Unordered,
+    content_of,
+    instance_state,
+    is_plain,
+    plain_bytes,
+)
 from oqkit.task.function import TaskFunction
+from oqkit.task.handler import Handler
+from oqkit.task.installed import is_findable, is_installed
 
-_PLAIN = (int, float, complex, str, bytes, bool, type(None))
-_LOADS = {"LOAD_GLOBAL", "LOAD_NAME"}
-#: Their ``repr`` says everything.
-_TELLING = {
-    "_collections._tuplegetter",
-    "datetime",
-    "decimal",
-    "fractions",
-    "pathlib",
-    "builtins.range",
-    "uuid",
-    "zoneinfo",
-}
 #: What a class holds beside what was written in it.
-_CLASS_NOISE = {
+_CLASS_NOISE = frozenset({
     "__abstractmethods__", "__dataclass_params__", "__dict__", "__doc__", "__firstlineno__", "__module__",
-    "__static_attributes__", "__weakref__", "_abc_impl",
-}  # fmt: skip
-_INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-_OWN_PACKAGE = __name__.partition(".")[0]
+    "__signature__", "__static_attributes__", "__weakref__", "_abc_impl",
+})  # fmt: skip
+#: Of what pydantic adds to a class the fields and validators; the rest follows from them.
+_PYDANTIC = frozenset({"__pydantic_fields__", "__pydantic_decorators__"})
+#: Where they are called, what a function does is no longer written in it.
+_DYNAMIC = ("eval", "exec", "globals", "__import__")
+_NOT_ASKED = frozenset({"__name__", "__qualname__"})
 
 
 def fingerprint(function: Callable[..., Any]) -> str | None:
-    """Return a hex digest of what the function does, or None if that cannot be told."""
-    is_batch = isinstance(function, TaskFunction) and function.batch
-    start = f"python {sys.version_info[0]}.{sys.version_info[1]}{' batch' if is_batch else ''}"
-    digest = hashlib.sha256(start.encode())
-    try:
-        for piece in _Reader().root(function.function if isinstance(function, TaskFunction) else function):
-            digest.update(piece.encode(errors="surrogatepass"))
-            digest.update(b"\0")
-    except (_UnknownError, RecursionError):
+    """Return what tells a function from every other one, or None if that cannot be told (see `unknown_part`).
+
+    The same in any process, on any machine, for the same Python version (``3.12``) and the same versions
+    of the libraries that the function uses. The text starts with the Python version: see `same_function`.
+    """
+    return _read(function)[0]
+
+
+def unknown_part(function: Callable[..., Any]) -> str:
+    """Say what keeps a function's fingerprint from being known: "the global 'lock' is a _thread.lock"; empty if nothing."""
+    return _read(function)[1]
+
+
+def same_function(submitted: str, loaded: str) -> bool | None:
+    """Whether two fingerprints are of one function; None if that cannot be told.
+
+    It cannot if one of them is empty, or if they were taken by different versions of Python, whose byte
+    codes have nothing to do with each other.
+    """
+    if not submitted or not loaded or python_of(submitted) != python_of(loaded):
         return None
-    return digest.hexdigest()
+    return submitted == loaded
 
 
-class _UnknownError(Exception):
-    """A value whose content cannot be hashed."""
+def python_of(fingerprint: str) -> str:
+    """Return the Python version, such as ``3.12``, by which a fingerprint was taken."""
+    return fingerprint.partition("-")[0].removeprefix("py")
 
 
-class _Reader:
-    """Walks through what a function refers to, each function, class and module attribute once."""
+def _read(function: Any) -> tuple[str | None, str]:
+    how = ""
+    if isinstance(function, TaskFunction):
+        how = f"{'batch' if function.batch else 'row'} {Handler(function).context_name}"
+        function = function.function
+    try:
+        digest = _Graph().digest(function)
+    except UnknownContentError as error:
+        return None, str(error)
+    except RecursionError:
+        return None, "what it refers to is nested too deeply"
+    major, minor = sys.version_info[:2]
+    return f"py{major}.{minor}-{_hash(how.encode(), digest).hex()[:40]}", ""
 
-    def __init__(self) -> None:
-        self._seen: dict[int, Any] = {}  # with the value, so that no other object gets its id
-        self._attributes: set[tuple[int, str]] = set()
-        self._open: set[int] = set()
 
-    def root(self, function: Any) -> Iterator[str]:
-        """Yield what tells functions apart; the first one counts in full wherever it comes from."""
-        return self._function(function) if isinstance(function, types.FunctionType) else self._value(function)
+def _hash(*pieces: bytes) -> bytes:
+    state = hashlib.sha256()
+    for piece in pieces:
+        state.update(len(piece).to_bytes(8))
+        state.update(piece)
+    return state.digest()
 
-    def _function(self, function: types.FunctionType) -> Iterator[str]:
-        if id(function) in self._seen:
-            yield "again"
-            return
-        self._seen[id(function)] = function
-        yield from _code(function.__code__)
-        yield from self._value(function.__defaults__ or ())
-        yield from self._value(function.__kwdefaults__ or {})
-        for cell in function.__closure__ or ():
+
+class _Graph:
+    """What can be reached from one value; read by `digest`, once."""
+
+    def __init__(self, outside: tuple[int, ...] = ()) -> None:
+        self._nodes: list[Any] = []
+        self._numbers: dict[int, int] = {}
+        self._names = {"__getattr__"}
+        """Every name that code in reach may take from a module."""
+        self._taken: set[tuple[int, str]] = set()
+        self._open: dict[int, int] = {}
+        """The values that are just being read, and how deep."""
+        self._upmost = sys.maxsize
+        """The outermost of them that was met again while the current one is read."""
+        self._known: dict[int, tuple[Any, bytes]] = {}
+        """Digests of values, with the value, so that no other one gets its id."""
+        self._outside = outside
+        """The values outside this graph that are just being read: sets, and what they are in."""
+
+    def digest(self, root: Any) -> bytes:
+        """Hash the root in full, wherever it comes from, and then node after node what is met."""
+        start = self._number(root) if isinstance(root, types.FunctionType) else self._value(root)
+        pieces, n_read = [start], 0
+        while n_read < len(self._nodes):
+            while n_read < len(self._nodes):
+                pieces.append(self._node(self._nodes[n_read]))
+                n_read += 1
+            pieces += self._module_attributes()
+        return _hash(*pieces)
+
+    # --- nodes -----------------------------------------------------------------------------------
+
+    def _number(self, node: Any) -> bytes:
+        number = self._numbers.setdefault(id(node), len(self._nodes))
+        if number == len(self._nodes):
+            self._nodes.append(node)
+        return b"node %d" % number
+
+    def _node(self, node: Any) -> bytes:
+        if isinstance(node, types.FunctionType):
+            return _hash(b"function", *self._function(node))
+        if isinstance(node, types.ModuleType):
+            return _hash(b"module", node.__name__.encode())
+        return _hash(b"class", *self._class(node))
+
+    def _function(self, function: types.FunctionType) -> Iterator[bytes]:
+        code = read_code(function.__code__)
+        name = getattr(function, "__name__", "?")
+        yield code.digest
+        yield self._at(f"a default of {name!r}", [function.__defaults__, function.__kwdefaults__])
+        for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             try:
-                yield from self._value(cell.cell_contents)
+                content = cell.cell_contents
             except ValueError:  # a name that nothing has been given to yet
-                yield "empty"
-        names, attributes = _global_names(function.__code__), _names(function.__code__)
-        for name in sorted(names & function.__globals__.keys()):
-            yield name
-            yield from self._global(function.__globals__[name], attributes)
-
-    def _global(self, value: Any, attributes: set[str]) -> Iterator[str]:
-        """Read a global; of a module of the user's, the `attributes` that code takes from it."""
-        if not isinstance(value, types.ModuleType) or _is_installed(value.__name__):
-            yield from self._value(value)
+                continue
+            yield self._at(f"the variable {variable!r} of {name!r}", [variable, content])
+        attributes = {key: it for key, it in sorted(vars(function).items()) if key != "__wrapped__"}
+        yield self._at(f"an attribute of {name!r}", attributes)
+        if is_installed(function.__globals__.get("__name__")):
+            yield Named(function.__globals__["__name__"], function.__qualname__).text().encode()
             return
-        yield f"module:{value.__name__}"
-        for name in sorted(attributes & vars(value).keys()):
-            if (id(value), name) not in self._attributes:
-                self._attributes.add((id(value), name))
-                yield name
-                yield from self._global(vars(value)[name], attributes)
+        self._names |= code.names
+        for one in code.imports:
+            yield from self._import(one, function)
+        yield from self._globals(function, code.globals)
 
-    def _value(self, value: Any) -> Iterator[str]:
+    def _globals(self, function: types.FunctionType, names: frozenset[str]) -> Iterator[bytes]:
+        found = function.__globals__
+        for name in _DYNAMIC:
+            if name in names and name not in found:
+                raise UnknownContentError(f"{function.__name__!r} calls {name}()")
+        folder = os.path.dirname(os.path.abspath(found["__file__"])) if found.get("__file__") else ""  # noqa: PTH100, PTH120
+        for name in sorted(names & found.keys() - _NOT_ASKED):
+            value = found[name]
+            yield name.encode()
+            yield self._at(f"the global {name!r}", _beside(value, folder) if folder else value)
+
+    def _import(self, one: Import, function: types.FunctionType) -> Iterator[bytes]:
+        """Read what a function imports when it runs; a module of the user's is imported here."""
+        package = function.__globals__.get("__package__") or ""
+        name = importlib.util.resolve_name("." * one.level + one.module, package) if one.level else one.module
+        if is_installed(name):
+            yield Named(name, "").text().encode()
+            return
+        if not is_findable(name):
+            raise UnknownContentError(f"{function.__name__!r} imports {name!r}, which is not here")
+        for path in (name, *(f"{name}.{inner}" for inner in one.names)):
+            module = _imported(path, is_needed=path == name)
+            if module is not None:
+                yield self._value(module)
+        yield self._value(sys.modules[name.partition(".")[0]])
+
+    def _class(self, kind: Any) -> Iterator[bytes]:
+        yield kind.__qualname__.encode()
+        yield from map(self._value, (*kind.__bases__, type(kind)))
+        members: Any = kind.__members__ if issubclass(kind, enum.Enum) else {}
+        yield self._at(f"a member of {kind.__name__!r}", [[name, it.value] for name, it in members.items()])
+        for name, value in sorted(vars(kind).items()):
+            if name not in members and not _is_noise(name, is_enum=issubclass(kind, enum.Enum)):
+                yield name.encode()
+                yield self._at(f"{kind.__name__}.{name}", value)
+
+    def _module_attributes(self) -> list[bytes]:
+        """Read of each module of the user's what code in reach may take from it, and has not been read."""
+        found = []
+        for module in [node for node in self._nodes if isinstance(node, types.ModuleType)]:
+            for name in sorted(self._names & vars(module).keys()):
+                if (id(module), name) not in self._taken:
+                    self._taken.add((id(module), name))
+                    found += [name.encode(), self._at(f"{module.__name__}.{name}", vars(module)[name])]
+        return found
+
+    # --- values ----------------------------------------------------------------------------------
+
+    def _at(self, where: str, value: Any) -> bytes:
+        try:
+            return self._value(value)
+        except UnknownContentError as error:
+            if getattr(error, "where", None):
+                raise
+            told = UnknownContentError(f"{where} refers to {error}")
+            told.where = where  # type: ignore[attr-defined]
+            raise told from None
+
+    def _value(self, value: Any) -> bytes:
         if isinstance(value, TaskFunction):
             value = value.function
-        if isinstance(value, enum.Enum):
-            yield from self._class(type(value))
-            yield value.name
-        elif isinstance(value, _PLAIN):
-            yield f"{type(value).__name__}:{value!r}"
-        elif isinstance(value, types.ModuleType):
-            yield f"module:{value.__name__}:{getattr(value, '__version__', '')}"
-        elif isinstance(value, types.FunctionType):
-            yield from _named(value) if _is_installed(value.__module__) else self._function(value)
-        elif isinstance(value, type):
-            yield from _named(value) if _is_installed(value.__module__) else self._class(value)
-        elif isinstance(value, (list, tuple, set, frozenset, dict)):
-            yield from self._container(value)
-        else:
-            yield from self._object(value)
+        kind = type(value)
+        if kind in PLAIN or (kind in {list, tuple, dict} and is_plain(value)):
+            return b"plain" + plain_bytes(value)
+        if isinstance(value, (types.FunctionType, type, types.ModuleType)):
+            named = _named(value)
+            return named.text().encode() if named else self._number(value)
+        if id(value) in self._known:
+            return self._known[id(value)][1]
+        return self._composite(value)
 
-    def _container(self, value: Any) -> Iterator[str]:
+    def _composite(self, value: Any) -> bytes:
+        """Hash a value that consists of others; where it meets itself again, by how far up that is."""
+        depth = len(self._open)
+        if id(value) in self._outside:
+            self._upmost = -1
+            return b"outside %d" % self._outside.index(id(value))
         if id(value) in self._open:
-            yield "again"
-            return
-        self._open.add(id(value))
-        yield f"{type(value).__name__}:{len(value)}"
-        if isinstance(value, (set, frozenset)):
-            yield from sorted("".join(self._value(item)) for item in value)
-        for item in value if isinstance(value, (list, tuple)) else ():
-            yield from self._value(item)
-        for key, item in value.items() if isinstance(value, dict) else ():
-            yield from self._value(key)
-            yield from self._value(item)
-        self._open.discard(id(value))
-        if not _is_installed(type(value).__module__):
-            yield from self._class(type(value))
-
-    def _class(self, kind: type) -> Iterator[str]:
-        yield kind.__qualname__
-        if id(kind) in self._seen or _is_installed(kind.__module__):
-            return
-        self._seen[id(kind)] = kind
-        for base in kind.__bases__:
-            yield from self._class(base)
-        if issubclass(kind, enum.Enum):
-            yield from self._value([(member.name, member.value) for member in kind])
-            return
-        for name, value in sorted(vars(kind).items()):
-            if name == "__annotations__":
-                yield repr(value)
-            elif name not in _CLASS_NOISE:
-                yield name
-                yield from self._value(value)
-
-    def _object(self, value: Any) -> Iterator[str]:
-        """Read an object by what it is known to consist of; anything else is unknown."""
-        kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        yield kind
-        parts = _parts(value, kind)
-        if parts is not None:
-            yield from self._value(parts)
-        elif not _is_installed(type(value).__module__) and hasattr(value, "__dict__"):
-            yield from self._class(type(value))
-            yield from self._value(vars(value))
+            self._upmost = min(self._upmost, self._open[id(value)])
+            return b"up %d" % (depth - self._open[id(value)])
+        outer, self._upmost = self._upmost, sys.maxsize
+        self._open[id(value)] = depth
+        try:
+            digest = _hash(*self._parts(value))
+        finally:
+            del self._open[id(value)]
+        if self._upmost >= depth:  # it stands for itself, wherever it is met
+            self._known[id(value)] = (value, digest)
+            self._upmost = outer
         else:
-            raise _UnknownError(kind)
+            self._upmost = min(outer, self._upmost)
+        return digest
 
-
-# --- code ----------------------------------------------------------------------------------------
-
-
-def _code(code: types.CodeType) -> Iterator[str]:
-    yield code.co_code.hex()
-    yield code.co_exceptiontable.hex()
-    yield repr((code.co_names, code.co_varnames, code.co_freevars, code.co_argcount, code.co_kwonlyargcount))
-    constants = code.co_consts[1:] if _has_docstring(code) else code.co_consts
-    for constant in constants:
-        if isinstance(constant, types.CodeType):
-            yield from _code(constant)
+    def _parts(self, value: Any) -> Iterator[bytes]:
+        kind = type(value)
+        yield kind.__name__.encode()
+        if kind in {list, tuple}:
+            yield from map(self._value, value)
+        elif kind is dict:
+            for key, item in value.items():
+                yield self._value(key)
+                yield self._value(item)
+        elif kind is Named:
+            yield value.text().encode()
+        elif kind is Unordered:
+            yield from self._unordered(value)
+        elif isinstance(value, enum.Enum):
+            yield self._value(kind)
+            yield self._value([value.name, value.value])
         else:
-            yield f"{type(constant).__name__}:{_ordered(constant)}"
+            yield self._value(kind)
+            yield self._value(content_of(value))
+            reader = content_of.dispatch(kind)
+            if kind not in content_of.registry and reader is not content_of.dispatch(object) and _is_ours(reader):
+                yield self._value(instance_state(value))  # what a subclass adds
+
+    def _unordered(self, value: Unordered) -> list[bytes]:
+        """Hash each item by itself: which is met first differs from process to process."""
+        if is_plain(value.items):
+            return sorted(map(plain_bytes, value.items))
+        outside = (*self._outside, *self._open)
+        return sorted(_Graph(outside).digest(item) for item in value.items)
 
 
-def _has_docstring(code: types.CodeType) -> bool:
-    if not code.co_consts or not isinstance(code.co_consts[0], str):
-        return False
-    if sys.version_info >= (3, 13):
-        return bool(code.co_flags & inspect.CO_HAS_DOCSTRING)
-    # Before, the first constant of a def is its docstring or None; comprehensions, lambdas and classes have no such place.
-    return bool(code.co_flags & inspect.CO_NEWLOCALS) and not code.co_name.startswith("<")
+# --- what needs no reading -----------------------------------------------------------------------
 
 
-def _ordered(constant: Any) -> str:
-    return repr(sorted(map(repr, constant))) if isinstance(constant, frozenset) else repr(constant)
+def _named(value: Any) -> Named | None:
+    """Return the name of a library's function, class or module; None for the user's own."""
+    if isinstance(value, types.ModuleType):
+        return Named(value.__name__, "") if is_installed(value.__name__) else None
+    if isinstance(value, type):
+        return Named(value.__module__, value.__qualname__) if is_installed(value.__module__) else None
+    module = value.__globals__.get("__name__")  # `__module__` is what a decorator made of it
+    if not is_installed(module):
+        return None
+    found: Any = sys.modules.get(module)
+    for name in value.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return Named(module, value.__qualname__) if found is value else None
 
 
-def _names(code: types.CodeType) -> set[str]:
-    return set().union(*(one.co_names for one in _codes(code)))
+def _is_noise(name: str, *, is_enum: bool) -> bool:
+    if name.startswith("__pydantic_"):
+        return name not in _PYDANTIC
+    return name in _CLASS_NOISE or (is_enum and name.startswith("_") and not name.startswith("__"))
 
 
-def _global_names(code: types.CodeType) -> set[str]:
-    loads = (step for one in _codes(code) for step in dis.get_instructions(one) if step.opname in _LOADS)
-    return {step.argval for step in loads}
+def _is_ours(reader: Any) -> bool:
+    return str(reader.__module__).partition(".")[0] == __name__.partition(".")[0]
 
 
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _codes(constant)
+def _beside(value: Any, folder: str) -> Any:
+    """Return a path below the folder of the module that holds it as seen from there: it says where the code lies."""
+    if type(value) is not str and not isinstance(value, PurePath):
+        return value
+    path = str(value)
+    is_beside = path == folder or path.startswith(folder + os.sep)
+    return [type(value), "beside the module", path[len(folder) :]] if is_beside else value
 
 
-# --- libraries -----------------------------------------------------------------------------------
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_installed(module_name: str | None) -> bool:
-    """Whether a module belongs to a library rather than to a notebook, a script or the user's own package."""
-    name = module_name or "builtins"
-    file = getattr(sys.modules.get(name), "__file__", None)
-    if name == "__main__" or file is None:
-        return name in sys.builtin_module_names
-    is_own = name.partition(".")[0] == _OWN_PACKAGE
-    return is_own or any(Path(file).is_relative_to(folder) for folder in _INSTALLED if folder)
-
-
-def _named(value: Any) -> Iterator[str]:
-    module = getattr(value, "__module__", None) or "builtins"
-    package = sys.modules.get(module.partition(".")[0])
-    yield f"{module}.{value.__qualname__}:{getattr(package, '__version__', '')}"
-
-
-# --- objects -------------------------------------------------------------------------------------
-
-
-def _parts(value: Any, kind: str) -> Any:
-    """Return values that together say what `value` is, or None if that is not known."""
-    for types_, read in _OF_TYPE:
-        if isinstance(value, types_):
-            return read(value)
-    if kind.partition(".")[0] in _TELLING or kind in _TELLING:
-        return [repr(value)]
-    if kind in _OF_KIND:
-        return _OF_KIND[kind](value)
-    if kind.startswith("numpy.") and hasattr(value, "tobytes"):
-        return _array_parts(value)
-    if kind.startswith("pandas.") and hasattr(value, "to_pickle"):
-        return _frame_parts(value)
-    return None
-
-
-def _builtin_parts(value: Any) -> list[Any]:
-    owner = value.__self__
-    module = getattr(value, "__module__", None)
-    return [module, value.__qualname__, None if isinstance(owner, types.ModuleType) else owner]
-
-
-def _array_parts(value: Any) -> Any:
-    return None if value.dtype == object else [str(value.dtype), value.shape, value.tobytes()]
-
-
-def _field_parts(value: Any) -> list[Any]:
-    return [value.name, repr(value.type), _default(value.default), _default(value.default_factory), value.init]
-
-
-def _default(value: Any) -> Any:
-    return "missing" if value is dataclasses.MISSING else value
-
-
-def _frame_parts(value: Any) -> list[Any]:
-    columns = value.to_frame() if value.ndim == 1 else value
-    hashes = sys.modules["pandas"].util.hash_pandas_object(columns, index=True).to_numpy()
-    return [list(map(repr, columns.columns)), list(map(str, columns.dtypes)), hashes.tobytes()]
-
-
-_OF_TYPE: list[tuple[Any, Callable[[Any], Any]]] = [
-    ((types.BuiltinFunctionType, types.MethodWrapperType), _builtin_parts),
-    (types.MethodType, lambda value: [value.__func__, value.__self__]),
-    (functools.partial, lambda value: [value.func, value.args, value.keywords]),
-    ((staticmethod, classmethod), lambda value: [value.__func__]),
-    (property, lambda value: [value.fget, value.fset, value.fdel]),
-    ((types.MemberDescriptorType, types.GetSetDescriptorType), lambda value: [value.__name__]),
-]
-_OF_KIND: dict[str, Callable[[Any], Any]] = {
-    "dataclasses.Field": _field_parts,
-    "logging.Logger": lambda value: [value.name],
-    "numpy.ufunc": lambda value: [value.__name__],
-    "re.Pattern": lambda value: [value.pattern, value.flags],
-}
+def _imported(name: str, *, is_needed: bool) -> types.ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if is_needed or error.name != name:
+            raise UnknownContentError(f"module {name!r} cannot be imported here: {error}") from error
+        return None  # a name in the module, not a module of its own
+    except Exception as error:  # the user's module: whatever it raises, its content is not known
+        raise UnknownContentError(f"module {name!r} cannot be imported here: {error}") from error

@@ -1,0 +1,123 @@
+"""What pandas, pyarrow and other Arrow objects consist of, for the fingerprint of a function that refers to one.
+
+Read by their values: how a frame is cut into blocks, and an array into chunks, differs between equal ones.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as pads
+
+from oqkit.arrow.digest import hash_array
+from oqkit.task.content import UnknownContentError, content_of
+
+# --- pandas --------------------------------------------------------------------------------------
+
+
+@content_of.register
+def _(value: pd.DataFrame) -> Any:
+    columns = [value.iloc[:, place].array for place in range(value.shape[1])]
+    return [value.columns, value.index, value.attrs, value.flags.allows_duplicate_labels, columns]
+
+
+@content_of.register
+def _(value: pd.Series) -> Any:
+    return [value.name, value.index, value.attrs, value.flags.allows_duplicate_labels, value.array]
+
+
+@content_of.register
+def _(value: pd.Index) -> Any:
+    return [list(value.names), getattr(value, "freq", None), value.array]
+
+
+@content_of.register
+def _(value: pd.RangeIndex) -> Any:
+    return [list(value.names), value.start, value.stop, value.step]
+
+
+@content_of.register
+def _(value: pd.MultiIndex) -> Any:
+    return [list(value.names), [value.get_level_values(number).array for number in range(value.nlevels)]]
+
+
+@content_of.register
+def _(value: pd.Categorical) -> Any:
+    return [value.categories, value.codes, value.ordered]
+
+
+@content_of.register
+def _(value: pd.arrays.NumpyExtensionArray) -> Any:
+    return value.to_numpy()
+
+
+@content_of.register(pd.arrays.DatetimeArray)
+@content_of.register(pd.arrays.TimedeltaArray)
+@content_of.register(pd.arrays.PeriodArray)
+def _(value: Any) -> Any:
+    return [str(value.dtype), value.asi8]
+
+
+@content_of.register
+def _(value: pd.api.extensions.ExtensionArray) -> Any:
+    """Read an array of another kind: by Arrow where that is how it is kept, else value by value."""
+    if hasattr(value, "__arrow_array__"):
+        try:
+            return [str(value.dtype), pa.chunked_array([pa.array(value)])]
+        except (pa.ArrowException, TypeError):
+            pass  # it only promises to be an Arrow array
+    return [str(value.dtype), np.asarray(value, dtype=object)]
+
+
+# --- Arrow ---------------------------------------------------------------------------------------
+
+
+@content_of.register(pa.Table)
+@content_of.register(pa.RecordBatch)
+def _(value: Any) -> Any:
+    table = pa.table(value)
+    return [table.schema, [_column(column) for column in table.columns], table.num_rows]
+
+
+@content_of.register(pa.ChunkedArray)
+@content_of.register(pa.Array)
+def _(value: Any) -> Any:
+    array = value if isinstance(value, pa.ChunkedArray) else pa.chunked_array([value])
+    return [array.type, _column(array)]
+
+
+def _column(array: pa.ChunkedArray) -> Any:
+    """Digest a column; of a dictionary its order too, for it becomes the order of the categories."""
+    dictionary = array.unify_dictionaries().combine_chunks() if pa.types.is_dictionary(array.type) else None
+    return [hash_array(array), None if dictionary is None else dictionary.chunk(0).dictionary.to_pylist()]
+
+
+@content_of.register
+def _(value: pa.Schema) -> Any:
+    return [value.metadata, [[one.name, one.type, one.nullable, one.metadata] for one in value]]
+
+
+@content_of.register
+def _(value: pads.Dataset) -> Any:
+    raise UnknownContentError(f"a {type(value).__name__}: what its files hold is not read")
+
+
+class ArrowStream(abc.ABC):  # noqa: B024 - one method is all it takes, and it cannot be called here
+    """What offers the Arrow C stream interface: frames and series of polars, duckdb and others."""
+
+    @classmethod
+    def __subclasshook__(cls, kind: type) -> Any:
+        return True if cls is ArrowStream and hasattr(kind, "__arrow_c_stream__") else NotImplemented
+
+
+@content_of.register
+def _(value: ArrowStream) -> Any:
+    stream: Any = value
+    try:
+        return pa.table(stream)
+    except (pa.ArrowInvalid, ValueError):  # one column
+        return pa.chunked_array(stream)
