@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from oqkit.claim.cursor import JobCursor
+from oqkit.claim.finished import FinishedMarkers
 from oqkit.claim.lease import HeldLease
 from oqkit.claim.poller import Listing, Poller, Topics
 from oqkit.clock import new_id
-from oqkit.errors import FormatError, Missing
+from oqkit.errors import FormatError, Missing, StoreError
+from oqkit.queue import gate
 from oqkit.queue import key as keys
 from oqkit.queue.cas import Versioned
-from oqkit.queue.control import marker_due
 from oqkit.queue.job import Job, caught_up
 from oqkit.queue.part import MAX_LEASES, Lease, Part, claim
-from oqkit.queue.repository import Repository
-from oqkit.store.base import MAX_KEYS
+from oqkit.queue.repository import LATE_S, Repository
 
 T = TypeVar("T")
 
@@ -32,8 +33,6 @@ CLAIMS_A_JOB = 3
 FIRST_RECHECK_POLLS = 2.0
 LAST_RECHECK_POLLS = 16.0
 LATER_S = 5.0
-SWEEP_S = 1.0
-ALONE_S = 60.0
 
 
 class Claimer:
@@ -55,10 +54,7 @@ class Claimer:
         self._can_run = can_run
         self._lease_rows = lease_rows
         self._cursors: dict[str, JobCursor] = {}
-        self._done: dict[str, float] = {}
-        """Markers to delete, and since when."""
-        self._met = float("-inf")
-        """When another worker was last in the way."""
+        self.finished = FinishedMarkers(repository)
         self.discovery = Poller(repository, topics)
 
     def find(self) -> HeldLease | None:
@@ -76,16 +72,9 @@ class Claimer:
         return None
 
     def sweep(self, *, at_once: bool = False) -> None:
-        """Delete the markers of jobs that are done: several in one request while no other worker is about.
-
-        Others would be misled by those that are left a while: then they go one by one, without delay.
-        """
-        now = self._repository.store.clock.monotonic()
-        is_alone = now - self._met > ALONE_S
-        is_early = len(self._done) < MAX_KEYS and now - next(iter(self._done.values()), now) < SWEEP_S
-        if self._done and not (is_alone and is_early and not at_once):
-            self._repository.delete_quietly(*self._done)
-            self._done = {}
+        """Delete the markers of jobs that are done, if it is time."""
+        if at_once or self.finished.wait_s() <= 0:
+            self.finished.perform()
 
     def wait_s(self) -> float:
         """Return how long `find` has nothing to do, in seconds."""
@@ -121,22 +110,37 @@ class Claimer:
     # --- choosing a job --------------------------------------------------------------------------
 
     def _take_in(self, listing: Listing) -> None:
+        now = self._repository.store.clock.monotonic()
         seen: dict[str, dict[str, keys.Marker]] = {}
         for marker in listing.markers:
-            if marker.key not in self._done:
+            if marker.key not in self.finished:
                 seen.setdefault(marker.job, {})[marker.key] = marker
         if listing.is_complete:
-            shards = self._repository.settings.shards
-            gone = [job for job in self._cursors if job not in seen and keys.shard_of(job, shards) == listing.shard]
-            for job in gone:
-                del self._cursors[job]
+            for job in self._cursors.keys() - seen.keys():
+                self._miss(job, self._cursors[job], now)
         for job, markers in seen.items():
+            is_new = job not in self._cursors
             one = self._cursors.setdefault(job, JobCursor(self._repository))
-            if max(marker.gen for marker in markers.values()) > one.gen:
-                one.not_before = 0.0
-            one.markers = markers if listing.is_complete else {**one.markers, **markers}
-            if listing.job is not None and (one.latest is None or one.latest.gen < listing.job.gen):
-                one.start_over(listing.job)
+            one.meet(markers, are_all=listing.is_complete)
+            if listing.job is None:
+                one.heard, one.is_unmarked = None, False
+            else:
+                one.hear(listing.job, since=now if is_new else one.heard)
+
+    def _miss(self, job_id: str, one: JobCursor, now: float) -> None:
+        """Take in that a listing of all markers has none of a job.
+
+        Whoever took it down saw that the job is done. But the job of which only the doorbell told may have lost its
+        submitter before the marker was there: such a job is never dropped, and gets one if it is still open.
+        """
+        if one.heard is None or one.not_before == float("inf"):
+            del self._cursors[job_id]
+        elif now - one.heard >= LATE_S:
+            one.is_unmarked = True
+            if one.latest is None or one.due <= self._repository.now():
+                return  # it is looked at anyway
+            with suppress(StoreError):  # then the next listing says the same
+                self._put_marker(one, one.job, due=gate.due(one.job, self._repository.now()))
 
     def _choices(self) -> list[str]:
         """Return a few jobs to try: of the highest priority that has any, in random order."""
@@ -188,13 +192,10 @@ class Claimer:
 
     def _may_start(self, one: JobCursor, job: Job) -> bool:
         """Say whether this worker may start tasks of a job now; if not, the job is left alone for as long as that holds."""
-        now = self._repository.now()
         if not self._can_run(job):
             one.not_before = float("inf")
-        elif now < job.policy.not_before:
-            one.not_before = job.policy.not_before
-        elif job.pause(now) is not None:
-            self._move_marker(one, job, due=marker_due(job, now=now))
+        elif (when := gate.opens(job, self._repository.now())) is not None:
+            self._move_marker(one, job, due=when)
         else:
             return True
         return False
@@ -229,7 +230,7 @@ class Claimer:
             return None
         one.learn(held)
         if not has_lease(held.doc):
-            self._met = repository.store.clock.monotonic()
+            self.finished.met_another()
             one.give_way()
             return None
         one.recheck_s = 0.0
@@ -258,12 +259,14 @@ class Claimer:
     def _take_down(self, one: JobCursor, job_id: str, *, up_to: int | None = None) -> None:
         for key, marker in one.markers.items():
             if up_to is None or marker.gen <= up_to:
-                self._done[key] = self._repository.store.clock.monotonic()
+                self.finished.add(key)
         self._cursors.pop(job_id, None)
 
     def _rest(self, one: JobCursor) -> None:
         """Leave a job alone until its rows fall due, or for a while that grows as long as nothing happens."""
         now, poll_s = self._repository.now(), self._repository.store.poll_s
+        if one.is_unmarked:
+            self._put_marker(one, one.job, due=gate.due(one.job, now))
         if one.cursor:
             one.not_before = now + poll_s  # nothing in this window of parts, but there are windows left
             return
@@ -280,13 +283,20 @@ class Claimer:
 
     def _move_marker(self, one: JobCursor, job: Job, *, due: float) -> None:
         """Let the marker of a job lie where it is in nobody's way until `due`, and leave the job alone so long."""
-        marker = self._repository.marker(job, due=due)
-        is_there = marker.key in one.markers
-        if not is_there:
-            self._repository.put_marker(marker)
+        marker, is_there = self._put_marker(one, job, due=due)
         # One of this generation that lies elsewhere may be what another worker has just put up instead of ours.
         newer = {key: other for key, other in one.markers.items() if other.gen >= job.gen + (not is_there)}
-        for key in one.markers.keys() - newer:
+        for key in one.markers.keys() - newer.keys() - {marker.key}:
             self._repository.delete_quietly(key)
         one.markers = {**newer, marker.key: marker}
         one.not_before = 0.0 if one.gen > job.gen else due
+
+    def _put_marker(self, one: JobCursor, job: Job, *, due: float) -> tuple[keys.Marker, bool]:
+        """Put up a marker unless it is known to be there; return it, and whether it was."""
+        marker = self._repository.marker(job, due=due)
+        is_there = marker.key in one.markers and not one.is_unmarked
+        if not is_there:
+            self._repository.put_marker(marker)
+        one.markers = {**one.markers, marker.key: marker}
+        one.heard, one.is_unmarked = None, False
+        return marker, is_there

@@ -28,6 +28,10 @@ class JobCursor:
 
     repository: Repository
     markers: dict[str, keys.Marker] = field(default_factory=dict)
+    heard: float | None = None
+    """Since when it is known from the doorbell only, in monotonic seconds; None once a listing has shown a marker."""
+    is_unmarked: bool = False
+    """Whether it has no marker, as far as is known: then nobody else may find it."""
     latest: Job | None = None
     """The job as last read."""
     parts: dict[int, Versioned[Part]] = field(default_factory=dict)
@@ -79,6 +83,18 @@ class JobCursor:
     def is_ending(self) -> bool:
         """Whether so few parts are untouched that workers have to share the others."""
         return len(self.untouched) < MAX_LEASES
+
+    def meet(self, markers: dict[str, keys.Marker], *, are_all: bool) -> None:
+        """Take in markers of the job; `are_all`: it has no others."""
+        if max(marker.gen for marker in markers.values()) > self.gen:
+            self.not_before = 0.0
+        self.markers = markers if are_all else {**self.markers, **markers}
+
+    def hear(self, job: Job, *, since: float | None) -> None:
+        """Take in the job as the doorbell told of it; `since` is None if a listing has shown a marker of it."""
+        self.heard = since
+        if self.latest is None or self.latest.gen < job.gen:
+            self.start_over(job)
 
     def start_over(self, job: Job) -> None:
         """Take `job` as a new generation: what was known to be final may be open again."""

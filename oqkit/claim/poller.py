@@ -1,21 +1,23 @@
 """What work there is: the open markers, listed in a bounded number of requests (guarantee G6).
 
-One LIST shows every marker of a small queue. Where a queue has more than a page of them, each topic
-that concerns this worker is listed by itself, so that jobs of other types are never in the way, and
-successive polls walk on from where the last one stopped, so that jobs that others are busy with are
-not in the way either.
+One LIST shows every marker of a small queue, whatever the number of its shards. Where there are more than
+a page, successive looks walk on through the pages until they have seen all of them. In a shard that fills a
+page by itself the walk follows the topics that concern this worker, so that jobs of other types are never in
+the way. While a walk is under way and there is nothing to do, the next look comes at once.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass, field
 
 from oqkit.errors import FormatError, Missing, Unavailable
 from oqkit.queue import key as keys
 from oqkit.queue.bell import News, load_news
 from oqkit.queue.job import Job
-from oqkit.queue.repository import Repository
+from oqkit.queue.repository import LATE_S, Repository
+from oqkit.store.base import Page
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,9 @@ COOL_S = 20.0
 HOT_FACTOR = 0.2
 LOOKS_A_RING = (0.4, 1.2)
 PAGE = 1000
+PAGES_A_LOOK = 3
+FOLDERS_A_LOOK = 8
+MOST_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +47,83 @@ class Topics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """The markers that a poll saw; `is_complete` if the shard has no others that concern the worker."""
+    """The markers that a look saw; `is_complete` if the queue had no others that concern the worker."""
 
     markers: tuple[keys.Marker, ...]
-    shard: str
     is_complete: bool
     job: Job | None = None
     """The job of the only marker, where the bell told of it."""
+
+
+@dataclass(slots=True)
+class MarkerWalk:
+    """Goes through more markers than a page holds, a few requests at a time."""
+
+    repository: Repository
+    topics: Topics
+    _after: str | None = None
+    """Where the next page starts."""
+    _left: dict[str, str | None] = field(default_factory=dict)
+    """Folders to be listed, and where to go on in each."""
+    _soon: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """Folders of which only the markers were read that fall due first: when others may (epoch seconds), and after what."""
+
+    @property
+    def is_midway(self) -> bool:
+        """Whether there are markers that the present walk has not seen."""
+        return self._after is not None or bool(self._left)
+
+    def falls_due(self, now: float) -> bool:
+        """Whether markers may fall due that were left out so far."""
+        return any(due <= now for due, _ in self._soon.values())
+
+    def go_on(self) -> tuple[list[str], bool]:
+        """Return the next keys, and whether those are all that there are."""
+        now = self.repository.now()
+        due = {folder: after for folder, (when, after) in self._soon.items() if when <= now}
+        self._left = {**due, **self._left}
+        found: list[str] = []
+        for _ in range(0 if self._left else PAGES_A_LOOK):
+            is_first = self._after is None
+            page = self.repository.store.list(keys.OPEN, after=self._after, limit=PAGE)
+            found += [entry.key for entry in page.entries]
+            self._after = page.next
+            if page.next is None:
+                if is_first:
+                    self._soon = {}
+                return found, is_first
+            if (shard := _only_shard(page)) is not None:
+                self._enter(shard)
+                break
+        return found + self._in_folders(), False
+
+    def _enter(self, shard: str) -> None:
+        """Follow the topics of a shard that has many markers, those that are due first."""
+        prefix = keys.open_prefix(shard)
+        if self.topics.everything:
+            topics = self.repository.store.list(prefix, limit=PAGE, folders=True).folders
+        else:
+            topics = tuple(f"{prefix}{keys.topic_of(name, by_value=False)}/" for name in sorted(self.topics.types))
+        self._left = dict.fromkeys(f"{topic}{when}/" for when in ("ready", "later") for topic in topics)
+        is_last = int(shard, 16) + 1 >= self.repository.settings.shards
+        self._after = None if is_last else f"{prefix}~"  # which sorts behind every topic
+
+    def _in_folders(self) -> list[str]:
+        found: list[str] = []
+        for folder in list(self._left)[:FOLDERS_A_LOOK]:
+            is_later = folder.endswith("/later/")
+            limit = PAGE // 10 if is_later else PAGE
+            page = self.repository.store.list(folder, after=self._left.pop(folder), limit=limit)
+            names = [entry.key for entry in page.entries]
+            found += names
+            self._soon.pop(folder, None)
+            if page.next is None:
+                continue
+            if is_later:
+                self._soon[folder] = (_last_due(names), page.next)
+            else:
+                self._left[folder] = page.next  # behind the others: those come first
+        return found
 
 
 @dataclass(slots=True)
@@ -57,7 +132,7 @@ class Poller:
 
     repository: Repository
     topics: Topics
-    _cursors: dict[str, str | None] = field(default_factory=dict)
+    _walk: MarkerWalk = field(init=False)
     _bell: str = ""
     _news: News | None = None
     _looked: float = float("-inf")
@@ -65,34 +140,35 @@ class Poller:
     _again: list[float] = field(default_factory=list)
     """When to list again after a ring, soonest first."""
     _busy: float = float("-inf")
-    _shard: int = -1
     _strange: set[str] = field(default_factory=set)
     """Names that are no markers and were reported."""
 
+    def __post_init__(self) -> None:
+        self._walk = MarkerWalk(self.repository, self.topics)
+
     def is_due(self, *, has_work: bool) -> bool:
-        """Whether to list now; asks the doorbell (one GET) at most every poll interval.
+        """Whether to look now; asks the doorbell (one GET) at most every poll interval.
 
         Also with work at hand, since newer work may be more urgent, but then it is less often time.
         """
         now = self.repository.store.clock.monotonic()
-        every_s = LIST_EVERY_S * (2.0 if has_work or self.poll_s() > self.repository.store.poll_s else 1.0)
-        looks = self._again[-1:] if has_work else self._again[:1]
-        if now - self._listed >= every_s or any(now >= when for when in looks):
+        looks = self._again[1:2] or self._again if has_work else self._again
+        if now - self._listed >= self._list_every_s(has_work=has_work) or (looks and now >= looks[0]):
             return True
-        if self._again or now - self._looked < self.poll_s():
-            return False  # after a ring the next looks tell all that another ring would
+        if self._walk.falls_due(self.repository.now()):
+            return True
+        if now < self._asks_next():
+            return False
         self._looked = now
         if self._rang():
-            # Rings are left out for `ring_s` after one, so look a few times more.
-            self._again = [now + part * self.repository.store.ring_s for part in LOOKS_A_RING]
+            self._look_again(now)
             return True
         return False
 
     def next_look_s(self) -> float:
         """Return how long there is nothing to do before the next look, in seconds."""
         now = self.repository.store.clock.monotonic()
-        wake = self._again[0] if self._again else self._looked + self.poll_s()
-        return max(0.0, wake - now)
+        return max(0.0, min([self._asks_next(), *self._again[:1]]) - now)
 
     def poll_s(self) -> float:
         """Return how long to wait between two looks at the doorbell: the longer the longer there was no work."""
@@ -104,6 +180,25 @@ class Poller:
     def found_work(self) -> None:
         """Poll at the quick pace for a while."""
         self._busy = self.repository.store.clock.monotonic()
+
+    def _list_every_s(self, *, has_work: bool) -> float:
+        if self._walk.is_midway and not has_work:
+            return self.repository.store.poll_s
+        return LIST_EVERY_S * (2.0 if has_work or self.poll_s() > self.repository.store.poll_s else 1.0)
+
+    def _asks_next(self) -> float:
+        """Return when to ask the doorbell next: not while a look is near that tells all that a ring would."""
+        asks = self._looked + self.poll_s()
+        is_near = bool(self._again) and self._again[0] - asks <= self.repository.store.ring_s
+        return max(asks, self._again[0]) if is_near else asks
+
+    def _look_again(self, now: float) -> None:
+        """Look a few times more after a ring: the marker may come after it, and rings are left out for `ring_s`."""
+        ring_s = self.repository.store.ring_s
+        late_s = max(ring_s, LATE_S) * LOOKS_A_RING[-1]
+        looks = [now + ring_s * LOOKS_A_RING[0], now + late_s] if ring_s else [now + late_s]
+        known = self._again[: MOST_LOOKS - 1]  # never put off by later rings
+        self._again = [*known, *looks[-1:]] if known else looks
 
     def _rang(self) -> bool:
         store = self.repository.store
@@ -120,46 +215,43 @@ class Poller:
         return True
 
     def look(self) -> Listing:
-        """Return what the bell said, or list the markers that concern this worker: at most two pages a topic, plus one."""
+        """Return what the bell said, or list some markers that concern this worker, in a few requests."""
         news, self._news = self._news, None
         if news is not None:
-            return self._told(news)
+            told = (news.marker,) if self.topics.holds(news.marker.topic) else ()
+            return Listing(markers=told, is_complete=False, job=news.job)
         now = self.repository.store.clock.monotonic()
         if self._busy == float("-inf"):
             self._busy = now - COOL_S
         self._again = [when for when in self._again if when > now]
         self._listed = self._looked = now
-        self._shard = (self._shard + 1) % self.repository.settings.shards
-        shard = f"{self._shard:04x}"
-        prefix = keys.open_prefix(shard)
-        page = self.repository.store.list(prefix, limit=PAGE)
-        found = [entry.key for entry in page.entries]
-        if page.next is not None:
-            found += [key for topic in self._topics(prefix) for key in self._walk(topic)]
+        found, is_complete = self._walk.go_on()
         markers = (marker for key in dict.fromkeys(found) if (marker := self._read(key)) is not None)
         mine = tuple(marker for marker in markers if self.topics.holds(marker.topic))
-        return Listing(markers=mine, shard=shard, is_complete=page.next is None)
-
-    def _told(self, news: News) -> Listing:
-        mine = (news.marker,) if self.topics.holds(news.marker.topic) else ()
-        return Listing(markers=mine, shard=news.marker.shard, is_complete=False, job=news.job)
-
-    def _topics(self, prefix: str) -> list[str]:
-        if not self.topics.everything:
-            return [f"{prefix}{keys.topic_of(name, by_value=False)}/" for name in sorted(self.topics.types)]
-        return list(self.repository.store.list(prefix, limit=PAGE, folders=True).folders)
-
-    def _walk(self, topic: str) -> list[str]:
-        later = self.repository.store.list(f"{topic}later/", limit=PAGE // 10)
-        ready = self.repository.store.list(f"{topic}ready/", after=self._cursors.get(topic), limit=PAGE)
-        self._cursors[topic] = ready.next
-        return [entry.key for entry in (*ready.entries, *later.entries)]
+        return Listing(markers=mine, is_complete=is_complete)
 
     def _read(self, key: str) -> keys.Marker | None:
-        try:
-            return keys.parse_marker(key)
-        except FormatError as error:
-            if key not in self._strange:
-                log.warning("left alone: %s", error)
-                self._strange.add(key)
-            return None
+        marker = _parsed(key)
+        if marker is None and key not in self._strange:
+            log.warning("left alone: %r is not a marker that this oqkit knows", key)
+            self._strange.add(key)
+        return marker
+
+
+def _parsed(key: str) -> keys.Marker | None:
+    try:
+        return keys.parse_marker(key)
+    except FormatError:
+        return None
+
+
+def _last_due(names: list[str]) -> float:
+    """Return the latest time that markers of one folder tell of, in epoch seconds."""
+    return max((marker.due for name in names if (marker := _parsed(name)) is not None), default=0.0)
+
+
+def _only_shard(page: Page) -> str | None:
+    """Return the shard that all keys of a page are in, or None if they are in several."""
+    shards = {entry.key.split("/")[1] for entry in page.entries}
+    only = shards.pop() if len(shards) == 1 else ""
+    return only if re.fullmatch("[0-9a-f]{4}", only) else None

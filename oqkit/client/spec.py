@@ -23,7 +23,7 @@ from oqkit.payload.codec import JSON_COLUMN
 from oqkit.payload.dataset import KIND, find_dataset
 from oqkit.payload.parquet import encode_payload
 from oqkit.queue import key as keys
-from oqkit.queue.control import NEVER
+from oqkit.queue.gate import NEVER
 from oqkit.queue.job import Code, Job
 from oqkit.queue.part import Backoff, Policy
 from oqkit.queue.repository import Repository

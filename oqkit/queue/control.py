@@ -16,6 +16,7 @@ from typing import Any
 from oqkit.clock import new_id
 from oqkit.errors import FormatError
 from oqkit.queue import key as keys
+from oqkit.queue.gate import due
 from oqkit.queue.job import Code, Control, ControlVerb, Job, caught_up, concerned, has_control, with_control
 from oqkit.queue.repository import Repository
 from oqkit.queue.rows import Rows
@@ -23,8 +24,6 @@ from oqkit.queue.transition import Status
 
 CANCELLABLE = (Status.PENDING, Status.RUNNING)
 RETRYABLE = (Status.FAILED, Status.CANCELLED, Status.EXPIRED)
-NEVER = 7_258_118_400.0
-"""The year 2200: where the marker of a job lies that is paused for good."""
 
 
 def cancel(
@@ -72,17 +71,9 @@ def _order(repository: Repository, job_id: str, verb: ControlVerb, *, code: Code
     ).doc
     if not job.n_tasks:
         return job
-    repository.announce(repository.marker(job, due=marker_due(job, now=now)))
+    repository.announce(repository.marker(job, due=due(job, now)))
     bring_up(repository, job, control)
     return job
-
-
-def marker_due(job: Job, *, now: float) -> float:
-    """Return when a worker should look at a job that has work: now, or when its pause is over."""
-    order = job.pause(now)
-    if order is None:
-        return now
-    return NEVER if order.until is None else order.until
 
 
 def bring_up(repository: Repository, job: Job, control: Control) -> None:

@@ -179,15 +179,17 @@ def open_repository(store: Store, *, shards: int | None = None, rng: random.Rand
 
     `shards` only counts for a new queue; None takes what is there, or 1.
     """
-    if shards is not None and not 1 <= shards <= MAX_SHARDS:
-        raise UsageError(f"shards={shards} must be between 1 and {MAX_SHARDS}")
+    if shards is not None and not (type(shards) is int and 1 <= shards <= MAX_SHARDS):
+        raise UsageError(f"shards={shards!r} must be a whole number from 1 to {MAX_SHARDS:,}")
     rng = rng or system_random()
     try:
         settings = _settings(store.read(keys.SETTINGS).data)
     except Missing:
         settings = _create(store, Settings(shards=shards or 1), rng)
     if shards is not None and shards != settings.shards:
-        raise UsageError(f"the queue at {store.url} was created with {settings.shards} shards, not {shards}")
+        raise UsageError(
+            f"the queue at {store.url} was created with {settings.shards} shards, not {shards}: leave shards= out"
+        )
     return Repository(store, settings, rng=rng)
 
 

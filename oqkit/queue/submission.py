@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass
 
 from oqkit.errors import Missing
+from oqkit.queue import gate
 from oqkit.queue import key as keys
 from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
@@ -55,7 +56,7 @@ class Submission:
 def announce(repository: Repository, job: Job) -> None:
     """Tell workers of a job that is stored."""
     if job.n_tasks:
-        repository.announce(repository.marker(job, due=max(job.policy.not_before, job.created)), job=job)
+        repository.announce(repository.marker(job, due=gate.due(job, repository.now())), job=job)
 
 
 def resume(repository: Repository, job: Job) -> None:

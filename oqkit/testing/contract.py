@@ -254,6 +254,18 @@ class StoreContract(StoreRaces):
         assert [entry.key for entry in store.list("f/", after="f/2").entries] == ["f/3", "f/5"]
         assert store.list("f/", after="f/5").entries == ()
 
+    def test_list_goes_on_behind_a_folder_after_a_name_that_sorts_last_in_it(self, store: Store) -> None:
+        for key in (
+            "f/0/code/later/1",
+            "f/0/type-b/ready/1",
+            "f/0/type-c/ready/1",
+            "f/1/code/ready/1",
+            "f/2/type-a/ready/1",
+        ):
+            store.create(key, b"")
+        found = [entry.key for entry in store.list("f/", after="f/0/~").entries]
+        assert found == ["f/1/code/ready/1", "f/2/type-a/ready/1"]
+
     def test_list_gives_at_most_1000_keys_and_says_where_to_go_on(self, store: Store) -> None:
         expected = [f"f/{number:04}" for number in range(1003)]
         with ThreadPoolExecutor(8) as pool:

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from oqkit.claim.claimer import ALONE_S, SWEEP_S
+from oqkit.claim.finished import ALONE_S, TOGETHER_S
 from oqkit.claim.poller import LIST_EVERY_S
 from oqkit.errors import LeaseLost, Missing
 from oqkit.queue import control
@@ -899,7 +899,7 @@ def test_worker_that_is_alone_deletes_the_markers_of_a_while_together(world):
         pass
     assert open_markers(world) == 5
     assert total(cost(world, worker.find)) <= 2, "it knows those markers, and asks for nothing behind them"
-    world.clock.sleep(SWEEP_S)
+    world.clock.sleep(TOGETHER_S)
     worker.find()
     assert open_markers(world) == 0
     assert together == [5]
@@ -911,7 +911,7 @@ def test_worker_that_met_another_deletes_each_marker_at_once(world):
     lease = worker.find()
     assert other.find() is None, "it came too late"
     worker.finish(lease)
-    world.clock.sleep(SWEEP_S)
+    world.clock.sleep(TOGETHER_S)
     worker.find()
     world.submit(world.job(1))
     world.clock.sleep(LIST_EVERY_S)

@@ -203,10 +203,12 @@ def test_queue_is_created_once_and_found_again():
         open_repository(store, shards=2)
 
 
-@pytest.mark.parametrize("shards", (0, -1, 4097))
+@pytest.mark.parametrize("shards", (0, -1, 4097, 10**400, 2.0, True, "16"))
 def test_number_of_shards_that_cannot_be_is_refused(shards):
+    store = MemoryStore()
     with pytest.raises(UsageError, match="shards"):
-        open_repository(MemoryStore(), shards=shards)
+        open_repository(store, shards=shards)
+    assert not store.list("").entries
 
 
 def test_job_of_a_sharded_queue_is_found_in_its_shard():
