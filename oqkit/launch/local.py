@@ -56,6 +56,8 @@ class Worker(WorkerLoop):
         name: str | None = None,
     ) -> None:
         queue = queue or default_queue()
+        if trust_code:
+            refuse_trust(queue)
         repository = queue.repository
         super().__init__(
             repository,
@@ -74,6 +76,16 @@ class Worker(WorkerLoop):
         return f"<oqkit worker {self.name}>"
 
 
+def refuse_trust(queue: Queue) -> None:
+    """Raise `UsageError` if other users of this machine can write the queue: then its code is not to be trusted."""
+    who = queue.repository.store.written_by_others()
+    if who:
+        raise UsageError(
+            f"code in {queue.url} cannot be trusted: {who}. Or start workers that run functions of their own only: "
+            "`oq worker MODULE`, without --trust-code"
+        )
+
+
 class LocalWorkers:
     """Worker processes of this machine; use it in a ``with`` block, or call `stop`.
 
@@ -85,6 +97,7 @@ class LocalWorkers:
             raise UsageError(f"n={n!r} must be the number of processes, 1 or more")
         if queue.url.startswith("memory://"):
             raise UsageError("a memory:// queue exists in this process alone; use a directory, or run oq.Worker here")
+        refuse_trust(queue)
         self._command = [sys.executable, "-m", "oqkit", "worker", "--exit-with", str(os.getpid()), *arguments]
         self._environment = {
             **os.environ,

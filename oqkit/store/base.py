@@ -152,6 +152,10 @@ class Store(abc.ABC):
             self.list("queue.json", limit=1)  # any reply carries a date
         return self.server.now()
 
+    def written_by_others(self) -> str:
+        """Say who else on this machine can write here, as far as that can be seen; empty if nobody can."""
+        return ""
+
     # --- verbs -----------------------------------------------------------------------------------
 
     @abc.abstractmethod

@@ -10,20 +10,23 @@ the objects, hidden from listings, lie
 ``.locks/{slot}.last``       its mtime is the latest mtime of any file that was deleted in this slot
 ===========================  ===================================================================
 
+Everything has the permissions of the queue's own folder, which is made for its owner alone (0700, so files are
+0600). Links are not followed: somebody else may have put them there.
+
 A write goes into a temporary file, is forced to disk, and appears under its name in one step, which
 is forced to disk too: readers see all of it or nothing, and so does who comes after a power cut.
 `create` needs no lock: of many processes that link a file to one name, the kernel lets one succeed.
 """
 
 # Paths are strings here: making a Path costs as much as the system call it is for.
-# ruff: noqa: PTH103, PTH105, PTH108, PTH116, PTH120, PTH123
+# ruff: noqa: PTH105, PTH108, PTH116, PTH120, PTH123
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
+import stat
 import threading
 import zlib
 from collections.abc import Iterator
@@ -32,15 +35,17 @@ from pathlib import Path
 import filelock
 
 from oqkit.clock import Clock, new_id, system_random, wall_time
-from oqkit.errors import Conflict, Denied, Missing, StoreError, Unavailable, UsageError
+from oqkit.errors import Conflict, Missing, StoreError, Unavailable, UsageError
 from oqkit.store.base import Blob, Page, Store, Version, check_key, check_prefix
 from oqkit.store.file import (
-    ABSENT,
     can_link,
     etag_of,
+    expect,
     make_folder,
     names_in,
     prune,
+    read_blob,
+    remove_stale,
     rename_new,
     stamp,
     status_of,
@@ -48,6 +53,7 @@ from oqkit.store.file import (
     walk,
     write_all,
 )
+from oqkit.store.permission import ABSENT, DENIED, open_file, refuse_links, store_error, written_by_others
 
 _SLOTS = 256
 _LOCK_POLL_S = 0.001
@@ -59,9 +65,7 @@ _DATE_LASTS_S = 10.0
 #: and making one costs a forced write.
 _LASTING_DEPTH = 2
 
-_UNFIT = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)
-_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_PRIVATE = 0o700
 
 #: Taken before the lock file of the same slot: spares threads the polling, and excludes them also
 #: where the kernel makes a lock belong to the process (NFS).
@@ -102,7 +106,11 @@ class DirectoryStore(Store):
         self._rng = system_random()
         self._has_links = True
         self._dated_s: float | None = None
+        self._mode = _PRIVATE
         self._open()
+
+    def written_by_others(self) -> str:
+        return written_by_others(self.root, names=("queue.json", "jobs", "code", "open", "work"))
 
     # --- verbs -----------------------------------------------------------------------------------
 
@@ -110,18 +118,18 @@ class DirectoryStore(Store):
         path = self._path(key)
         self.requests.add("get")
         with self._reading(key):
-            return _read(key, path)
+            return read_blob(key, path)
 
     def read_changed(self, key: str, *, etag: str) -> Blob | None:
         path = self._path(key)
         self.requests.add("get")
         with self._reading(key):
-            return None if etag_of(os.stat(path)) == etag else _read(key, path)
+            return None if etag_of(os.lstat(path)) == etag else read_blob(key, path)
 
     def read_range(self, key: str, *, start: int, length: int) -> bytes:
         path = self._path(key)
         self.requests.add("get")
-        with self._reading(key), open(path, "rb") as file:
+        with self._reading(key), open(open_file(path), "rb") as file:
             size_bytes = os.fstat(file.fileno()).st_size
             file.seek(start if start >= 0 else max(0, size_bytes + start))
             return file.read(length)
@@ -141,9 +149,9 @@ class DirectoryStore(Store):
         path = self._path(key)
         self.requests.add("put")
         with self._writing(key):
-            _expect(key, path, etag)  # spares a write that cannot succeed
+            expect(key, path, etag)  # spares a write that cannot succeed
             with self._draft(data) as draft, self._locked(key):
-                new_etag = self._supersede(key, draft, old=_expect(key, path, etag))
+                new_etag = self._supersede(key, draft, old=expect(key, path, etag))
             sync_folder(os.path.dirname(path))
             return new_etag
 
@@ -160,9 +168,9 @@ class DirectoryStore(Store):
         path = self._path(key)
         self.requests.add("delete")
         with self._writing(key), contextlib.suppress(*ABSENT):  # absent already: that is all it promises
-            os.stat(path)  # spares the lock
+            os.lstat(path)  # spares the lock
             with self._locked(key):
-                self._raise_floor(key, os.stat(path).st_mtime_ns)
+                self._raise_floor(key, os.lstat(path).st_mtime_ns)
                 os.unlink(path)
             sync_folder(prune(os.path.dirname(path), n_levels=key.count("/") - _LASTING_DEPTH))
 
@@ -170,6 +178,7 @@ class DirectoryStore(Store):
         check_prefix(prefix)
         self.requests.add("list")
         with self._reading(prefix):
+            refuse_links(str(self.root), prefix)
             self._look_at_clock()
             return Page.cut(walk(str(self.root), prefix, after=after or "", folders=folders), limit=limit)
 
@@ -180,6 +189,7 @@ class DirectoryStore(Store):
         self.requests.add("list")
         folder = f"{self.root}/.versions/{key}"
         with self._reading(key):
+            refuse_links(str(self.root), f".versions/{key}/")
             ids = sorted((name for name in names_in(folder) if not name.endswith("/")), reverse=True)
         for id_ in ids:
             if present is None or id_ < present.id:  # else it is what was present, superseded meanwhile
@@ -190,11 +200,19 @@ class DirectoryStore(Store):
     # --- reading ---------------------------------------------------------------------------------
 
     def _path(self, key: str) -> str:
-        return f"{self.root}/{check_key(key)}"
+        return self._inside(check_key(key))
+
+    def _inside(self, name: str) -> str:
+        """Return the path of what is called `name` in this directory; raise `Denied` if a link would lead out of it."""
+        try:
+            refuse_links(str(self.root), name)
+        except OSError as error:
+            raise self._error(name, error) from None
+        return f"{self.root}/{name}"
 
     def _version(self, key: str, path: str) -> Version | None:
         self.requests.add("get")
-        with self._reading(key), contextlib.suppress(*ABSENT), open(path, "rb") as file:
+        with self._reading(key), contextlib.suppress(*ABSENT), open(open_file(path), "rb") as file:
             mtime_ns = os.fstat(file.fileno()).st_mtime_ns
             return Version(key=key, id=_version_id(mtime_ns), data=file.read(), modified_s=mtime_ns / 1e9)
         return None
@@ -231,13 +249,13 @@ class DirectoryStore(Store):
                 os.unlink(name)
 
     def _open_new(self) -> tuple[str, int]:
-        name = f"{self.root}/.tmp/{os.getpid()}-{new_id(self._rng)}"  # forked processes share the generator's state
+        name = self._inside(f".tmp/{os.getpid()}-{new_id(self._rng)}")  # forked processes share the generator's state
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
         try:
-            return name, os.open(name, flags, 0o666)
+            return name, os.open(name, flags, self._mode & 0o666)
         except FileNotFoundError:  # somebody removed the whole directory under us
             self._make_own_folders()
-            return name, os.open(name, flags, 0o666)
+            return name, os.open(name, flags, self._mode & 0o666)
 
     def _publish(self, key: str, draft: str) -> str:
         """Give `draft` its name and return its etag; raise `FileExistsError` if the name is taken."""
@@ -250,7 +268,7 @@ class DirectoryStore(Store):
                 else:  # then whoever is here holds the lock
                     rename_new(draft, path)
             except FileNotFoundError:  # the folder is new, or was empty and has just been pruned
-                make_folder(os.path.dirname(path))
+                make_folder(os.path.dirname(path), mode=self._mode)
             else:
                 return etag
         raise Unavailable(f"no folder for {key!r} in {self.root}: it is removed as soon as it is made")
@@ -272,9 +290,8 @@ class DirectoryStore(Store):
 
     def _keep(self, key: str, old: os.stat_result) -> None:
         """Make what `key` holds a version; not forced to disk, for it is history and not truth."""
-        folder = f"{self.root}/.versions/{key}"
-        version = f"{folder}/{_version_id(old.st_mtime_ns)}"
-        os.makedirs(folder, exist_ok=True)
+        version = self._inside(f".versions/{key}/{_version_id(old.st_mtime_ns)}")
+        make_folder(os.path.dirname(version), mode=self._mode, is_lasting=False)
         try:
             os.link(self._path(key), version)
         except FileExistsError:
@@ -287,7 +304,10 @@ class DirectoryStore(Store):
     @contextlib.contextmanager
     def _locked(self, key: str) -> Iterator[None]:
         slot = _slot(key)
-        lock = filelock.FileLock(f"{self.root}/.locks/{slot:02x}.lock", timeout=_LOCK_TIMEOUT_S)
+        path = self._inside(f".locks/{slot:02x}.lock")
+        # Who can open a lock file can hold the lock, so that is for those who can write here.
+        mode = 0o600 | self._mode & 0o022 | (self._mode & 0o022) << 1
+        lock = filelock.FileLock(path, timeout=_LOCK_TIMEOUT_S, mode=mode)
         with _thread_locks[slot], lock.acquire(poll_interval=_LOCK_POLL_S):
             yield
 
@@ -315,7 +335,7 @@ class DirectoryStore(Store):
                 os.replace(name, self._floor_path(key))
 
     def _floor_path(self, key: str) -> str:
-        return f"{self.root}/.locks/{_slot(key):02x}.last"
+        return self._inside(f".locks/{_slot(key):02x}.last")
 
     # --- housekeeping ----------------------------------------------------------------------------
 
@@ -326,22 +346,22 @@ class DirectoryStore(Store):
                 self._has_links = can_link(name)
             self._sweep()
         except OSError as error:
-            if error.errno not in _DENIED or not self.root.is_dir():
+            if error.errno not in DENIED or not self.root.is_dir():
                 raise self._error(".", error) from error
             # A read-only mount can still be read, and a write will say that it is denied.
 
     def _make_own_folders(self) -> None:
+        make_folder(str(self.root.parent))
+        make_folder(str(self.root), mode=_PRIVATE)
+        self._mode = stat.S_IMODE(os.stat(self.root).st_mode) & 0o777
         for name in (".tmp", ".locks", ".versions"):
-            make_folder(f"{self.root}/{name}")
+            make_folder(self._inside(f"{name}/")[:-1], mode=self._mode)
 
     def _sweep(self) -> None:
         """Remove the temporary files of processes that were killed."""
         oldest_s = self.server.now() - _STALE_TEMP_S
-        with os.scandir(f"{self.root}/.tmp") as found:
-            for entry in found:
-                with contextlib.suppress(FileNotFoundError, PermissionError):  # swept already, or not ours
-                    if entry.stat().st_mtime < oldest_s:
-                        os.unlink(entry.path)
+        refuse_links(str(self.root), ".tmp/")
+        remove_stale(f"{self.root}/.tmp", before_s=oldest_s)
 
     @contextlib.contextmanager
     def _reading(self, key: str) -> Iterator[None]:
@@ -362,14 +382,7 @@ class DirectoryStore(Store):
             raise self._error(key, error) from error
 
     def _error(self, key: str, error: OSError) -> StoreError | UsageError:
-        text = f"{key!r} in {self.root}: {error.strerror or error}"
-        if error.errno in _DENIED:
-            return Denied(f"no permission for {text}")
-        if error.errno in _UNFIT:
-            return UsageError(f"a directory cannot hold {text}")
-        if error.errno in _FULL:
-            return Unavailable(f"cannot write {text}; free some space and try again")
-        return Unavailable(f"no answer about {text}")
+        return store_error(f"{key!r} in {self.root}", error)
 
 
 def _slot(key: str) -> int:
@@ -378,19 +391,3 @@ def _slot(key: str) -> int:
 
 def _version_id(mtime_ns: int) -> str:
     return f"{mtime_ns:020d}"
-
-
-def _read(key: str, path: str) -> Blob:
-    with open(path, "rb", buffering=0) as file:
-        return Blob(key=key, data=file.readall(), etag=etag_of(os.fstat(file.fileno())))
-
-
-def _expect(key: str, path: str, etag: str) -> os.stat_result:
-    """Return the status of a file that has this etag; raise `Missing` or `Conflict`."""
-    try:
-        status = os.stat(path)
-    except ABSENT:
-        raise Missing(key) from None
-    if etag_of(status) != etag:
-        raise Conflict(key)
-    return status

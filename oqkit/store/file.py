@@ -1,7 +1,7 @@
 """Files as a store wants them: durable once written, told apart by an etag, found in order."""
 
 # Paths are strings here: making a Path costs as much as the system call it is for.
-# ruff: noqa: PTH102, PTH104, PTH106, PTH108, PTH116, PTH120
+# ruff: noqa: PTH102, PTH104, PTH106, PTH108, PTH116, PTH120, PTH123
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import os
 import stat
 from collections.abc import Iterator
 
-from oqkit.errors import Unsupported
-from oqkit.store.base import Entry
+from oqkit.errors import Conflict, Missing, Unsupported
+from oqkit.store.base import Blob, Entry
+from oqkit.store.permission import ABSENT, open_file
 
-#: How a file system says that there is no file of this name.
-ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _MTIME_STEP_NS = 1_000  # the coarsest mtimes of a usable file system: NTFS and SMB keep 100 ns, some FUSE 1 µs
 
 
@@ -35,7 +34,7 @@ def etag_of(status: os.stat_result) -> str:
 def status_of(path: str) -> os.stat_result | None:
     """Return the status of a file, None if there is none; raise `IsADirectoryError` for a folder."""
     try:
-        status = os.stat(path)
+        status = os.lstat(path)
     except FileNotFoundError:
         return None
     if stat.S_ISDIR(status.st_mode):
@@ -48,7 +47,9 @@ def names_in(folder: str) -> set[str]:
     try:
         with os.scandir(folder) as found:
             return {
-                f"{entry.name}/" if entry.is_dir() else entry.name for entry in found if not entry.name.startswith(".")
+                f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
+                for entry in found
+                if not entry.name.startswith(".")
             }
     except ABSENT:
         return set()
@@ -83,9 +84,26 @@ def _walk(root: str, folder: str, *, prefix: str, after: str, folders: bool) -> 
 
 def _entry(root: str, key: str) -> Iterator[Entry]:
     with contextlib.suppress(*ABSENT):
-        status = os.stat(f"{root}/{key}")
+        status = os.lstat(f"{root}/{key}")
         if stat.S_ISREG(status.st_mode):
             yield Entry(key=key, etag=etag_of(status), size_bytes=status.st_size)
+
+
+def read_blob(key: str, path: str) -> Blob:
+    """Read a file with its etag."""
+    with open(open_file(path), "rb", buffering=0) as file:
+        return Blob(key=key, data=file.readall(), etag=etag_of(os.fstat(file.fileno())))
+
+
+def expect(key: str, path: str, etag: str) -> os.stat_result:
+    """Return the status of a file that has this etag; raise `Missing` or `Conflict`."""
+    try:
+        status = os.lstat(path)
+    except ABSENT:
+        raise Missing(key) from None
+    if etag_of(status) != etag:
+        raise Conflict(key)
+    return status
 
 
 def stamp(path: str, *, above_ns: int) -> str:
@@ -116,17 +134,18 @@ def can_link(path: str) -> bool:
     return True
 
 
-def make_folder(path: str) -> None:
-    """Make a folder and those above it, each forced to disk; it may be gone again when this returns."""
+def make_folder(path: str, *, mode: int = 0o777, is_lasting: bool = True) -> None:
+    """Make a folder and those above it, each forced to disk if it is to last; it may be gone again when this returns."""
     try:
-        os.mkdir(path)
+        os.mkdir(path, mode)
     except FileExistsError:
         return
     except FileNotFoundError:
-        make_folder(os.path.dirname(path))
+        make_folder(os.path.dirname(path), mode=mode, is_lasting=is_lasting)
         with contextlib.suppress(FileExistsError, FileNotFoundError):
-            os.mkdir(path)
-    sync_folder(os.path.dirname(path))
+            os.mkdir(path, mode)
+    if is_lasting:
+        sync_folder(os.path.dirname(path))
 
 
 def prune(folder: str, *, n_levels: int) -> str:
@@ -154,3 +173,13 @@ def sync_folder(path: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def remove_stale(folder: str, *, before_s: float) -> None:
+    """Remove the files of a folder that were not written since `before_s`; links are neither followed nor removed."""
+    with os.scandir(folder) as found:
+        for entry in found:
+            with contextlib.suppress(FileNotFoundError, PermissionError):  # removed already, or not ours
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode) and status.st_mtime < before_s:
+                    os.unlink(entry.path)

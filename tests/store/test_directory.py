@@ -268,7 +268,11 @@ def test_writes_are_denied_when_the_directory_belongs_to_somebody_else(store, mo
 
 def test_store_can_be_read_when_the_mount_is_read_only(store, root, monkeypatch):
     store.create("f/a", b"x")
-    monkeypatch.setattr(os, "open", fail_with(errno.EROFS))
+    real, refuse = os.open, fail_with(errno.EROFS)
+    writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+    monkeypatch.setattr(
+        os, "open", lambda path, flags, *mode, **at: (refuse if flags & writes else real)(path, flags, *mode, **at)
+    )
     reader = DirectoryStore(root)
     assert reader.read("f/a").data == b"x"
     assert len(reader.list("f/").entries) == 1
