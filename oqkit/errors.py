@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class OqError(Exception):
@@ -133,6 +133,21 @@ class NotAllowed(UsageError):
 
 class SchemaError(UsageError):
     """The columns or values do not fit the function, or cannot be stored."""
+
+
+class RowsRefused(SchemaError):
+    """Some of the values that a batch function returned cannot be stored: `problems` says which, by position, and why.
+
+    `table` holds the others, in order.
+    """
+
+    def __init__(self, table: Any, problems: Mapping[int, str]) -> None:
+        super().__init__(table, problems)
+        self.table = table
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return min(self.problems.items())[1]
 
 
 # --- raised by users inside a task ---------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from oqkit.arrow import inference, tagged_json
 from oqkit.arrow.metadata import (
@@ -21,24 +23,28 @@ from oqkit.arrow.metadata import (
     unpack_array,
     unpack_type,
 )
+from oqkit.arrow.zone import arrow_zone, zone_of
 from oqkit.errors import SchemaError
 
 _MISSING: Final[dict[str, Any]] = {"None": None, "nan": np.nan, "NA": pd.NA, "NaT": pd.NaT}
 _MISSING_TYPES: Final = {type(None): "None", type(pd.NA): "NA", type(pd.NaT): "NaT"}
+_NAT: Final = np.iinfo("i8").min
+_MOST_S: Final = 2**63 // 1000 - 1
 _STR: Final[Any] = pd.StringDtype("pyarrow", na_value=np.nan)
 
 
 # --- pandas to Arrow -----------------------------------------------------------------------------
 
 
-def encode(values: Any) -> Column:
+def encode(values: Any, problems: dict[int, str] | None = None) -> Column:
     """Store the values of a Series or Index, or raise `Unstorable`.
 
-    `decode` gives back an array with the same dtype and equal values; NaN in a float column stays NaN.
+    `decode` gives back an array with the same dtype and equal values; NaN in a float column stays NaN. With
+    `problems`, objects that cannot be stored are noted there, by row, and stored as null.
     """
     dtype = values.dtype
     if isinstance(dtype, np.dtype):
-        return _encode_numpy(values.to_numpy())
+        return _encode_numpy(values.to_numpy(), problems)
     values = values.array
     if isinstance(dtype, pd.CategoricalDtype):
         return _encode_category(values)
@@ -48,6 +54,8 @@ def encode(values: Any) -> Column:
         missing = "nan" if dtype.na_value is not pd.NA else "NA"
         meta = ColumnMeta(encoding=Encoding.EXTENSION, dtype="string", storage=dtype.storage, missing=missing)
         return Column(array=pa.array(values), meta=NATURAL if dtype == _STR else meta)
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        return _encode_zoned(values)
     if _is_restorable(dtype):
         return Column(array=pa.array(values), meta=ColumnMeta(encoding=Encoding.EXTENSION, dtype=str(dtype)))
     raise Unstorable(None, f"dtype {dtype} cannot be stored; {_advice(dtype)}")
@@ -66,49 +74,137 @@ def _is_restorable(dtype: Any) -> bool:
         return False
 
 
-def _encode_numpy(values: np.ndarray) -> Column:
+def _encode_numpy(values: np.ndarray, problems: dict[int, str] | None) -> Column:
     kind = values.dtype.kind
     if kind == "O":
-        return encode_objects(values.tolist())
+        return encode_objects(values.tolist(), problems)
     if kind == "c":
         raise Unstorable(0, "complex numbers cannot be stored; split them into two columns with .real and .imag")
     native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    # Parquet has no unit of seconds and brings milliseconds back, of which there are not enough for all.
+    is_seconds = kind in "mM" and np.datetime_data(values.dtype)[0] == "s"
+    if is_seconds and _is_far(native.view("i8")):
+        return Column(
+            array=pa.array(native.view("i8")), meta=ColumnMeta(encoding=Encoding.NUMPY, dtype=values.dtype.str)
+        )
     try:
         array = pa.array(native, from_pandas=False)
     except inference.REFUSED as error:
         raise Unstorable(None, f"dtype {values.dtype} cannot be stored ({error}); convert it with astype(…)") from None
-    # Parquet has no unit of seconds and brings milliseconds back.
-    is_natural = values.dtype.isnative and not (kind in "mM" and np.datetime_data(values.dtype)[0] == "s")
+    is_natural = values.dtype.isnative and not is_seconds
     return Column(
         array=array, meta=NATURAL if is_natural else ColumnMeta(encoding=Encoding.NUMPY, dtype=values.dtype.str)
     )
 
 
+def _is_far(seconds: np.ndarray) -> bool:
+    """Whether a number of seconds is none of milliseconds in 64 bits; NaT is."""
+    seconds = seconds[seconds != _NAT]
+    return bool(len(seconds) and max(int(seconds.max()), -int(seconds.min())) > _MOST_S)
+
+
+def _encode_zoned(values: Any) -> Column:
+    zone = zone_of(values.tz)
+    name = arrow_zone(zone)
+    text = f"datetime64[{values.unit}, {zone if isinstance(zone, str) else values.tz}]"
+    ticks = values.asi8
+    kept: Any = pd.api.types.pandas_dtype(text)
+    if name is None or zone_of(kept.tz) != zone:
+        raise Unstorable(
+            None, f"dtype {values.dtype} cannot be stored, as its zone has no name; use .dt.tz_convert('UTC')"
+        )
+    if values.unit == "s" and _is_far(ticks):
+        raise Unstorable(None, f"dtype {values.dtype} cannot be stored for so distant times; use .dt.tz_localize(None)")
+    array = pa.array(ticks, mask=ticks == _NAT).cast(pa.timestamp(values.unit, name))
+    return Column(array=array, meta=ColumnMeta(encoding=Encoding.EXTENSION, dtype=text))
+
+
 def _encode_category(values: Any) -> Column:
     categories = encode(values.categories)
+    kept = to_index(categories.array, categories.meta, name=values.categories.name)
+    if not (kept.dtype == values.categories.dtype and kept.equals(values.categories)):
+        raise Unstorable(
+            None, f"categories of dtype {values.categories.dtype} cannot be stored; convert the column to its values"
+        )
     codes = pa.array(values.codes, mask=values.codes < 0)
     meta = ColumnMeta(encoding=Encoding.CATEGORY, categories=pack_array(categories), ordered=bool(values.ordered))
     return Column(array=categories.array.take(codes), meta=meta)
 
 
+def check_writable(kind: pa.DataType) -> None:
+    """Raise `ValueError` if Parquet has no form for an Arrow type."""
+    error = _trouble(kind)
+    if error:
+        msg = f"Parquet cannot hold {kind} ({error})"
+        raise ValueError(msg)
+
+
+@lru_cache(512)
+def _trouble(kind: pa.DataType) -> str:
+    try:
+        pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([("value", kind)])).close()
+    except pa.ArrowException as error:
+        return str(error)
+    return ""
+
+
 def encode_arrow(array: pa.ChunkedArray, *, encoding: Encoding = Encoding.NATURAL) -> Column:
-    """Keep an Arrow array as it is, and note its type if Parquet would bring back another one."""
+    """Keep an Arrow array as it is, and note its type if Parquet would bring back another one.
+
+    Raise `Unstorable` for times that Parquet has no number for.
+    """
     kind = array.type
     text = str(kind)
     is_coarse = "[s" in text or "time32[s]" in text or "date64" in text
+    if is_coarse and not _fits_parquet(array):
+        raise Unstorable(None, f"{kind} cannot be stored for so distant times; cast it to int64")
     is_changed = is_coarse or pa.types.is_dictionary(kind)
     return Column(array=array, meta=ColumnMeta(encoding=encoding, arrow=pack_type(kind) if is_changed else None))
 
 
-def encode_objects(values: list[Any]) -> Column:
-    """Store Python objects so that equal ones come back, typed if one Arrow type can, else as JSON text."""
+def _fits_parquet(array: pa.ChunkedArray) -> bool:
+    """Whether all seconds of a column are milliseconds as well."""
+    kind = array.type
+    if pa.types.is_timestamp(kind) and kind.unit == "s":
+        return not _is_far(array.drop_null().cast(pa.int64()).to_numpy())
+    if pa.types.is_struct(kind):
+        return all(
+            _fits_parquet(pa.chunked_array([chunk.field(n) for chunk in array.chunks], kind.field(n).type))
+            for n in range(kind.num_fields)
+        )
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _fits_parquet(pa.chunked_array([chunk.flatten() for chunk in array.chunks], kind.value_type))
+    return True
+
+
+def encode_objects(values: list[Any], problems: dict[int, str] | None = None) -> Column:
+    """Store Python objects so that equal ones come back, typed if one Arrow type can, else as JSON text.
+
+    With `problems`, those that cannot be stored are noted there, by row, and stored as null.
+    """
     kinds = set(map(type, values))
     missing = _missing_kind(values, kinds)
     if missing is not None:
         typed = _encode_typed(values, kinds, missing)
         if typed is not None:
             return typed
-    return encode_json(values)
+    if problems is None:
+        return encode_json(values)
+    bad = {row: reason for row, value in enumerate(values) if (reason := _refusal(value)) is not None}
+    problems.update(bad)
+    return (
+        encode_objects([None if row in bad else value for row, value in enumerate(values)])
+        if bad
+        else encode_json(values)
+    )
+
+
+def _refusal(value: Any) -> str | None:
+    try:
+        encode_json([value])
+    except Unstorable as error:
+        return error.reason
+    return None
 
 
 def _missing_kind(values: list[Any], kinds: set[type]) -> str | None:
@@ -158,7 +254,8 @@ def encode_ndarrays(values: list[Any], *, missing: str = "None") -> Column | Non
         return None
     bounds = np.cumsum([0, *(0 if value is None else value.size for value in values)])
     try:
-        flat = pa.array(np.concatenate([value.ravel() for value in present]), from_pandas=False)
+        joined = np.concatenate([value.ravel() for value in present])
+        flat = pa.array(joined.view("i8") if dtype.kind in "mM" else joined, from_pandas=False)
     except inference.REFUSED:
         return None
     mask = pa.array(np.fromiter((value is None for value in values), "bool", len(values)))
@@ -192,9 +289,7 @@ def decode(array: pa.Array, meta: ColumnMeta) -> Any:
         case Encoding.NATURAL:
             return _decode_natural(array)
         case Encoding.NUMPY:
-            natural = _decode_natural(array)
-            # An int or bool with nulls has become Int64 or boolean, and stays it.
-            return natural.astype(np.dtype(meta.dtype)) if isinstance(natural.dtype, np.dtype) else natural
+            return _decode_numpy(array, np.dtype(meta.dtype))
         case Encoding.EXTENSION:
             return _extension(meta).__from_arrow__(array)
         case Encoding.ARROW:
@@ -203,6 +298,14 @@ def decode(array: pa.Array, meta: ColumnMeta) -> Any:
             return _decode_category(array, meta)
         case Encoding.OBJECT | Encoding.TUPLE | Encoding.NDARRAY | Encoding.JSON:
             return inference.objects(to_objects(array, meta), len(array))
+
+
+def _decode_numpy(array: pa.Array, dtype: np.dtype) -> Any:
+    natural = _decode_natural(array)
+    if not isinstance(natural.dtype, np.dtype):  # an int or bool with nulls has become Int64 or boolean
+        return natural
+    values = natural.astype(dtype)
+    return pd.Series(values).array if dtype.kind in "mM" else values
 
 
 def restore(array: pa.ChunkedArray, meta: ColumnMeta) -> pa.ChunkedArray:

@@ -12,6 +12,14 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from oqkit.arrow.equality import is_same
+from oqkit.arrow.zone import arrow_zone, zone_of
+from oqkit.errors import SchemaError
+
+#: How deep lists and dicts may be nested in one Arrow type, and how many entries they may have together.
+_MAX_LEVELS: Final = 8
+_MAX_ENTRIES: Final = 2**26
+
 _SCALARS: Final[dict[type, Any]] = {
     bool: pa.bool_(),
     int: pa.int64(),
@@ -22,6 +30,9 @@ _SCALARS: Final[dict[type, Any]] = {
     dt.timedelta: pa.duration("us"),
     uuid.UUID: pa.uuid(),
 }
+_FAITHFUL: Final = frozenset(
+    {pa.null(), *(kind for python, kind in _SCALARS.items() if python is not dt.timedelta)}
+)  # Arrow's int64 of microseconds ends before Python's timedelta
 #: What `pa.array` raises for a value that does not fit the type it was told.
 REFUSED: Final = (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError, ValueError)
 
@@ -30,18 +41,27 @@ def from_python(values: Sequence[Any]) -> pa.Array | None:
     """Return the array from which `to_python` gives these values back equal, or None if no Arrow type can.
 
     NaN stays NaN and None becomes null. None is returned for mixed types (1 and 2.5 too), for dicts with
-    different keys, for ints beyond 64 bits, and for types that Arrow does not know.
+    different keys, for ints beyond 64 bits, for types that Arrow does not know, and for what turns out to
+    come back changed: a time in a gap of its zone, a negative zero of a Decimal.
     """
     kind = exact_type(values)
     if kind is None:
         return None
     try:
-        return pa.array(values, kind, from_pandas=False)
+        array = pa.array(values, kind, from_pandas=False)
+        return array if _is_faithful(kind) or all(map(is_same, to_python(array), values)) else None
     except REFUSED:
         return None
 
 
-def exact_type(values: Sequence[Any]) -> pa.DataType | None:
+def _is_faithful(kind: pa.DataType) -> bool:
+    """Whether Arrow's type holds every value of the Python type that it is chosen for."""
+    if pa.types.is_nested(kind):
+        return all(_is_faithful(kind.field(number).type) for number in range(kind.num_fields))
+    return kind in _FAITHFUL
+
+
+def exact_type(values: Sequence[Any], *, level: int = 0) -> pa.DataType | None:
     """Return the Arrow type that holds `values` unchanged, as far as their types tell, or None."""
     kinds = set(map(type, values)) - {type(None)}
     if not kinds:
@@ -51,48 +71,67 @@ def exact_type(values: Sequence[Any]) -> pa.DataType | None:
     kind = kinds.pop()
     if kind in _SCALARS:
         return _SCALARS[kind]
+    refine = _NESTED.get(kind)
+    if refine is not None:
+        if level == _MAX_LEVELS or sum(map(len, values := _present(values))) > _MAX_ENTRIES:
+            return None
+        return refine(values, level + 1)
     refine = _REFINED.get(kind)
-    return None if refine is None else refine([value for value in values if value is not None])
+    return None if refine is None else refine(_present(values))
 
 
-def _list_type(values: list[list[Any]]) -> pa.DataType | None:
-    inner = exact_type(list(chain.from_iterable(values)))
+def _present(values: Sequence[Any]) -> list[Any]:
+    return [value for value in values if value is not None]
+
+
+def _list_type(values: list[list[Any]], level: int) -> pa.DataType | None:
+    inner = exact_type(list(chain.from_iterable(values)), level=level)
     return None if inner is None else pa.large_list(inner)
 
 
-def _struct_type(values: list[dict[Any, Any]]) -> pa.DataType | None:
+def _struct_type(values: list[dict[Any, Any]], level: int) -> pa.DataType | None:
     keys = {frozenset(value) for value in values}
     names = list(values[0])
-    if len(keys) > 1 or not names or not all(type(name) is str for name in names):
+    if len(keys) > 1 or not names or not all(type(name) is str and is_utf8(name) for name in names):
         return None
-    fields = [(name, exact_type([value[name] for value in values])) for name in names]
+    fields = [(name, exact_type([value[name] for value in values], level=level)) for name in names]
     return None if any(kind is None for _, kind in fields) else pa.struct(fields)
 
 
-def _datetime_type(values: list[dt.datetime]) -> pa.DataType | None:
-    zones = {value.tzinfo for value in values}
-    if len(zones) > 1:
-        return None
+def is_utf8(text: str) -> bool:
+    """Whether `text` has a form in UTF-8: it holds no lone surrogate."""
     try:
-        return pa.infer_type(values[:1])
-    except REFUSED:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _datetime_type(values: list[dt.datetime]) -> pa.DataType | None:
+    zones = {id(value.tzinfo): value.tzinfo for value in values}.values()  # a zone need not be hashable
+    try:
+        found = {None if zone is None else arrow_zone(zone_of(zone)) for zone in zones}
+    except SchemaError:
         return None
+    if len(found) > 1 or (found == {None} and any(zone is not None for zone in zones)):
+        return None
+    return pa.timestamp("us", found.pop())
 
 
 def _time_type(values: list[dt.time]) -> pa.DataType | None:
-    return None if any(value.tzinfo for value in values) else pa.time64("us")
+    return None if any(value.tzinfo is not None for value in values) else pa.time64("us")
 
 
 def _decimal_type(values: list[Decimal]) -> pa.DataType | None:
     try:
-        return pa.infer_type(values)
+        kind = pa.infer_type(values)
     except REFUSED:  # NaN and Infinity
         return None
+    return kind if kind.scale >= 0 else None  # Parquet has no others
 
 
+_NESTED: Final[dict[type, Any]] = {list: _list_type, dict: _struct_type}
 _REFINED: Final[dict[type, Any]] = {
-    list: _list_type,
-    dict: _struct_type,
     dt.datetime: _datetime_type,
     dt.time: _time_type,
     Decimal: _decimal_type,

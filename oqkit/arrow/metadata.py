@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from oqkit.arrow.inference import is_utf8
 from oqkit.errors import FormatError, SchemaError
 
 _SPEC: Final = b"oq.column"
@@ -125,9 +126,10 @@ def label_to_json(label: Label) -> Any:
         return [label_to_json(part) for part in label]
     if hasattr(label, "item"):
         label = label.item()  # a numpy scalar
-    if label is None or isinstance(label, str | int | float | bool):
+    if label is None or isinstance(label, int | float | bool) or (isinstance(label, str) and is_utf8(label)):
         return label
-    msg = f"the column name {label!r} is a {type(label).__name__}; rename the column to a str or an int"
+    what = "no valid text" if isinstance(label, str) else f"a {type(label).__name__}"
+    msg = f"the column name {label!r:.80} is {what}; rename the column to a str or an int"
     raise SchemaError(msg)
 
 

@@ -26,6 +26,7 @@ from oqkit.arrow.metadata import (
     meta_of,
     table_of,
 )
+from oqkit.arrow.tagged_json import show
 from oqkit.errors import FormatError, SchemaError
 
 #: Polars types that Arrow, and so Parquet, cannot hold.
@@ -75,16 +76,17 @@ class Frame:
     layout: Layout
 
 
-def to_table(df: Any, *, columns: Sequence[Label] | None = None) -> Frame:
+def to_table(df: Any, *, columns: Sequence[Label] | None = None, problems: dict[int, str] | None = None) -> Frame:
     """Turn a frame of ``(n, k)`` into a table of n rows: the `columns` in their order (None: all), then index levels.
 
     Takes pandas, polars, a pyarrow table, and anything else with ``__arrow_c_stream__``. Raise
-    `SchemaError`, before anything is written, for what could not come back equal.
+    `SchemaError`, before anything is written, for what could not come back equal. With `problems`, Python objects
+    that could not are noted there, by row, and stored as null.
     """
     if isinstance(df, pd.DataFrame):
-        return _from_pandas(df, columns)
+        return _from_pandas(df, columns, problems)
     if type(df).__module__.partition(".")[0] == "polars":
-        return _from_arrow(_polars_table(df), columns, backend="polars")
+        return _from_arrow(_polars_table(df, columns), None, backend="polars")
     return _from_arrow(_arrow_table(df), columns, backend="arrow")
 
 
@@ -140,7 +142,7 @@ def fingerprint(frame: Frame) -> str:
 # --- pandas --------------------------------------------------------------------------------------
 
 
-def _from_pandas(df: pd.DataFrame, columns: Sequence[Label] | None) -> Frame:
+def _from_pandas(df: pd.DataFrame, columns: Sequence[Label] | None, problems: dict[int, str] | None) -> Frame:
     labels = list(df.columns)
     places = range(len(labels)) if columns is None else _places(labels, columns)
     labels = [labels[place] for place in places]
@@ -148,7 +150,7 @@ def _from_pandas(df: pd.DataFrame, columns: Sequence[Label] | None) -> Frame:
     names = _stored_names(labels)
     stored = []
     for place, label in zip(places, labels, strict=True):
-        stored.append(_encode(df.iloc[:, place], df.index, what=f"column {label!r}"))
+        stored.append(_encode(df.iloc[:, place], df.index, what=f"column {label!r}", problems=problems))
     schema = [field(name, kept, label=label) for name, kept, label in zip(names, stored, labels, strict=True)]
     index_names, index = _index_columns(df.index)
     schema += [field(*pair) for pair in zip(index_names, index, strict=True)]
@@ -199,13 +201,23 @@ def _is_range(index: Any) -> bool:
     return isinstance(index, pd.RangeIndex)
 
 
-def _encode(values: Any, index: Any, *, what: str) -> Column:
+def _encode(values: Any, index: Any, *, what: str, problems: dict[int, str] | None = None) -> Column:
+    found: dict[int, str] | None = None if problems is None else {}
     try:
-        return column.encode(values)
+        stored = column.encode(values, found)
     except Unstorable as error:
-        where = "" if error.row is None or not len(index) else f", row {error.row} (index {index[error.row]!r})"
+        where = "" if error.row is None or not len(index) else f", row {error.row} (index {show(index[error.row])})"
         msg = f"{what}{where}: {error.reason}"
         raise SchemaError(msg) from None
+    except SchemaError as error:
+        msg = f"{what}: {error}"
+        raise SchemaError(msg) from None
+    except Exception as error:  # pandas runs the code of the column's types, which may be the user's
+        msg = f"{what} cannot be stored: reading it raised {type(error).__name__}: {show(error)}; leave it out with columns=[…]"
+        raise SchemaError(msg) from error
+    if problems is not None and found:
+        problems.update({row: f"{what}, row {row}: {reason}" for row, reason in found.items()})
+    return stored
 
 
 def _dtype(stored: pa.Field) -> Any:
@@ -235,11 +247,13 @@ def _with_freq(index: Any, freq: str) -> Any:
 # --- polars and Arrow ----------------------------------------------------------------------------
 
 
-def _polars_table(df: Any) -> pa.Table:
+def _polars_table(df: Any, columns: Sequence[Label] | None) -> pa.Table:
     if not hasattr(df, "to_arrow") or not hasattr(df, "schema"):
         hint = "call .collect() first" if hasattr(df, "collect") else "call .to_frame() first"
         msg = f"a polars {type(df).__name__} is not a frame; {hint}"
         raise SchemaError(msg)
+    if columns is not None:
+        df = df[:, _places(df.columns, columns)]
     for name, dtype in df.schema.items():
         if any(word in str(dtype) for word in _POLARS_ONLY):
             msg = f"column {name!r}, row 0: polars dtype {dtype} cannot be stored; cast it, or leave it out"
@@ -264,7 +278,10 @@ def _from_arrow(table: pa.Table, columns: Sequence[Label] | None, *, backend: st
         table = table.select(_places(table.column_names, columns))
     _refuse_duplicates(table.column_names)
     names = _stored_names(table.column_names)
-    stored = [column.encode_arrow(array) for array in table.columns]
+    stored = [
+        _encode_arrow(array, what=f"column {name!r}")
+        for name, array in zip(table.column_names, table.columns, strict=True)
+    ]
     schema = [
         field(name, kept, label=old.name, metadata=old.metadata)
         for name, kept, old in zip(names, stored, table.schema, strict=True)
@@ -272,6 +289,14 @@ def _from_arrow(table: pa.Table, columns: Sequence[Label] | None, *, backend: st
     kept = table_of(schema, stored, table.schema.metadata)
     _refuse_unwritable(kept.schema)
     return Frame(table=kept, layout=Layout(backend=backend, columns=tuple(names)))
+
+
+def _encode_arrow(array: pa.ChunkedArray, *, what: str) -> Column:
+    try:
+        return column.encode_arrow(array)
+    except Unstorable as error:
+        msg = f"{what}: {error.reason}"
+        raise SchemaError(msg) from None
 
 
 def _to_arrow(table: pa.Table, layout: Layout) -> Any:

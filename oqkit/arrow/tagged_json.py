@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import math
+import reprlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -17,31 +19,30 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
+from oqkit.arrow import inference
+from oqkit.arrow.equality import is_same
+from oqkit.arrow.zone import from_zone, zone_of
 from oqkit.errors import SchemaError
 
 TAG: Final = "$oq"
+#: How deep a value may be nested: what JSON readers get through everywhere.
+MAX_LEVELS: Final = 100
+_MAX_ENTRIES: Final = 2**24
+_MAX_BITS: Final = 4096  # of an int in plain JSON: Python itself reads no more than 4,300 digits
 #: What the error texts recommend.
 STORABLE: Final = "numbers, text, bytes, dates, times, Decimal, UUID, arrays, and lists or dicts of them"
 
 
 def dumps(value: Any) -> str:
     """Write one value as JSON text (NaN and infinities as JavaScript spells them), or raise `SchemaError`."""
+    packed = _Packer().pack(value)
     try:
-        packed = _pack(value)
         text = json.dumps(packed, ensure_ascii=False, separators=(",", ":"))
-    except RecursionError:
-        msg = f"a {type_name(value)} that contains itself or is nested too deeply cannot be stored"
-        raise SchemaError(msg) from None
     except ValueError as error:
-        if isinstance(error, SchemaError):
-            raise
         msg = f"this {type_name(value)} cannot be stored: {error}"  # an int of more than 4,300 digits
         raise SchemaError(msg) from None
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a lone surrogate: no UTF-8, but JSON has an escape for it
-        return json.dumps(packed, separators=(",", ":"))
-    return text
+    # A lone surrogate has no form in UTF-8, but JSON has an escape for it.
+    return text if inference.is_utf8(text) else json.dumps(packed, separators=(",", ":"))
 
 
 def loads(text: str) -> Any:
@@ -49,61 +50,153 @@ def loads(text: str) -> Any:
     return json.loads(text, object_hook=_unpack)
 
 
+def is_plain(value: Any) -> bool:
+    """Whether `dumps` writes a value as what any reader of JSON takes it for, without tags, escapes or large numbers."""
+    kind = type(value)
+    if kind is list:
+        return all(map(is_plain, value))
+    if kind is dict:
+        return (
+            TAG not in value
+            and all(type(key) is str and is_plain(key) for key in value)
+            and is_plain([*value.values()])
+        )
+    if kind is str:
+        return inference.is_utf8(value)
+    if kind is float:
+        return math.isfinite(value)
+    return kind in {bool, type(None)} or (kind is int and value.bit_length() <= _MAX_BITS)
+
+
 def type_name(value: Any) -> str:
     """Name the type of `value` as its user knows it: ``int``, ``Color``, ``numpy.complex128``."""
     kind = type(value)
-    top = kind.__module__.partition(".")[0]
+    top = str(kind.__module__).partition(".")[0]
     return kind.__qualname__ if top in {"builtins", "__main__"} else f"{top}.{kind.__qualname__}"
 
 
-def _pack(value: Any) -> Any:
-    kind = type(value)
-    if value is None or kind in {str, int, float, bool}:
-        return value
-    if kind is list:
-        return [_pack(item) for item in value]
-    if kind is dict:
-        return _pack_dict(value)
-    if isinstance(value, np.generic):
-        return _pack_numpy(value)
-    packer = _PACKERS.get(kind)
-    if packer is None:
-        msg = f"{type_name(value)} cannot be stored; convert it to {STORABLE}"
-        raise SchemaError(msg)
-    name, pack = packer
-    return {TAG: [name, *pack(value)]}
+def show(value: Any) -> str:
+    """Show a value in a few words for an error text, however large, deep or unwilling it is."""
+    try:
+        text = _SHORT.repr(value)
+    except Exception as error:  # noqa: BLE001 - the value's own code runs here
+        text = f"a value whose __repr__ raises {type(error).__name__}"
+    return text.encode(errors="backslashreplace").decode()
 
 
-def _pack_dict(value: dict[Any, Any]) -> dict[str, Any]:
-    if TAG not in value and all(type(key) is str for key in value):
-        return {key: _pack(item) for key, item in value.items()}
-    return {TAG: ["dict", [[_pack(key), _pack(item)] for key, item in value.items()]]}
+_SHORT: Final = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxother, _SHORT.maxstring, _SHORT.maxlong = 3, 60, 60, 60
 
 
-def _pack_set(value: Any) -> list[Any]:
+class NoForm(SchemaError):
+    """There is no JSON for values of this type."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return f"{self.kind} cannot be stored; convert it to {STORABLE}"
+
+
+class _Packer:
+    """Makes of one value what `json` can write; refuses what has no end, or is too deep to be read everywhere."""
+
+    __slots__ = ("_level", "_n_left")
+
+    def __init__(self) -> None:
+        self._level = 0
+        self._n_left = _MAX_ENTRIES
+
+    def pack(self, value: Any) -> Any:
+        kind = type(value)
+        if value is None or kind in {str, int, float, bool}:
+            return value
+        if kind in _CONTAINERS:
+            self._enter(value)
+            packed = _CONTAINERS[kind](self, value)
+            self._level -= 1
+            return packed
+        if isinstance(value, np.str_):
+            return str(value)
+        return _packed_leaf(value)
+
+    def _enter(self, value: Any) -> None:
+        self._level += 1
+        self._n_left -= len(value)
+        if self._level > MAX_LEVELS:
+            msg = f"{show(value)} contains itself or is nested too deeply to be stored: more than {MAX_LEVELS} levels"
+            raise SchemaError(msg)
+        if self._n_left < 0:
+            msg = f"{show(value)} cannot be stored: with all that is in it, it has more than {_MAX_ENTRIES:,} entries"
+            raise SchemaError(msg)
+
+    def many(self, values: Iterable[Any]) -> list[Any]:
+        return [self.pack(item) for item in values]
+
+    def mapping(self, value: dict[Any, Any]) -> dict[str, Any]:
+        if TAG not in value and all(type(key) is str for key in value):
+            return {key: self.pack(item) for key, item in value.items()}
+        return {TAG: ["dict", [[self.pack(key), self.pack(item)] for key, item in value.items()]]}
+
+
+_CONTAINERS: Final[dict[type, Callable[[_Packer, Any], Any]]] = {
+    list: _Packer.many,
+    dict: _Packer.mapping,
+    tuple: lambda packer, value: {TAG: ["tuple", packer.many(value)]},
     # Sorted by text: the order of a set differs between processes, and equal frames must give equal bytes.
-    return [sorted((_pack(item) for item in value), key=json.dumps)]
+    set: lambda packer, value: {TAG: ["set", sorted(packer.many(value), key=json.dumps)]},
+    frozenset: lambda packer, value: {TAG: ["frozenset", sorted(packer.many(value), key=json.dumps)]},
+}
+
+
+# --- values that hold no others ------------------------------------------------------------------
+
+
+def _packed_leaf(value: Any) -> Any:
+    """Write a value of one of the known types, once it is seen to come back as it is."""
+    kind = type(value)
+    name, pack = ("numpy", _pack_numpy) if isinstance(value, np.generic) else _PACKERS.get(kind, ("", None))
+    if pack is None:
+        raise NoForm(type_name(value))
+    facts = pack(value)
+    try:
+        is_kept = is_same(_UNPACKERS[name](*facts), value)
+    except (ValueError, OverflowError, TypeError, KeyError):  # KeyError: zoneinfo does not know the zone
+        is_kept = False
+    if not is_kept:
+        msg = f"{show(value)} cannot be stored as it is: it would come back as another value; convert it to {STORABLE}"
+        raise SchemaError(msg)
+    return {TAG: [name, *facts]}
 
 
 def _pack_datetime(value: dt.datetime) -> list[Any]:
-    zone = getattr(value.tzinfo, "key", None) or getattr(value.tzinfo, "zone", None)
-    return [value.isoformat(), zone]
+    if value.tzinfo is None and not value.fold:
+        return [value.isoformat(), None]
+    return [value.replace(tzinfo=None).isoformat(), *_pack_zone(value)]
+
+
+def _pack_time(value: dt.time) -> list[Any]:
+    if value.tzinfo is None and not value.fold:
+        return [value.isoformat()]
+    return [value.replace(tzinfo=None).isoformat(), *_pack_zone(value)]
+
+
+def _pack_zone(value: Any) -> list[Any]:
+    return [None if value.tzinfo is None else zone_of(value.tzinfo), value.fold]
 
 
 def _pack_timestamp(value: Any) -> list[Any]:
-    return [value.asm8.view("i8").item(), value.unit, None if value.tz is None else str(value.tz)]
+    return [value.asm8.view("i8").item(), value.unit, None if value.tz is None else zone_of(value.tz)]
 
 
-def _pack_numpy(value: Any) -> Any:
+def _pack_numpy(value: Any) -> list[Any]:
     kind = value.dtype.kind
-    if kind == "U":
-        return str(value)
     if kind in "mM":
-        return {TAG: ["numpy", value.dtype.name, value.view("i8").item()]}
+        return [value.dtype.name, value.view("i8").item()]
     if kind in "biuf" and value.dtype.itemsize <= 8:  # noqa: PLR2004 - a longdouble has no JSON form
-        return {TAG: ["numpy", value.dtype.name, value.item()]}
-    msg = f"{type_name(value)} cannot be stored; convert it to {STORABLE}"
-    raise SchemaError(msg)
+        return [value.dtype.name, value.item()]
+    raise NoForm(type_name(value))
 
 
 def _pack_ndarray(value: Any) -> list[Any]:
@@ -113,16 +206,13 @@ def _pack_ndarray(value: Any) -> list[Any]:
     return [value.dtype.str, list(value.shape), value.ravel().tolist()]
 
 
-_PACKERS: Final[dict[type, tuple[str, Callable[[Any], list[Any]]]]] = {
-    tuple: ("tuple", lambda value: [[_pack(item) for item in value]]),
-    set: ("set", _pack_set),
-    frozenset: ("frozenset", _pack_set),
+_PACKERS: Final[dict[type, tuple[str, Callable[[Any], list[Any]] | None]]] = {
     bytes: ("bytes", lambda value: [base64.b64encode(value).decode()]),
     Decimal: ("decimal", lambda value: [str(value)]),
     uuid.UUID: ("uuid", lambda value: [str(value)]),
     dt.datetime: ("datetime", _pack_datetime),
     dt.date: ("date", lambda value: [value.isoformat()]),
-    dt.time: ("time", lambda value: [value.isoformat()]),
+    dt.time: ("time", _pack_time),
     dt.timedelta: ("timedelta", lambda value: [value.days, value.seconds, value.microseconds]),
     pd.Timestamp: ("timestamp", _pack_timestamp),
     pd.Timedelta: ("pandas_timedelta", lambda value: [value.asm8.view("i8").item(), value.unit]),
@@ -139,9 +229,16 @@ def _unpack(value: dict[str, Any]) -> Any:
     return _UNPACKERS[name](*facts)
 
 
-def _unpack_datetime(text: str, zone: str | None) -> dt.datetime:
+def _unpack_datetime(text: str, zone: Any, fold: int | None = None) -> dt.datetime:
     value = dt.datetime.fromisoformat(text)
-    return value if zone is None else value.astimezone(ZoneInfo(zone))
+    if fold is None:  # by an earlier version: with the offset in the text
+        return value if zone is None else value.astimezone(ZoneInfo(zone))
+    return value.replace(tzinfo=None if zone is None else from_zone(zone), fold=fold)
+
+
+def _unpack_time(text: str, zone: Any = None, fold: int | None = None) -> dt.time:
+    value = dt.time.fromisoformat(text)
+    return value if fold is None else value.replace(tzinfo=None if zone is None else from_zone(zone), fold=fold)
 
 
 def _unpack_numpy(name: str, value: Any) -> Any:
@@ -149,9 +246,11 @@ def _unpack_numpy(name: str, value: Any) -> Any:
     return np.int64(value).view(dtype) if dtype.kind in "mM" else dtype.type(value)
 
 
-def _unpack_timestamp(value: int, unit: str, zone: str | None) -> Any:
+def _unpack_timestamp(value: int, unit: str, zone: Any) -> Any:
     naive = pd.Timestamp(np.int64(value).view(f"M8[{unit}]"))
-    return naive if zone is None else naive.tz_localize("UTC").tz_convert(zone)
+    if zone is None:
+        return naive
+    return naive.tz_localize("UTC").tz_convert(zone if isinstance(zone, str) else from_zone(zone))
 
 
 _UNPACKERS: Final[dict[str, Callable[..., Any]]] = {
@@ -164,7 +263,7 @@ _UNPACKERS: Final[dict[str, Callable[..., Any]]] = {
     "uuid": uuid.UUID,
     "datetime": _unpack_datetime,
     "date": dt.date.fromisoformat,
-    "time": dt.time.fromisoformat,
+    "time": _unpack_time,
     "timedelta": dt.timedelta,
     "timestamp": _unpack_timestamp,
     "pandas_timedelta": lambda value, unit: pd.Timedelta(np.int64(value).view(f"m8[{unit}]")),

@@ -10,8 +10,10 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from oqkit.arrow import column, inference, tagged_json
+from oqkit.arrow import column, inference, moment, tagged_json
+from oqkit.arrow.equality import is_same
 from oqkit.arrow.metadata import (
     NATURAL,
     RESERVED,
@@ -25,7 +27,7 @@ from oqkit.arrow.metadata import (
     table_of,
 )
 from oqkit.arrow.table import to_table
-from oqkit.errors import SchemaError
+from oqkit.errors import RowsRefused, SchemaError
 
 #: Schema metadata: `COLUMNS` if each value is a row of named fields, `SCALAR` if it is one thing.
 KIND: Final = b"oq.kind"
@@ -33,6 +35,9 @@ COLUMNS: Final = b"columns"
 SCALAR: Final = b"scalar"
 #: The column of a table of kind `SCALAR`.
 VALUE: Final = "value"
+
+#: Rows with more distinct fields together stay dicts: as columns they would be mostly nulls.
+_MAX_FIELDS: Final = 5_000
 
 _NOTHING: Final = frozenset({type(None), type(pd.NA), type(pd.NaT)})
 _NO_NUMBERS: Final = frozenset({np.longdouble, np.timedelta64})  # an np.timedelta64 is an np.integer
@@ -48,8 +53,36 @@ def encode_values(values: Sequence[Any]) -> tuple[pa.Table, dict[int, str]]:
     Dicts, dataclasses, named tuples and pydantic models (None between them is a row of nulls) give a
     column for each field, in order of first appearance; anything else gives the one column ``value``.
     Ints and floats together become floats, other mixtures keep their values as JSON text. NaN stays
-    NaN; None, NA and NaT become null. The dict maps positions to messages; those rows are null.
+    NaN; None, NA and NaT become null. The dict maps positions to messages; those rows are null. Whatever the
+    values are, this raises nothing: reading them runs the code of their types.
     """
+    try:
+        return _encode_all(values)
+    except BaseException:  # noqa: BLE001 - the user's code: of which value it was, is found out
+        return _encode_each(values)
+
+
+def _encode_each(values: Sequence[Any]) -> tuple[pa.Table, dict[int, str]]:
+    """Do as `encode_values`, leaving out what cannot even be looked at."""
+    problems: dict[int, str] = {}
+    for position, value in enumerate(values):
+        try:
+            _encode_all([value])
+        except BaseException as error:  # noqa: BLE001 - as above
+            problems[position] = _unreadable(value, error)
+    try:
+        stored, bad = _encode_all([None if position in problems else one for position, one in enumerate(values)])
+    except BaseException as error:  # noqa: BLE001 - each for itself, but not all together
+        problems = {position: _unreadable(value, error) for position, value in enumerate(values)}
+        return scalar_table(Column(array=pa.nulls(len(values)))), problems
+    return stored, {**bad, **problems}
+
+
+def _unreadable(value: Any, error: BaseException) -> str:
+    return f"{tagged_json.show(value)} cannot be stored: reading it raised {type(error).__name__}: {tagged_json.show(error)}"
+
+
+def _encode_all(values: Sequence[Any]) -> tuple[pa.Table, dict[int, str]]:
     kinds = set(map(type, values))
     rows = _as_rows(values, kinds)
     if rows is None:
@@ -89,7 +122,11 @@ def _as_rows(values: Sequence[Any], kinds: set[type]) -> list[dict[str, Any] | N
     else:
         rows = [None if type(value) in _NOTHING else readers[type(value)](value) for value in values]  # type: ignore[misc]
     names = _field_names(rows)
-    return rows if names and all(type(name) is str and not name.startswith(RESERVED) for name in names) else None
+    return rows if 0 < len(names) <= _MAX_FIELDS and all(map(_is_field, names)) else None
+
+
+def _is_field(name: Any) -> bool:
+    return type(name) is str and not name.startswith(RESERVED) and inference.is_utf8(name)
 
 
 def _field_names(rows: Iterable[dict[str, Any] | None]) -> list[str]:
@@ -149,35 +186,42 @@ def _numbers(values: list[Any], kinds: set[type]) -> Column:
     if len(kinds) == 1 and (kind := next(iter(kinds))) not in {int, float}:
         return Column(array=pa.array(values, pa.from_numpy_dtype(kind)))  # float32 stays float32
     is_float = any(issubclass(kind, float | np.floating) for kind in kinds)
-    return Column(array=pa.array(values, pa.float64() if is_float else pa.int64(), from_pandas=False))
+    array = pa.array(values, pa.float64() if is_float else pa.int64(), from_pandas=False)
+    if is_float and kinds - {int, float} and not all(map(_is_equal_number, array.to_pylist(), values)):
+        msg = "an integer that no float can hold"
+        raise ValueError(msg)
+    return Column(array=array)
+
+
+def _is_equal_number(mine: float | None, yours: Any) -> bool:
+    if mine is None or yours is None:
+        return mine is yours
+    number = yours.item() if isinstance(yours, np.generic) else yours
+    return mine == number or (mine != mine and number != number)  # noqa: PLR0124
 
 
 def _bools(values: list[Any], _: set[type]) -> Column:
     return Column(array=pa.array(values, pa.bool_()))
 
 
-def _datetimes(values: list[Any], _: set[type]) -> Column:
+def _datetimes(values: list[Any], kinds: set[type]) -> Column:
     """Store in microseconds, in nanoseconds if one value has that unit; all have one zone or none."""
-    values = [_or_none(pd.Timestamp(it)) if isinstance(it, np.datetime64) else it for it in values]
-    zones = {getattr(value, "tzinfo", None) for value in values if value is not None}
-    if len(zones) > 1:
-        msg = "datetimes of different zones"
+    if kinds == {dt.datetime}:
+        return _natural(inference.from_python(values))
+    return Column(array=moment.timestamps(values))
+
+
+def _timedeltas(values: list[Any], kinds: set[type]) -> Column:
+    if kinds == {dt.timedelta}:
+        return _natural(inference.from_python(values))
+    return Column(array=moment.durations(values))
+
+
+def _natural(array: pa.Array | None) -> Column:
+    if array is None:
+        msg = "values that no Arrow type gives back"
         raise ValueError(msg)
-    zone = pa.infer_type([next(value for value in values if value is not None)]).tz if zones != {None} else None
-    return Column(array=pa.array(values, pa.timestamp(_unit(values), zone)))
-
-
-def _timedeltas(values: list[Any], _: set[type]) -> Column:
-    values = [_or_none(pd.Timedelta(it)) if isinstance(it, np.timedelta64) else it for it in values]
-    return Column(array=pa.array(values, pa.duration(_unit(values))))
-
-
-def _unit(values: list[Any]) -> str:
-    return "ns" if any(getattr(value, "unit", None) == "ns" for value in values) else "us"
-
-
-def _or_none(value: Any) -> Any:
-    return None if value is pd.NaT else value
+    return Column(array=array)
 
 
 def _arrow_scalars(values: list[Any], _: set[type]) -> Column:
@@ -185,7 +229,13 @@ def _arrow_scalars(values: list[Any], _: set[type]) -> Column:
     if len(kinds) > 1:
         msg = "Arrow scalars of different types"
         raise ValueError(msg)
-    return Column(array=pa.array([None if value is None else value.as_py() for value in values], kinds.pop()))
+    kind = kinds.pop()
+    array = pa.array([None if value is None else value.as_py() for value in values], kind)
+    column.check_writable(kind)
+    if not all(map(is_same, inference.to_python(array), [None if it is None else it.as_py() for it in values])):
+        msg = "Arrow scalars that no array gives back"
+        raise ValueError(msg)
+    return column.encode_arrow(pa.chunked_array([array]))
 
 
 def _ndarrays(values: list[Any], _: set[type]) -> Column:
@@ -211,19 +261,19 @@ _RULES: Final[list[tuple[Callable[[type], bool], Callable[[list[Any], set[type]]
 ]
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, *, level: int = 0) -> Any:
     """Return a value with the numpy scalars, dataclasses, named tuples and models in it made Python's own."""
     kind = type(value)
-    if kind in {int, float, str, bool, type(None)}:
+    if kind in {int, float, str, bool, type(None)} or level > tagged_json.MAX_LEVELS:
         return value
     if kind is list or kind is tuple:
-        return kind(plain(item) for item in value)
+        return kind(plain(item, level=level + 1) for item in value)
     if isinstance(value, np.number | np.bool_ | np.str_) and kind not in _NO_NUMBERS:
         return value.item()
     if isinstance(value, pa.Scalar):
         return value.as_py()
     reader = _row_reader(kind)
-    return value if reader is None else {key: plain(item) for key, item in reader(value).items()}
+    return value if reader is None else {key: plain(item, level=level + 1) for key, item in reader(value).items()}
 
 
 def _encode_json(values: list[Any]) -> tuple[Column, dict[int, str]]:
@@ -249,18 +299,31 @@ def encode_batch(result: Any, n_rows: int) -> pa.Table:
 
     A pandas, polars or Arrow frame, or a dict of equally long columns, gives a table of kind `COLUMNS`;
     a Series, list, Arrow array or ndarray one of kind `SCALAR` (of an ``(n, k)`` array each row is an
-    array of k). Raise `SchemaError` that says what was expected and what came.
+    array of k). Raise `RowsRefused` if the values of some rows cannot be stored, and `SchemaError` that says
+    what was expected and what came if it is something else.
     """
-    columns = _batch_columns(result)
-    stored = columns if columns is not None else _batch_scalar(result)
+    problems: dict[int, str] = {}
+    try:
+        stored = _batch_table(result, problems)
+    except SchemaError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - reading it runs the code of its types, which may be the user's
+        raise SchemaError(_unreadable(result, error)) from None
     got = stored.num_rows
     if got != n_rows:
         msg = f"a batch function must return one row for each of its {n_rows} rows, but returned {got}"
         raise SchemaError(msg)
+    if problems:
+        raise RowsRefused(stored.filter(pa.array([row not in problems for row in range(n_rows)])), problems)
     return stored
 
 
-def _batch_columns(result: Any) -> pa.Table | None:
+def _batch_table(result: Any, problems: dict[int, str]) -> pa.Table:
+    columns = _batch_columns(result, problems)
+    return columns if columns is not None else _batch_scalar(result, problems)
+
+
+def _batch_columns(result: Any, problems: dict[int, str]) -> pa.Table | None:
     if isinstance(result, dict) and result:
         result = _frame_of(result)
     is_polars = type(result).__module__.partition(".")[0] == "polars" and hasattr(result, "get_columns")
@@ -269,7 +332,7 @@ def _batch_columns(result: Any) -> pa.Table | None:
     if len(result.columns) == 0:
         msg = "a batch function returned a frame without columns; return at least one"
         raise SchemaError(msg)
-    frame = to_table(result.reset_index(drop=True) if isinstance(result, pd.DataFrame) else result)
+    frame = to_table(result.reset_index(drop=True) if isinstance(result, pd.DataFrame) else result, problems=problems)
     metadata = {**(frame.table.schema.metadata or {}), KIND: COLUMNS}
     return frame.table.replace_schema_metadata(metadata)
 
@@ -293,23 +356,25 @@ def _series_of(values: Any) -> Any:
     return values
 
 
-def _batch_scalar(result: Any) -> pa.Table:
+def _batch_scalar(result: Any, problems: dict[int, str]) -> pa.Table:
     try:
         if isinstance(result, pd.Series | pd.Index | pd.api.extensions.ExtensionArray):
-            return scalar_table(column.encode(pd.Series(result)))
+            return scalar_table(column.encode(pd.Series(result), problems))
         if isinstance(result, np.ndarray) and result.ndim:
-            return scalar_table(_encode_ndarray(result))
+            return scalar_table(_encode_ndarray(result, problems))
     except Unstorable as error:
         where = "" if error.row is None else f", row {error.row}"
         msg = f"the returned values{where}: {error.reason}"
         raise SchemaError(msg) from None
+    finally:
+        problems.update({row: f"the returned values, row {row}: {reason}" for row, reason in problems.items()})
     if isinstance(result, pa.Array | pa.ChunkedArray):
         array = pa.chunked_array([result]) if isinstance(result, pa.Array) else result
-        return scalar_table(column.encode_arrow(array))
+        return scalar_table(_encode_arrow(array))
     if type(result).__module__.partition(".")[0] == "polars" and hasattr(result, "to_arrow"):
-        return scalar_table(column.encode_arrow(pa.chunked_array([result.to_arrow()])))
+        return scalar_table(_encode_arrow(pa.chunked_array([result.to_arrow()])))
     if isinstance(result, list | tuple):
-        return _batch_list(result)
+        return _batch_list(result, problems)
     msg = (
         f"a batch function must return a frame, Series, array or list with a row for each row it got, "
         f"but returned {tagged_json.type_name(result)}"
@@ -317,9 +382,18 @@ def _batch_scalar(result: Any) -> pa.Table:
     raise SchemaError(msg)
 
 
-def _encode_ndarray(result: np.ndarray) -> Column:
+def _encode_arrow(array: pa.ChunkedArray) -> Column:
+    try:
+        column.check_writable(array.type)
+        return column.encode_arrow(array)
+    except ValueError as error:
+        msg = f"the returned values cannot be stored: {error}; cast them first"
+        raise SchemaError(msg) from None
+
+
+def _encode_ndarray(result: np.ndarray, problems: dict[int, str]) -> Column:
     if result.ndim == 1:
-        return column.encode(pd.Series(result))
+        return column.encode(pd.Series(result), problems)
     flat = column.encode(pd.Series(result.ravel()))  # refuses dtypes that cannot be stored
     size = int(np.prod(result.shape[1:]))
     bounds = pa.array(np.arange(len(result) + 1) * size, pa.int64())
@@ -328,12 +402,9 @@ def _encode_ndarray(result: np.ndarray) -> Column:
     return Column(array=pa.LargeListArray.from_arrays(bounds, flat.array), meta=meta)
 
 
-def _batch_list(result: Sequence[Any]) -> pa.Table:
-    table, problems = encode_values(result)
-    if problems:
-        position, message = min(problems.items())
-        msg = f"the returned list, row {position}: {message}"
-        raise SchemaError(msg)
+def _batch_list(result: Sequence[Any], problems: dict[int, str]) -> pa.Table:
+    table, bad = encode_values(result)
+    problems.update({row: f"the returned list, row {row}: {reason}" for row, reason in bad.items()})
     return table
 
 
@@ -355,6 +426,46 @@ def decode_values(table: pa.Table) -> list[Any]:
 def is_scalar(schema: pa.Schema) -> bool:
     """Say whether a value table has the kind `SCALAR`."""
     return bool((schema.metadata or {}).get(KIND) == SCALAR)
+
+
+def is_json(table: pa.Table) -> bool:
+    """Whether `encode_values` makes the very same table of the JSON of its values, as the types and nulls in it tell.
+
+    JSON has null, bool, int, finite float, text, and lists and dicts of them.
+    """
+    return not table.num_rows or all(
+        _is_json(stored.combine_chunks(), one)
+        and (is_scalar(table.schema) or (one.name == label_of(one) and _is_field(one.name)))
+        for one, stored in zip(table.schema, table.columns, strict=True)
+    )
+
+
+def _is_json(array: pa.Array, stored: pa.Field) -> bool:
+    meta = meta_of(stored)
+    if meta.encoding is Encoding.JSON:
+        values = column.to_objects(array, meta)
+        again = _encode(values, set(map(type, values)))[0]
+        return again.meta == meta and all(map(tagged_json.is_plain, values))
+    return meta == NATURAL and _is_json_array(array)
+
+
+def _is_json_array(array: pa.Array) -> bool:
+    """Whether JSON gives back an array with its type: something in it has to show of which type it is."""
+    kind = array.type
+    if pa.types.is_null(kind):
+        return True
+    if array.null_count == len(array):
+        return False
+    if pa.types.is_large_list(kind):
+        return _is_json_array(array.flatten())
+    if pa.types.is_struct(kind):
+        return all(_is_json_array(child) for child in array.flatten())
+    if kind == pa.float64():
+        return bool(pc.all(pc.is_finite(array)).as_py())
+    return kind in _JSON_TYPES
+
+
+_JSON_TYPES: Final = frozenset({pa.bool_(), pa.int64(), pa.large_string()})
 
 
 def values_of(array: pa.Array, meta: ColumnMeta) -> list[Any]:

@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from oqkit.arrow.metadata import label_of
+from oqkit.arrow.order import in_order
 from oqkit.arrow.table import Layout, to_frame, to_lists
 from oqkit.arrow.unify import unify
 from oqkit.arrow.value import encode_batch, encode_values
-from oqkit.errors import FormatError, NotAllowed
+from oqkit.errors import FormatError, NotAllowed, SchemaError
 from oqkit.payload.access import Access
 from oqkit.payload.dataset import KIND, Dataset, DatasetReader
 from oqkit.payload.output import encode_inline, encode_outcomes
@@ -172,6 +173,11 @@ class ParquetCodec:
         """Check and convert what a batch function returned."""
         return encode_batch(result, n_rows)
 
+    @property
+    def in_order(self) -> Callable[[Any, Any], Any]:
+        """Return the function that orders what a batch function returned by its index."""
+        return in_order
+
     def pack(self, finished: Finished, *, refuse: Callable[[int, str], Failure]) -> Packed:
         """Encode outcomes: as JSON if they are few and plain, else as Parquet."""
         numbers = [_numbers(finished.rows)]
@@ -190,7 +196,26 @@ class ParquetCodec:
         inline = encode_inline(rows, values, failures, limit_bytes=INLINE_BYTES)
         if inline is not None:
             return Packed(inline=inline, refused=refused)
-        return Packed(data=encode_outcomes(rows, values, failures), refused=refused)
+        try:
+            return Packed(data=encode_outcomes(rows, values, failures), refused=refused)
+        except SchemaError as error:
+            refused |= {row: refuse(row, f"row {row}: {error}") for row in _unwritable(rows, values)}
+            return Packed(data=encode_outcomes(rows, values, {**failures, **refused}), refused=refused)
+
+
+def _unwritable(rows: np.ndarray, values: pa.Table) -> list[int]:
+    """Return the rows whose values Parquet cannot hold, or all of them if it is only together that it cannot."""
+
+    def bad(first: int, stop: int) -> list[int]:
+        try:
+            encode_outcomes(rows[first:stop], values.slice(first, stop - first), {})
+        except SchemaError:
+            middle = (first + stop) // 2
+            return [first] if stop - first == 1 else [*bad(first, middle), *bad(middle, stop)]
+        return []
+
+    found = [int(rows[place]) for place in bad(0, len(rows))]
+    return found or rows.tolist()
 
 
 def _numbers(rows: Sequence[int]) -> np.ndarray:

@@ -9,12 +9,11 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from oqkit.arrow.metadata import Column
-from oqkit.arrow.value import decode_values, encode_values, is_scalar, scalar_table
-from oqkit.errors import FormatError
-from oqkit.payload.parquet import new_writer
+from oqkit.arrow.value import decode_values, encode_values, is_json, scalar_table
+from oqkit.errors import FormatError, Missing, SchemaError
+from oqkit.payload.parquet import encode_payload, read_whole
 from oqkit.queue.job import Job
 from oqkit.queue.part import Part
 from oqkit.queue.repository import Repository
@@ -49,7 +48,8 @@ def encode_outcomes(
     """Write outcomes as Parquet: ``oq:row`` (int32), the value columns, ``oq:error`` (null where it succeeded).
 
     `values` has a row for each of `rows`; None means that they completed without a value. A row that is
-    also in `failures` counts as failed. Without a failure the error column is left out.
+    also in `failures` counts as failed. Without a failure the error column is left out. Raise `SchemaError` if
+    Parquet cannot hold the values.
     """
     outcomes = _checked(rows, values, failures)
     numbers = pa.array(np.concatenate([outcomes.rows, np.fromiter(failures, "int64", len(failures))]), pa.int32())
@@ -62,17 +62,17 @@ def encode_outcomes(
         errors = [None] * len(outcomes.rows) + [asdict(failure) for failure in failures.values()]
         table = table.append_column(_ERROR, pa.array(errors, _FAILURE))
     table = table.add_column(0, _ROW, numbers)
-    sink = pa.BufferOutputStream()
-    with new_writer(sink, table) as writer:
-        writer.write_table(table, row_group_size=max(1, table.num_rows))
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+    try:
+        (file,) = encode_payload(table, part_rows=max(1, table.num_rows))
+    except (pa.ArrowException, OverflowError, MemoryError) as error:
+        raise SchemaError(f"Parquet cannot hold the returned values: {error}") from None
+    return file.data
 
 
 def decode_outcomes(data: bytes) -> Outcomes:
     """Read what `encode_outcomes` wrote, or raise `FormatError`."""
     try:
-        table = pq.read_table(pa.BufferReader(data), use_threads=False)
+        table = read_whole(data)
         failures: dict[int, Failure] = {}
         if _ERROR in table.column_names:
             is_error = table.column(_ERROR).is_valid()
@@ -81,17 +81,28 @@ def decode_outcomes(data: bytes) -> Outcomes:
             table = table.filter(table.column(_ERROR).is_null()).drop_columns([_ERROR])
         rows = table.column(_ROW).to_numpy().astype("int64")
         return Outcomes(rows=rows, values=table.drop_columns([_ROW]), failures=failures)
-    except (pa.ArrowException, OSError, KeyError, TypeError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         msg = f"these outcomes are not readable here: {error}"
         raise FormatError(msg) from error
 
 
 def read_output(repository: Repository, job: Job, part: Part, name: str) -> Outcomes:
-    """Return an output that `part` names: from the part itself, or in one GET; raise `Missing` or `FormatError`."""
+    """Return an output that `part` names: from the part itself, or in one GET.
+
+    Raise `FormatError` that says where it lies if it is damaged, of an unknown kind, or not there.
+    """
     inline = part.outputs.get(name)
-    if inline is not None:
-        return decode_inline(inline)
-    return decode_outcomes(repository.store.read(repository.keys_of(job).output(part.index, name)).data)
+    key = repository.keys_of(job).output(part.index, name)
+    try:
+        found = decode_inline(inline) if inline is not None else decode_outcomes(repository.store.read(key).data)
+    except Missing:
+        raise FormatError(f"the output {key} is gone from the queue") from None
+    except FormatError as error:
+        where = f"the output {key}" if inline is None else f"the output {name} in part {part.index} of job {job.id}"
+        raise FormatError(f"{where} cannot be read: {error}") from error
+    if len(found.rows) and not 0 <= found.rows.min() <= found.rows.max() < part.n_rows:
+        raise FormatError(f"the output {key} is about rows that its part does not have")
+    return found
 
 
 def encode_inline(
@@ -101,23 +112,16 @@ def encode_inline(
     *,
     limit_bytes: int = 8192,
 ) -> dict[str, Any] | None:
-    """Return a few outcomes as a JSON-able dict, or None if JSON would lose something or need more than `limit_bytes`.
-
-    JSON carries None, bool, int, finite float, str, and lists and dicts of them; ints stay ints and floats floats.
-    """
+    """Return a few outcomes as a JSON-able dict, or None if JSON would lose something or need more than `limit_bytes`."""
     outcomes = _checked(rows, values, failures)
     if len(outcomes.rows) + len(failures) > _MAX_INLINE_ROWS or outcomes.values.nbytes > limit_bytes:
+        return None
+    if not is_json(outcomes.values):
         return None
     doc: dict[str, Any] = {"rows": outcomes.rows.tolist(), "values": decode_values(outcomes.values)}
     if failures:
         doc["failures"] = {str(row): asdict(failure) for row, failure in failures.items()}
-    try:
-        text = json.dumps(doc, allow_nan=False)
-    except (TypeError, ValueError):  # no JSON type, NaN, infinity
-        return None
-    if len(text) > limit_bytes or not _is_same(decode_inline(json.loads(text)).values, outcomes.values):
-        return None
-    return doc
+    return doc if len(json.dumps(doc)) <= limit_bytes else None
 
 
 def decode_inline(doc: dict[str, Any]) -> Outcomes:
@@ -142,9 +146,3 @@ def _checked(rows: Sequence[int] | np.ndarray, values: pa.Table | None, failures
     if not succeeded.all():
         numbers, values = numbers[succeeded], values.filter(pa.array(succeeded))
     return Outcomes(rows=numbers, values=values, failures=failures)
-
-
-def _is_same(one: pa.Table, other: pa.Table) -> bool:
-    return bool(one.schema.equals(other.schema, check_metadata=True) and one.equals(other)) and is_scalar(
-        one.schema
-    ) == is_scalar(other.schema)

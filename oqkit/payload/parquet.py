@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from oqkit.errors import FormatError, SchemaError
+from oqkit.payload import seal
 from oqkit.store.base import Blob
 
 #: Files up to this size are read whole, in one request.
@@ -54,29 +55,40 @@ def encode_payload(table: pa.Table, *, part_rows: int, max_file_bytes: int = 64 
 
     A file ends with the row group that takes it past `max_file_bytes`. The bytes depend on content,
     `part_rows` and the pyarrow version only. No rows give one file without a part, which still has
-    the schema. Memory: one file.
+    the schema. Its footer holds the SHA-256 of each row group. Memory: one file.
     """
     n_parts = -(-table.num_rows // part_rows)
     part = 0
     while part < n_parts or part == 0:
-        first, sink = part, pa.BufferOutputStream()
+        first, sink, ends = part, io.BytesIO(), []
         with new_writer(sink, table) as writer:
+            start = sink.tell()
             while part < n_parts and sink.tell() <= max_file_bytes:
                 writer.write_table(table.slice(part * part_rows, part_rows), row_group_size=part_rows)
                 part += 1
-        yield PayloadFile(first_part=first, n_parts=part - first, data=sink.getvalue().to_pybytes())
+                ends.append(sink.tell())
+            with sink.getbuffer() as written:
+                writer.add_key_value_metadata(seal.metadata(written, ends, start=start))
+        yield PayloadFile(first_part=first, n_parts=part - first, data=seal.close(sink.getvalue()))
         if not n_parts:
             return
 
 
 def new_writer(sink: Any, table: pa.Table) -> pq.ParquetWriter:
-    """Open a Parquet writer in oqkit's settings: snappy, no statistics, dictionaries for text that repeats.
+    """Open a Parquet writer in oqkit's settings: snappy, checksums, no statistics, dictionaries for text that repeats.
 
     Measured on 1M x (float, int, str): snappy writes 1.4 times and reads 1.3 times as fast as zstd level 1, for
     25 % more bytes; dictionaries for all columns make writing 1.7 times as slow.
     """
     repeating = [name for name in table.column_names if _repeats(table.column(name))]
-    return pq.ParquetWriter(sink, table.schema, compression="snappy", use_dictionary=repeating, write_statistics=False)
+    return pq.ParquetWriter(
+        sink,
+        table.schema,
+        compression="snappy",
+        use_dictionary=repeating,
+        write_statistics=False,
+        write_page_checksum=True,
+    )
 
 
 def _repeats(column: pa.ChunkedArray) -> bool:
@@ -90,6 +102,12 @@ def _repeats(column: pa.ChunkedArray) -> bool:
 
 
 # --- read ----------------------------------------------------------------------------------------
+
+
+def read_whole(data: bytes) -> pa.Table:
+    """Return the table of a file that `encode_payload` wrote, or raise `FormatError` or one of pyarrow's errors."""
+    footer = _read_footer(data)
+    return _decode(pa.BufferReader(data), footer, range(footer.num_row_groups), None)
 
 
 @dataclass(slots=True)
@@ -144,7 +162,8 @@ class PayloadReader:
     def schema(self) -> pa.Schema:
         """Return the schema of the payload: the footer of the first file."""
         file = self._opened(self._refs[0])
-        return _checked(self._refs[0], lambda: pq.ParquetFile(_Ranges(0), metadata=file.footer).schema_arrow)
+        schema = _checked(self._refs[0], lambda: pq.ParquetFile(_Ranges(0), metadata=file.footer).schema_arrow)
+        return schema.with_metadata(seal.without(schema.metadata))
 
     def _read(self, ref: PayloadRef, *, groups: Sequence[int], names: list[str] | None) -> pa.Table:
         file = self._opened(ref)
@@ -170,13 +189,13 @@ class PayloadReader:
     def _fill(self, ref: PayloadRef, file: _OpenFile) -> None:
         if ref.size_bytes <= _SMALL_BYTES:
             data = self._store.read(ref.key).data
-            file.footer = _checked(ref, lambda: pq.read_metadata(pa.BufferReader(data)))
+            file.footer = _checked(ref, lambda: _read_footer(data))
             file.data = data
             return
         tail = footer_bytes(
             lambda length: self._store.read_range(ref.key, start=-length, length=length), size_bytes=ref.size_bytes
         )
-        file.footer = _checked(ref, lambda: pq.read_metadata(pa.BufferReader(tail)))
+        file.footer = _checked(ref, lambda: _read_footer(tail))
 
 
 def footer_bytes(read_end: Callable[[int], bytes], *, size_bytes: int) -> bytes:
@@ -186,23 +205,41 @@ def footer_bytes(read_end: Callable[[int], bytes], *, size_bytes: int) -> bytes:
     return read_end(needed) if len(tail) < needed <= size_bytes else tail
 
 
+def _read_footer(tail: bytes) -> Any:
+    seal.check_footer(tail)
+    return pq.read_metadata(pa.BufferReader(tail))
+
+
 def _checked(ref: PayloadRef, read: Any) -> Any:
     try:
         return read()
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, FormatError, ValueError, OverflowError) as error:
+        if isinstance(error, SchemaError):
+            raise
         msg = f"{ref.key} is not the Parquet file that was written: {error}"
         raise FormatError(msg) from error
 
 
 def _decode(source: Any, footer: Any, groups: Sequence[int], names: list[str] | None) -> pa.Table:
-    file = pq.ParquetFile(source, metadata=footer)
-    if names is not None:
+    file = pq.ParquetFile(source, metadata=footer, page_checksum_verification=True)
+    if names is None:
+        _check_groups(source, footer, groups)
+    else:
         unknown = set(names) - set(file.schema_arrow.names)
         if unknown:
             msg = f"the payload has no column {sorted(unknown)!r}; it has {file.schema_arrow.names!r}"
             raise SchemaError(msg)
     table = file.read_row_groups(list(groups), columns=names, use_threads=False)
+    table = table.replace_schema_metadata(seal.without(table.schema.metadata))
     return table if names is None else table.select(names)
+
+
+def _check_groups(source: Any, footer: Any, groups: Sequence[int]) -> None:
+    for group in groups:
+        if spans := list(_chunk_spans(footer, [group], None)):
+            first, stop = min(start for start, _ in spans), max(stop for _, stop in spans)
+            source.seek(first)
+            seal.check_group(group, source.read(stop - first), footer)
 
 
 def _spans(footer: Any, groups: Sequence[int], names: list[str] | None) -> list[tuple[int, int]]:

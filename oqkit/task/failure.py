@@ -16,7 +16,7 @@ _HERE = str(Path(__file__).parents[1] / "worker")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One failed attempt of one task."""
+    """One failed attempt of one task; its texts are made short enough, and such that they can be stored."""
 
     type: str
     """The exception's class name, with its module unless it is built in."""
@@ -26,56 +26,83 @@ class Failure:
     attempt: int
     worker: str
 
+    def __post_init__(self) -> None:
+        for name, limit in _LIMITS.items():
+            object.__setattr__(self, name, cut(getattr(self, name), limit))
+
+
+_LIMITS = {"type": 300, "message": MAX_MESSAGE, "traceback": MAX_TRACEBACK}
+
 
 def verb_of(error: BaseException) -> Verb:
     """Say what an exception does to its task; its type decides, never its text."""
-    if isinstance(error, Skip):
+    kind = type(error)
+    if issubclass(kind, Skip):
         return Verb.COMPLETE
-    if isinstance(error, Reschedule):
+    if issubclass(kind, Reschedule):
         return Verb.RESCHEDULE
-    if isinstance(error, PermanentError):
+    if issubclass(kind, PermanentError):
         return Verb.FAIL
     return Verb.RETRY
+
+
+def delay_of(error: BaseException) -> float:
+    """Return for how many seconds a `Reschedule` puts its task back, or raise `ValueError` if a subclass made that no time."""
+    delay_s = getattr(error, "delay_s", None)
+    if isinstance(delay_s, bool) or not isinstance(delay_s, int | float) or not 0 <= delay_s <= Reschedule.LONGEST_S:
+        raise ValueError(
+            f"{type_name(type(error))}.delay_s={delay_s!r:.60} must be a number of seconds, at most ten years"
+        )
+    return float(delay_s)
 
 
 def failure_of(error: BaseException, *, attempt: int, worker: str) -> Failure:
     """Describe an exception that a user's function raised."""
     return Failure(
         type=type_name(type(error)),
-        message=cut(_text(error), MAX_MESSAGE),
-        traceback=cut(_user_traceback(error), MAX_TRACEBACK),
+        message=text_of(error),
+        traceback=_user_traceback(error),
         attempt=attempt,
         worker=worker,
     )
 
 
-def type_name(kind: type[BaseException]) -> str:
+def type_name(kind: type) -> str:
     """Name an exception class: ``ValueError``, ``PermanentError``, ``requests.exceptions.Timeout``."""
-    is_known = kind.__module__ in {"builtins", "__main__", "oqkit.errors"}
-    return kind.__qualname__ if is_known else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        module = str(kind.__module__)
+        is_known = module in {"builtins", "__main__", "oqkit.errors"}
+        return str(kind.__qualname__) if is_known else f"{module}.{kind.__qualname__}"
+    except BaseException:  # noqa: BLE001 - a metaclass can make properties of both
+        return type.__repr__(kind)
 
 
 def cut(text: str, limit: int) -> str:
     """Shorten a text in its middle; letters that UTF-8 has no form for become escapes."""
-    text = text.encode(errors="backslashreplace").decode()
+    return _shortened(_shortened(text, limit).encode(errors="backslashreplace").decode(), limit)
+
+
+def _shortened(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     half = (limit - 5) // 2
     return f"{text[:half]}\n...\n{text[-half:]}"
 
 
-def _text(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """Return the text of an exception, whatever its ``__str__`` does."""
     try:
-        return str(error)
+        return cut(str.__str__(str(error)), MAX_MESSAGE)
     except BaseException as broken:  # noqa: BLE001 - the user's __str__ runs here, and may raise SystemExit
-        return f"<no text: __str__ raised {type(broken).__name__}>"
+        return f"<no text: __str__ raised {type_name(type(broken))}>"
 
 
 def _user_traceback(error: BaseException) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
-        trace = trace.tb_next
     try:
-        return "".join(traceback.format_exception(type(error), error, trace))
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
+            trace = trace.tb_next
+        lines = traceback.TracebackException(type(error), error, trace).format()
+        return cut("".join(cut(line, MAX_TRACEBACK) for line in lines), MAX_TRACEBACK)
     except BaseException as broken:  # noqa: BLE001 - formatting calls the user's __str__ and __repr__
-        return f"<no traceback: formatting it raised {type(broken).__name__}>"
+        return f"<no traceback: formatting it raised {type_name(type(broken))}>"

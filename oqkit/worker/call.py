@@ -11,18 +11,23 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from oqkit.errors import Reschedule, SchemaError, UsageError
+from oqkit.errors import Reschedule, RowsRefused, SchemaError, UsageError
 from oqkit.queue.key import task_id
 from oqkit.queue.rows import Range, Rows
 from oqkit.queue.transition import Verb
 from oqkit.task.context import Context
-from oqkit.task.failure import MAX_MESSAGE, Failure, cut, failure_of, verb_of
+from oqkit.task.failure import Failure, delay_of, failure_of, verb_of
 from oqkit.task.handler import Handler
 from oqkit.worker.buffer import LIMIT, TAKEN, CallError, ResultBuffer
 from oqkit.worker.interface import Inputs
 
 COROUTINES = 64
 GROWTH = 8
+
+
+def as_returned(result: Any, _index: Any) -> Any:
+    """Leave what a batch call returned in the order that it has."""
+    return result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,9 @@ class Work:
     """How many rows the first batch call takes; later ones grow to `max_batch` while calls are quick."""
     max_batch: int
     table: Callable[[Any, int], Any] = field(repr=False)
+    """Makes a table of what a batch call returned for so many rows."""
+    in_order: Callable[[Any, Any], Any] = field(repr=False, default=as_returned)
+    """Puts the rows that a batch call returned in the order of the index it was given; a function of a module."""
     is_suspect: bool = False
     """Whether one of the rows may kill its process: a lease of theirs was lost."""
 
@@ -63,10 +71,13 @@ class Work:
     def call_error(self, row: int, error: BaseException) -> CallError:
         """Say what an exception means for a row."""
         verb = verb_of(error)
-        if isinstance(error, Reschedule):
-            return CallError(verb, delay_s=error.delay_s)
         if verb is Verb.COMPLETE:
             return CallError(verb)
+        if verb is Verb.RESCHEDULE:
+            try:
+                return CallError(verb, delay_s=delay_of(error))
+            except ValueError as wrong:  # as if the function had raised that
+                verb, error = Verb.RETRY, wrong
         return CallError(verb, failure=failure_of(error, attempt=self.attempt(row), worker=self.worker))
 
 
@@ -94,7 +105,7 @@ def refuse(work: Work, buffer: ResultBuffer, error: UsageError) -> None:
 
 def fail(work: Work, buffer: ResultBuffer, rows: Iterable[int], error: UsageError) -> None:
     """Fail `rows` without a retry, for an error that their function did not raise."""
-    kind, message = type(error).__name__, cut(str(error), MAX_MESSAGE)
+    kind, message = type(error).__name__, str(error)
     errors = {}
     for row in rows:
         failure = Failure(type=kind, message=message, traceback="", attempt=work.attempt(row), worker=work.worker)
@@ -106,6 +117,11 @@ def lay_table(work: Work, buffer: ResultBuffer, rows: Sequence[int], result: Any
     """Lay what a batch function returned for `rows` onto `buffer`; fail them if it is not a table of theirs."""
     try:
         table = work.table(result, len(rows))
+    except RowsRefused as error:
+        bad = {rows[position]: reason for position, reason in error.problems.items()}
+        for row, reason in bad.items():
+            fail(work, buffer, [row], SchemaError(reason))
+        buffer.lay(tables=[(Rows.of([row for row in rows if row not in bad]), error.table)])
     except SchemaError as error:  # the function is wrong, not a row
         fail(work, buffer, rows, error)
     else:
@@ -163,6 +179,7 @@ def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., Any], span: Ra
     buffer.begin_call(first, stop)
     extra = (work.context(rows[0], buffer),) if work.handler.takes_context else ()
     frame = work.inputs.frame(Rows.of(rows))
+    index = getattr(frame, "index", None)  # before the function can change the frame
     try:
         result = call(frame, *extra)
     except BaseException as error:  # noqa: BLE001 - the user's function
@@ -176,6 +193,15 @@ def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., Any], span: Ra
                     _bisect(work, buffer, call, part)
     else:
         buffer.end_call()
+        _lay_result(work, buffer, rows, (result, index))
+
+
+def _lay_result(work: Work, buffer: ResultBuffer, rows: Sequence[int], returned: tuple[Any, Any]) -> None:
+    try:
+        result = work.in_order(*returned)
+    except SchemaError as error:
+        fail(work, buffer, rows, error)
+    else:
         lay_table(work, buffer, rows, result)
 
 

@@ -28,6 +28,7 @@ from typing import Any
 from oqkit.errors import SchemaError, UnknownTask
 from oqkit.queue.rows import Rows
 from oqkit.task.code import import_task
+from oqkit.task.failure import text_of, type_name
 from oqkit.task.function import TaskFunction, as_task
 from oqkit.task.handler import Handler
 from oqkit.worker.buffer import N_CELLS, Meter, ResultBuffer
@@ -277,7 +278,7 @@ def pickle_plain(value: object) -> bytes | None:
     buffer = io.BytesIO()
     try:
         _PlainPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
-    except Exception:  # noqa: BLE001 - of whatever kind: then each value is looked at by itself
+    except BaseException:  # noqa: BLE001 - of whatever kind: then each value is looked at by itself
         return None
     return buffer.getvalue()
 
@@ -291,7 +292,7 @@ def pickle_values(
     try:
         data = _pickle(values)
         pickle.loads(data)  # noqa: S301 - its own
-    except Exception as error:  # noqa: BLE001 - pickling runs the user's __reduce__
+    except BaseException as error:  # noqa: BLE001 - pickling runs the user's __reduce__
         if len(rows) == 1:
             fail(work, buffer, rows, _unpicklable(values[0], error))
             return
@@ -309,20 +310,25 @@ def pickle_result(result: object, _n_rows: int = 1) -> bytes:
     """
     try:
         return _pickle(result)
-    except Exception as error:  # pickling runs the user's __reduce__
-        raise _unpicklable(result, error) from error
+    except BaseException as error:  # noqa: BLE001 - pickling runs the user's __reduce__
+        raise _unpicklable(result, error) from None
 
 
 def _pickle(value: object) -> bytes:
     try:
         return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    except Exception:  # noqa: BLE001 - as above; classes that came here by value can only go back in that way
+    except BaseException:  # noqa: BLE001 - as above; classes that came here by value can only go back in that way
         return bytes(_cloudpickle().dumps(value))
 
 
-def _unpicklable(value: object, error: Exception) -> SchemaError:
-    kind = type(value)
+def _unpicklable(value: object, error: BaseException) -> SchemaError:
     return SchemaError(
-        f"a value of type {kind.__module__}.{kind.__qualname__} cannot leave the child process that made it "
-        f"({type(error).__name__}: {error}); return plain values, or use executor='thread'"
+        f"a value of type {_value_type(value)} cannot leave the child process that made it "
+        f"({type_name(type(error))}: {text_of(error)}); return plain values, or use executor='thread'"
     )
+
+
+def _value_type(value: object) -> str:
+    """Name the type of a value with its module."""
+    name, module = type_name(type(value)), type(value).__module__
+    return name if "." in name else f"{module}.{name}"

@@ -60,7 +60,14 @@ class Codec(Protocol):
         """Read the inputs of a part: one ranged GET once the file is known."""
 
     def table(self, result: Any, n_rows: int) -> Any:
-        """Check what a batch function returned for `n_rows` rows, and convert it; raise `SchemaError`."""
+        """Check what a batch function returned for `n_rows` rows, and convert it.
+
+        Raise `RowsRefused` if some of the rows cannot be stored, and `SchemaError` if that is none of such a function.
+        """
+
+    @property
+    def in_order(self) -> Callable[[Any, Any], Any]:
+        """Return the function, which pickles, that puts what a batch function returned in the order of an index."""
 
     def pack(self, finished: Finished, *, refuse: Callable[[int, str], Failure]) -> Packed:
         """Encode outcomes; `refuse` describes a row whose value cannot be stored."""

@@ -25,6 +25,7 @@ from typing import Any
 from oqkit.errors import SchemaError, UsageError
 from oqkit.queue.rows import Rows
 from oqkit.task.code import code_of
+from oqkit.task.failure import text_of, type_name
 from oqkit.task.function import TaskFunction
 from oqkit.worker.buffer import Load, ResultBuffer
 from oqkit.worker.call import Work, fail, lay_table, refuse
@@ -210,11 +211,11 @@ class ProcessExecution:
 def _unpickle(data: bytes) -> Any:
     try:
         return pickle.loads(data)  # noqa: S301 - from a process that this one started
-    except Exception as error:  # unpickling imports the user's modules and runs their code
+    except BaseException as error:  # noqa: BLE001 - unpickling imports the user's modules and runs their code
         raise SchemaError(
-            f"a returned value cannot be read outside of the child process that made it ({type(error).__name__}: "
-            f"{error}); return plain values, or use executor='thread'"
-        ) from error
+            "a returned value cannot be read outside of the child process that made it "
+            f"({type_name(type(error))}: {text_of(error)}); return plain values, or use executor='thread'"
+        ) from None
 
 
 class ChildProcess:

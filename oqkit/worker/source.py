@@ -162,6 +162,7 @@ class LeaseSource:
             first_batch=len(rows) if known else min(FIRST_BATCH, len(rows)),
             max_batch=len(rows),
             table=self._codec.table,
+            in_order=self._codec.in_order,
             is_suspect=lease.is_suspect(after=self._isolates_after),
         )
 
