@@ -8,7 +8,7 @@ from typing import Any
 from oqkit.errors import LeaseLost, Missing
 from oqkit.queue.cas import Versioned
 from oqkit.queue.job import Job, caught_up
-from oqkit.queue.part import Outcome, Part, commit, output_id
+from oqkit.queue.part import Outcome, Part, commit, lease_s_for, output_id
 from oqkit.queue.repository import Repository
 from oqkit.queue.rows import NONE, Rows
 
@@ -23,7 +23,8 @@ class HeldLease:
         self.held = held
         self.job = job
         self.id = lease_id
-        self.lease_s = lease_s
+        self.lease_s = lease_s_for(held.doc, lease_id, lease_s=lease_s)
+        """How long it lasts from each commit on, in seconds."""
 
     @property
     def part(self) -> Part:
@@ -50,9 +51,21 @@ class HeldLease:
         return any(state.deaths > 0 or state.lost >= after for state in self.part.states if state.lease == self.id)
 
     def is_only_suspect(self, *, after: int) -> bool:
-        """Whether the one row held may kill its worker although it is isolated: its lease ran out once more."""
+        """Whether the one row held is to run while nothing else does.
+
+        It may kill its worker although it is isolated, since its lease ran out once more; or its deaths are used
+        up, but none was certain to be its own doing.
+        """
         rows = self.rows
-        return len(rows) == 1 and self.part.state_at(rows.first).lost > after
+        if len(rows) != 1:
+            return False
+        state = self.part.state_at(rows.first)
+        return state.lost > after or state.deaths >= self.max_losses
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is on record that nothing else is at stake in this worker."""
+        return any(lease.id == self.id and lease.is_alone for lease in self.part.leases)
 
     @property
     def max_losses(self) -> int:
@@ -96,8 +109,8 @@ class HeldLease:
         """Record outcomes and extend the lease, or end it with `is_last`; raise `LeaseLost` if it is gone.
 
         `is_alone` puts on record that from now on nothing but its row is at stake in this worker. `patience_s`
-        says how long to try (None: as long as the queue's settings say). One write if nobody else touched the part. After `Unavailable` the same commit, and no other, may be
-        repeated: it may have been applied already.
+        says how long to try (None: as long as the queue's settings say). One write if nobody else touched the
+        part. After `Unavailable` the same commit, and no other, may be repeated: it may have been applied already.
         """
         number = self.part.lease(self.id).commits + 1
         chance = self._repository.rng.random()

@@ -22,6 +22,8 @@ LOG_RING = 32
 LOG_RANGES = 16
 FIRST_SHRINK = 2
 LOST_SHRINK = 16
+LONG_LEASE_S = 60.0
+DOUBLINGS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,7 @@ class Policy:
     retries: int = 3
     """How many errors of the function a task survives."""
     max_losses: int = 3
-    """How often a task's worker may die while that task runs alone."""
+    """How often a task may kill its worker."""
     backoff: Backoff = field(default_factory=Backoff)
     max_reschedules: int | None = None
     """None: as often as it likes."""
@@ -96,6 +98,8 @@ class Outcome:
     note: str = ""
     took_s: float = 0.0
     """How long it took until they were all run, in seconds; 0 if unknown."""
+    is_certain: bool = True
+    """Of a death: whether nothing but these rows can have caused it. Only such a death fails a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +196,8 @@ def claim(part: Part, lease: Lease, *, max_rows: int, now: float, policy: Policy
     """Give `lease` up to `max_rows` due rows, after settling what time has decided.
 
     The lease is in the result only if there was a row for it. Rows on which leases ran out are not mixed
-    with others, and come in ever smaller claims, down to the one that kills its worker.
+    with others, and come in ever smaller claims, down to the one that kills its worker; the leases on them
+    are longer (see `lease_s_for`).
     """
     part = settle(part, now=now, policy=policy, chance=chance)
     if len(part.leases) >= MAX_LEASES or now < policy.not_before:
@@ -206,7 +211,19 @@ def claim(part: Part, lease: Lease, *, max_rows: int, now: float, policy: Policy
         return replace(state, status=status, attempt=state.attempt + 1, lease=lease.id, due=0.0)
 
     part = replace(part, states=changed(part.states, taken, take), leases=(*part.leases, lease))
+    lease_s = lease_s_for(part, lease.id, lease_s=lease.expires - now)
+    part = replace(part, leases=(*part.leases[:-1], replace(lease, expires=now + lease_s)))
     return _logged(part, now, Verb.CLAIM, taken, worker=lease.worker)
+
+
+def lease_s_for(part: Part, lease_id: str, *, lease_s: float) -> float:
+    """Return how long a lease lasts where `lease_s` is asked for: longer on rows on which leases ran out before.
+
+    Their worker may have died, or it lives and did not get to extend the lease in time, because many others
+    write to the part or the store is slow. Twice as long after each, up to `LONG_LEASE_S`, tells the two apart.
+    """
+    lost = max((state.lost for state in part.states if state.lease == lease_id), default=0)
+    return max(lease_s, min(LONG_LEASE_S, lease_s * 2.0 ** min(lost, DOUBLINGS)))
 
 
 def _choice(part: Part, *, max_rows: int, now: float) -> Rows:
@@ -287,7 +304,8 @@ def _record(
 
     def take_in(state: TaskState) -> TaskState:
         if outcome.verb is Verb.LOSE:
-            return _died(replace(state, lost=0), name or state.output, now=now, policy=policy, chance=chance)
+            state = replace(state, lost=0, output=name or state.output)
+            return _died(state, now=now, policy=policy, chance=chance, is_certain=outcome.is_certain)
         verb, most = outcome.verb, policy.max_reschedules
         if verb is Verb.RETRY and state.used > policy.retries:
             verb = Verb.FAIL
@@ -305,10 +323,10 @@ def _record(
     return _logged(part, now, outcome.verb, rows, worker=lease.worker, note=outcome.note, took_s=outcome.took_s)
 
 
-def _died(state: TaskState, output: str, *, now: float, policy: Policy, chance: float) -> TaskState:
-    """Charge a row with the death of its worker, which was its doing."""
-    state = replace(state, lease="", deaths=state.deaths + 1, output=output)
-    if state.deaths >= policy.max_losses:
+def _died(state: TaskState, *, now: float, policy: Policy, chance: float, is_certain: bool = True) -> TaskState:
+    """Charge a row with the death of its worker, which was its doing, or, if that is not certain, may have been."""
+    state = replace(state, lease="", deaths=state.deaths + 1)
+    if is_certain and state.deaths >= policy.max_losses:
         return replace(state, status=target(Verb.FAIL, state.status))
     due = now + policy.backoff.delay_s(state.deaths, chance=chance)
     return replace(state, status=target(Verb.LOSE, state.status), spared=state.spared + 1, due=due)
@@ -340,7 +358,7 @@ def _lost(part: Part, lease: Lease, *, now: float, policy: Policy, chance: float
     def drop(state: TaskState) -> TaskState:
         state = replace(state, lost=state.lost + 1)
         if lease.is_alone:
-            return _died(state, "", now=now, policy=policy, chance=chance)
+            return _died(replace(state, output=""), now=now, policy=policy, chance=chance)
         return replace(state, status=target(Verb.LOSE, state.status), lease="", spared=state.spared + 1)
 
     part = _ended(replace(part, states=changed(part.states, rows, drop)), lease)

@@ -22,7 +22,7 @@ class TaskState:
     lost: int = 0
     """How many leases in a row ran out on it: it may have killed its workers."""
     deaths: int = 0
-    """How often its worker died while it ran alone: so often it did kill it."""
+    """How often it killed its worker, or may have: no other row was in progress in what died."""
     reschedules: int = 0
     due: float = 0.0
     """Not to be claimed before, in epoch seconds."""

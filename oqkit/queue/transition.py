@@ -5,11 +5,11 @@ verb            from       to         when
 ==============  =========  =========  =============================================================
 ``claim``       pending    running    a worker takes the task under a lease; the attempt rises by one
 ``complete``    running    completed  the function returned
-``fail``        running    failed     it raised `PermanentError`, or the attempts are used up
+``fail``        running    failed     it raised `PermanentError`, or its retries or losses are used up
 ``retry``       running    pending    it raised something else and has attempts left; due after a back-off
 ``reschedule``  running    pending    it raised `Reschedule`; no attempt is used up
 ``release``     running    pending    its worker handed it back unstarted; no attempt is used up
-``lose``        running    pending    its lease ran out with attempts left; due after a back-off
+``lose``        running    pending    its lease ran out, or it killed its worker and may do so again
 ``cancel``      pending    cancelled
 ``cancel``      running    cancelled  its worker loses the right to write an outcome
 ``expire``      pending    expired    its time to live is over; a running task still completes

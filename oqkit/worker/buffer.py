@@ -20,6 +20,8 @@ class CallError:
     failure: Failure | None = None
     is_raised: bool = True
     """Whether the function itself raised it; otherwise its input or its value could not get where it had to."""
+    is_certain: bool = True
+    """Of a death: whether nothing but the row can have caused it."""
 
 
 @dataclass(frozen=True, slots=True)

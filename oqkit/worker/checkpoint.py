@@ -149,13 +149,13 @@ def outcomes_of(load: Load, packed: Packed, *, took_s: float) -> tuple[Outcome, 
     """Say what became of each row, rows of one fate together; refused values are the function's fault: no retry."""
     kept = [row for row in load.rows if row not in packed.refused] if packed.refused else load.rows
     completed = union((Rows.of(kept), Rows.of(_skipped(load)), *(rows for rows, _ in load.tables)))
-    fates: dict[tuple[Verb, float], list[int]] = {}
+    fates: dict[tuple[Verb, float, bool], list[int]] = {}
     for row, one in load.errors.items():
         if one.verb is not Verb.COMPLETE:
-            fates.setdefault((one.verb, one.delay_s), []).append(row)
+            fates.setdefault((one.verb, one.delay_s, one.is_certain), []).append(row)
     outcomes = [
-        Outcome(verb=verb, rows=Rows.of(rows), delay_s=delay_s, note=_note(load, rows))
-        for (verb, delay_s), rows in fates.items()
+        Outcome(verb=verb, rows=Rows.of(rows), delay_s=delay_s, note=_note(load, rows), is_certain=is_certain)
+        for (verb, delay_s, is_certain), rows in fates.items()
     ]
     if completed:
         outcomes.append(Outcome(verb=Verb.COMPLETE, rows=completed, took_s=took_s))

@@ -25,6 +25,10 @@ class Execution(Protocol):
         """Return why the running ended before its time (how the process died), or an empty string."""
 
     @property
+    def was_killed(self) -> bool:
+        """Whether it was ended by force from outside, as the kernel does when memory runs out: by whom is not known."""
+
+    @property
     def is_refused(self) -> bool:
         """Whether the work could not get to where it was to run: then no row was started."""
 
@@ -54,7 +58,7 @@ class Executor(Protocol):
 class ThreadExecution:
     """Work in a daemon thread. It cannot be killed: abandoned, it ends with its present call, unheard."""
 
-    is_refused = False
+    is_refused = was_killed = False
 
     def __init__(self, work: Work, buffer: ResultBuffer, threads: Threads) -> None:
         self.crash = ""

@@ -104,6 +104,11 @@ class ProcessExecution:
         buffer.meter = child.meter
         threading.Thread(target=self._run, name="oqkit-process", daemon=True).start()
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether the child was ended by force, and not by this process."""
+        return bool(self.crash) and self._child.was_killed
+
     def stop(self, at: int) -> None:
         """Start no row from position `at` on; `stopped` then says how many had been started."""
         with self._lock:
@@ -227,6 +232,8 @@ class ChildProcess:
         self._sent: dict[TaskFunction, int] = {}
         self._numbers, self._serials = count(), count()
         self._is_killed = False
+        self.was_killed = False
+        """Whether somebody else killed it; known after `death`."""
         memory = _shared_file()
         try:
             self.meter = shared_meter(memory)
@@ -315,6 +322,7 @@ class ChildProcess:
         """Say how it died."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(END_S)
+        self.was_killed = self._process.returncode == -signal.SIGKILL
         self.kill()
         code = self._process.returncode
         if code is None or code >= 0:

@@ -212,19 +212,21 @@ class LeaseRunner:
         if running.is_isolated and verdict.n_barren:
             verdict = replace(verdict, charged=())
         elif incident.is_crash and not verdict.n_barren:
-            load.errors.update({row: self._death(row, message) for row in verdict.charged})
+            is_certain = self.lease.is_alone or not running.execution.was_killed
+            load.errors.update({row: self._death(row, message, is_certain=is_certain) for row in verdict.charged})
         else:
             load.errors.update({row: self._retry(row, kind, message) for row in verdict.charged})
         self.n_finished += len(verdict.charged)
         self._checkpointer.commit(load)
         self._later[:0] = _plan(running.work, verdict)
 
-    def _death(self, row: int, message: str) -> CallError:
+    def _death(self, row: int, message: str, *, is_certain: bool) -> CallError:
         """Charge a row with the death of its process, of which there may be `max_losses`."""
         n, most = self.lease.deaths(row) + 1, self.lease.max_losses
         if n >= most:
-            message = f"its worker died {n} times while it ran alone (max_losses={most}); the last time it {message}"
-        return CallError(Verb.LOSE, failure=self._failure(row, "WorkerCrashed", message))
+            times = "once" if n == 1 else f"{n} times"
+            message = f"its worker died {times} while it ran (max_losses={most}); the last time it {message}"
+        return CallError(Verb.LOSE, failure=self._failure(row, "WorkerCrashed", message), is_certain=is_certain)
 
     def _retry(self, row: int, kind: str, message: str) -> CallError:
         return CallError(Verb.RETRY, failure=self._failure(row, kind, message))

@@ -7,7 +7,9 @@ PUTs for the short runs here, which are no part of the budgets.
 from __future__ import annotations
 
 import random
+import threading
 import time
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ import pytest
 import oqkit as oq
 from oqkit.client.queue import Queue
 from oqkit.config import Settings
+from oqkit.queue.part import Lease, claim
 from oqkit.queue.repository import open_repository
 from oqkit.queue.view import JobView
 from oqkit.store.memory import MemoryStore
@@ -33,6 +36,11 @@ MONTH_S = 30 * 86_400.0
 @oq.task
 def add(x: int, y: int) -> int:
     return x + y
+
+
+@oq.task
+def rest(a: float, b: int) -> None:
+    pass
 
 
 @oq.task(batch=True)
@@ -145,6 +153,45 @@ def test_million_rows_cost_one_worker_less_than_a_thousand_requests(site, show):
     assert requests["get"] <= 4 * n_parts
     assert requests["list"] <= n_parts
     show(f"1,000,000 rows, one worker: {dict(requests)}: {requests.total() + RECORDS} in all, ${dollars(requests):.4f}")
+
+
+@pytest.mark.parametrize(("retries", "isolates_after"), ((0, 2), (1, 1)))
+def test_work_goes_on_at_full_speed_after_a_preemption(show, retries, isolates_after):
+    site, n_rows = MemorySite(), 20_000
+    client, queues = site.queue(), [site.queue(), site.queue()]
+    job = client.submit_frame(frame_of(n_rows)[["a", "b"]], rest, retries=retries)
+    preempt(client, job.id)
+    workers = [oq.Worker(queue, [rest], isolates_after=isolates_after) for queue in queues]
+    threads = [threading.Thread(target=worker.run) for worker in workers]
+    started = time.monotonic()
+    for thread in threads:
+        thread.start()
+    job.wait(150)
+    took_s = time.monotonic() - started
+    for worker, thread in zip(workers, threads, strict=True):
+        worker.stop()
+        thread.join()
+    assert job.counts()["completed"] == n_rows
+    requests = sum((queue.repository.store.requests.snapshot() for queue in queues), Counter())
+    assert requests.total() <= 0.1 * n_rows
+    show(
+        f"{n_rows:,} rows after a preemption, retries={retries}: {n_rows / took_s:,.0f} rows/s on two workers, "
+        f"{requests.total() / n_rows:.3f} requests a row"
+    )
+
+
+def preempt(queue, job_id):
+    """Let a worker claim all that there is of a job, and die."""
+    repository = queue.repository
+    job = repository.read_job(job_id).doc
+    for index in range(job.n_parts):
+        now = repository.now()
+        lease = Lease(id=f"gone-{index}", worker="gone", expires=now)
+
+        def change(part, lease=lease, now=now):
+            return claim(part, lease, max_rows=part.n_rows, now=now, policy=job.policy, chance=0.5)
+
+        repository.update_part(job, index, change, applied=lambda part, lease=lease: lease in part.leases)
 
 
 # --- watching ------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ class Case:
     executor: str = "thread"
     concurrency: int = 1
     retries: int = 0
-    lease_s: float = 5.0
+    lease_s: float = 1.0
     n_rows: int = 10_000
 
     def __str__(self) -> str:
@@ -114,8 +114,8 @@ def calls_in(folder: Path) -> Counter[int]:
     return Counter(int(line) for file in folder.glob("*.calls") for line in file.read_text().split())
 
 
-def play(case: Case, folder: Path, *, timeout_s: float = 240.0) -> Report:
-    """Run a case to its end."""
+def play(case: Case, folder: Path, *, patience_s: float = 240.0) -> Report:
+    """Run a case to its end; give it up after `patience_s` beyond the time for which leases must run out."""
     queue = oq.connect(folder / "queue")
     poisoned = case.poisoned()
     fates = [case.death if x in poisoned else "" for x in range(case.n_rows)]
@@ -125,7 +125,7 @@ def play(case: Case, folder: Path, *, timeout_s: float = 240.0) -> Report:
     with Herd(queue.url, folder, arguments) as herd:
         frame = pd.DataFrame({"x": range(case.n_rows), "fate": fates})
         job = queue.submit_frame(frame, "taste", retries=case.retries, backoff=0.2)
-        while not job.done() and time.monotonic() < started + timeout_s:
+        while not job.done() and time.monotonic() < started + patience_s + 10 * case.lease_s:
             herd.replace_the_dead()
             time.sleep(0.1)
         took_s = time.monotonic() - started

@@ -21,6 +21,7 @@ from oqkit.queue.part import (
     claim,
     commit,
     fresh,
+    lease_s_for,
     output_id,
     reopen,
     settle,
@@ -292,6 +293,32 @@ def test_holder_charges_the_row_that_killed_its_child_process():
     part = end(take(part, "b", policy=policy), "b", Verb.LOSE, policy=policy, output={"why": 1}, has_output=True)
     assert statuses(part) == ["completed", "completed", "failed", "completed"]
     assert part.state_at(2).output == output_id("b", 1)
+
+
+def test_death_that_may_be_the_doing_of_others_is_counted_but_fails_nobody():
+    policy = Policy(max_losses=2, backoff=NO_WAIT.backoff)
+    part = new(1)
+    for n in range(3):
+        part = take(part, f"l{n}", policy=policy)
+        died = Outcome(verb=Verb.LOSE, rows=Rows.span(0, 1), is_certain=False)
+        part = commit(part, f"l{n}", [died], now=0.0, policy=policy, chance=0.5)
+        assert (statuses(part), part.state_at(0).deaths) == (["pending"], n + 1)
+    part = end(take(part, "last", policy=policy), "last", Verb.LOSE, policy=policy)
+    assert statuses(part) == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("lease_s", "lengths"), ((5.0, [5, 10, 20, 40, 60, 60]), (40.0, [40, 60, 60]), (90.0, [90, 90]))
+)
+def test_lease_lasts_longer_after_each_that_ran_out_up_to_a_minute(lease_s, lengths):
+    part, now, found = new(1), 0.0, []
+    for n, length in enumerate(lengths):
+        lease = Lease(id=f"l{n}", worker="w", expires=now + lease_s)
+        part = claim(part, lease, max_rows=1, now=now, policy=NO_WAIT, chance=0.5)
+        found.append(part.leases[0].expires - now)
+        assert lease_s_for(part, f"l{n}", lease_s=lease_s) == length
+        now = part.leases[0].expires
+    assert found == lengths
 
 
 def test_reopened_row_may_lose_its_worker_as_often_as_a_new_one():

@@ -456,6 +456,8 @@ class FakeLease:
     fates: dict[int, Verb] = field(default_factory=dict)
     is_over: bool = False
     max_losses = 3
+    is_alone: bool = False
+    certain: list[bool] = field(default_factory=list)
 
     def __post_init__(self):
         self.job = SimpleNamespace(id="job", type="work", code=Code())
@@ -474,6 +476,7 @@ class FakeLease:
 
     def commit(self, outcomes, *, is_last, **_):
         for outcome in outcomes:
+            self.certain += [outcome.is_certain] if outcome.verb is Verb.LOSE else []
             for row in outcome.rows.numbers():
                 assert self.fates.setdefault(row, outcome.verb) is outcome.verb
         self.is_over = is_last
@@ -490,8 +493,8 @@ class FakeCodec:
         return Packed(inline={})
 
 
-def worked_off(executor, work):
-    lease, codec, timer = FakeLease(len(work.rows)), FakeCodec(), RowTimer()
+def worked_off(executor, work, lease=None):
+    lease, codec, timer = lease or FakeLease(len(work.rows)), FakeCodec(), RowTimer()
     runner = LeaseRunner(lease, work, codec=codec, executor=executor, timer=timer)
     runner.start()
     end = time.monotonic() + WAIT_S
@@ -530,6 +533,19 @@ def test_crash_costs_the_row_that_caused_it_an_attempt_and_no_other(executor, fu
     failures = worked_off(executor, work_of(function, range(4), batch=batch))
     assert list(failures) == [2]
     assert (failures[2].type, failures[2].message) == ("WorkerCrashed", "exited with code 3")
+
+
+@pytest.mark.parametrize("is_alone", (False, True))
+@pytest.mark.parametrize("number", (signal.SIGKILL, signal.SIGSEGV))
+def test_kill_from_outside_is_certain_to_be_the_rows_doing_only_while_it_runs_alone(executor, number, is_alone):
+    def falls(x):
+        if x == 2:
+            os.kill(os.getpid(), number)
+        return x
+
+    lease = FakeLease(4, is_alone=is_alone)
+    assert list(worked_off(executor, work_of(falls, range(4)), lease)) == [2]
+    assert lease.certain == [is_alone or number is not signal.SIGKILL]
 
 
 def hangs(x):

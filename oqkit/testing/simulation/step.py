@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from oqkit.arrow.value import decode_values
 from oqkit.payload.output import Outcomes
 from oqkit.queue.job import Job
-from oqkit.queue.part import MAX_LEASES, Lease, Part, output_id
+from oqkit.queue.part import LONG_LEASE_S, MAX_LEASES, Lease, Part, output_id
 from oqkit.queue.task_state import TaskState
 from oqkit.testing.simulation.bucket import Bucket, Write
 from oqkit.testing.simulation.fact import (
@@ -184,7 +184,8 @@ class Step:
 
     def _check_lease(self, lease: Lease, old: Lease | None) -> None:
         oracle, node = self._oracle, self._write.node
-        longest = self._high + oracle.lease_s
+        lost = max((state.lost for state in self._new.states if state.lease == lease.id), default=0)
+        longest = self._high + min(oracle.lease_s * 2**lost, max(oracle.lease_s, LONG_LEASE_S))
         if old is None:
             known = oracle.grants.get(lease.id)
             self._expect(lease.worker == node.name and lease.commits == 0, "lease for another", lease.id)

@@ -112,6 +112,11 @@ class ProcessLikeExecution:
 
     is_refused = False
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether it died: as if memory had run out."""
+        return bool(self.crash)
+
     def __init__(self, work: Work, buffer: ResultBuffer, threads: SimThreads) -> None:
         self.finished: Event = threads.event()
         self.crash = ""
