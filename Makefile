@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test browser check soak chaos bench docs install-check lock clean
+.PHONY: help demo test browser check check-versions soak poison chaos bench docs install-check lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,6 +45,10 @@ SEEDS ?= 0:20500
 soak: $(READY) ## Run the simulation for long: 20,500 schedules, and write docs/evidence/simulation.md
 	@$(BIN)/python -m oqkit.testing.simulation $(SEEDS) --processes $(PROCESSES) --report docs/evidence/simulation.md \
 		--commit "$$(git rev-parse --short HEAD 2>/dev/null)"
+
+FIRST ?= 216
+poison: $(READY) ## Run 216 cases of rows that kill their worker, and write docs/evidence/poison.md. An hour; FIRST=20 for some
+	@$(BIN)/python -m tests.poison.matrix --first $(FIRST) --processes $(PROCESSES) --report docs/evidence/poison.md
 
 chaos: $(READY) ## Kill and stop workers behind a proxy that spoils requests; docs/evidence/chaos.md. Half an hour
 	@$(BIN)/python -m benchmarks.chaos

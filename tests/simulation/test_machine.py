@@ -73,13 +73,12 @@ class ModelJob:
     def n_parts(self) -> int:
         return -(-len(self.rows) // self.part_rows)
 
-    def lose(self, lease: str, now: float) -> None:
-        """What happens to the rows of a lease that ran out."""
+    def lose(self, lease: str) -> None:
+        """Give back the rows of a lease that ran out: nobody is charged, and they are due at once."""
         del self.leases[lease]
         for row in self.rows:
             if row.lease == lease:
-                row.lease = ""
-                self.try_again(row, now)
+                row.status, row.lease, row.due, row.used = "pending", "", 0.0, row.used - 1
 
     def try_again(self, row: Row, now: float) -> None:
         """Back to pending while there are attempts left."""
@@ -195,7 +194,7 @@ class QueueMachine(RuleBasedStateMachine):
                         assert expires <= self.now + ABOUT_S, (
                             "a lease is taken from its holder only when it has run out"
                         )
-                        model.lose(lease, self.now)
+                        model.lose(lease)
                 for row, run in zip(model.part(part.index), expanded(part), strict=True):
                     if run.status == "expired" and row.status == "pending":
                         assert model.expires_at <= self.now + ABOUT_S
