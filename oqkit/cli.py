@@ -116,7 +116,8 @@ def _connected(options: argparse.Namespace) -> Queue:
 
 def _worker(queue: Queue, options: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as `python -m` does, so that local modules are found
+    if not {"", os.getcwd()} & set(sys.path):  # noqa: PTH109 - as text, like the entries
+        sys.path.append(os.getcwd())  # noqa: PTH109 - local modules are found, but last: they shadow nothing
     worker = Worker(
         queue,
         [task for name in options.functions for task in tasks_of(name)],

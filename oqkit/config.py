@@ -117,7 +117,7 @@ def _roots_of(text: str) -> Mapping[str, Mapping[str, Any]]:
 
 LOCAL: Final = "file"
 _SAME: Final = {"s3a": "s3", "local": LOCAL, "gcs": "gs", "az": "abfs", "abfss": "abfs"}
-_PROTOCOL: Final = re.compile(r"[a-z][a-z0-9+.\-]{0,31}")
+_PROTOCOL: Final = re.compile(r"[a-z][a-z0-9_+.\-]{0,31}")
 
 
 def canonical_protocol(protocol: object) -> str:

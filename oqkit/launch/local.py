@@ -98,7 +98,7 @@ class LocalWorkers:
         if queue.url.startswith("memory://"):
             raise UsageError("a memory:// queue exists in this process alone; use a directory, or run oq.Worker here")
         refuse_trust(queue)
-        self._command = [sys.executable, "-m", "oqkit", "worker", "--exit-with", str(os.getpid()), *arguments]
+        self._command = [sys.executable, "-P", "-m", "oqkit", "worker", "--exit-with", str(os.getpid()), *arguments]
         self._environment = {
             **os.environ,
             **to_environment(replace(queue.settings, url=queue.url)),

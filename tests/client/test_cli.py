@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import oqkit as oq
 from oqkit import cli
 from oqkit.cli import main
 from oqkit.client.connect import connect
@@ -233,3 +234,35 @@ def test_commands_work_on_a_directory(folder_queue, tmp_path):
     run = run_oq(tmp_path, "status", "both")
     out, err = run.communicate(timeout=WAIT_S)
     assert (run.returncode, out, err) == (0, "both  plain  pending\npending 2\n", "")
+
+
+# --- what a worker finds in its folder -----------------------------------------------------------
+
+LATE = ("s3fs", "cloudpickle", "colorsys")
+SHADOWS = (*LATE, "pandas", "json", "xml")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ("python -m oqkit", "oq", "local_workers"))
+def test_folder_of_a_worker_shadows_no_module_and_its_own_are_found(folder_queue, tmp_path, monkeypatch, way):
+    # Python itself looks there first for what `-m` names and for all that this imports at once.
+    for name in LATE if way.startswith("python") else SHADOWS:
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('shadowed')", encoding="utf-8")
+    source = "import cloudpickle, json, oqkit as oq\n@oq.task\ndef own(x):\n    return [x, cloudpickle.__name__]\n"
+    (tmp_path / "own_tasks.py").write_text(source, encoding="utf-8")
+    job = folder_queue.map("own", [1])
+    if way == "local_workers":
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+        monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+        with oq.local_workers(1, ["own_tasks"]):
+            assert job.result(WAIT_S)["own"].tolist() == [[1, "cloudpickle"]]
+        return
+    program = [str(Path(sys.executable).with_name("oq"))] if way == "oq" else [sys.executable, "-m", "oqkit"]
+    environment = {**os.environ, "OQ_URL": folder_queue.url}
+    command = [*program, "worker", "own_tasks", "--until-idle", "--executor", "process"]
+    ran = subprocess.run(
+        command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=4 * WAIT_S
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert job.result(WAIT_S)["own"].tolist() == [[1, "cloudpickle"]]
