@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from typing import Any, Literal
 
 import pandas as pd
@@ -12,17 +12,15 @@ from oqkit.client.handle import Job
 from oqkit.client.single import Task
 from oqkit.client.spec import (
     JobSpec,
-    identity,
-    job_of,
     parse_time,
     spec_of_dataset,
     spec_of_frame,
     spec_of_values,
     whole,
 )
-from oqkit.client.wait import tell
+from oqkit.client.submit import Submitter
 from oqkit.config import Settings
-from oqkit.errors import DuplicateJob, Missing, UnknownJob, UsageError, one_of
+from oqkit.errors import Missing, UnknownJob, UsageError, one_of
 from oqkit.payload.access import Access
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue import key as keys
@@ -30,17 +28,15 @@ from oqkit.queue.history import history
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.listing import newest_jobs
 from oqkit.queue.repository import Repository
-from oqkit.queue.submission import JOB_SCOPE, Submission, latest, resume
+from oqkit.queue.submission import JOB_SCOPE, latest
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobView
 from oqkit.queue.worker_record import WorkerRecord, workers
-from oqkit.task.code import put_code
 from oqkit.task.function import Options, options_of
 from oqkit.task.timer import RowTimer
 
 OnDuplicate = Literal["attach", "rerun", "raise"]
 
-CHECK_FIRST_BYTES = 256 * 2**20  # in memory; some 64 MiB as Parquet
 JOB_STATUSES = ("pending", "running", "paused", "cancelling", "completed", "failed", "cancelled", "expired")
 JOB_COLUMNS = ("name", "type", "status", "tasks", *(status.value for status in Status), "created")
 
@@ -55,9 +51,7 @@ class Queue:
         """What this process may read outside of the queue, for jobs that ask for it."""
         self._codec = ParquetCodec(repository, self.access)
         self._timer = RowTimer()
-        self._codes: set[str] = set()
-        self._names: dict[str, int] = {}
-        """Names that were submitted here, and their newest known generation."""
+        self._submitter = Submitter(repository)
 
     @property
     def url(self) -> str:
@@ -88,15 +82,8 @@ class Queue:
         """
         chosen = options_of({"retries": retries, "timeout": timeout, **options})
         spec = spec_of_values([input], fn, part_rows=1, timer=self._timer)
-        if key is None:
-            return Task(self.repository, self._store(spec, chosen, job_id=None, name="").job, codec=self._codec)
-        scope = f"task {spec.function.type}"
-        found = self._store(spec, chosen, job_id=keys.keyed_job_id(scope, _text(key, "key"), 1), name="")
-        if not found.is_new and found.job.fingerprint != identity(spec, chosen):
-            raise DuplicateJob(
-                f"key {key!r} was already used for another {spec.function.type!r} task: {found.job.id}.0"
-            )
-        return Task(self.repository, found.job, codec=self._codec)
+        job = self._submitter.submit_single(spec, chosen, key=None if key is None else _text(key, "key"))
+        return Task(self.repository, job, codec=self._codec)
 
     def map(
         self,
@@ -181,49 +168,10 @@ class Queue:
             raise UsageError(f"on_duplicate={on_duplicate!r} must be 'attach', 'rerun' or 'raise'")
         if max_tasks is not None and spec.n_tasks > whole(max_tasks, what="max_tasks", low=0, high=10**18):
             raise UsageError(f"{spec.n_tasks:,} tasks are more than max_tasks={max_tasks:,}; raise it if you mean it")
-        wanted = identity(spec, options)
-        if name is None:
-            if not spec.function.fingerprint:
-                return self._handle(self._store(spec, options, job_id=None, name="").job, spec)
-            name = f"{spec.function.type}-{wanted[:12]}"
-        name = _text(name, "name")
-        generation, found = 1, None
-        if on_duplicate == "rerun" or name in self._names or _is_large(spec):
-            generation, found = latest(self.repository, JOB_SCOPE, name, known=self._names.get(name, 1))
-            if found is not None and on_duplicate != "rerun":
-                return self._attach(found, spec, wanted, on_duplicate)
-            generation += 1
-        job_id = keys.keyed_job_id(JOB_SCOPE, name, generation)
-        stored = self._store(spec, options, job_id=job_id, name=name)
-        self._names[name] = generation
-        if stored.is_new:
-            return self._handle(stored.job, spec)
-        _, found = latest(self.repository, JOB_SCOPE, name, known=generation)
-        return self._attach(found or stored.job, spec, wanted, on_duplicate)
-
-    def _attach(self, job: JobObject, spec: JobSpec, wanted: str, on_duplicate: str) -> Job:
-        if on_duplicate == "raise" or job.fingerprint != wanted:
-            what = "this same work" if job.fingerprint == wanted else "another function, other content or other options"
-            raise DuplicateJob(
-                f"job {job.name!r} exists already, with {what}: oq.job({job.name!r}) is it. Choose another name=, "
-                "or pass on_duplicate='rerun' to run this as a new job of that name"
-            )
-        resume(self.repository, job)
-        handle = self._handle(job, spec)
-        age_s = max(0.0, self.repository.now() - job.created)
-        tell(f"Attached to job {job.name!r}, submitted {_ago(age_s)}; on_duplicate='rerun' would run it again.")
-        return handle
-
-    def _store(self, spec: JobSpec, options: Options, *, job_id: str | None, name: str) -> Any:
-        repository, function = self.repository, spec.function
-        job_id = job_id or keys.timed_job_id(repository.now(), repository.rng)
-        job = job_of(spec, repository, job_id=job_id, name=name, options=options)
-        if function.data is not None and function.code.digest not in self._codes:
-            put_code(repository, function.code, function.data)
-            self._codes.add(function.code.digest)
-        submission = Submission(repository, job)
-        files = [[submission.put_input(data), first, n, len(data)] for first, n, data in spec.files()]
-        return submission.commit(replace(job, input={**spec.input, **({"files": files} if files else {})}))
+        job = self._submitter.submit_job(
+            spec, options, name=None if name is None else _text(name, "name"), on_duplicate=on_duplicate
+        )
+        return self._handle(job, spec)
 
     def _handle(self, job: JobObject, spec: JobSpec | None = None) -> Job:
         if spec is None:
@@ -323,22 +271,10 @@ def _many(inputs: Any) -> Iterable[Any]:
     return inputs
 
 
-def _is_large(spec: JobSpec) -> bool:
-    return spec.table is not None and spec.table.nbytes > CHECK_FIRST_BYTES
-
-
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str) or not value or len(value) > 512:  # noqa: PLR2004
         raise UsageError(f"{what}={value!r:.80} must be text of 1 to 512 characters")
     return value
-
-
-def _ago(seconds: float) -> str:
-    for size, unit in ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second")):
-        if seconds >= size:
-            n = int(seconds / size)
-            return f"{n} {unit}{'s' if n > 1 else ''} ago"
-    return "just now"
 
 
 def _matches(job: JobObject, *, type: str | None, tags: Mapping[str, str], since: Any) -> bool:  # noqa: A002

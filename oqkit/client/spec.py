@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -28,7 +28,7 @@ from oqkit.queue.job import Code, Job
 from oqkit.queue.part import Backoff, Policy
 from oqkit.queue.repository import Repository
 from oqkit.task.code import code_of
-from oqkit.task.fingerprint import fingerprint
+from oqkit.task.fingerprint import fingerprint, unknown_part
 from oqkit.task.function import DEFAULTS, Options, TaskFunction, as_task, is_async, seconds
 from oqkit.task.handler import Handler
 from oqkit.task.timer import RowTimer
@@ -53,8 +53,8 @@ class Function:
     code: Code = Code()  # noqa: RUF009 - frozen
     data: bytes | None = None
     """The function by value; None if it travels by name."""
-    fingerprint: str = ""
-    """Empty if unknown."""
+    unknown: str = ""
+    """What keeps the function's fingerprint from being known; empty if nothing."""
 
     @property
     def options(self) -> Options:
@@ -90,10 +90,12 @@ class JobSpec:
 def function_of(function: Any) -> Function:
     """Describe a function, a `@oq.task`, or the name of a task type."""
     if isinstance(function, str):
-        return Function(type=keys.check_type(function))
+        return Function(type=keys.check_type(function), unknown="the name of a task type may stand for any function")
     task = as_task(function)
     code, data = code_of(task)
-    return Function(type=task.name, task=task, code=code, data=data, fingerprint=fingerprint(task) or "")
+    known = fingerprint(task)
+    unknown = "" if known else unknown_part(task)
+    return Function(type=task.name, task=task, code=replace(code, fingerprint=known or ""), data=data, unknown=unknown)
 
 
 # --- specs --------------------------------------------------------------------------------------
@@ -159,6 +161,8 @@ def spec_of_values(values: Iterable[Any], function: Any, *, part_rows: int | str
     """JobSpec a job of one task a value; raise `SchemaError` naming the first value that JSON cannot hold."""
     known = function_of(function)
     texts = [_json(value, number) for number, value in enumerate(values)]
+    if known.task is not None and not known.task.batch:
+        _check_binding(known.task, texts)
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode() + b"\n")
@@ -212,6 +216,16 @@ def _part_rows(part_rows: int | str, n_tasks: int, function: Function, timer: Ro
     return part_rows
 
 
+def _check_binding(task: TaskFunction, texts: Sequence[str]) -> None:
+    """Raise `SchemaError` that names the first of the stored values that the function cannot be called with."""
+    handler = Handler(task)
+    for number, text in enumerate(texts):
+        try:
+            handler.bind(json.loads(text))
+        except SchemaError as error:
+            raise SchemaError(f"input {number}: {error}" if len(texts) > 1 else str(error)) from None
+
+
 def _json(value: Any, number: int) -> str:
     def default(item: Any) -> Any:
         simple = plain(item)
@@ -231,12 +245,12 @@ def _json(value: Any, number: int) -> str:
 # --- jobs ----------------------------------------------------------------------------------------
 
 
-def job_of(spec: JobSpec, repository: Repository, *, job_id: str, name: str, options: Options) -> Job:
-    """Make the job object of a spec."""
+def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options) -> Job:
+    """Make the job object of a spec, with the id of a job that has no key."""
     now = repository.now()
     chosen = options.over(spec.function.options).over(DEFAULTS)
     return Job(
-        id=job_id,
+        id=keys.timed_job_id(now, repository.rng),
         type=spec.function.type,
         name=name,
         n_tasks=spec.n_tasks,
@@ -244,7 +258,8 @@ def job_of(spec: JobSpec, repository: Repository, *, job_id: str, name: str, opt
         created=now,
         origin=new_id(repository.rng),
         mode=spec.mode,
-        fingerprint=identity(spec, options),
+        content_digest=spec.content,
+        options_digest=_options_digest(chosen),
         code=spec.function.code,
         policy=policy_of(chosen, now=now),
         priority=whole(chosen.priority, what="priority", low=0, high=255),
@@ -254,12 +269,13 @@ def job_of(spec: JobSpec, repository: Repository, *, job_id: str, name: str, opt
     )
 
 
-def identity(spec: JobSpec, options: Options) -> str:
-    """Return the digest of what is asked for: function, inputs and options."""
-    chosen = options.over(spec.function.options).over(DEFAULTS)
-    function = spec.function.fingerprint or f"type {spec.function.type}"
-    facts = repr((spec.function.type, function, spec.content, spec.mode, chosen))
-    return hashlib.sha256(facts.encode()).hexdigest()
+def _options_digest(options: Options) -> str:
+    """Digest options, however they were written: "5m" is 300 seconds, and the order of tags is none."""
+    named = {field.name: getattr(options, field.name) for field in fields(options)}
+    for name in ("timeout", "delay", "ttl"):
+        named[name] = named[name] and seconds(named[name], what=name)
+    named |= {"backoff": _backoff(options.backoff), "tags": sorted(_tags(options.tags or {}).items())}
+    return hashlib.sha256(repr(named).encode()).hexdigest()[:32]
 
 
 def policy_of(options: Options, *, now: float) -> Policy:

@@ -116,8 +116,11 @@ def dump_job(job: Job) -> bytes:
             "created": job.created,
             "origin": job.origin,
             "mode": job.mode,
-            "fingerprint": job.fingerprint,
-            "code": _without_defaults({"reference": job.code.reference, "digest": job.code.digest}),
+            "content_digest": job.content_digest,
+            "options_digest": job.options_digest,
+            "code": _without_defaults(
+                {"reference": job.code.reference, "digest": job.code.digest, "fingerprint": job.code.fingerprint}
+            ),
             "policy": _dump_policy(job.policy),
             "priority": job.priority,
             "timeout_s": job.timeout_s,
@@ -138,14 +141,17 @@ def load_job(data: bytes, *, key: str) -> Job:
 
 _JOB_FIELDS = (
     *("type", "n_tasks", "part_rows", "created", "origin", "mode"),
-    *("name", "fingerprint", "timeout_s", "rev", "op"),
+    *("name", "timeout_s", "rev", "op"),
 )
+
+_DIGESTS = ("content_digest", "options_digest")
 
 
 def _job(doc: Mapping[str, Any]) -> Job:
     job = Job(
         id=_str(doc["job"]),
         **_checked(Job, {name: doc[name] for name in _JOB_FIELDS}),
+        **_checked(Job, {name: doc[name] for name in _DIGESTS if "fingerprint" not in doc}),  # oqkit 0.1 had that one
         code=Code(**_checked(Code, doc["code"])),
         policy=_policy(doc["policy"]),
         priority=_int(doc["priority"]),

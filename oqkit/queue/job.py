@@ -36,6 +36,8 @@ class Code:
 
     reference: str = ""
     digest: str = ""
+    fingerprint: str = ""
+    """What tells the function from every other one; empty if that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +75,10 @@ class Job:
     mode: str
     """What a task is: a row of a ``frame``, or a ``value`` of its own."""
     name: str = ""
-    fingerprint: str = ""
-    """Of function, content and options; empty if unknown, and then never equal to another."""
+    content_digest: str = ""
+    """Of the inputs; empty for a job of oqkit 0.1, and then never equal to another."""
+    options_digest: str = ""
+    """Of the options."""
     code: Code = field(default_factory=Code)
     policy: Policy = field(default_factory=Policy)
     priority: int = 128

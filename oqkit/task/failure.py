@@ -6,7 +6,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from oqkit.errors import PermanentError, Reschedule, Skip
+from oqkit.errors import PermanentError, Reschedule, SchemaError, Skip
 from oqkit.queue.transition import Verb
 
 MAX_MESSAGE = 2_000
@@ -41,7 +41,7 @@ def verb_of(error: BaseException) -> Verb:
         return Verb.COMPLETE
     if issubclass(kind, Reschedule):
         return Verb.RESCHEDULE
-    if issubclass(kind, PermanentError):
+    if issubclass(kind, (PermanentError, SchemaError)):  # what does not fit now will not fit the next time
         return Verb.FAIL
     return Verb.RETRY
 

@@ -6,12 +6,14 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from oqkit.errors import SchemaError
 from oqkit.task.context import Context
 from oqkit.task.function import TaskFunction, is_async
 
+_SCALARS = (int, float, complex, bool, str, bytes)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -34,6 +36,9 @@ class Handler:
         parameters = _parameters(task.function)
         self.context_name = next((p.name for p in parameters if _is_context(p)), None)
         self.parameters = [p for p in parameters if p.name != self.context_name]
+        self._bound: dict[tuple[Any, ...], bool] = {}
+        """Whether dicts of these keys are passed by keyword."""
+        self._takes_one: bool | None = None
         self._is_named = not parameters or any(p.kind is not inspect.Parameter.VAR_POSITIONAL for p in parameters)
 
     @property
@@ -92,17 +97,65 @@ class Handler:
             )
 
     def for_value(self) -> Call:
-        """Call with one value: a dict whose keys are the parameters by keyword, anything else as the only argument."""
-        signature = inspect.Signature(self.parameters)
-        function, context_name = self.task.function, self.context_name
+        """Call with one value, as `bind` says."""
+        function, context_name, bind = self.task.function, self.context_name, self.bind
 
         def call(value: Any, *context: Any) -> Any:
             extra = {context_name: context[0]} if context_name is not None else {}
-            if isinstance(value, dict) and _binds(signature, value):
+            if bind(value):
                 return function(**value, **extra)
             return function(value, **extra)
 
         return Call(names=(), call=call)
+
+    def bind(self, value: Any) -> bool:
+        """Whether a value is passed by keyword, as a dict whose keys are the parameters; if not, as the only argument.
+
+        Raise `SchemaError` if it can be neither, or looks as if a key was misspelt.
+        """
+        if type(value) is not dict:
+            self._check_only(value)
+            return False
+        keys = tuple(value)
+        if keys not in self._bound:
+            self._bound[keys] = self._binds(value)
+        return self._bound[keys]
+
+    def _binds(self, value: dict[Any, Any]) -> bool:
+        signature = inspect.Signature(self.parameters)
+        try:
+            signature.bind(**value)
+        except TypeError as error:  # a missing or unknown parameter, or a key that is no text
+            why = str(error)
+        else:
+            return True
+        names = [p.name for p in self.parameters if p.kind not in _VARIADIC]
+        alike = {key: get_close_matches(str(key), names, n=1) for key in value if key not in names}
+        if any(key in names for key in value) or any(alike.values()):
+            hints = "".join(f"; {key!r} looks like {found[0]!r}" for key, found in alike.items() if found)
+            raise SchemaError(f"{self._told(value)}: {why}{hints}. {self._shape()}")
+        self._check_only(value)
+        return False
+
+    def _check_only(self, value: Any) -> None:
+        """Raise `SchemaError` unless the function can be called with `value` as its only argument."""
+        if self._takes_one is None:
+            try:
+                inspect.Signature(self.parameters).bind(value)
+            except TypeError as error:
+                raise SchemaError(f"{self._told(value)}: {error}. {self._shape()}") from None
+            self._takes_one = True
+        first = self.parameters[0]
+        if isinstance(value, dict) and _is_scalar(first.annotation):
+            raise SchemaError(f"{self._told(value)}: its parameter {first.name!r} is no dict. {self._shape()}")
+
+    def _told(self, value: Any) -> str:
+        return f"function {self.name!r} cannot take {value!r:.80}"
+
+    def _shape(self) -> str:
+        names = [repr(p.name) for p in self.parameters if p.kind not in _VARIADIC]
+        only = f"; to pass a dict as the only argument, write {{{names[0]}: {{...}}}}" if len(names) == 1 else ""
+        return f"Pass a dict whose keys are its parameters ({', '.join(names) or 'it has none'}){only}"
 
     def for_frame(self) -> Call:
         """Call with a slice of the frame."""
@@ -127,9 +180,5 @@ def _is_context(parameter: inspect.Parameter) -> bool:
     return annotation is Context or (isinstance(annotation, str) and annotation.rpartition(".")[2] == "Context")
 
 
-def _binds(signature: inspect.Signature, value: dict[str, Any]) -> bool:
-    try:
-        signature.bind(**value)
-    except TypeError:
-        return False
-    return True
+def _is_scalar(annotation: Any) -> bool:
+    return annotation in _SCALARS or annotation in {kind.__name__ for kind in _SCALARS}

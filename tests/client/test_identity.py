@@ -171,7 +171,7 @@ def test_name_that_is_taken_by_other_content_is_an_error(queue, on_duplicate):
     with pytest.raises(DuplicateJob) as caught:
         queue.submit_frame(FRAME, other, name="nightly", on_duplicate=on_duplicate)
     assert str(caught.value) == (
-        "job 'nightly' exists already, with another function, other content or other options: oq.job('nightly') is it. "
+        "job 'nightly' exists already, with another task type and another function: oq.job('nightly') is it. "
         "Choose another name=, or pass on_duplicate='rerun' to run this as a new job of that name"
     )
     assert n_jobs(queue) == 1
@@ -216,7 +216,10 @@ def test_submit_with_a_key_submits_once(queue, start, capsys):
 
 def test_submit_refuses_a_key_of_another_input(queue):
     first = queue.submit(scaled, {"x": 1}, key="order 7")
-    with pytest.raises(DuplicateJob, match=f"key 'order 7' was already used for another 'scaled' task: {first.id}"):
+    with pytest.raises(
+        DuplicateJob,
+        match=f"key 'order 7' was already used for another 'scaled' task, {first.id}: x is 1 there and 2 here",
+    ):
         queue.submit(scaled, {"x": 2}, key="order 7")
     assert queue.submit(other, {"x": 2}, key="order 7").id != first.id  # keys are of a task type
 

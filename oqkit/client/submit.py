@@ -1,0 +1,109 @@
+"""Storing what is submitted: as a new job, or by attaching to the one that is there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from oqkit.client.duplicate import Choice, Decision, decide, derived_name, input_difference
+from oqkit.client.spec import JobSpec, job_of
+from oqkit.client.wait import tell
+from oqkit.errors import DuplicateJob
+from oqkit.queue import key as keys
+from oqkit.queue.job import Job
+from oqkit.queue.repository import Repository
+from oqkit.queue.submission import JOB_SCOPE, Submission, Submitted, latest, resume
+from oqkit.task.code import put_code
+from oqkit.task.function import Options
+
+CHECK_FIRST_BYTES = 256 * 2**20  # in memory; some 64 MiB as Parquet
+
+
+class Submitter:
+    """Stores jobs in one queue; remembers which names and functions it stored, to save requests."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._codes: set[str] = set()
+        self._names: dict[str, int] = {}
+        """Names that were submitted here, and their newest known generation."""
+        self._told: set[str] = set()
+
+    def submit_single(self, spec: JobSpec, options: Options, *, key: str | None) -> Job:
+        """Store a job of one task; with a `key`, return the task that has it, or raise `DuplicateJob` for another input."""
+        wanted = job_of(spec, self._repository, name="", options=options)
+        if key is None:
+            return self._store(spec, wanted).job
+        scope = f"task {wanted.type}"
+        stored = self._store(spec, replace(wanted, id=keys.keyed_job_id(scope, key, 1)))
+        differing = "" if stored.is_new else input_difference(stored.job, wanted)
+        if differing:
+            raise DuplicateJob(
+                f"key {key!r} was already used for another {wanted.type!r} task, {stored.job.id}.0: {differing}. "
+                "Choose another key, or submit the input that belongs to it"
+            )
+        return stored.job
+
+    def submit_job(self, spec: JobSpec, options: Options, *, name: str | None, on_duplicate: str) -> Job:
+        """Store a job, or attach to the newest one of its name; without a name, to the one that does the same work."""
+        wanted = job_of(spec, self._repository, name=name or "", options=options)
+        if name is None:
+            if not wanted.code.fingerprint:
+                self._tell_unknown(spec)
+                return self._store(spec, wanted).job
+            wanted = replace(wanted, name=derived_name(wanted))
+        generation, found = 0, None
+        if on_duplicate == "rerun" or wanted.name in self._names or _is_large(spec):
+            generation, found = self._latest(wanted.name, known=self._names.get(wanted.name, 1))
+        while True:
+            decision = decide(found, wanted, on_duplicate)
+            if decision.choice is not Choice.CREATE:
+                return self._settle(decision, found or wanted, spec)
+            generation += 1
+            stored = self._store(spec, replace(wanted, id=keys.keyed_job_id(JOB_SCOPE, wanted.name, generation)))
+            self._names[wanted.name] = generation
+            if stored.is_new:
+                return stored.job
+            generation, found = self._latest(wanted.name, known=generation)
+            on_duplicate = "attach" if on_duplicate == "rerun" else on_duplicate  # another one ran it again just now
+
+    def _latest(self, name: str, *, known: int) -> tuple[int, Job | None]:
+        return latest(self._repository, JOB_SCOPE, name, known=known)
+
+    def _settle(self, decision: Decision, found: Job, spec: JobSpec) -> Job:
+        if decision.choice is Choice.REFUSE:
+            why = f": {spec.function.unknown}" if spec.function.unknown else ""
+            raise DuplicateJob(
+                f"job {found.name!r} exists already, with {decision.because}{why}: oq.job({found.name!r}) is it. "
+                "Choose another name=, or pass on_duplicate='rerun' to run this as a new job of that name"
+            )
+        resume(self._repository, found)
+        age_s = max(0.0, self._repository.now() - found.created)
+        tell(f"Attached to job {found.name!r}, submitted {_ago(age_s)}; on_duplicate='rerun' would run it again.")
+        return found
+
+    def _tell_unknown(self, spec: JobSpec) -> None:
+        unknown = spec.function.unknown
+        if spec.function.task is not None and unknown not in self._told:
+            self._told.add(unknown)
+            tell(f"Submitted as a new job, as it will be each time: {unknown}. See oq.content_of.")
+
+    def _store(self, spec: JobSpec, job: Job) -> Submitted:
+        function = spec.function
+        if function.data is not None and function.code.digest not in self._codes:
+            put_code(self._repository, function.code, function.data)
+            self._codes.add(function.code.digest)
+        submission = Submission(self._repository, job)
+        files = [[submission.put_input(data), first, n, len(data)] for first, n, data in spec.files()]
+        return submission.commit(replace(job, input={**spec.input, **({"files": files} if files else {})}))
+
+
+def _is_large(spec: JobSpec) -> bool:
+    return spec.table is not None and spec.table.nbytes > CHECK_FIRST_BYTES
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second")):
+        if seconds >= size:
+            n = int(seconds / size)
+            return f"{n} {unit}{'s' if n > 1 else ''} ago"
+    return "just now"
