@@ -1,7 +1,8 @@
 """When is a submission a job that is there already? Only when that is known to give the same result (guarantee G11).
 
 Two jobs are the same work if their functions have one known fingerprint, and content and options are
-equal. A job that was repaired by ``retry(fn=...)`` counts as one of its new function.
+equal. A job that was repaired by ``retry(fn=...)`` counts as one of its new function. A task type given by
+its name alone is the same while its name is, and then only for jobs with a name of the user's.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from oqkit.queue.job import ControlVerb, Job
+from oqkit.queue.job import Code, ControlVerb, Job
 from oqkit.task.fingerprint import python_of, same_function
 
 
@@ -52,7 +53,7 @@ def decide(found: Job | None, wanted: Job, on_duplicate: str) -> Decision:
 
 def difference(found: Job, wanted: Job) -> str:
     """Say how two jobs differ: "another function and other options"; empty if they are known to be the same work."""
-    is_same = same_function(found.code.fingerprint, wanted.code.fingerprint)
+    is_same = _is_same_function(found, wanted)
     is_retried = any(control.verb is ControlVerb.RETRY for control in found.controls)
     facts = [
         ("another task type", found.type == wanted.type or (is_retried and is_same)),
@@ -63,6 +64,12 @@ def difference(found: Job, wanted: Job) -> str:
     ]
     *head, last = [what for what, holds in facts if not holds] or [""]
     return f"{', '.join(head)} and {last}" if head else last
+
+
+def _is_same_function(found: Job, wanted: Job) -> bool | None:
+    if found.code == wanted.code == Code():  # both leave it to the workers what their type is
+        return found.type == wanted.type
+    return same_function(found.code.fingerprint, wanted.code.fingerprint)
 
 
 def _why_unknown(found: Job, wanted: Job) -> str:

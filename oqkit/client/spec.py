@@ -90,7 +90,7 @@ class JobSpec:
 def function_of(function: Any) -> Function:
     """Describe a function, a `@oq.task`, or the name of a task type."""
     if isinstance(function, str):
-        return Function(type=keys.check_type(function), unknown="the name of a task type may stand for any function")
+        return Function(type=keys.check_type(function))
     task = as_task(function)
     code, data = code_of(task)
     known = fingerprint(task)
