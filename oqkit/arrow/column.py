@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from oqkit.arrow import inference, tagged_json
+from oqkit.arrow import inference, storable, tagged_json
 from oqkit.arrow.metadata import (
     NATURAL,
     Column,
@@ -28,8 +26,6 @@ from oqkit.errors import SchemaError
 
 _MISSING: Final[dict[str, Any]] = {"None": None, "nan": np.nan, "NA": pd.NA, "NaT": pd.NaT}
 _MISSING_TYPES: Final = {type(None): "None", type(pd.NA): "NA", type(pd.NaT): "NaT"}
-_NAT: Final = np.iinfo("i8").min
-_MOST_S: Final = 2**63 // 1000 - 1
 _STR: Final[Any] = pd.StringDtype("pyarrow", na_value=np.nan)
 
 
@@ -83,7 +79,7 @@ def _encode_numpy(values: np.ndarray, problems: dict[int, str] | None) -> Column
     native = values.astype(values.dtype.newbyteorder("="), copy=False)
     # Parquet has no unit of seconds and brings milliseconds back, of which there are not enough for all.
     is_seconds = kind in "mM" and np.datetime_data(values.dtype)[0] == "s"
-    if is_seconds and _is_far(native.view("i8")):
+    if is_seconds and storable.is_far(native.view("i8")):
         return Column(
             array=pa.array(native.view("i8")), meta=ColumnMeta(encoding=Encoding.NUMPY, dtype=values.dtype.str)
         )
@@ -97,12 +93,6 @@ def _encode_numpy(values: np.ndarray, problems: dict[int, str] | None) -> Column
     )
 
 
-def _is_far(seconds: np.ndarray) -> bool:
-    """Whether a number of seconds is none of milliseconds in 64 bits; NaT is."""
-    seconds = seconds[seconds != _NAT]
-    return bool(len(seconds) and max(int(seconds.max()), -int(seconds.min())) > _MOST_S)
-
-
 def _encode_zoned(values: Any) -> Column:
     zone = zone_of(values.tz)
     name = arrow_zone(zone)
@@ -113,9 +103,9 @@ def _encode_zoned(values: Any) -> Column:
         raise Unstorable(
             None, f"dtype {values.dtype} cannot be stored, as its zone has no name; use .dt.tz_convert('UTC')"
         )
-    if values.unit == "s" and _is_far(ticks):
+    if values.unit == "s" and storable.is_far(ticks):
         raise Unstorable(None, f"dtype {values.dtype} cannot be stored for so distant times; use .dt.tz_localize(None)")
-    array = pa.array(ticks, mask=ticks == _NAT).cast(pa.timestamp(values.unit, name))
+    array = pa.array(ticks, mask=ticks == storable.NAT).cast(pa.timestamp(values.unit, name))
     return Column(array=array, meta=ColumnMeta(encoding=Encoding.EXTENSION, dtype=text))
 
 
@@ -131,23 +121,6 @@ def _encode_category(values: Any) -> Column:
     return Column(array=categories.array.take(codes), meta=meta)
 
 
-def check_writable(kind: pa.DataType) -> None:
-    """Raise `ValueError` if Parquet has no form for an Arrow type."""
-    error = _trouble(kind)
-    if error:
-        msg = f"Parquet cannot hold {kind} ({error})"
-        raise ValueError(msg)
-
-
-@lru_cache(512)
-def _trouble(kind: pa.DataType) -> str:
-    try:
-        pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([("value", kind)])).close()
-    except pa.ArrowException as error:
-        return str(error)
-    return ""
-
-
 def encode_arrow(array: pa.ChunkedArray, *, encoding: Encoding = Encoding.NATURAL) -> Column:
     """Keep an Arrow array as it is, and note its type if Parquet would bring back another one.
 
@@ -156,25 +129,10 @@ def encode_arrow(array: pa.ChunkedArray, *, encoding: Encoding = Encoding.NATURA
     kind = array.type
     text = str(kind)
     is_coarse = "[s" in text or "time32[s]" in text or "date64" in text
-    if is_coarse and not _fits_parquet(array):
+    if is_coarse and not storable.fits(array):
         raise Unstorable(None, f"{kind} cannot be stored for so distant times; cast it to int64")
     is_changed = is_coarse or pa.types.is_dictionary(kind)
     return Column(array=array, meta=ColumnMeta(encoding=encoding, arrow=pack_type(kind) if is_changed else None))
-
-
-def _fits_parquet(array: pa.ChunkedArray) -> bool:
-    """Whether all seconds of a column are milliseconds as well."""
-    kind = array.type
-    if pa.types.is_timestamp(kind) and kind.unit == "s":
-        return not _is_far(array.drop_null().cast(pa.int64()).to_numpy())
-    if pa.types.is_struct(kind):
-        return all(
-            _fits_parquet(pa.chunked_array([chunk.field(n) for chunk in array.chunks], kind.field(n).type))
-            for n in range(kind.num_fields)
-        )
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return _fits_parquet(pa.chunked_array([chunk.flatten() for chunk in array.chunks], kind.value_type))
-    return True
 
 
 def encode_objects(values: list[Any], problems: dict[int, str] | None = None) -> Column:

@@ -10,9 +10,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from oqkit.arrow import column, inference
+from oqkit.arrow import column, inference, storable
 from oqkit.arrow.digest import hash_table
 from oqkit.arrow.metadata import (
     RESERVED,
@@ -30,6 +29,7 @@ from oqkit.arrow.tagged_json import show
 from oqkit.errors import FormatError, SchemaError
 
 #: Polars types that Arrow, and so Parquet, cannot hold.
+_ROWS: Final = f"{RESERVED}rows"
 _POLARS_ONLY: Final = ("Object", "Int128", "UInt128")
 
 
@@ -83,11 +83,35 @@ def to_table(df: Any, *, columns: Sequence[Label] | None = None, problems: dict[
     `SchemaError`, before anything is written, for what could not come back equal. With `problems`, Python objects
     that could not are noted there, by row, and stored as null.
     """
+    df = opened(df)
     if isinstance(df, pd.DataFrame):
         return _from_pandas(df, columns, problems)
-    if type(df).__module__.partition(".")[0] == "polars":
-        return _from_arrow(_polars_table(df, columns), None, backend="polars")
-    return _from_arrow(_arrow_table(df), columns, backend="arrow")
+    if isinstance(df, pa.Table):
+        return _from_arrow(df if columns is None else df.select(_places(df.column_names, columns)), backend="arrow")
+    return _from_arrow(_polars_table(df, columns), backend="polars")
+
+
+def opened(df: Any) -> Any:
+    """Return a pandas or polars frame as it is, and anything else that is a frame as a pyarrow table, or raise `SchemaError`."""
+    if isinstance(df, pd.DataFrame | pa.Table):
+        return df
+    if type(df).__module__.partition(".")[0] != "polars":
+        return _arrow_table(df)
+    if not hasattr(df, "to_arrow") or not hasattr(df, "schema"):
+        hint = "call .collect() first" if hasattr(df, "collect") else "call .to_frame() first"
+        msg = f"a polars {type(df).__name__} is not a frame; {hint}"
+        raise SchemaError(msg)
+    return df
+
+
+def labels_of(df: Any) -> list[Label]:
+    """Return the names of the columns of what `opened` returned."""
+    return list(df.column_names if isinstance(df, pa.Table) else df.columns)
+
+
+def chosen(labels: Sequence[Label], wanted: Sequence[Label]) -> list[Label]:
+    """Return the wanted ones of these columns, or raise `SchemaError` that lists what exists."""
+    return [labels[place] for place in _places(list(labels), wanted)]
 
 
 def to_frame(table: pa.Table, layout: Layout, *, rows: int | np.ndarray = 0) -> Any:
@@ -155,8 +179,8 @@ def _from_pandas(df: pd.DataFrame, columns: Sequence[Label] | None, problems: di
     index_names, index = _index_columns(df.index)
     schema += [field(*pair) for pair in zip(index_names, index, strict=True)]
     table = table_of(schema, stored + index)
-    if not table.num_columns:  # a table's length is that of its columns
-        table = pa.table({f"{RESERVED}rows": pa.nulls(len(df))})
+    if not table.num_columns:
+        table = _rows_only(len(df))
     _refuse_unwritable(table.schema)
     return Frame(table=table, layout=_layout(df, tuple(names), tuple(index_names)))
 
@@ -248,12 +272,11 @@ def _with_freq(index: Any, freq: str) -> Any:
 
 
 def _polars_table(df: Any, columns: Sequence[Label] | None) -> pa.Table:
-    if not hasattr(df, "to_arrow") or not hasattr(df, "schema"):
-        hint = "call .collect() first" if hasattr(df, "collect") else "call .to_frame() first"
-        msg = f"a polars {type(df).__name__} is not a frame; {hint}"
-        raise SchemaError(msg)
     if columns is not None:
-        df = df[:, _places(df.columns, columns)]
+        places = _places(df.columns, columns)
+        if not places:
+            return _rows_only(df.height)
+        df = df[:, places]
     for name, dtype in df.schema.items():
         if any(word in str(dtype) for word in _POLARS_ONLY):
             msg = f"column {name!r}, row 0: polars dtype {dtype} cannot be stored; cast it, or leave it out"
@@ -273,9 +296,9 @@ def _arrow_table(df: Any) -> pa.Table:
     raise SchemaError(msg)
 
 
-def _from_arrow(table: pa.Table, columns: Sequence[Label] | None, *, backend: str) -> Frame:
-    if columns is not None:
-        table = table.select(_places(table.column_names, columns))
+def _from_arrow(table: pa.Table, *, backend: str) -> Frame:
+    if table.column_names == [_ROWS] or not table.num_columns:
+        return Frame(table=_rows_only(table.num_rows), layout=Layout(backend=backend, columns=()))
     _refuse_duplicates(table.column_names)
     names = _stored_names(table.column_names)
     stored = [
@@ -323,6 +346,11 @@ def _to_python(array: pa.Array, _: Any) -> list[Any]:
 # --- both ----------------------------------------------------------------------------------------
 
 
+def _rows_only(n_rows: int) -> pa.Table:
+    """Return a table of so many rows without a column that means something: the length of a table is that of its columns."""
+    return pa.table({_ROWS: pa.nulls(n_rows)})
+
+
 def _whole(table: pa.Table, name: str) -> pa.Array:
     return table.column(name).combine_chunks()
 
@@ -362,12 +390,9 @@ def _stored_names(labels: list[Label]) -> list[str]:
 
 def _refuse_unwritable(schema: pa.Schema) -> None:
     """Raise `SchemaError` for the first column that Parquet has no form for."""
-    try:
-        pq.ParquetWriter(pa.BufferOutputStream(), schema).close()
-    except pa.ArrowException as error:
-        if len(schema) > 1:
-            for stored in schema:
-                _refuse_unwritable(pa.schema([stored]))
-        stored = schema.field(0)
-        msg = f"column {label_of(stored)!r}, row 0: Parquet cannot hold {stored.type} ({error}); cast it first"
-        raise SchemaError(msg) from None
+    for stored in schema:
+        try:
+            storable.check_writable(stored.type)
+        except ValueError as error:
+            msg = f"column {label_of(stored)!r}, row 0: {error}; cast it first"
+            raise SchemaError(msg) from None

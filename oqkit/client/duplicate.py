@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from oqkit.arrow import tagged_json
+from oqkit.payload.codec import inline_values
 from oqkit.queue.job import Code, ControlVerb, Job
 from oqkit.task.fingerprint import python_of, same_function
 
@@ -105,7 +107,7 @@ def input_difference(found: Job, wanted: Job) -> str:
 
     The order of keys means nothing, and neither do the function's code and the options.
     """
-    there, here = (job.input.get("values") for job in (found, wanted))
+    there, here = (inline_values(job) for job in (found, wanted))
     if there is None or here is None:  # too large to be kept in the job itself
         return "" if found.content_digest == wanted.content_digest else "its input is another one"
     return _value_difference(there[0], here[0])
@@ -122,7 +124,7 @@ def _value_difference(there: Any, here: Any) -> str:
 
 
 def _canonical(value: Any) -> str:
-    return "" if value is ... else json.dumps(value, sort_keys=True)
+    return "" if value is ... else json.dumps(json.loads(tagged_json.dumps(value)), sort_keys=True)
 
 
 def _shown(value: Any) -> str:

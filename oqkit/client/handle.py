@@ -9,6 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from oqkit.arrow import tagged_json
+from oqkit.client import join as joining
+from oqkit.client.join import Submitted
 from oqkit.client.result import ResultReader
 from oqkit.client.spec import function_of
 from oqkit.client.stream import AsCompleted
@@ -40,7 +43,7 @@ class Job:
         job: JobObject,
         *,
         index: Any = None,
-        source: Any = None,
+        source: Submitted | None = None,
         codec: ParquetCodec | None = None,
         timer: RowTimer | None = None,
     ) -> None:
@@ -146,13 +149,16 @@ class Job:
 
     # --- results ---------------------------------------------------------------------------------
 
-    def result(self, timeout: float | None = None, *, errors: Errors = "raise", join: bool = False) -> Any:
+    def result(
+        self, timeout: float | None = None, *, errors: Errors = "raise", join: bool | pd.DataFrame = False
+    ) -> Any:
         """Wait, and return the results as a frame aligned with the submitted one.
 
         What a function returned makes the columns: a dict, dataclass, named tuple or frame its fields,
         anything else one column named after the task type. Tasks that did not complete raise
-        `JobFailed` (``errors="raise"``), give nulls (``"coerce"``) or no row (``"drop"``). With `join`
-        the submitted columns come first.
+        `JobFailed` (``errors="raise"``), give nulls (``"coerce"``) or no row (``"drop"``). With ``join=True``
+        the submitted columns come first; where the frame is not at hand, and columns of it are not stored as the
+        function does not take them, pass it: ``join=df`` is refused unless it is the very frame that was submitted.
         """
         _check_errors(errors)
         self._wait(timeout, meanwhile=self._collector.read_ahead)
@@ -160,32 +166,42 @@ class Job:
             self._raise_for_failures()
         return self._results(errors, join=join)
 
-    def partial(self, *, errors: Errors = "drop", join: bool = False) -> Any:
+    def partial(self, *, errors: Errors = "drop", join: bool | pd.DataFrame = False) -> Any:
         """Return what has completed so far, without waiting; other tasks give no row (or nulls: ``"coerce"``)."""
         _check_errors(errors)
         self._view.refresh()
         return self._results(errors, join=join)
 
-    def _results(self, errors: Errors, *, join: bool) -> Any:
+    def _results(self, errors: Errors, *, join: bool | pd.DataFrame) -> Any:
         missing: Literal["null", "drop"] = "drop" if errors == "drop" else "null"
         frame = self._collector.frame(self._collector.pieces(), missing=missing)
-        return self._joined(frame, missing) if join else frame
+        return frame if join is False else self._joined(frame, missing, join)
 
-    def _joined(self, frame: Any, missing: str) -> Any:
+    def _joined(self, frame: Any, missing: str, join: bool | pd.DataFrame) -> Any:  # noqa: FBT001 - as in `result`
         if self._collector.backend != "pandas":
             raise UsageError("join=True needs a pandas frame; put the columns of other frames side by side yourself")
         if self._view.state.job.mode != "frame":
             raise UsageError("join=True needs a job of submit_frame; this one was submitted as values")
-        source = self._source if self._is_intact() else self._collector.stored()
+        source = self._submitted_frame(join)
         if missing == "drop":
             rows = np.sort(np.concatenate([rows for rows, _ in self._collector.pieces()] or [np.zeros(0, "int64")]))
             source = source.iloc[rows]
         twice = [name for name in frame.columns if name in source.columns]
-        return pd.concat([source, frame.rename(columns={name: f"{name}_result" for name in twice})], axis=1)
+        results = frame.rename(columns={name: f"{name}_result" for name in twice})
+        # By position: labels may occur several times.
+        return pd.concat([source.reset_index(drop=True), results.reset_index(drop=True)], axis=1).set_axis(source.index)
 
-    def _is_intact(self) -> bool:
-        """Whether the submitted frame is at hand, with the rows that it had then."""
-        return self._source is not None and bool(self._source.index.equals(self._collector.index()))
+    def _submitted_frame(self, join: bool | pd.DataFrame) -> Any:  # noqa: FBT001 - as in `result`
+        job = self._view.state.job
+        if isinstance(join, pd.DataFrame):
+            joining.check_given(join, self._collector.stored_columns(), job.content_digest)
+            return join
+        if join is not True:
+            raise UsageError(f"join={tagged_json.show(join)} must be True, False or the submitted pandas frame")
+        if self._source is not None and self._source.is_intact():
+            return self._source.frame
+        joining.check_whole(job.input)
+        return self._collector.stored()
 
     def _raise_for_failures(self) -> None:
         counts = self._view.state.counts()

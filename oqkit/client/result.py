@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from oqkit.arrow.align import align
+from oqkit.arrow.metadata import label_of
 from oqkit.arrow.table import Layout, index_of, to_frame
 from oqkit.errors import OqError
 from oqkit.payload.codec import ParquetCodec
@@ -72,6 +73,14 @@ class ResultReader:
         layout = Layout.from_json(self._job.input["layout"])
         names = [*layout.columns, *layout.index]
         return to_frame(self._codec.reader(self._job).columns(names), layout)
+
+    def stored_columns(self) -> list[Any]:
+        """Return the user's names of the stored columns."""
+        layout = Layout.from_json(self._job.input["layout"])
+        if self._job.input.get("kind") == KIND:
+            return list(layout.columns)
+        schema = self._codec.reader(self._job).schema()
+        return [label_of(schema.field(name)) for name in layout.columns]
 
     # --- frames ----------------------------------------------------------------------------------
 

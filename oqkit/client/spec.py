@@ -12,14 +12,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from oqkit.arrow.metadata import label_of
-from oqkit.arrow.table import Frame, Layout, to_table
+from oqkit.arrow import tagged_json
+from oqkit.arrow.table import Layout, chosen, labels_of, opened, to_table
 from oqkit.arrow.table import fingerprint as frame_fingerprint
-from oqkit.arrow.value import plain
+from oqkit.client.join import Submitted
 from oqkit.clock import new_id
 from oqkit.errors import SchemaError, UsageError
 from oqkit.payload.access import Access
-from oqkit.payload.codec import JSON_COLUMN
+from oqkit.payload.codec import JSON_COLUMN, TAGGED
 from oqkit.payload.dataset import KIND, find_dataset
 from oqkit.payload.parquet import encode_payload
 from oqkit.queue import key as keys
@@ -77,8 +77,8 @@ class JobSpec:
     """The input table; None if `input` holds everything."""
     index: Any = None
     """The pandas index of the frame, to align results without reading it back; None if there is none."""
-    source: Any = None
-    """The frame itself."""
+    source: Submitted | None = None
+    """The frame itself, if it is of pandas."""
 
     def files(self) -> Iterator[tuple[int, int, bytes]]:
         """Yield the input files: (first part, number of parts, bytes)."""
@@ -104,22 +104,32 @@ def function_of(function: Any) -> Function:
 def spec_of_frame(
     df: Any, function: Any, *, columns: Sequence[Any] | None, part_rows: int | str, timer: RowTimer
 ) -> JobSpec:
-    """JobSpec a job of one task a row; raise `SchemaError` if the columns do not fit or cannot be stored."""
+    """JobSpec a job of one task a row; raise `SchemaError` if the columns do not fit or cannot be stored.
+
+    Columns that the function does not take are not looked at.
+    """
     known = function_of(function)
-    frame = to_table(df, columns=columns)
-    if known.task is not None and not known.task.batch:
-        frame = _used(frame, Handler(known.task))
-    n_tasks = frame.table.num_rows
+    source = opened(df)
+    labels = labels_of(source)
+    used = _used(labels if columns is None else chosen(labels, columns), known)
+    frame = to_table(source, columns=used)
+    n_tasks, content = frame.table.num_rows, frame_fingerprint(frame)
+    left_out = len(labels) - len(used)
+    is_pandas = frame.layout.backend == "pandas"
     return JobSpec(
         function=known,
         n_tasks=n_tasks,
         part_rows=_part_rows(part_rows, n_tasks, known, timer, n_bytes=frame.table.nbytes),
         mode="frame",
-        content=frame_fingerprint(frame),
-        input={"kind": "frame", "layout": frame.layout.to_json()},
+        content=content,
+        input={
+            "kind": "frame",
+            "layout": frame.layout.to_json(),
+            **({"left_out": left_out} if left_out else {}),
+        },
         table=frame.table,
-        index=df.index if frame.layout.backend == "pandas" else None,
-        source=df,
+        index=df.index if is_pandas else None,
+        source=Submitted(frame=df.copy(deep=False), columns=tuple(used), content=content) if is_pandas else None,
     )
 
 
@@ -136,12 +146,12 @@ def spec_of_dataset(
     """JobSpec a job of one task a row of Parquet files, of which only the footers are read."""
     known = function_of(function)
     dataset, schema = find_dataset(paths, options=storage_options, access=access)
-    frame = to_table(schema.empty_table().to_pandas(), columns=columns)
-    if known.task is not None and not known.task.batch:
-        frame = _used(frame, Handler(known.task))
-    chosen = [label_of(frame.table.schema.field(name)) for name in frame.layout.columns]
+    empty = schema.empty_table().to_pandas()
+    labels = labels_of(empty)
+    used = _used(labels if columns is None else chosen(labels, columns), known)
+    frame = to_table(empty, columns=used)
     index = [name for name in (schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
-    dataset = replace(dataset, stored=tuple(dict.fromkeys([*chosen, *index])))
+    dataset = replace(dataset, stored=tuple(dict.fromkeys([*used, *index])))
     stored = dataset.to_json()
     return JobSpec(
         function=known,
@@ -158,30 +168,38 @@ def spec_of_dataset(
 
 
 def spec_of_values(values: Iterable[Any], function: Any, *, part_rows: int | str, timer: RowTimer) -> JobSpec:
-    """JobSpec a job of one task a value; raise `SchemaError` naming the first value that JSON cannot hold."""
+    """JobSpec a job of one task a value; raise `SchemaError` naming the first value that would not come back equal."""
     known = function_of(function)
-    texts = [_json(value, number) for number, value in enumerate(values)]
+    items = list(values)
+    texts = [_text(value, number) for number, value in enumerate(items)]
+    is_plain = all(map(tagged_json.is_plain, items))
     if known.task is not None and not known.task.batch:
-        _check_binding(known.task, texts)
+        _check_binding(known.task, items)
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode() + b"\n")
     n_bytes = sum(map(len, texts))
+    stored: dict[str, Any] = {"kind": TAGGED}
     is_inline = n_bytes <= INLINE_INPUT_BYTES
+    if is_inline:  # plain values as everybody reads them; job objects need not hold others
+        plain = {"kind": "values", "values": [json.loads(text) for text in texts]}
+        stored = plain if is_plain else {**stored, "texts": texts}
     return JobSpec(
         function=known,
         n_tasks=len(texts),
         part_rows=_part_rows(part_rows, len(texts), known, timer, n_bytes=n_bytes),
         mode="value",
         content=digest.hexdigest()[:32],
-        input={"kind": "values", "values": [json.loads(text) for text in texts]} if is_inline else {"kind": "json"},
+        input=stored,
         table=None if is_inline else pa.table({JSON_COLUMN: pa.array(texts, pa.large_string())}),
     )
 
 
-def _used(frame: Frame, handler: Handler) -> Frame:
-    """Keep only the columns that a row function takes, and the index."""
-    labels = {label_of(frame.table.schema.field(name)): name for name in frame.layout.columns}
+def _used(labels: Sequence[Any], known: Function) -> list[Any]:
+    """Return which of these columns a function takes: all, but for a row function, which names them."""
+    if known.task is None or known.task.batch:
+        return list(labels)
+    handler = Handler(known.task)
     named = [label for label in labels if isinstance(label, str)]
     if len(named) < len(labels) and (handler.takes_all or (handler.parameters and not named)):
         label = next(label for label in labels if not isinstance(label, str))
@@ -189,12 +207,8 @@ def _used(frame: Frame, handler: Handler) -> Frame:
             f"column {label!r} cannot be passed to row function {handler.name!r}, whose parameters are the columns: "
             "rename the columns to text, choose some with columns=[...], or use @oq.task(batch=True)"
         )
-    chosen = [labels[name] for name in handler.for_rows(named).names]
-    kept = [name for name in frame.table.column_names if name in chosen or name in frame.layout.index]
-    columns = tuple(name for name in frame.layout.columns if name in chosen)
-    if not kept:  # a function of no columns: one column must carry the number of rows
-        kept, columns = frame.table.column_names[:1], frame.layout.columns[:1]
-    return Frame(table=frame.table.select(kept), layout=replace(frame.layout, columns=columns))
+    taken = set(handler.for_rows(named).names)
+    return [label for label in labels if isinstance(label, str) and label in taken]
 
 
 def _part_rows(part_rows: int | str, n_tasks: int, function: Function, timer: RowTimer, *, n_bytes: int) -> int:
@@ -216,29 +230,24 @@ def _part_rows(part_rows: int | str, n_tasks: int, function: Function, timer: Ro
     return part_rows
 
 
-def _check_binding(task: TaskFunction, texts: Sequence[str]) -> None:
-    """Raise `SchemaError` that names the first of the stored values that the function cannot be called with."""
+def _check_binding(task: TaskFunction, items: Sequence[Any]) -> None:
+    """Raise `SchemaError` that names the first of the values that the function cannot be called with."""
     handler = Handler(task)
-    for number, text in enumerate(texts):
+    for number, value in enumerate(items):
         try:
-            handler.bind(json.loads(text))
+            handler.bind(value)
         except SchemaError as error:
-            raise SchemaError(f"input {number}: {error}" if len(texts) > 1 else str(error)) from None
+            raise SchemaError(f"input {number}: {error}" if len(items) > 1 else str(error)) from None
 
 
-def _json(value: Any, number: int) -> str:
-    def default(item: Any) -> Any:
-        simple = plain(item)
-        if simple is item or type(simple) is type(item):
-            raise TypeError(f"{type(item).__qualname__} has no JSON form")
-        return simple
-
+def _text(value: Any, number: int) -> str:
     try:
-        return json.dumps(value, allow_nan=False, default=default)
-    except (TypeError, ValueError, RecursionError) as error:
+        return tagged_json.dumps(value)
+    except SchemaError as error:
+        reason = f"{error.kind} has no JSON form" if isinstance(error, tagged_json.NoForm) else str(error)
         raise SchemaError(
-            f"input {number} ({value!r:.60}) cannot be stored: {error}. "
-            "Pass JSON values here, or a dataframe to submit_frame, which keeps dates, decimals and arrays"
+            f"input {number} ({tagged_json.show(value)}) cannot be stored: {reason}. Pass "
+            f"{tagged_json.STORABLE}; of a dataclass or model, its fields as a dict"
         ) from None
 
 

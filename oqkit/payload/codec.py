@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 from collections import OrderedDict
@@ -12,11 +13,14 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import pyarrow as pa
 
+from oqkit.arrow import tagged_json
+from oqkit.arrow.align import align
+from oqkit.arrow.batch import encode_batch
 from oqkit.arrow.metadata import label_of
 from oqkit.arrow.order import in_order
 from oqkit.arrow.table import Layout, to_frame, to_lists
 from oqkit.arrow.unify import unify
-from oqkit.arrow.value import encode_batch, encode_values
+from oqkit.arrow.value import encode_values
 from oqkit.errors import FormatError, NotAllowed, SchemaError
 from oqkit.payload.access import Access
 from oqkit.payload.dataset import KIND, Dataset, DatasetReader
@@ -32,7 +36,12 @@ R = TypeVar("R")
 
 INLINE_BYTES = 8192
 JSON_COLUMN = "oq:json"
+TAGGED = "tagged"
+"""The kind of inputs that are texts of `tagged_json`."""
+_TEXTS: dict[str, Callable[[str], Any]] = {TAGGED: tagged_json.loads, "json": json.loads}
+"""How the kinds of inputs that are texts are read; an earlier oqkit wrote plain JSON."""
 _MAX_READERS = 16
+_MUTABLE = frozenset({dict, list, tuple, set, np.ndarray})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +95,12 @@ class ValueInputs:
     columns: tuple[str, ...] = ()
 
     def values(self, rows: Rows) -> Iterator[Any]:
-        """Yield the values."""
-        return (value for first, stop in rows.ranges for value in self.items[first:stop])
+        """Yield the values, each a copy: what a call does to its own is not seen by the next attempt."""
+        return (
+            copy.deepcopy(value) if type(value) in _MUTABLE else value
+            for first, stop in rows.ranges
+            for value in self.items[first:stop]
+        )
 
     def arguments(self, names: Sequence[str], rows: Rows) -> Iterator[tuple[Any, ...]]:
         """Yield the named entries of values that are dicts."""
@@ -96,7 +109,10 @@ class ValueInputs:
     def frame(self, rows: Rows) -> Any:
         """Return the values as a frame, for a batch function."""
         table, _ = encode_values(list(self.values(rows)))
-        return table.to_pandas()
+        n_rows = table.num_rows
+        return align(
+            [(np.arange(n_rows), table)], n_rows=n_rows, index=None, backend="pandas", name="value", missing="null"
+        )
 
     def only(self, rows: Rows) -> ValueInputs:  # noqa: ARG002 - the protocol gives them
         """Return these inputs; they are small."""
@@ -119,11 +135,12 @@ class ParquetCodec:
         """Read the inputs of a part; raise `FormatError` if this oqkit does not know their kind."""
         kind = job.input.get("kind")
         n_rows, first = job.part_size(index), index * job.part_rows
-        if kind == "values":
-            return ValueInputs(tuple(job.input["values"][first : first + n_rows]))
-        if kind == "json":
-            texts = self.reader(job).part(index).column(JSON_COLUMN).to_pylist()
-            return ValueInputs(tuple(json.loads(text) for text in texts))
+        inline = inline_values(job, first=first, stop=first + n_rows)
+        if inline is not None:
+            return ValueInputs(tuple(inline))
+        if kind in _TEXTS:
+            read = _TEXTS[kind]
+            return ValueInputs(tuple(read(text) for text in self._texts(job, index)))
         if kind == "frame":
             layout = Layout.from_json(job.input["layout"])
             return FrameInputs(self.reader(job).part(index), layout, Rows.span(0, n_rows), first)
@@ -131,6 +148,10 @@ class ParquetCodec:
             frame = self.dataset(job).frame(first, first + n_rows)
             return FrameInputs(frame.table, frame.layout, Rows.span(0, n_rows), first)
         raise FormatError(f"job {job.id} has inputs of kind {kind!r}, which this oqkit does not know: upgrade it here")
+
+    def _texts(self, job: Job, index: int) -> list[str]:
+        texts: list[str] = self.reader(job).part(index).column(JSON_COLUMN).to_pylist()
+        return texts
 
     def reader(self, job: Job) -> PayloadReader:
         """Return the reader of a job's input files, which remembers their footers."""
@@ -216,6 +237,14 @@ def _unwritable(rows: np.ndarray, values: pa.Table) -> list[int]:
 
     found = [int(rows[place]) for place in bad(0, len(rows))]
     return found or rows.tolist()
+
+
+def inline_values(job: Job, *, first: int = 0, stop: int | None = None) -> list[Any] | None:
+    """Return the inputs (of these tasks) that a job object holds itself, None if it holds none."""
+    values, texts = job.input.get("values"), job.input.get("texts")
+    if values is not None:
+        return list(values[first:stop])
+    return None if texts is None else [tagged_json.loads(text) for text in texts[first:stop]]
 
 
 def _numbers(rows: Sequence[int]) -> np.ndarray:

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oqkit.arrow.align import align
-from oqkit.arrow.value import encode_batch, encode_values
+from oqkit.arrow.batch import encode_batch
+from oqkit.arrow.value import encode_values
 from oqkit.payload.output import decode_outcomes, encode_outcomes
 
 NAN = float("nan")

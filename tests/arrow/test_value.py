@@ -23,7 +23,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oqkit.arrow.value import decode_values, encode_batch, encode_values
+from oqkit.arrow.batch import encode_batch
+from oqkit.arrow.value import decode_values, encode_values
 from oqkit.errors import SchemaError
 
 NAN = float("nan")

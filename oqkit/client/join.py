@@ -1,0 +1,55 @@
+"""Which frame the results are put beside: the one that was submitted, with all of its columns, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from oqkit.arrow.metadata import Label
+from oqkit.arrow.table import fingerprint, to_table
+from oqkit.errors import SchemaError, UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """A pandas frame as it was submitted, and the digest of the columns that were stored of it."""
+
+    frame: pd.DataFrame
+    columns: tuple[Label, ...]
+    content: str
+
+    def is_intact(self) -> bool:
+        """Whether nothing wrote into the frame since."""
+        return has_content(self.frame, self.columns, self.content)
+
+
+def has_content(frame: pd.DataFrame, columns: Sequence[Label], content: str) -> bool:
+    """Whether these columns of a frame, and its index, are those of which `content` is the digest."""
+    try:
+        return fingerprint(to_table(frame, columns=columns)) == content
+    except SchemaError:  # it lacks one, or holds what cannot have been submitted
+        return False
+
+
+def check_given(frame: pd.DataFrame, columns: Sequence[Label], content: str) -> None:
+    """Raise `UsageError` unless a frame that was passed as ``join=`` is the one of which `content` is the digest."""
+    if not content:
+        raise UsageError("join=<frame>: this job was submitted by an earlier oqkit, which did not note of what frame")
+    if not has_content(frame, columns, content):
+        raise UsageError(
+            f"join=<frame>: this is not the frame that was submitted; its index or one of the columns "
+            f"{', '.join(map(repr, columns)) or '(none)'} differs"
+        )
+
+
+def check_whole(stored: Mapping[str, Any]) -> None:
+    """Raise `UsageError` if columns of the submitted frame were not stored, so that they cannot be shown from here."""
+    n_columns = stored.get("left_out", 0)
+    if n_columns:
+        raise UsageError(
+            f"join=True: {n_columns} columns of the submitted frame are not stored, as the function does not take them, "
+            "and the frame is not at hand as it was submitted; pass it: result(join=df)"
+        )
