@@ -132,6 +132,8 @@ class Poller:
 
     repository: Repository
     topics: Topics
+    answered: float = float("-inf")
+    """When the last listing that the store answered was begun, in monotonic seconds."""
     _walk: MarkerWalk = field(init=False)
     _bell: str = ""
     _news: News | None = None
@@ -226,6 +228,7 @@ class Poller:
         self._again = [when for when in self._again if when > now]
         self._listed = self._looked = now
         found, is_complete = self._walk.go_on()
+        self.answered = now
         markers = (marker for key in dict.fromkeys(found) if (marker := self._read(key)) is not None)
         mine = tuple(marker for marker in markers if self.topics.holds(marker.topic))
         return Listing(markers=mine, is_complete=is_complete)

@@ -90,7 +90,7 @@ class Checkpointer:
 
     def _persist(self, commit: Commit) -> None:
         clock, wait_s = self._lease.monotonic, FIRST_WAIT_S
-        said: type[StoreError] | None = None
+        said: set[type[StoreError]] = set()
         end = clock() + STORE_PATIENCE_S
         while not self.is_lost:
             try:
@@ -98,7 +98,7 @@ class Checkpointer:
             except LeaseLost:
                 self.lose()
             except (Unavailable, Denied) as error:
-                said = self._say(error, said)
+                self._say(error, said)
                 if clock() - self._sent >= self._lease.lease_s:
                     self._late()
                 if clock() >= end:
@@ -109,11 +109,11 @@ class Checkpointer:
             else:
                 return
 
-    def _say(self, error: StoreError, said: type[StoreError] | None) -> type[StoreError]:
+    def _say(self, error: StoreError, said: set[type[StoreError]]) -> None:
         """Tell once what kind of trouble it is."""
-        if type(error) is not said:
+        if type(error) not in said:
             log.warning("results of lease %s wait here, since the store refuses them: %s", self._lease.id, error)
-        return type(error)
+        said.add(type(error))
 
     def _send(self, commit: Commit) -> None:
         if commit.packed.data is not None:

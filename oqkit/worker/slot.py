@@ -30,6 +30,10 @@ class Source(Protocol):
         """Return what lets one slot work while no other does."""
 
     @property
+    def trouble(self) -> Trouble:
+        """Return what is in the way of fetching work."""
+
+    @property
     def stopping(self) -> Event:
         """Return what is set when nothing more is to be started."""
 
@@ -38,7 +42,7 @@ class Source(Protocol):
         """Return what is set when even calls in progress are to be left."""
 
     def acquire(self, executor: Executor) -> LeaseRunner | None:
-        """Claim a lease, to be run by `executor`; None if there is nothing to do now."""
+        """Claim a lease, to be run by `executor`; None if there is nothing to do now. What it raises is in `trouble`."""
 
     def ended(self, runner: LeaseRunner) -> None:
         """Take back a runner that has finished."""
@@ -63,7 +67,6 @@ class Slot:
         self._executor = executor
         self._committer = committer
         self._committing: deque[Future] = deque()
-        self._trouble = Trouble()
         self.is_idle = False
 
     def run(self) -> None:
@@ -134,16 +137,14 @@ class Slot:
         return True
 
     def _next(self, *, wait: bool = True) -> LeaseRunner | None:
-        source, now = self._source, self._source.monotonic()
-        if (left_s := self._trouble.left_s(now)) > 0:
+        source = self._source
+        if (left_s := source.trouble.left_s(source.monotonic())) > 0:
             source.stopping.wait(min(left_s, LONGEST_IDLE_S) if wait else 0)
             return None
         try:
             runner = source.acquire(self._executor)
-        except OqError as error:
-            self._trouble.note(error, now=now)
+        except OqError:  # people were told
             return None
-        self._trouble.over()
         self.is_idle = runner is None and wait
         if self.is_idle:
             idle_s = YIELD_S if source.solitude.is_asked_for else min(source.wait_s(), LONGEST_IDLE_S)

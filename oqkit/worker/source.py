@@ -8,7 +8,7 @@ from typing import Any
 
 from oqkit.claim.claimer import Claimer
 from oqkit.claim.lease import HeldLease
-from oqkit.errors import Denied, FormatError, Missing, SchemaError, StoreError, Unavailable, UsageError
+from oqkit.errors import Denied, FormatError, Missing, OqError, SchemaError, StoreError, Unavailable, UsageError
 from oqkit.queue.job import Code, Job
 from oqkit.queue.repository import Repository
 from oqkit.task.handler import Handler
@@ -20,6 +20,7 @@ from oqkit.worker.registry import HandlerRegistry
 from oqkit.worker.runner import LeaseRunner
 from oqkit.worker.solitude import Solitude
 from oqkit.worker.thread import Threads
+from oqkit.worker.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class LeaseSource:
         threads: Threads,
     ) -> None:
         self.solitude = Solitude(threads)
+        self.trouble = Trouble(threads)
         self.stopping = threads.event()
         self.killing = threads.event()
         self.monotonic: Callable[[], float] = repository.store.clock.monotonic
@@ -64,15 +66,19 @@ class LeaseSource:
         )
 
     def acquire(self, executor: Executor) -> LeaseRunner | None:
-        """Claim a lease, to be run by `executor`; None if there is nothing to do now."""
+        """Claim a lease, to be run by `executor`; None if there is nothing to do now. What it raises is in `trouble`."""
         if not self.solitude.enter():
             return None
-        runner = None
+        runner, began = None, self.monotonic()
         try:
             with self._lock:
                 lease = self._claimer.find()
             if lease is not None:
                 runner = self._runner(lease, executor)
+            self.trouble.works(since=began, has_work=runner is not None, answered=self._claimer.discovery.answered)
+        except OqError as error:
+            self.trouble.note(error, since=began, now=self.monotonic())
+            raise
         finally:
             if runner is None:
                 self.solitude.leave()

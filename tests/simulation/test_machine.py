@@ -20,7 +20,7 @@ from oqkit.config import Settings
 from oqkit.errors import DuplicateJob, IllegalTransition, LeaseLost, UsageError
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue.key import task_id
-from oqkit.queue.part import Backoff, Outcome
+from oqkit.queue.part import FIRST_SHRINK, LOST_SHRINK, Backoff, Outcome
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Verb
 from oqkit.task.failure import Failure
@@ -43,10 +43,33 @@ class Row:
     status: str = "pending"
     attempt: int = 0
     used: int = 0
+    lost: int = 0
+    """How many leases in a row ran out on it."""
+    deaths: int = 0
+    """How often it killed its worker, for it ran alone."""
     due: float = 0.0
     is_reopened: bool = False
     lease: str = ""
     value: object = None
+
+    @property
+    def is_suspect(self) -> bool:
+        return bool(self.lost or self.deaths)
+
+    def most(self, n_rows: int) -> int:
+        """How many rows of a part of `n_rows` a lease may have that has this one."""
+        if self.deaths:
+            return 1
+        return max(1, n_rows // (FIRST_SHRINK * LOST_SHRINK ** (self.lost - 1))) if self.lost else n_rows
+
+
+@dataclass
+class ModelLease:
+    """One lease of the model."""
+
+    part: int
+    expires: float
+    is_alone: bool = False
 
 
 @dataclass
@@ -56,6 +79,7 @@ class ModelJob:
     id: str
     part_rows: int
     retries: int
+    max_losses: int
     not_before: float
     expires_at: float
     key: str
@@ -64,8 +88,7 @@ class ModelJob:
     paused_at: float = 0.0
     paused_until: float = 0.0
     """No task is started before; 0.0 if there is no pause."""
-    leases: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """Lease to (part, when it runs out)."""
+    leases: dict[str, ModelLease] = field(default_factory=dict)
 
     def part(self, index: int) -> list[Row]:
         return self.rows[index * self.part_rows : (index + 1) * self.part_rows]
@@ -73,12 +96,24 @@ class ModelJob:
     def n_parts(self) -> int:
         return -(-len(self.rows) // self.part_rows)
 
-    def lose(self, lease: str) -> None:
-        """Give back the rows of a lease that ran out: nobody is charged, and they are due at once."""
-        del self.leases[lease]
+    def lose(self, lease: str, now: float) -> None:
+        """A lease that ran out charges nobody, and its rows wait for nothing, unless its one row ran alone."""
+        is_alone = self.leases.pop(lease).is_alone
         for row in self.rows:
             if row.lease == lease:
-                row.status, row.lease, row.due, row.used = "pending", "", 0.0, row.used - 1
+                row.lease, row.lost = "", row.lost + 1
+                if is_alone:
+                    self.die(row, now)
+                else:
+                    row.status, row.used = "pending", row.used - 1
+
+    def die(self, row: Row, now: float, *, is_certain: bool = True) -> None:
+        """Charge a row with the death of its worker: not as an error of the function, but out of a budget of its own."""
+        row.deaths += 1
+        if is_certain and row.deaths >= self.max_losses:
+            row.status = "failed"
+        else:
+            row.status, row.used, row.due = "pending", row.used - 1, now + WAIT_S
 
     def try_again(self, row: Row, now: float) -> None:
         """Back to pending while there are attempts left."""
@@ -86,6 +121,21 @@ class ModelJob:
             row.status = "failed"
         else:
             row.status, row.due = "pending", now + WAIT_S
+
+    def end(self, row: Row, verb: Verb, now: float, *, is_certain: bool) -> None:
+        """What becomes of a row that its worker has done with."""
+        match verb:
+            case Verb.COMPLETE:
+                row.status = "completed"
+            case Verb.FAIL:
+                row.status = "failed"
+            case Verb.RETRY:
+                self.try_again(row, now)
+            case Verb.LOSE:
+                self.die(row, now, is_certain=is_certain)
+            case _:
+                row.status, row.used = "pending", row.used - 1
+                row.due = now + 20.0 if verb is Verb.RESCHEDULE else 0.0
 
     def is_paused(self, now: float) -> bool:
         return now < self.paused_until
@@ -119,16 +169,18 @@ class QueueMachine(RuleBasedStateMachine):
         n=st.integers(1, 7),
         part_rows=st.integers(1, 4),
         retries=st.integers(0, 2),
+        max_losses=st.integers(1, 2),
         name=st.sampled_from(["", "one", "two"]),
         delay=st.sampled_from([0.0, 0.0, 30.0]),
         ttl=st.sampled_from([None, None, 50.0]),
     )
-    def somebody_submits(self, n, part_rows, retries, name, delay, ttl):
+    def somebody_submits(self, n, part_rows, retries, max_losses, name, delay, ttl):
         values = [{"job": len(self.jobs), "x": x} if not name else {"job": name, "x": x} for x in range(n)]
-        options = {"retries": retries, "backoff": Backoff(initial_s=WAIT_S, factor=1.0, jitter=0.0)}
+        options = {"retries": retries, "max_losses": max_losses}
+        options |= {"backoff": Backoff(initial_s=WAIT_S, factor=1.0, jitter=0.0)}
         options |= {"delay": delay} if delay else {}
         options |= {"ttl": ttl} if ttl else {}
-        content = (n, retries, delay, ttl)
+        content = (n, retries, max_losses, delay, ttl)
         known = next((job for job in self.jobs if name and job.key == name), None)
         if known is not None and known.content != content:
             with pytest.raises(DuplicateJob):
@@ -142,6 +194,7 @@ class QueueMachine(RuleBasedStateMachine):
             id=job.id,
             part_rows=part_rows,
             retries=retries,
+            max_losses=max_losses,
             not_before=self.now + delay if delay else 0.0,
             expires_at=self.now + ttl if ttl else float("inf"),
             key=name,
@@ -158,8 +211,11 @@ class QueueMachine(RuleBasedStateMachine):
         self.world.clock.sleep(seconds)
 
     @precondition(lambda self: self.jobs)
-    @rule(which=st.integers(0, 1))
-    def worker_claims(self, which):
+    @rule(which=st.integers(0, 1), wait_s=st.sampled_from([0.0, 1.0, 6.0, LEASE_S + 1.0]))
+    def worker_claims(self, which, wait_s):
+        """At once or after a while; then it also waits until there may be something, as workers do."""
+        if wait_s:
+            self.world.clock.sleep(wait_s + self.workers[which].claimer.wait_s())
         lease = self.workers[which].find()
         if lease is not None:
             model = next(job for job in self.jobs if job.id == lease.job.id)
@@ -168,16 +224,25 @@ class QueueMachine(RuleBasedStateMachine):
             return
         rows = list(lease.rows.numbers())
         assert rows
-        for local in rows:
-            row = model.part(lease.index)[local]
+        part = model.part(lease.index)
+        chosen = [part[local] for local in rows]
+        assert len({row.is_suspect for row in chosen}) == 1, "suspects are not mixed with others"
+        assert len(chosen) <= min(row.most(len(part)) for row in chosen), "the more suspicious, the fewer at stake"
+        for row in chosen:
             assert row.status == "pending", "only pending rows are claimed"
             self.check_pause(model, lease)
             assert max(row.due, model.not_before) <= self.now + ABOUT_S
             assert self.now < model.expires_at + ABOUT_S or row.is_reopened
             row.status, row.lease, row.due = "running", lease.id, 0.0
             row.attempt, row.used = row.attempt + 1, row.used + 1
-        model.leases[lease.id] = (lease.index, self.now + LEASE_S)
+        model.leases[lease.id] = ModelLease(part=lease.index, expires=self.now + LEASE_S)
         self.held.append((model, lease))
+
+    @precondition(lambda self: self.jobs)
+    @rule()
+    def all_workers_claim(self):
+        for which in range(len(self.workers)):
+            self.worker_claims(which=which, wait_s=1.0)
 
     def check_pause(self, model, lease):
         """Part 0 was told of the pause; who works on another part learns of it when it next looks at the markers."""
@@ -189,12 +254,12 @@ class QueueMachine(RuleBasedStateMachine):
         for model in self.jobs:
             for part in self.parts(model):
                 live = {lease.id for lease in part.leases}
-                for lease, (index, expires) in list(model.leases.items()):
-                    if index == part.index and lease not in live:
-                        assert expires <= self.now + ABOUT_S, (
+                for lease, held in list(model.leases.items()):
+                    if held.part == part.index and lease not in live:
+                        assert held.expires <= self.now + ABOUT_S, (
                             "a lease is taken from its holder only when it has run out"
                         )
-                        model.lose(lease)
+                        model.lose(lease, self.now)
                 for row, run in zip(model.part(part.index), expanded(part), strict=True):
                     if run.status == "expired" and row.status == "pending":
                         assert model.expires_at <= self.now + ABOUT_S
@@ -202,18 +267,18 @@ class QueueMachine(RuleBasedStateMachine):
                         row.status, row.due = "expired", 0.0
 
     @precondition(lambda self: self.held)
-    @rule(data=st.data(), is_last=st.booleans())
-    def worker_commits(self, data, is_last):
+    @rule(data=st.data(), is_last=st.booleans(), is_certain=st.booleans())
+    def worker_commits(self, data, is_last, is_certain):
         model, lease = data.draw(st.sampled_from(self.held), label="lease")
         mine = list(lease.rows.numbers())
-        verbs = [Verb.COMPLETE, Verb.COMPLETE, Verb.RETRY, Verb.FAIL, Verb.RESCHEDULE, Verb.RELEASE, None]
+        verbs = [Verb.COMPLETE, Verb.COMPLETE, Verb.RETRY, Verb.FAIL, Verb.RESCHEDULE, Verb.LOSE, Verb.RELEASE, None]
         fates = {local: data.draw(st.sampled_from(verbs), label=f"row {local}") for local in mine}
-        if self.commit(model, lease, fates, is_last=is_last):
-            self.follow(model, lease, fates, is_last=is_last)
+        if self.commit(model, lease, fates, is_last=is_last, is_certain=is_certain):
+            self.follow(model, lease, fates, is_last=is_last, is_certain=is_certain)
         if is_last or lease.id not in model.leases:
             self.held.remove((model, lease))
 
-    def commit(self, model, lease, fates, *, is_last) -> bool:
+    def commit(self, model, lease, fates, *, is_last, is_certain) -> bool:
         done = [local for local, verb in fates.items() if verb is Verb.COMPLETE]
         bad = [local for local, verb in fates.items() if verb in (Verb.RETRY, Verb.FAIL)]
         failures = {
@@ -222,8 +287,8 @@ class QueueMachine(RuleBasedStateMachine):
         values = [self.value(model, lease, local) for local in done]
         packed = self.codec.pack(Finished(rows=done, values=values, tables=[], failures=failures), refuse=None)
         outcomes = [
-            Outcome(verb=verb, rows=Rows.of(rows), delay_s=20.0)
-            for verb in (Verb.COMPLETE, Verb.RETRY, Verb.FAIL, Verb.RESCHEDULE)
+            Outcome(verb=verb, rows=Rows.of(rows), delay_s=20.0, is_certain=is_certain)
+            for verb in (Verb.COMPLETE, Verb.RETRY, Verb.FAIL, Verb.RESCHEDULE, Verb.LOSE)
             if (rows := [local for local, one in fates.items() if one is verb])
         ]
         release = Rows.of(local for local, verb in fates.items() if verb is Verb.RELEASE)
@@ -247,27 +312,36 @@ class QueueMachine(RuleBasedStateMachine):
     def value(self, model, lease, local) -> dict:
         return {"row": lease.index * model.part_rows + local, "by": lease.id}
 
-    def follow(self, model, lease, fates, *, is_last):
+    def follow(self, model, lease, fates, *, is_last, is_certain):
         for local, row in enumerate(model.part(lease.index)):
             if row.lease != lease.id:
                 continue
             verb = fates.get(local) or (Verb.RELEASE if is_last else None)
             if verb is None:
                 continue
-            row.lease = ""
+            row.lease, row.lost = "", row.lost if verb is Verb.RELEASE else 0
             if verb is Verb.COMPLETE:
-                row.status, row.value = "completed", self.value(model, lease, local)
-            elif verb is Verb.FAIL:
-                row.status = "failed"
-            elif verb is Verb.RETRY:
-                model.try_again(row, self.now)
-            else:
-                row.status, row.used = "pending", row.used - 1
-                row.due = self.now + 20.0 if verb is Verb.RESCHEDULE else 0.0
+                row.value = self.value(model, lease, local)
+            model.end(row, verb, self.now, is_certain=is_certain)
         if is_last:
             del model.leases[lease.id]
         else:
-            model.leases[lease.id] = (lease.index, self.now + LEASE_S)
+            model.leases[lease.id].expires = self.now + LEASE_S
+
+    @precondition(lambda self: self.lonely())
+    @rule(data=st.data())
+    def worker_runs_a_row_alone(self, data):
+        model, lease = data.draw(st.sampled_from(self.lonely()), label="lease")
+        try:
+            lease.commit([], is_last=False, is_alone=True)
+        except LeaseLost:
+            assert lease.id not in model.leases, "a lease that nobody took is not lost"
+            return
+        held = model.leases[lease.id]
+        held.expires, held.is_alone = self.now + LEASE_S, True
+
+    def lonely(self):
+        return [(model, lease) for model, lease in self.held if len(lease.rows) == 1]
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
@@ -278,7 +352,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def chosen(self, data, model, words) -> tuple[object, set[int]]:
         rows = data.draw(st.sets(st.integers(0, len(model.rows) - 1), min_size=1), label="rows")
-        where = data.draw(st.sampled_from([*words, "rows"]), label="where")
+        where = data.draw(st.sampled_from(["rows", "rows", *words]), label="where")
         return (sorted(rows), rows) if where == "rows" else (where, set(range(len(model.rows))))
 
     @precondition(lambda self: self.jobs)
@@ -323,6 +397,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.client().job(model.id).retry(where) == len(hit)
         for row in hit:
             row.status, row.used, row.due, row.is_reopened = "pending", 0, 0.0, True
+            row.lost = row.deaths = 0
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data(), for_s=st.sampled_from([None, 5.0, 40.0]))
@@ -355,8 +430,10 @@ class QueueMachine(RuleBasedStateMachine):
         for model in self.jobs if hasattr(self, "jobs") else ():
             for part in self.parts(model):
                 rows = model.part(part.index)
-                real = [(str(r.status), r.attempt, r.used, r.lease) for r in expanded(part)]
-                assert real == [(r.status, r.attempt, r.used, r.lease) for r in rows]
+                real = [(str(r.status), r.attempt, r.used, r.lost, r.deaths, r.lease) for r in expanded(part)]
+                assert real == [(r.status, r.attempt, r.used, r.lost, r.deaths, r.lease) for r in rows]
+                alone = {one.id for one in part.leases if one.is_alone}
+                assert alone == {one for one, held in model.leases.items() if held.part == part.index and held.is_alone}
                 assert [r.due for r in expanded(part)] == pytest.approx([r.due for r in rows], abs=ABOUT_S)
 
     @precondition(lambda self: self.jobs)

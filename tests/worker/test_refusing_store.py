@@ -14,13 +14,19 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
+from oqkit.claim.claimer import Claimer
 from oqkit.client.queue import Queue
 from oqkit.config import Settings
-from oqkit.errors import Denied, Unavailable
+from oqkit.errors import Denied, StoreError, Unavailable
+from oqkit.payload.codec import ParquetCodec
 from oqkit.queue.repository import open_repository
 from oqkit.store.memory import MemoryStore
 from oqkit.worker import checkpoint, trouble, worker
+from oqkit.worker.registry import HandlerRegistry
+from oqkit.worker.source import LeaseSource
+from oqkit.worker.thread import SystemThreads
 from tests.local import WAIT_S
+from tests.queue.faulty import World, WrappedStore
 
 
 class Store(MemoryStore):
@@ -171,20 +177,129 @@ def test_worker_that_may_not_claim_waits_until_it_may_and_says_so_once(store, mo
     assert [record.getMessage().count("not allowed") for record in caplog.records] == [1]
 
 
+def test_slots_of_a_worker_that_may_not_claim_say_so_once_together(store, monkeypatch, caplog):
+    monkeypatch.setattr(trouble, "LONGEST_WAIT_S", 0.01)
+    queue = queue_on(store)
+    store.n_denied["create"] = 12
+    with caplog.at_level(logging.WARNING, "oqkit"):
+        made, thread, raised = started(queue, grace_s=5.0, concurrency=4)
+        job = queue.submit_frame(pd.DataFrame({"x": range(40)}), double, part_rows=10)
+        assert job.result(WAIT_S)["double"].tolist() == list(range(0, 80, 2))
+        made.stop()
+        thread.join(WAIT_S)
+    assert not raised
+    assert store.n_denied["create"] == 0
+    assert [record.getMessage().count("not allowed") for record in caplog.records] == [1]
+
+
 def test_trouble_is_told_once_and_the_waits_double_until_it_is_over(caplog):
-    one = trouble.Trouble()
-    waits = []
+    one = trouble.Trouble(SystemThreads())
+    now, waits = 100.0, []
     with caplog.at_level(logging.INFO, "oqkit"):
         for _ in range(8):
-            one.note(Denied("no"), now=100.0)
-            waits.append(one.left_s(100.0))
-        one.note(Denied("no for another key"), now=100.0)
-        one.note(Unavailable("away"), now=100.0)
-        one.over()
-        one.over()
+            one.note(Denied("no"), since=now, now=now)
+            waits.append(one.left_s(now))
+            now += waits[-1]
+        one.note(Denied("no for another key"), since=now, now=now)
+        one.note(Unavailable("away"), since=now, now=now)
+        one.note(Denied("no"), since=now, now=now)
+        one.works(since=now + 60, has_work=True, answered=now + 60)
+        one.works(since=now + 61, has_work=True, answered=now + 60)
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert one.left_s(100.0) == 0
+    assert one.left_s(now) == 0
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO"]
+
+
+def test_slots_that_fail_together_wait_as_long_as_one_does():
+    one = trouble.Trouble(SystemThreads())
+    for at in (100.0, 100.1, 100.2):
+        one.note(Unavailable("away"), since=90.0, now=at)
+    assert one.left_s(100.0) == 1.0
+    one.works(since=99.0, has_work=True, answered=99.0)  # begun before the others failed: it proves nothing
+    assert one.left_s(100.0) == 1.0
+
+
+LISTED, NOT_ASKED = object(), object()
+AWAY, FORBIDDEN = Unavailable("the store is away"), Denied("create parts/0: not allowed")
+
+
+@pytest.mark.parametrize(
+    ("tries", "said"),
+    (
+        ([FORBIDDEN, NOT_ASKED, FORBIDDEN, LISTED, FORBIDDEN], ["WARNING"]),
+        ([AWAY, NOT_ASKED, AWAY, NOT_ASKED, AWAY], ["WARNING"]),
+        ([AWAY, FORBIDDEN, AWAY, FORBIDDEN], ["WARNING", "WARNING"]),
+        ([AWAY, LISTED, NOT_ASKED, AWAY], ["WARNING", "INFO", "WARNING"]),
+        ([FORBIDDEN, AWAY, LISTED, AWAY, FORBIDDEN], ["WARNING", "WARNING", "WARNING"]),
+    ),
+)
+def test_outage_is_over_only_when_what_failed_has_worked(monkeypatch, caplog, tries, said):
+    world, left = World(), list(tries)
+
+    def find(claimer):
+        one = left.pop(0)
+        if one is LISTED:
+            claimer.discovery.look()
+        elif one is not NOT_ASKED:
+            raise one
+
+    monkeypatch.setattr(Claimer, "find", find)
+    source = source_of(world.repository())
+    with caplog.at_level(logging.INFO, "oqkit"):
+        while left:
+            world.clock.sleep(max(fetch(source), 0.01))
+    assert [record.levelname for record in caplog.records] == said
+
+
+@pytest.mark.parametrize("idle_s", (0.0, 3600.0), ids=("fresh", "long idle"))
+def test_outage_of_an_hour_is_one_line_and_its_end_another(caplog, idle_s):
+    world = World()
+    store = AbsentStore(world.inner)
+    source = source_of(world.repository(store))
+    spend(source, world, idle_s)
+    with caplog.at_level(logging.INFO, "oqkit"):
+        store.is_away = True
+        spend(source, world, 3600.0)
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        store.is_away = False
+        spend(source, world, 120.0)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+class AbsentStore(WrappedStore):
+    is_away = False
+
+    def _do(self, verb, key, call):
+        if self.is_away:
+            raise Unavailable(f"{verb} {key}: no answer")
+        return call()
+
+
+def source_of(repository):
+    return LeaseSource(
+        repository,
+        ParquetCodec(repository),
+        HandlerRegistry(repository, [double], trusts_code=False),
+        worker="w",
+        lease_s=60.0,
+        isolates_after=2,
+        threads=SystemThreads(),
+    )
+
+
+def fetch(source):
+    """Try once, as a slot does; return how long to wait before the next try."""
+    try:
+        assert source.acquire(None) is None
+    except StoreError:
+        return source.trouble.left_s(source.monotonic())
+    return min(source.wait_s(), 1.0)
+
+
+def spend(source, world, seconds):
+    end = world.clock.time_s + seconds
+    while world.clock.time_s < end:
+        world.clock.sleep(max(fetch(source), 0.01))
 
 
 def test_calls_of_a_queue_come_in_order_and_their_errors_to_whoever_asks():
