@@ -113,6 +113,11 @@ def input_difference(found: Job, wanted: Job) -> str:
     return _value_difference(there[0], here[0])
 
 
+def input_digest(value: Any) -> str:
+    """Digest the input of a single task with a key: the order of keys means nothing."""
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()[:32]
+
+
 def _value_difference(there: Any, here: Any) -> str:
     if _canonical(there) == _canonical(here):
         return ""

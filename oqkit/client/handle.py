@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,18 +12,19 @@ import pandas as pd
 
 from oqkit.arrow import tagged_json
 from oqkit.client import join as joining
+from oqkit.client.duplicate import derived_name, is_derived
 from oqkit.client.join import Submitted
 from oqkit.client.result import ResultReader
-from oqkit.client.spec import function_of
+from oqkit.client.spec import Function, function_of
 from oqkit.client.stream import AsCompleted
 from oqkit.client.wait import Bar, Waiter, interruptible, limit_s
 from oqkit.errors import JobFailed, UsageError, one_of
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue import control
-from oqkit.queue.job import Code
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.repository import Repository
 from oqkit.queue.rows import Rows
+from oqkit.queue.submission import point_to
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobView
 from oqkit.task.code import put_code
@@ -262,10 +264,12 @@ class Job:
         """Run tasks that did not complete again, and return how many those are.
 
         `where`: ``"failed"``, ``"cancelled"``, ``"expired"``, ``"all"`` of these, a boolean mask over the
-        rows, or row numbers. `fn` is a corrected function, used for everything that has not run yet.
+        rows, or row numbers. `fn` is a corrected function, used for everything that has not run yet: from
+        then on the job counts as one of `fn`, and the same submission with `fn` attaches to it.
         """
         statuses, rows = self._where(where, control.RETRYABLE)
-        code = self._new_code(fn) if fn is not None else None
+        function = self._new_function(fn) if fn is not None else None
+        code = None if function is None else function.code
         chosen = self.tasks([status.value for status in statuses])["row"].to_numpy()
         if rows is not None:
             wanted = np.zeros(len(self), "bool")
@@ -274,7 +278,15 @@ class Job:
             chosen = chosen[wanted[chosen]]
         if len(chosen) or code is not None:
             self._view.adopt(control.retry(self._repository, self.id, statuses=statuses, rows=rows, code=code))
+        if function is not None:
+            self._answer_for(function)
         return len(chosen)
+
+    def _answer_for(self, function: Function) -> None:
+        """Let the same submission with a corrected function attach to this job, if it attached by what it does."""
+        job = self._view.state.job
+        if is_derived(job) and function.code.fingerprint:
+            point_to(self._repository, job, name=derived_name(replace(job, type=function.type, code=function.code)))
 
     def pause(self, *, reason: str | None = None, resume_after: float | str | None = None) -> None:
         """Let workers start no more of the tasks until `resume`, or for `resume_after` (seconds, or such as ``"10m"``).
@@ -297,7 +309,7 @@ class Job:
         """
         self._view.adopt(control.resume(self._repository, self.id))
 
-    def _new_code(self, fn: Callable[..., Any]) -> Code:
+    def _new_function(self, fn: Callable[..., Any]) -> Function:
         function = function_of(fn)
         if function.task is not None and not function.task.batch and self._view.state.job.mode == "frame":
             Handler(function.task).for_rows(
@@ -305,7 +317,7 @@ class Job:
             )  # raises if it cannot take them
         if function.data is not None:
             put_code(self._repository, function.code, function.data)
-        return function.code
+        return function
 
     def _where(self, where: Any, allowed: tuple[Status, ...]) -> tuple[tuple[Status, ...], Rows | None]:
         if isinstance(where, str):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from oqkit.arrow.identity import digest_by_name
 from oqkit.arrow.metadata import Label
 from oqkit.arrow.table import fingerprint, to_table
 from oqkit.errors import SchemaError, UsageError
@@ -29,7 +30,8 @@ class Submitted:
 def has_content(frame: pd.DataFrame, columns: Sequence[Label], content: str) -> bool:
     """Whether these columns of a frame, and its index, are those of which `content` is the digest."""
     try:
-        return fingerprint(to_table(frame, columns=columns)) == content
+        stored = to_table(frame, columns=columns)
+        return content in {fingerprint(stored), digest_by_name(stored)}
     except SchemaError:  # it lacks one, or holds what cannot have been submitted
         return False
 

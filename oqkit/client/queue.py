@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any, Literal
 
 import pandas as pd
 
+from oqkit.client.duplicate import input_digest
 from oqkit.client.handle import Job
 from oqkit.client.single import Task
 from oqkit.client.spec import (
@@ -82,6 +83,8 @@ class Queue:
         """
         chosen = options_of({"retries": retries, "timeout": timeout, **options})
         spec = spec_of_values([input], fn, part_rows=1, timer=self._timer)
+        if key is not None:
+            spec = replace(spec, content=input_digest(input))
         job = self._submitter.submit_single(spec, chosen, key=None if key is None else _text(key, "key"))
         return Task(self.repository, job, codec=self._codec)
 

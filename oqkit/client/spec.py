@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from oqkit.arrow import tagged_json
+from oqkit.arrow.identity import digest_by_name
 from oqkit.arrow.table import Layout, chosen, labels_of, opened, to_table
 from oqkit.arrow.table import fingerprint as frame_fingerprint
 from oqkit.client.join import Submitted
@@ -113,7 +114,8 @@ def spec_of_frame(
     labels = labels_of(source)
     used = _used(labels if columns is None else chosen(labels, columns), known)
     frame = to_table(source, columns=used)
-    n_tasks, content = frame.table.num_rows, frame_fingerprint(frame)
+    n_tasks = frame.table.num_rows
+    content = digest_by_name(frame) if _takes_by_name(known) else frame_fingerprint(frame)
     left_out = len(labels) - len(used)
     is_pandas = frame.layout.backend == "pandas"
     return JobSpec(
@@ -209,6 +211,11 @@ def _used(labels: Sequence[Any], known: Function) -> list[Any]:
         )
     taken = set(handler.for_rows(named).names)
     return [label for label in labels if isinstance(label, str) and label in taken]
+
+
+def _takes_by_name(known: Function) -> bool:
+    """Whether a function sees columns by their names alone, and nothing of their order."""
+    return known.task is not None and not known.task.batch and not Handler(known.task).takes_all
 
 
 def _part_rows(part_rows: int | str, n_tasks: int, function: Function, timer: RowTimer, *, n_bytes: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from oqkit.clock import new_id
 from oqkit.errors import Missing
 from oqkit.queue import gate
 from oqkit.queue import key as keys
@@ -79,7 +80,7 @@ def latest(repository: Repository, scope: str, key: str, *, known: int = 1) -> t
 
     def read(generation: int) -> Job | None:
         try:
-            return repository.read_job(keys.keyed_job_id(scope, key, generation)).doc
+            return _followed(repository, repository.read_job(keys.keyed_job_id(scope, key, generation)).doc)
         except Missing:
             return None
 
@@ -93,3 +94,32 @@ def latest(repository: Repository, scope: str, key: str, *, known: int = 1) -> t
     if job is None and known > 1:  # deleted meanwhile
         return latest(repository, scope, key)
     return low, job
+
+
+POINTER = "job"
+
+
+def point_to(repository: Repository, job: Job, *, name: str) -> None:
+    """Let the first generation of another name lead to `job`, unless that name is taken already."""
+    empty = Job(
+        id=keys.keyed_job_id(JOB_SCOPE, name, 1),
+        type=job.type,
+        name=name,
+        n_tasks=0,
+        part_rows=1,
+        created=repository.now(),
+        origin=new_id(repository.rng),
+        mode=job.mode,
+        input={"kind": POINTER, "job": job.id},
+    )
+    repository.create_job(empty)
+
+
+def _followed(repository: Repository, job: Job) -> Job:
+    """Return the job that `job` points to; itself if it is no pointer, or if that job was deleted."""
+    if job.input.get("kind") != POINTER:
+        return job
+    try:
+        return repository.read_job(job.input["job"]).doc
+    except Missing:
+        return job

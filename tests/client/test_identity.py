@@ -90,9 +90,8 @@ def test_other_options_are_another_job(queue, change):
         FRAME[:2],
         FRAME[::-1],
         FRAME.set_index(pd.Index([1, 2, 3])),
-        FRAME.rename_axis("n"),
     ),
-    ids=["value", "type", "fewer rows", "order", "index", "index name"],
+    ids=["value", "type", "fewer rows", "order", "index"],
 )
 def test_other_content_is_another_job(queue, changed):
     assert queue.submit_frame(changed, scaled).id != queue.submit_frame(FRAME, scaled).id
@@ -238,3 +237,187 @@ def test_submit_refuses_what_is_no_key(queue, key):
 def test_any_text_can_be_a_name(queue, name):
     job = queue.submit_frame(FRAME, scaled, name=name)
     assert queue.job(name).id == job.id
+
+
+# --- what a function cannot see does not count ---------------------------------------------------
+
+WIDE = pd.DataFrame({"x": [1, 2], "y": [3, 4]})
+
+
+def two(x, y):
+    return x - y
+
+
+def every(**row):
+    return list(row)
+
+
+@oq.task(batch=True)
+def by_batch(frame):
+    return [f"{frame.index.name}{list(frame)}"] * len(frame)
+
+
+@pytest.mark.parametrize("changed", (WIDE[["y", "x"]], WIDE.rename_axis("n"), WIDE.rename_axis(columns="c")), ids=str)
+def test_names_of_axes_and_order_of_columns_are_nothing_to_a_row_function(queue, start, changed):
+    first = queue.submit_frame(WIDE, two)
+    again = queue.submit_frame(changed, two)
+    assert again.id == first.id
+    start()
+    assert again.result(WAIT_S)["two"].tolist() == [-2, -2]
+    assert again.result().index.equals(changed.index)
+    assert again.result().index.name == changed.index.name
+
+
+@pytest.mark.parametrize("function", (every, by_batch), ids=["**row", "batch"])
+def test_order_of_columns_counts_for_a_function_that_sees_it(queue, function):
+    assert queue.submit_frame(WIDE[["y", "x"]], function).id != queue.submit_frame(WIDE, function).id
+
+
+def test_index_name_counts_for_a_batch_function(queue):
+    assert queue.submit_frame(WIDE.rename_axis("n"), by_batch).id != queue.submit_frame(WIDE, by_batch).id
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    (({"timeout": "5m"}, {"timeout": 300}), ({"tags": {"a": "1", "b": "2"}}, {"tags": {"b": "2", "a": "1"}})),
+    ids=["unit", "order of tags"],
+)
+def test_options_written_in_another_way_are_the_same(queue, one, other):
+    assert queue.submit_frame(WIDE, two, **one).id == queue.submit_frame(WIDE, two, **other).id
+
+
+# --- names and functions that cannot be compared -------------------------------------------------
+
+
+def test_name_does_not_attach_to_a_function_that_cannot_be_compared(queue):
+    function = _holding(object())
+    first = queue.submit_frame(FRAME, function, name="scores")
+    with pytest.raises(DuplicateJob) as caught:
+        queue.submit_frame(FRAME, function, name="scores")
+    assert str(caught.value) == (
+        "job 'scores' exists already, with a function that cannot be compared: the variable 'thing' of '<lambda>' refers "
+        "to an object: oq.job('scores') is it. Choose another name=, or pass on_duplicate='rerun' to run this as a new "
+        "job of that name"
+    )
+    assert queue.submit_frame(FRAME, function, name="scores", on_duplicate="rerun").id != first.id
+
+
+def test_submission_that_never_attaches_says_why_once(queue, capsys):
+    for _ in range(2):
+        queue.submit_frame(FRAME, _holding(object()))
+    assert capsys.readouterr().err == (
+        "Submitted as a new job, as it will be each time: the variable 'thing' of '<lambda>' refers to an object. "
+        "See oq.content_of.\n"
+    )
+
+
+def test_name_does_not_attach_to_a_model_that_was_fitted_again(queue):
+    class Model:
+        def __init__(self, weight):
+            self.weight = weight
+
+    queue.submit_frame(FRAME, _holding(Model(1)), name="scores")
+    assert queue.submit_frame(FRAME, _holding(Model(1)), name="scores").name == "scores"
+    with pytest.raises(DuplicateJob, match="with another function: "):
+        queue.submit_frame(FRAME, _holding(Model(2)), name="scores")
+
+
+def test_registered_type_is_known_by_what_its_reader_returns(queue):
+    class Session:
+        def __init__(self, host):
+            self.host, self.lock = host, object()
+
+    oq.content_of.register(Session, lambda session: session.host)
+    first = queue.submit_frame(FRAME, _holding(Session("a")))
+    assert queue.submit_frame(FRAME, _holding(Session("a"))).id == first.id
+    assert queue.submit_frame(FRAME, _holding(Session("b"))).id != first.id
+
+
+def test_duplicate_names_everything_that_differs(queue):
+    queue.submit_frame(FRAME, scaled, name="nightly")
+    with pytest.raises(DuplicateJob, match="exists already, with other content and other options: "):
+        queue.submit_frame(FRAME[:2], scaled, name="nightly", retries=1)
+
+
+def test_type_given_by_name_attaches_under_a_name_alone(queue):
+    first = queue.submit_frame(FRAME, "scaled", name="nightly")
+    assert queue.submit_frame(FRAME, "scaled", name="nightly").id == first.id
+    with pytest.raises(DuplicateJob, match="another task type"):
+        queue.submit_frame(FRAME, "other", name="nightly")
+
+
+# --- retry(fn=...) --------------------------------------------------------------------------------
+
+
+def broken(x):
+    raise ValueError(x)
+
+
+def fixed(x):
+    return x + 1
+
+
+@pytest.mark.parametrize("name", (None, "nightly"))
+def test_same_cell_attaches_to_the_job_that_was_repaired_and_the_old_function_does_not(queue, start, name):
+    start()
+    first = queue.submit_frame(FRAME, broken, name=name, retries=0)
+    first.wait(WAIT_S)
+    first.retry(fn=fixed)
+    assert first.result(WAIT_S).iloc[:, 0].tolist() == [2, 3, 4]
+    again = oq.Queue(queue.repository, queue.settings).submit_frame(FRAME, fixed, name=name, retries=0)
+    assert again.id == first.id
+    if name is None:
+        assert queue.submit_frame(FRAME, broken, retries=0).id != first.id
+        assert queue.submit_frame(FRAME, fixed, retries=0).id == first.id
+    else:
+        with pytest.raises(DuplicateJob, match="another function"):
+            queue.submit_frame(FRAME, broken, name=name, retries=0)
+
+
+def test_job_that_was_repaired_twice_is_that_of_its_last_function(queue):
+    first = queue.submit_frame(FRAME, broken)
+    first.retry("all", fn=other)
+    first.retry("all", fn=fixed)
+    assert queue.submit_frame(FRAME, fixed).id == first.id
+    assert queue.submit_frame(FRAME, other).id != first.id
+
+
+# --- key= and inputs -----------------------------------------------------------------------------
+
+
+def priced(amount, currency="EUR"):
+    return f"{amount} {currency}"
+
+
+def test_key_is_of_the_input_alone(queue):
+    first = queue.submit(priced, {"amount": 3, "currency": "USD"}, key="order 7")
+
+    def priced_otherwise(amount, currency="EUR"):
+        return amount, currency
+
+    redeployed = oq.task(name="priced", retries=7)(priced_otherwise)
+    again = queue.submit(redeployed, {"currency": "USD", "amount": 3}, key="order 7", tags={"release": "2"})
+    assert again.id == first.id
+    assert n_jobs(queue) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    (
+        ({"amount": 4, "currency": "USD"}, "amount is 3 there and 4 here"),
+        ({"amount": 3}, "currency is 'USD' there and missing here"),
+        ({"amount": "3", "currency": "USD"}, "amount is 3 there and '3' here"),
+        ([3], "its input is {'amount': 3, 'currency': 'USD'} there and [3] here"),
+    ),
+)
+def test_key_of_another_input_names_what_differs(queue, changed, told):
+    queue.submit(priced, {"amount": 3, "currency": "USD"}, key="order 7")
+    with pytest.raises(DuplicateJob, match=re.escape(told)):
+        queue.submit(priced, changed, key="order 7")
+
+
+def test_key_of_a_large_input_is_compared_too(queue):
+    first = queue.submit(priced, {"amount": "a" * 100_000, "currency": "EUR"}, key="order 7")
+    assert queue.submit(priced, {"currency": "EUR", "amount": "a" * 100_000}, key="order 7").id == first.id
+    with pytest.raises(DuplicateJob, match="its input is another one"):
+        queue.submit(priced, {"amount": "b" * 100_000, "currency": "EUR"}, key="order 7")
