@@ -20,6 +20,7 @@ from oqkit.client.queue import Queue
 from oqkit.clock import SystemClock
 from oqkit.errors import OqError, Unavailable, UsageError
 from oqkit.launch.local import Worker
+from oqkit.printable import PlainFormatter, printable
 from oqkit.task.code import tasks_of
 from oqkit.worker.worker import GRACE_S, LEASE_S
 
@@ -35,13 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(_connected(options), options))
     except UsageError as error:
-        sys.stderr.write(f"oq: {error}\n")
-        return 2
+        return _refused(error, code=2)
     except OqError as error:
-        sys.stderr.write(f"oq: {error}\n")
-        return 1
+        return _refused(error, code=1)
     except KeyboardInterrupt:
         return 130
+
+
+def _refused(error: OqError, *, code: int) -> int:
+    sys.stderr.write(f"oq: {printable(error, keeps_lines=True)}\n")
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,12 +114,14 @@ def _connected(options: argparse.Namespace) -> Queue:
         except Unavailable as error:
             if clock.monotonic() >= end:
                 raise
-            sys.stderr.write(f"oq: {error}; trying again\n")
+            sys.stderr.write(f"oq: {printable(error)}; trying again\n")
             clock.sleep(CONNECT_WAIT_S)
 
 
 def _worker(queue: Queue, options: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     if not {"", os.getcwd()} & set(sys.path):  # noqa: PTH109 - as text, like the entries
         sys.path.append(os.getcwd())  # noqa: PTH109 - local modules are found, but last: they shadow nothing
     worker = Worker(
@@ -171,7 +177,7 @@ def _status(queue: Queue, options: argparse.Namespace) -> int:
     job = queue.job(options.job)
     counts = job.counts()
     told = "  ".join(f"{status} {n:,}" for status, n in counts.items() if n)
-    sys.stdout.write(f"{job.name or job.id}  {job.type}  {job.status}\n{told}\n")
+    sys.stdout.write(f"{printable(job.name) or job.id}  {job.type}  {job.status}\n{told}\n")
     return 0
 
 
@@ -204,4 +210,9 @@ def _resume(queue: Queue, options: argparse.Namespace) -> int:
 
 def _print(frame: pd.DataFrame) -> None:
     with pd.option_context("display.width", 200, "display.max_columns", None, "display.max_rows", None):
-        sys.stdout.write(f"{frame.to_string() if len(frame) else 'none'}\n")
+        shown = frame.map(_plain).rename(index=_plain, columns=_plain)
+        sys.stdout.write(f"{shown.to_string() if len(shown) else 'none'}\n")
+
+
+def _plain(cell: object) -> object:
+    return printable(cell) if isinstance(cell, str) else cell

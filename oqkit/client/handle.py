@@ -20,6 +20,7 @@ from oqkit.client.stream import AsCompleted
 from oqkit.client.wait import Bar, Waiter, interruptible, limit_s
 from oqkit.errors import JobFailed, UsageError, one_of
 from oqkit.payload.codec import ParquetCodec
+from oqkit.printable import printable
 from oqkit.queue import control
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.repository import Repository
@@ -213,11 +214,12 @@ class Job:
         failures = self._collector.errors()
         groups = Counter(zip(failures["type"], failures["message"], strict=True))
         told = [
-            f"{n:,} x {kind}: {' '.join(cut(message, 120).split())}" for (kind, message), n in groups.most_common(3)
+            f"{n:,} x {printable(kind)}: {printable(' '.join(cut(message, 120).split()))}"
+            for (kind, message), n in groups.most_common(3)
         ]
         told += [f"{counts[status]:,} {status}" for status in (Status.CANCELLED, Status.EXPIRED) if counts[status]]
         raise JobFailed(
-            f"{bad:,} of {len(self):,} tasks of job {self.name or self.id} did not complete ({'; '.join(told)}). "
+            f"{bad:,} of {len(self):,} tasks of job {printable(self.name) or self.id} did not complete ({'; '.join(told)}). "
             "See job.errors(); job.retry('all') runs them again, job.retry(fn=...) failed ones with a corrected function; "
             "result(errors='coerce') or errors='drop' gives the rest",
             failures,

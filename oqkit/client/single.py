@@ -13,6 +13,7 @@ from oqkit.client.handle import Job
 from oqkit.client.wait import interruptible, limit_s
 from oqkit.errors import IllegalTransition, JobFailed, UsageError
 from oqkit.payload.codec import ParquetCodec
+from oqkit.printable import printable
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.key import task_id
 from oqkit.queue.repository import Repository
@@ -29,7 +30,7 @@ class Task:
         self, repository: Repository, job: JobObject, row: int = 0, *, codec: ParquetCodec | None = None
     ) -> None:
         if not 0 <= row < job.n_tasks:
-            raise UsageError(f"job {job.name or job.id} has rows 0 to {job.n_tasks - 1}, not {row}")
+            raise UsageError(f"job {printable(job.name) or job.id} has rows 0 to {job.n_tasks - 1}, not {row}")
         self.job = Job(repository, job, codec=codec)
         self.row = row
         self._repository = repository
@@ -86,7 +87,7 @@ class Task:
         if state.status is not Status.COMPLETED:
             error = self.error()
             told = f"{error['type']}: {error['message']}\n{error['traceback']}" if error is not None else state.status
-            raise JobFailed(f"task {self.id} did not complete: {told}", self._failures())
+            raise JobFailed(f"task {self.id} did not complete: {printable(told, keeps_lines=True)}", self._failures())
         for rows, values in self.job._collector.pieces():
             place = np.flatnonzero(rows == self.row)
             if len(place):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from oqkit.errors import Unavailable, WaitTimeout
+from oqkit.printable import printable
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobState, JobView
 from oqkit.task.function import seconds
@@ -100,9 +101,7 @@ def unfinished(state: JobState, timeout: float | None) -> str:
     """Say how far a job is, and what may be missing."""
     counts = state.counts()
     told = ", ".join(f"{n:,} {status}" for status, n in counts.items() if n)
-    text = (
-        f"job {state.job.name or state.job.id} is not done after {timeout:g} s: {told}. It goes on; wait again later."
-    )
+    text = f"job {printable(state.job.name) or state.job.id} is not done after {timeout:g} s: {told}. It goes on; wait again later."
     if not state.is_started:
         text += (
             " No worker has taken any of it yet: start some with oq.local_workers(2), or 'oq worker' on a machine "
@@ -167,7 +166,7 @@ class TqdmBar:
         self._drawn = 0
         self._bar = tqdm(
             total=view.state.job.n_tasks,
-            desc=view.state.job.name or view.state.job.type,
+            desc=printable(view.state.job.name) or view.state.job.type,
             unit=" tasks",
             mininterval=REFRESH_S,
             dynamic_ncols=True,
@@ -204,7 +203,7 @@ def is_notebook() -> bool:
 def tell(text: str) -> None:
     """Write one line for the person who called; not in red, as a notebook shows the other stream."""
     stream = sys.stdout if is_notebook() else sys.stderr
-    stream.write(f"{text}\n")
+    stream.write(f"{printable(text)}\n")
     stream.flush()
 
 

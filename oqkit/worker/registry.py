@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from oqkit.claim.poller import Topics
 from oqkit.errors import FormatError, Missing, UnknownTask, UsageError
+from oqkit.printable import printable
 from oqkit.queue.job import Code, Job
 from oqkit.queue.repository import Repository
 from oqkit.task.code import load_code
@@ -53,5 +54,5 @@ class HandlerRegistry:
         try:
             return Handler(load_code(self._repository, job.code))
         except (UnknownTask, FormatError, Missing) as error:
-            log.warning("job %s (%s) is left to other workers: %s", job.name or job.id, job.type, error)
+            log.warning("job %s (%s) is left to other workers: %s", printable(job.name) or job.id, job.type, error)
             return None
