@@ -10,12 +10,14 @@ from oqkit.store.base import MAX_KEYS
 
 TOGETHER_S = 1.0
 ALONE_S = 60.0
+MAX_REFUSED = 100_000
 
 
 class FinishedMarkers:
     """Deletes markers: several in one request while no other worker is about, else without delay. A duty.
 
-    Others would be misled by those that are left a while. Threads may share it.
+    Others would be misled by those that are left a while. What this worker may not delete it does not look at again,
+    as long as that is not too much to remember. Threads may share it.
     """
 
     name = "finished"
@@ -54,10 +56,12 @@ class FinishedMarkers:
         with self._lock:
             going, self._since = self._since, {}
             self._going |= going
-        if going:
-            self._repository.delete_quietly(*going)
+        is_allowed = not going or self._repository.delete_quietly(*going)
         with self._lock:
-            self._going = {key: since for key, since in self._going.items() if key not in going}
+            if is_allowed:
+                self._going = {key: since for key, since in self._going.items() if key not in going}
+            elif len(self._going) > MAX_REFUSED:
+                self._going = {}
 
     leave = perform
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from oqkit.clock import new_id, system_random
-from oqkit.errors import Conflict, Missing, Unavailable, Unsupported, UsageError
+from oqkit.errors import Conflict, Denied, Missing, Unavailable, Unsupported, UsageError
+from oqkit.printable import printable
 from oqkit.queue import key as keys
 from oqkit.queue.bell import News, dump_news
 from oqkit.queue.cas import JOB, PART, CasLoop, Versioned
@@ -18,6 +20,8 @@ from oqkit.queue.job import Job
 from oqkit.queue.part import Part
 from oqkit.store.base import Store
 from oqkit.store.probe import probe
+
+log = logging.getLogger(__name__)
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -42,6 +46,7 @@ class Repository:
         self.rng = rng or system_random()
         self.loop = CasLoop(store, self.rng)
         self._rang: float | None = None
+        self._is_delete_denied = False
 
     def now(self) -> float:
         """Return the store's time in epoch seconds."""
@@ -146,12 +151,22 @@ class Repository:
                 f"job {marker.job} is stored, but its marker could not be written, so workers may not see it: {error}"
             ) from error
 
-    def delete_quietly(self, *names: str) -> None:
-        """Delete what does no harm if it stays."""
+    def delete_quietly(self, *names: str) -> bool:
+        """Delete what does no harm if it stays; False if that is not allowed, which is said once."""
         try:
             self.store.delete_many(names)
         except Unavailable:
-            return
+            return True  # perhaps it was deleted; if not, it is found again
+        except Denied as error:
+            if not self._is_delete_denied:
+                log.warning(
+                    "what is done with cannot be deleted, so every worker that starts looks at it again; allow deleting "
+                    "below %s/open/ and %s/work/: %s", self.store.url, self.store.url, printable(error),
+                )  # fmt: skip
+            self._is_delete_denied = True
+            return False
+        self._is_delete_denied = False
+        return True
 
     def ring(self, news: News | None = None) -> bool:
         """Tell idle workers to look, at most every `ring_s`: they look again a little later for what was left out.
