@@ -11,9 +11,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import hashlib
-import hmac
 import json
 import os
 import random
@@ -30,7 +27,10 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 _READY_S = 60.0
 _POLL_S = 0.05
@@ -86,25 +86,10 @@ class S3Server:
 
     def _request(self, method: str, path: str) -> int:
         """Send one signed request without a body and return the status; 0 is no answer."""
-        request = urllib.request.Request(self.endpoint_url + path, method=method)  # noqa: S310 - http, made above
-        for name, value in _signature(self, method, path).items():
-            request.add_header(name, value)
-        return _status(request)
-
-
-def _signature(server: S3Server, method: str, path: str) -> dict[str, str]:
-    """Sign a request without query and body: AWS Signature Version 4."""
-    moment = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    scope = f"{moment[:8]}/{server.region}/s3/aws4_request"
-    empty = hashlib.sha256(b"").hexdigest()
-    headers = {"host": urlsplit(server.endpoint_url).netloc, "x-amz-content-sha256": empty, "x-amz-date": moment}
-    signed, lines = ";".join(headers), "".join(f"{name}:{value}\n" for name, value in headers.items())
-    request = hashlib.sha256(f"{method}\n{path}\n\n{lines}\n{signed}\n{empty}".encode()).hexdigest()
-    key = f"AWS4{server.secret_key}".encode()
-    for step in (*scope.split("/"), f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{request}"):
-        key = hmac.digest(key, step.encode(), "sha256")
-    credential = f"Credential={server.access_key}/{scope}, SignedHeaders={signed}, Signature={key.hex()}"
-    return {**headers, "authorization": f"AWS4-HMAC-SHA256 {credential}"}
+        signed = AWSRequest(method=method, url=self.endpoint_url + path)
+        S3SigV4Auth(Credentials(self.access_key, self.secret_key), "s3", self.region).add_auth(signed)
+        headers = dict(signed.headers.items())
+        return _status(urllib.request.Request(signed.url, headers=headers, method=method))  # noqa: S310 - http, made above
 
 
 def _status(request: urllib.request.Request | str) -> int:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,10 @@ def test_server_ends_when_its_owner_is_killed():
 def test_create_bucket_says_what_the_server_answered(rclone_server):
     with pytest.raises(RuntimeError, match="answered 4"):
         rclone_server.create_bucket("a/b")
+
+
+def test_server_refuses_a_request_that_another_key_signed(rclone_server):
+    stranger = replace(rclone_server, secret_key="another")
+    with pytest.raises(RuntimeError, match="answered 403"):
+        stranger.create_bucket("bucket")
+    rclone_server.create_bucket("bucket")

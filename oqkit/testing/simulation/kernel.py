@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-import greenlet  # type: ignore[import-untyped]
+try:
+    import greenlet  # type: ignore[import-untyped]
+except ModuleNotFoundError:
+    needs = "oqkit.testing.simulation needs greenlet, which is not installed: pip install 'oqkit[testing]'"
+    raise ModuleNotFoundError(needs, name="greenlet") from None
 
 
 class Killed(greenlet.GreenletExit):  # type: ignore[misc]
