@@ -45,7 +45,7 @@ from oqkit.launch.local import LocalWorkers, Worker, local_workers
 from oqkit.notebook.display import board
 from oqkit.notebook.magic import load_ipython_extension
 from oqkit.payload import table_content as _table_content  # noqa: F401 - registers pandas and Arrow with content_of
-from oqkit.queue.part import Backoff
+from oqkit.queue.policy import Backoff
 
 # functions
 from oqkit.task.content import content_of

@@ -26,7 +26,7 @@ from oqkit.payload.parquet import encode_payload
 from oqkit.queue import key as keys
 from oqkit.queue.gate import NEVER
 from oqkit.queue.job import Code, Job
-from oqkit.queue.part import Backoff, Policy
+from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.repository import Repository
 from oqkit.task.code import code_of
 from oqkit.task.fingerprint import fingerprint, unknown_part

@@ -1,339 +1,312 @@
-"""The JSON of jobs and parts: what is stored, and nothing that can be derived from it."""
+"""What the objects of jobs and parts hold: typed, bounded, and nothing that can be derived from it.
+
+Every document has a `format`, and names in `requires` the features without which it must not be touched. A reader
+that does not know one of them leaves the document alone: it neither runs nor rewrites nor hides it. Other fields
+that a newer oqkit added are kept, and written again as they were. What is written here is read back before it
+goes out, so that nobody ever stores what nobody can read.
+"""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
-from oqkit.errors import FormatError
-from oqkit.queue.job import Code, Control, ControlVerb, Job
-from oqkit.queue.part import Backoff, Event, Lease, Part, Policy, output_id
-from oqkit.queue.rows import MAX_ROW, Rows, union
+import msgspec
+from msgspec import Meta
+
+from oqkit.errors import FormatError, UsageError
+from oqkit.queue import record
+from oqkit.queue.bound import (
+    MAX_PART_ROWS,
+    MAX_PARTS,
+    MAX_PRIORITY,
+    Count,
+    Generation,
+    Id,
+    Moment,
+    Name,
+    OutputId,
+    Span,
+    Text,
+    Type,
+    Unknown,
+)
+from oqkit.queue.job import Code, Control, Job
+from oqkit.queue.part import Event, Lease, Part
+from oqkit.queue.policy import Policy
+from oqkit.queue.rows import Rows, union
 from oqkit.queue.task_state import TaskState, grouped
-from oqkit.queue.transition import Status, Verb
+from oqkit.queue.transition import Status
 
 T = TypeVar("T")
 
 FORMAT = 1
 MAX_BYTES = 64 * 2**20
-MAX_PRIORITY = 255
+FEATURES: frozenset[str] = frozenset()
+"""What a document may require of its reader. A feature is named here by the code that honours it, and not before."""
+
+# --- any document --------------------------------------------------------------------------------
 
 
 def dump(document: Mapping[str, Any]) -> bytes:
     """Write a document as one line a field, so that a person can read it and a diff shows what changed."""
-    lines = ",\n".join(f" {json.dumps(name)}: {_compact(value)}" for name, value in document.items())
-    # a lone surrogate (file names have them) becomes what happens to be JSON's own escape for it
-    return f"{{\n{lines}\n}}\n".encode(errors="backslashreplace")
-
-
-def _compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    lines = b",\n".join(b" %b: %b" % (record.encode(name), record.encode(value)) for name, value in document.items())
+    return b"{\n%b\n}\n" % lines
 
 
 def load(data: bytes, *, what: str) -> dict[str, Any]:
-    """Read a document, or raise `FormatError` naming `what`."""
+    """Read a document that this oqkit knows all of that it must, or raise `FormatError` naming `what`."""
     if len(data) > MAX_BYTES:
-        raise FormatError(f"{what} is {len(data)} bytes; this oqkit reads at most {MAX_BYTES}")
+        raise FormatError(f"{what} is {len(data):,} bytes; this oqkit reads at most {MAX_BYTES:,}")
     try:
-        document = json.loads(data, parse_float=_finite, parse_constant=_finite)
-        known = document["format"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise FormatError(f"{what} does not parse: {error}") from None
-    if known != FORMAT or not isinstance(known, int):
-        raise FormatError(f"{what} is of format {known!r}, this oqkit reads format {FORMAT}: upgrade oqkit here")
+        document = record.parse(data)
+        known, required = document["format"], document.get("requires", [])
+    except _REFUSALS as error:
+        raise FormatError(f"{what} does not parse: {error!r:.200}") from None
+    if type(known) is not int or known != FORMAT:
+        raise FormatError(f"{what} is of format {known!r:.20}, this oqkit reads format {FORMAT}: upgrade oqkit here")
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        raise FormatError(f"{what} does not parse: requires={required!r:.80} is no list of names")
+    if strange := [name for name in required if name not in FEATURES]:
+        names = ", ".join(map(repr, strange))
+        raise FormatError(f"{what} was written by a newer oqkit, which knows {names:.200}: upgrade oqkit here")
     return dict(document)
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is no number of JSON")
-    return number
+def load_as(cls: type[T], data: bytes, *, what: str) -> T:
+    """Read a document whose fields are those of a dataclass, or raise `FormatError`.
+
+    What it does not know is left out: this is for documents that nobody rewrites from what was read.
+    """
+    doc, names = load(data, what=what), get_type_hints(cls)
+    return _parsed(lambda: record.read(cls, {name: doc[name] for name in names if name in doc}), what=what)
 
 
 def _parsed(build: Callable[[], T], *, what: str) -> T:
     try:
         return build()
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        raise FormatError(f"{what} does not parse: {type(error).__name__}: {error}") from None
+    except _REFUSALS as error:
+        raise FormatError(f"{what} does not parse: {error!s:.400}") from None
 
 
-def _int(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{value!r} is not a whole number")
-    return value
+def _checked(data: bytes, build: Callable[[dict[str, Any]], object], *, what: str) -> bytes:
+    """Return what is to be written if it can be read again, else raise `UsageError`."""
+    if len(data) > MAX_BYTES:
+        raise UsageError(
+            f"{what} would take {len(data):,} bytes, and nobody reads more than {MAX_BYTES:,}: "
+            "shorten its tags, reasons, input or results"
+        )
+    try:
+        build(record.parse(data))
+    except _REFUSALS as error:
+        raise UsageError(f"{what} cannot be stored: {error!s:.400}") from None
+    return data
 
 
-def _float(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{value!r} is not a number")
-    return float(value)
-
-
-def _bool(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{value!r} is neither true nor false")
-    return value
-
-
-def _str(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a text")
-    return value
-
-
-_CHECKS: dict[str, Callable[[Any], Any]] = {
-    "bool": _bool,
-    "int": _int,
-    "float": _float,
-    "str": _str,
-    "int | None": lambda value: None if value is None else _int(value),
-    "float | None": lambda value: None if value is None else _float(value),
-}
-
-
-def _checked(cls: type, doc: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `doc` as arguments for the dataclass `cls`, or raise if a value is not of the type that it declares."""
-    types = cls.__annotations__
-    return {name: _CHECKS[types[name]](value) for name, value in doc.items()}
+_REFUSALS = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What comes out of reading what has other types or values than it should."""
 
 
 # --- jobs ----------------------------------------------------------------------------------------
 
 
+class _Job(msgspec.Struct, kw_only=True):
+    """The fields of a job object."""
+
+    format: int
+    requires: tuple[Id, ...] = ()
+    job: Id
+    type: Type
+    name: Name
+    n_tasks: Count
+    part_rows: Annotated[int, Meta(ge=1, le=MAX_PART_ROWS)]
+    created: Moment
+    origin: Id
+    mode: Id
+    content_digest: Name = ""
+    options_digest: Name = ""
+    code: Code
+    policy: Policy
+    priority: Annotated[int, Meta(ge=0, le=MAX_PRIORITY)]
+    timeout_s: Span | None
+    tags: dict[Name, Text]
+    controls: tuple[Control, ...]
+    rev: Count
+    op: Id
+    input: dict[str, Any]
+    unknown: Unknown = ()
+
+
+_SAME_IN_JOB = tuple(name for name in _Job.__struct_fields__ if name not in {"format", "job"})
+
+
 def dump_job(job: Job) -> bytes:
-    """Write the job object."""
-    return dump(
-        {
-            "format": FORMAT,
-            "job": job.id,
-            "type": job.type,
-            "name": job.name,
-            "n_tasks": job.n_tasks,
-            "part_rows": job.part_rows,
-            "created": job.created,
-            "origin": job.origin,
-            "mode": job.mode,
-            "content_digest": job.content_digest,
-            "options_digest": job.options_digest,
-            "code": _without_defaults(
-                {"reference": job.code.reference, "digest": job.code.digest, "fingerprint": job.code.fingerprint}
-            ),
-            "policy": _dump_policy(job.policy),
-            "priority": job.priority,
-            "timeout_s": job.timeout_s,
-            "tags": dict(job.tags),
-            "controls": [_dump_control(control) for control in job.controls],
-            "rev": job.rev,
-            "op": job.op,
-            "input": dict(job.input),
-        }
-    )
+    """Write the job object, or raise `UsageError` if nobody could read it."""
+    what = f"job {job.name or job.id!r}"
+    doc = {
+        "format": FORMAT,
+        "requires": job.requires,
+        "job": job.id,
+        "type": job.type,
+        "name": job.name,
+        "n_tasks": job.n_tasks,
+        "part_rows": job.part_rows,
+        "created": job.created,
+        "origin": job.origin,
+        "mode": job.mode,
+        "content_digest": job.content_digest,
+        "options_digest": job.options_digest,
+        "code": record.write(job.code),
+        "policy": record.write(job.policy),
+        "priority": job.priority,
+        "timeout_s": job.timeout_s,
+        "tags": dict(job.tags),
+        "controls": [record.write(control) for control in job.controls],
+        "rev": job.rev,
+        "op": job.op,
+        "input": record.free(dict(job.input)),
+    }
+    data = dump(record.with_unknown(doc, job.unknown))
+    return _checked(data, _job, what=what)
 
 
 def load_job(data: bytes, *, key: str) -> Job:
     """Read a job object, or raise `FormatError`."""
-    doc = load(data, what=f"job object {key!r}")
-    return _parsed(lambda: _job(doc), what=f"job object {key!r}")
+    what = f"job object {key!r}"
+    doc = load(data, what=what)
+    return _parsed(lambda: _job(doc), what=what)
 
 
-_JOB_FIELDS = (
-    *("type", "n_tasks", "part_rows", "created", "origin", "mode"),
-    *("name", "timeout_s", "rev", "op"),
-)
-
-_DIGESTS = ("content_digest", "options_digest")
-
-
-def _job(doc: Mapping[str, Any]) -> Job:
-    job = Job(
-        id=_str(doc["job"]),
-        **_checked(Job, {name: doc[name] for name in _JOB_FIELDS}),
-        **_checked(Job, {name: doc[name] for name in _DIGESTS if "fingerprint" not in doc}),  # oqkit 0.1 had that one
-        code=Code(**_checked(Code, doc["code"])),
-        policy=_policy(doc["policy"]),
-        priority=_int(doc["priority"]),
-        tags={_str(name): _str(value) for name, value in doc["tags"].items()},
-        input=dict(doc["input"].items()),
-        controls=tuple(_control(entry) for entry in doc["controls"]),
-    )
-    if not 0 <= job.n_tasks <= MAX_ROW or not 1 <= job.part_rows <= MAX_ROW or not 0 <= job.priority <= MAX_PRIORITY:
-        raise ValueError(f"n_tasks={job.n_tasks}, part_rows={job.part_rows}, priority={job.priority} cannot be")
+def _job(doc: dict[str, Any]) -> Job:
+    if not {"content_digest", "options_digest"} <= doc.keys() and "fingerprint" not in doc:  # which 0.1 had
+        raise ValueError("its digests of content and options are missing")
+    found = record.read(_Job, doc)
+    job = Job(id=found.job, **{name: getattr(found, name) for name in _SAME_IN_JOB})
+    if job.n_parts > MAX_PARTS:
+        raise ValueError(f"{job.n_tasks} tasks in parts of {job.part_rows} are more than {MAX_PARTS:,} parts")
     return job
-
-
-def _dump_policy(policy: Policy) -> dict[str, Any]:
-    backoff = policy.backoff
-    return {
-        "retries": policy.retries,
-        "max_losses": policy.max_losses,
-        "backoff": {
-            "initial_s": backoff.initial_s,
-            "factor": backoff.factor,
-            "max_s": backoff.max_s,
-            "jitter": backoff.jitter,
-        },
-        "max_reschedules": policy.max_reschedules,
-        "not_before": policy.not_before,
-        "expires_at": policy.expires_at,
-    }
-
-
-def _policy(doc: Mapping[str, Any]) -> Policy:
-    simple = {name: value for name, value in doc.items() if name != "backoff"}
-    return Policy(**_checked(Policy, simple), backoff=Backoff(**_checked(Backoff, doc["backoff"])))
-
-
-def _dump_control(control: Control) -> dict[str, Any]:
-    return {
-        "op": control.op,
-        "verb": control.verb,
-        "at": control.at,
-        "statuses": list(control.statuses),
-        "rows": None if control.rows is None else control.rows.to_json(),
-        "reason": control.reason,
-        **({} if control.until is None else {"until": control.until}),
-    }
-
-
-def _control(doc: Mapping[str, Any]) -> Control:
-    return Control(
-        op=_str(doc["op"]),
-        verb=ControlVerb(doc["verb"]),
-        at=_float(doc["at"]),
-        statuses=tuple(Status(status) for status in doc["statuses"]),
-        rows=None if doc["rows"] is None else Rows.from_json(doc["rows"]),
-        reason=_str(doc["reason"]),
-        until=None if doc.get("until") is None else _float(doc["until"]),
-    )
 
 
 # --- parts ---------------------------------------------------------------------------------------
 
-_STATE_FIELDS = ("attempt", "spared", "lost", "deaths", "reschedules", "due", "is_reopened", "lease")
+
+class _Part(msgspec.Struct, kw_only=True):
+    """The fields of a part object."""
+
+    format: int
+    requires: tuple[Id, ...] = ()
+    job: Id
+    part: Annotated[int, Meta(ge=0, lt=MAX_PARTS)]
+    n_rows: Annotated[int, Meta(ge=0, le=MAX_PART_ROWS)]
+    counts: Any = None
+    """For people; it follows from the states."""
+    gen: Generation
+    rev: Count
+    op: Id
+    at: Moment
+    states: list[list[Any]] | None = None
+    runs: list[list[Any]] | None = None
+    """What 0.1 wrote in place of the states: neighbours in one state together."""
+    leases: Annotated[tuple[Lease, ...], Meta(max_length=1_000)]
+    outputs: list[tuple[OutputId, Any]]
+    done: Annotated[tuple[OutputId, ...], Meta(max_length=1_000)]
+    log: Annotated[tuple[Event, ...], Meta(max_length=1_000)]
+    unknown: Unknown = ()
+
+
+_SAME_IN_PART = ("job", "n_rows", "gen", "rev", "op", "at", "leases", "done", "log", "requires", "unknown")
 
 
 def dump_part(part: Part) -> bytes:
-    """Write the part object; tasks in one state are ``[status, rows, {what differs from a fresh task}]``."""
-    outputs = list(part.outputs)
-    numbers = {name: number for number, name in enumerate(outputs)}
-    return dump(
-        {
-            "format": FORMAT,
-            "job": part.job,
-            "part": part.index,
-            "n_rows": part.n_rows,
-            "counts": {status: n for status, n in part.counts().items() if n},
-            "gen": part.gen,
-            "rev": part.rev,
-            "op": part.op,
-            "at": part.at,
-            "states": [
-                _dump_state(state, rows, numbers)
-                for state, rows in sorted(part.states.items(), key=lambda entry: entry[1].first)
-            ],
-            "leases": [
-                {
-                    "id": one.id,
-                    "worker": one.worker,
-                    "expires": one.expires,
-                    "commits": one.commits,
-                    **_without_defaults({"is_alone": one.is_alone}),
-                }
-                for one in part.leases
-            ],
-            "outputs": [[name, part.outputs[name]] for name in outputs],
-            "done": list(part.done),
-            "log": [_dump_event(event) for event in part.log],
-        }
-    )
+    """Write the part object; tasks in one state are ``[status, rows, {what differs from a fresh task}]``.
+
+    Raise `UsageError` if nobody could read it.
+    """
+    numbers = {name: number for number, name in enumerate(part.outputs)}
+    states = sorted(part.states.items(), key=lambda entry: entry[1].first)
+    doc = {
+        "format": FORMAT,
+        "requires": part.requires,
+        "job": part.job,
+        "part": part.index,
+        "n_rows": part.n_rows,
+        "counts": {status: n for status, n in part.counts().items() if n},
+        "gen": part.gen,
+        "rev": part.rev,
+        "op": part.op,
+        "at": part.at,
+        "states": [_dump_state(state, rows, numbers) for state, rows in states],
+        "leases": [record.write(lease) for lease in part.leases],
+        "outputs": [[name, None if value is None else record.free(value)] for name, value in part.outputs.items()],
+        "done": part.done,
+        "log": [record.write(event) for event in part.log],
+    }
+    data = dump(record.with_unknown(doc, part.unknown))
+    return _checked(data, _part, what=f"part {part.index} of job {part.job}")
 
 
 def load_part(data: bytes, *, key: str) -> Part:
     """Read a part object, or raise `FormatError`."""
-    doc = load(data, what=f"part object {key!r}")
-    part = _parsed(lambda: _part(doc), what=f"part object {key!r}")
-    covered = union(part.states.values())
-    if covered != Rows.span(0, part.n_rows) or sum(map(len, part.states.values())) != part.n_rows:
-        raise FormatError(f"part object {key!r} does not parse: its states do not cover its {part.n_rows} rows once")
+    what = f"part object {key!r}"
+    doc = load(data, what=what)
+    return _parsed(lambda: _part(doc), what=what)
+
+
+def _part(doc: dict[str, Any]) -> Part:
+    found = record.read(_Part, doc)
+    states = _states(found)
+    part = Part(
+        index=found.part,
+        states=grouped(states),
+        outputs=dict(found.outputs),
+        **{name: getattr(found, name) for name in _SAME_IN_PART},
+    )
+    if union(part.states.values()) != Rows.span(0, part.n_rows) or sum(len(rows) for _, rows in states) != part.n_rows:
+        raise ValueError(f"its states do not cover its {part.n_rows} rows once")
     holders = {lease.id for lease in part.leases}
     if any((state.lease in holders) != (state.status is Status.RUNNING) for state in part.states):
-        raise FormatError(f"part object {key!r} does not parse: its leases do not fit its running rows")
+        raise ValueError("its leases do not fit its running rows")
+    if any(state.spared + (state.status is Status.RUNNING) > state.attempt for state in part.states):
+        raise ValueError("more attempts of a row are spared than there were")
     return part
 
 
-def _part(doc: Mapping[str, Any]) -> Part:
-    names = [_str(name) for name, _ in doc["outputs"]]
-    found = list(_states(doc, names))
-    states = grouped(found)
-    if sum(len(rows) for _, rows in found) != sum(map(len, states.values())):
-        raise ValueError("a row is in two states")
-    return Part(
-        job=_str(doc["job"]),
-        index=_int(doc["part"]),
-        n_rows=_int(doc["n_rows"]),
-        states=states,
-        gen=_int(doc["gen"]),
-        rev=_int(doc["rev"]),
-        op=_str(doc["op"]),
-        at=_float(doc["at"]),
-        leases=tuple(Lease(**_checked(Lease, entry)) for entry in doc["leases"]),
-        outputs=dict(doc["outputs"]),
-        done=tuple(_commit(last) for last in doc["done"]),
-        log=tuple(_event(entry) for entry in doc["log"]),
-    )
-
-
 def _dump_state(state: TaskState, rows: Rows, numbers: Mapping[str, int]) -> list[Any]:
-    extra = _without_defaults({name: getattr(state, name) for name in _STATE_FIELDS})
+    extra = record.write(state)
+    status = extra.pop("status", Status.PENDING)
     if state.output:
         extra["output"] = numbers[state.output]
-    return [state.status, rows.to_json(), *([extra] if extra else [])]
+    return [status, rows.to_json(), *([extra] if extra else [])]
 
 
-def _states(doc: Mapping[str, Any], names: list[str]) -> Iterator[tuple[TaskState, Rows]]:
-    if "states" in doc:
-        for status, rows, *extra in doc["states"]:
-            yield _state(status, extra, names), Rows.from_json(rows)
+def _states(doc: _Part) -> list[tuple[TaskState, Rows]]:
+    """Return the states of a part and their rows, as often as they are written."""
+    entries = list(_entries(doc))
+    outputs = [name for name, _ in doc.outputs]
+    states = record.read_all(TaskState, [_fields(status, extra, outputs) for status, _, extra in entries])
+    return list(zip(states, (Rows.from_json(rows) for _, rows, _ in entries), strict=True))
+
+
+def _entries(doc: _Part) -> Iterator[tuple[Any, Any, list[Any]]]:
+    if doc.states is not None:
+        for status, rows, *extra in doc.states:
+            yield status, rows, extra
         return
     end = 0
-    for status, first, stop, *extra in doc["runs"]:  # as 0.1 wrote it: neighbours in one state together
+    for status, first, stop, *extra in doc.runs or ():
         if first != end:
-            raise ValueError(f"its runs do not follow each other: {first!r} comes after {end!r}")
-        yield _state(status, extra, names), Rows.from_json([[first, stop]])
+            raise ValueError(f"its runs do not follow each other: {first!r:.20} comes after {end!r:.20}")
+        yield status, [[first, stop]], extra
         end = stop
 
 
-def _state(status: Any, extra: list[Any], names: list[str]) -> TaskState:
-    fields = dict(extra[0]) if extra else {}
-    output = fields.pop("output", None)
-    return TaskState(
-        status=Status(status), output="" if output is None else names[_index(output)], **_checked(TaskState, fields)
-    )
-
-
-def _commit(value: Any) -> str:
-    lease, _, number = _str(value).rpartition(".")
-    return output_id(lease, int(number))
-
-
-def _index(value: Any) -> int:
-    if _int(value) < 0:
-        raise IndexError(f"{value} is not the number of an output")
-    return _int(value)
-
-
-def _dump_event(event: Event) -> dict[str, Any]:
-    extra = _without_defaults({"worker": event.worker, "note": event.note, "took_s": event.took_s})
-    return {"at": event.at, "verb": event.verb, "rows": event.rows.to_json(), "n_rows": event.n_rows, **extra}
-
-
-def _event(doc: Mapping[str, Any]) -> Event:
-    simple = {name: value for name, value in doc.items() if name not in {"verb", "rows"}}
-    return Event(**_checked(Event, simple), verb=Verb(doc["verb"]), rows=Rows.from_json(doc["rows"]))
-
-
-def _without_defaults(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value}
+def _fields(status: Any, extra: list[Any], outputs: list[str]) -> dict[str, Any]:
+    if not extra:
+        return {"status": status}
+    (fields,) = extra
+    if "output" not in fields:
+        return {**fields, "status": status}
+    number = fields["output"]
+    if type(number) is not int or number < 0:
+        raise ValueError(f"{number!r:.20} is not the number of an output")
+    return {**fields, "status": status, "output": outputs[number]}

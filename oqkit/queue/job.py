@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from oqkit.queue.part import Part, Policy, cancel, fresh, reopen
+from oqkit.queue.bound import STATED, Digest, Id, Moment, Name, Text, Unknown
+from oqkit.queue.part import Part, cancel, fresh, reopen
+from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status
 
@@ -34,24 +36,26 @@ class Code:
     With neither, any worker that has a handler of the job's type.
     """
 
-    reference: str = ""
-    digest: str = ""
-    fingerprint: str = ""
+    reference: Name = ""
+    digest: Digest = ""
+    fingerprint: Name = ""
     """What tells the function from every other one; empty if that is not known."""
+    unknown: Unknown = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
     """One order: `statuses` says which tasks it moves, `rows` (of the whole job) narrows them; None is all."""
 
-    op: str
+    op: Id
     verb: ControlVerb
-    at: float
-    statuses: tuple[Status, ...] = ()
-    rows: Rows | None = None
-    reason: str = ""
-    until: float | None = None
+    at: Moment
+    statuses: tuple[Status, ...] = field(default=(), metadata=STATED)
+    rows: Rows | None = field(default=None, metadata=STATED)
+    reason: Text = field(default="", metadata=STATED)
+    until: Moment | None = None
     """When a pause is over by itself, in epoch seconds; None for never."""
+    unknown: Unknown = ()
 
     @property
     def ends_pause(self) -> bool:
@@ -89,6 +93,10 @@ class Job:
     controls: tuple[Control, ...] = ()
     rev: int = 0
     op: str = ""
+    requires: tuple[str, ...] = ()
+    """Features without which nobody may run it."""
+    unknown: Unknown = ()
+    """What a newer oqkit wrote beside these, to be written again."""
 
     @property
     def gen(self) -> int:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oqkit.errors import LeaseLost
+from oqkit.queue import bound
+from oqkit.queue.policy import Policy
 from oqkit.queue.rows import NONE, Rows, union
 from oqkit.queue.task_state import States, Stretch, TaskState, changed, grouped, stretches
 from oqkit.queue.transition import Status, Verb, target
@@ -24,68 +26,37 @@ FIRST_SHRINK = 2
 LOST_SHRINK = 16
 LONG_LEASE_S = 60.0
 DOUBLINGS = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backoff:
-    """How long a failed task waits: ``initial_s * factor ** (attempt - 1)``, at most `max_s`, give or take `jitter`."""
-
-    initial_s: float = 1.0
-    factor: float = 2.0
-    max_s: float = 60.0
-    jitter: float = 0.25
-
-    def delay_s(self, attempt: int, *, chance: float) -> float:
-        """Return the wait after `attempt`; `chance` in ``[0, 1)`` draws the jitter."""
-        try:
-            delay_s = self.initial_s * float(self.factor) ** (max(attempt, 1) - 1)
-        except OverflowError:
-            delay_s = self.max_s
-        return min(self.max_s, delay_s) * (1 + self.jitter * (2 * chance - 1))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """The rules that a job sets for its tasks."""
-
-    retries: int = 3
-    """How many errors of the function a task survives."""
-    max_losses: int = 3
-    """How often a task may kill its worker."""
-    backoff: Backoff = field(default_factory=Backoff)
-    max_reschedules: int | None = None
-    """None: as often as it likes."""
-    not_before: float = 0.0
-    expires_at: float | None = None
-    """None: never."""
+MOST_SHRINKS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """One worker's right to the rows that name it, until `expires` (epoch seconds) or its end."""
 
-    id: str
-    worker: str
-    expires: float
-    commits: int = 0
+    id: bound.LeaseId
+    worker: bound.Name
+    expires: bound.Moment
+    commits: bound.Count = field(default=0, metadata=bound.STATED)
     """How many commits were made under it."""
     is_alone: bool = False
     """Whether its one row runs while nothing else is at stake in its worker: if that dies, it is the row's doing."""
+    unknown: bound.Unknown = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One line of the part's short log."""
 
-    at: float
+    at: bound.Moment
     verb: Verb
     rows: Rows
     """The rows, or, of very scattered ones, all from the first to the last."""
-    n_rows: int
-    worker: str = ""
-    note: str = ""
-    took_s: float = 0.0
+    n_rows: bound.Count
+    worker: bound.Name = ""
+    note: bound.Note = ""
+    took_s: bound.Span = 0.0
     """How long the rows took to run, in seconds; 0 if unknown."""
+    unknown: bound.Unknown = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +92,9 @@ class Part:
     done: tuple[str, ...] = ()
     """The last commit of each lease that ended last: its holder can tell a lost reply from a lost lease."""
     log: tuple[Event, ...] = ()
+    requires: tuple[str, ...] = ()
+    """Features without which nobody may touch it."""
+    unknown: bound.Unknown = ()
 
     @property
     def is_final(self) -> bool:
@@ -251,7 +225,7 @@ def _allowance(state: TaskState, n_rows: int) -> int:
         return 1
     if not state.lost:
         return n_rows
-    return int(max(1, n_rows // (FIRST_SHRINK * LOST_SHRINK ** (state.lost - 1))))
+    return int(max(1, n_rows // (FIRST_SHRINK * LOST_SHRINK ** min(state.lost - 1, MOST_SHRINKS))))
 
 
 def commit(
@@ -417,5 +391,7 @@ def _logged(
     if not rows:
         return part
     shown = rows if len(rows.borders) <= 2 * LOG_RANGES else Rows.span(rows.first, rows.last + 1)
-    event = Event(at=now, verb=verb, rows=shown, n_rows=len(rows), worker=worker, note=note, took_s=took_s)
+    event = Event(
+        at=now, verb=verb, rows=shown, n_rows=len(rows), worker=worker, note=note[: bound.MAX_NOTE], took_s=took_s
+    )
     return replace(part, log=(*part.log, event)[-LOG_RING:])

@@ -7,15 +7,17 @@ import random
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Annotated, TypeVar
+
+from msgspec import Meta
 
 from oqkit.clock import new_id, system_random
-from oqkit.errors import Conflict, Denied, Missing, Unavailable, Unsupported, UsageError
+from oqkit.errors import Conflict, Denied, FormatError, Missing, Unavailable, UsageError
 from oqkit.printable import printable
 from oqkit.queue import key as keys
 from oqkit.queue.bell import News, dump_news
-from oqkit.queue.cas import JOB, PART, CasLoop, Versioned
-from oqkit.queue.document import FORMAT, dump, load
+from oqkit.queue.cas import JOB, PART, CasLoop, DocumentType, Versioned
+from oqkit.queue.document import FORMAT, dump, load_as, load_job, load_part
 from oqkit.queue.job import Job
 from oqkit.queue.part import Part
 from oqkit.store.base import Store
@@ -34,7 +36,7 @@ LATE_S = 0.5
 class Settings:
     """What was fixed when the queue was created."""
 
-    shards: int = 1
+    shards: Annotated[int, Meta(ge=1, le=MAX_SHARDS)]
 
 
 class Repository:
@@ -71,8 +73,8 @@ class Repository:
         return keys.JobKeys(job=job.id, shard=shard, created=job.created)
 
     def read_job(self, job_id: str) -> Versioned[Job]:
-        """Return a job object, or raise `Missing`."""
-        return self.loop.read(JOB, keys.job_key(job_id, self.settings.shards))
+        """Return a job object, or raise `Missing`; `FormatError` if it is not the one of that id."""
+        return self.loop.read(_job_type(job_id), keys.job_key(job_id, self.settings.shards))
 
     def create_job(self, job: Job) -> Versioned[Job]:
         """Create the job object, or return the one that is there: `origin` tells which of the two happened."""
@@ -85,7 +87,7 @@ class Repository:
             except (Conflict, Unavailable) as error:
                 last = error
             try:
-                return self.loop.read(JOB, key)
+                return self.loop.read(_job_type(job.id), key)
             except (Missing, Unavailable):
                 continue  # not applied so far, which proves nothing: repeat the same create
         raise Unavailable(f"job {job.id} may or may not have been submitted: {last}") from last
@@ -94,13 +96,20 @@ class Repository:
         self, job_id: str, change: Callable[[Job], Job], *, applied: Callable[[Job], bool]
     ) -> Versioned[Job]:
         """Change a job object through the compare-and-set loop."""
-        return self.loop.update(JOB, keys.job_key(job_id, self.settings.shards), change, applied=applied)
+        key = keys.job_key(job_id, self.settings.shards)
+        return self.loop.update(_job_type(job_id), key, change, applied=applied)
 
     # --- parts -----------------------------------------------------------------------------------
 
     def read_part(self, job: Job, index: int) -> Versioned[Part]:
-        """Return a part; an absent object is a fresh part."""
-        return self.loop.read(PART, self.keys_of(job).part(index), absent=job.fresh_part(index))
+        """Return a part; an absent object is a fresh part. Raise `FormatError` if it is not that part of that job."""
+        return self.loop.read(_part_type(job, index), self.keys_of(job).part(index), absent=job.fresh_part(index))
+
+    def read_changed_part(self, job: Job, index: int, *, etag: str) -> Versioned[Part] | None:
+        """Return a part if its object has another etag, else None; raise what `read_part` does, and `Missing`."""
+        key = self.keys_of(job).part(index)
+        blob = self.store.read_changed(key, etag=etag)
+        return None if blob is None else Versioned(_part_type(job, index).load(blob.data, key), blob.etag)
 
     def update_part(
         self,
@@ -120,7 +129,8 @@ class Repository:
 
         key = self.keys_of(job).part(index)
         absent = job.fresh_part(index)
-        return self.loop.update(PART, key, dated, applied=applied, held=held, absent=absent, patience_s=patience_s)
+        kind = _part_type(job, index)
+        return self.loop.update(kind, key, dated, applied=applied, held=held, absent=absent, patience_s=patience_s)
 
     # --- markers and doorbell --------------------------------------------------------------------
 
@@ -189,6 +199,38 @@ def _call(call: Callable[[], A]) -> A:
     return call()
 
 
+# --- whose a document is -------------------------------------------------------------------------
+
+
+def _job_type(job_id: str) -> DocumentType[Job]:
+    """Return how to read the job object of this job: another one at its key is refused."""
+
+    def load_own(data: bytes, key: str) -> Job:
+        job = load_job(data, key=key)
+        if job.id != job_id:
+            raise FormatError(f"job object {key!r} is that of another job: {job.id!r}")
+        return job
+
+    return replace(JOB, load=load_own)
+
+
+def _part_type(job: Job, index: int) -> DocumentType[Part]:
+    """Return how to read a part of this job: another one at its key is refused."""
+
+    def load_own(data: bytes, key: str) -> Part:
+        part = load_part(data, key=key)
+        if (part.job, part.index, part.n_rows) != (job.id, index, job.part_size(index)):
+            raise FormatError(
+                f"part object {key!r} is that of another part: {part.n_rows} rows of part {part.index} of job {part.job!r}"
+            )
+        return part
+
+    return replace(PART, load=load_own)
+
+
+# --- opening -------------------------------------------------------------------------------------
+
+
 def open_repository(store: Store, *, shards: int | None = None, rng: random.Random | None = None) -> Repository:
     """Open the queue in `store`, creating it if it is new; refuse a store that cannot hold one (guarantee G8).
 
@@ -211,13 +253,9 @@ def open_repository(store: Store, *, shards: int | None = None, rng: random.Rand
 def _create(store: Store, settings: Settings, rng: random.Random) -> Settings:
     probe(store, rng=rng)
     loop = CasLoop(store, rng)
-    loop.put_once(keys.SETTINGS, dump({"format": FORMAT, "shards": settings.shards}))
+    loop.put_once(keys.SETTINGS, dump({"format": FORMAT, "requires": [], "shards": settings.shards}))
     return _settings(store.read(keys.SETTINGS).data)  # somebody else may have been first
 
 
 def _settings(data: bytes) -> Settings:
-    document: dict[str, Any] = load(data, what="queue.json")
-    try:
-        return Settings(shards=int(document["shards"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise Unsupported(f"queue.json does not parse: {error}") from None
+    return load_as(Settings, data, what=keys.SETTINGS)

@@ -13,7 +13,6 @@ import itertools
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 Range = tuple[int, int]
@@ -25,12 +24,21 @@ MAX_RANGES = 1 << 22
 MAX_ROW = 1 << 53
 
 
-@dataclass(frozen=True, slots=True)
 class Rows:
-    """A set of row numbers, in ascending order; build it with `of`, `span` or `ranged`."""
+    """A set of row numbers, in ascending order, never changed; build it with `of`, `span` or `ranged`."""
 
-    borders: tuple[int, ...] = ()
-    """Where ranges begin and end, in turn, strictly ascending."""
+    # No dataclass: msgspec would read one by its fields, and not by `from_json`.
+    __slots__ = ("borders",)
+
+    def __init__(self, borders: tuple[int, ...] = ()) -> None:
+        self.borders = borders
+        """Where ranges begin and end, in turn, strictly ascending."""
+
+    def __eq__(self, other: object) -> bool:
+        return self.borders == other.borders if isinstance(other, Rows) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.borders)
 
     # --- making one ------------------------------------------------------------------------------
 
@@ -192,11 +200,17 @@ class Rows:
             return cls(_borders_of(doc))
         if not isinstance(doc, list) or len(doc) > MAX_RANGES:
             raise ValueError("rows are neither a text nor a list of ranges")
-        borders = tuple(_whole(border) for first, stop in doc for border in (first, stop))
+        borders = tuple([border for first, stop in doc for border in (first, stop)])
+        if not _INTEGERS.issuperset(map(type, borders)):
+            raise ValueError("the borders of rows are whole numbers")
         _check(borders)
-        if any(first >= stop for first, stop in doc):
+        if len(borders) > 2:  # noqa: PLR2004 - more than one range
+            if any(first >= stop for first, stop in doc):
+                raise ValueError("a range of rows ends where it begins, or before")
+            return cls.ranged(zip(borders[::2], borders[1::2], strict=True))
+        if borders and borders[0] >= borders[1]:
             raise ValueError("a range of rows ends where it begins, or before")
-        return cls.ranged(zip(borders[::2], borders[1::2], strict=True))
+        return cls(borders)
 
 
 NONE = Rows()
@@ -264,10 +278,7 @@ def _gaps(data: bytes) -> Iterator[int]:
         raise ValueError("the rows are cut off")
 
 
-def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{value!r} is not a row number")  # noqa: TRY004 - what a document holds, not an argument
-    return value
+_INTEGERS = frozenset({int})
 
 
 def _check(borders: Sequence[int]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from oqkit.queue.bound import Count, LeaseId, Moment, Name, Unknown
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status
 
@@ -15,23 +16,24 @@ class TaskState:
     """The state of a task."""
 
     status: Status = Status.PENDING
-    attempt: int = 0
+    attempt: Count = 0
     """How often it was claimed; never falls."""
-    spared: int = 0
+    spared: Count = 0
     """How many of those claims do not count against the retries."""
-    lost: int = 0
+    lost: Count = 0
     """How many leases in a row ran out on it: it may have killed its workers."""
-    deaths: int = 0
+    deaths: Count = 0
     """How often it killed its worker, or may have: no other row was in progress in what died."""
-    reschedules: int = 0
-    due: float = 0.0
+    reschedules: Count = 0
+    due: Moment = 0.0
     """Not to be claimed before, in epoch seconds."""
     is_reopened: bool = False
     """Whether it was put back by hand: its time to live does not count any more."""
-    lease: str = ""
+    lease: LeaseId = ""
     """Who runs it; empty unless running."""
-    output: str = ""
+    output: Name = ""
     """Which output holds its newest outcome; empty for none."""
+    unknown: Unknown = ()
 
     @property
     def used(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from oqkit.queue import key as keys
-from oqkit.queue.cas import PART, Versioned
+from oqkit.queue.cas import Versioned
 from oqkit.queue.job import ControlVerb, Job, concerned, is_settled
 from oqkit.queue.part import Part
 from oqkit.queue.repository import Repository
@@ -149,6 +149,4 @@ class JobView:
         if known is None or known.etag is None:
             found = self._repository.read_part(job, index)
             return found if found.etag is not None else None
-        key = self._repository.keys_of(job).part(index)
-        blob = self._repository.store.read_changed(key, etag=known.etag)
-        return None if blob is None else Versioned(PART.load(blob.data, key), blob.etag)
+        return self._repository.read_changed_part(job, index, etag=known.etag)

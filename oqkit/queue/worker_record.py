@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from oqkit.errors import FormatError, Missing
 from oqkit.queue import key as keys
-from oqkit.queue.document import FORMAT, dump, load
+from oqkit.queue.bound import Count, Moment, Name
+from oqkit.queue.document import FORMAT, dump, load_as
 from oqkit.queue.repository import Repository
 
 BUSY_EVERY_S = 60.0
@@ -19,24 +19,24 @@ IDLE_EVERY_S = 600.0
 class WorkerRecord:
     """What a worker last said of itself; times in epoch seconds by the store's clock."""
 
-    name: str
-    host: str
-    pid: int
-    types: Sequence[str]
+    name: Name
+    host: Name
+    pid: Count
+    types: Sequence[Name]
     trusts_code: bool
-    concurrency: int
-    started: float
-    seen: float
-    n_rows: int
+    concurrency: Count
+    started: Moment
+    seen: Moment
+    n_rows: Count
     """Rows with an outcome so far."""
-    requests: Mapping[str, int]
+    requests: Mapping[Name, Count]
     """Requests sent so far, by kind."""
     is_stopped: bool = False
 
 
 def put_worker(repository: Repository, record: WorkerRecord) -> None:
     """Write a worker's record over its last one."""
-    repository.store.overwrite(keys.worker_key(record.name), dump({"format": FORMAT, **asdict(record)}))
+    repository.store.overwrite(keys.worker_key(record.name), dump({"format": FORMAT, "requires": [], **asdict(record)}))
 
 
 def workers(repository: Repository) -> list[WorkerRecord]:
@@ -47,8 +47,6 @@ def workers(repository: Repository) -> list[WorkerRecord]:
 
 def _read(repository: Repository, key: str) -> WorkerRecord | None:
     try:
-        document: dict[str, Any] = load(repository.store.read(key).data, what=f"worker {key!r}")
-        del document["format"]
-        return WorkerRecord(**document)
-    except (Missing, FormatError, TypeError):
+        return load_as(WorkerRecord, repository.store.read(key).data, what=f"worker {key!r}")
+    except (Missing, FormatError):
         return None  # removed meanwhile, or of a newer oqkit

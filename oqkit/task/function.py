@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from oqkit.errors import UsageError
 from oqkit.queue.key import check_type
-from oqkit.queue.part import Backoff
+from oqkit.queue.policy import Backoff
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -11,7 +11,8 @@ from oqkit.errors import LeaseLost, Missing
 from oqkit.queue import control
 from oqkit.queue.job import Code
 from oqkit.queue.key import parse_marker
-from oqkit.queue.part import MAX_LEASES, Backoff, Outcome, Policy
+from oqkit.queue.part import MAX_LEASES, Outcome
+from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
 from tests.queue.faulty import Crash, CrashingStore, FaultyStore, World

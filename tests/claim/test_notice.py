@@ -10,7 +10,7 @@ from oqkit.claim import poller
 from oqkit.claim.poller import FOLDERS_A_LOOK, LIST_EVERY_S, PAGE, PAGES_A_LOOK
 from oqkit.queue.bell import News
 from oqkit.queue.key import parse_marker
-from oqkit.queue.part import Policy
+from oqkit.queue.policy import Policy
 from tests.queue.faulty import FaultyStore, World, WrappedStore
 
 PROMISED_S = 2.0

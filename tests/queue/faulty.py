@@ -11,7 +11,8 @@ from oqkit.claim.lease import HeldLease
 from oqkit.claim.poller import Topics
 from oqkit.errors import Conflict, Missing, Unavailable
 from oqkit.queue.job import Job
-from oqkit.queue.part import Outcome, Policy
+from oqkit.queue.part import Outcome
+from oqkit.queue.policy import Policy
 from oqkit.queue.repository import Repository, Settings
 from oqkit.queue.submission import Submission, Submitted
 from oqkit.queue.transition import Verb

@@ -25,7 +25,7 @@ def cost(world, call):
 
 def idle_worker(world, **more):
     """A worker that has looked at everything, and asks nothing but the bell."""
-    world.submit(world.job(99, type="nobody's"))
+    world.submit(world.job(99, type="nobodys"))
     worker = world.worker(**more)
     for _ in range(3):
         world.clock.sleep(LIST_EVERY_S / 2)

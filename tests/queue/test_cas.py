@@ -9,7 +9,8 @@ from oqkit.errors import Conflict, FormatError, LeaseLost, Missing, Unavailable
 from oqkit.queue import control
 from oqkit.queue.cas import JOB, LONGEST_WAIT_S, PART, CasLoop
 from oqkit.queue.job import ControlVerb
-from oqkit.queue.part import Lease, Outcome, Policy, claim, commit, fresh
+from oqkit.queue.part import Lease, Outcome, claim, commit, fresh
+from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
 from tests.queue.faulty import FaultyStore, World

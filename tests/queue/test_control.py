@@ -8,7 +8,8 @@ from oqkit.errors import FormatError, LeaseLost, Missing
 from oqkit.queue import control
 from oqkit.queue.job import Code, ControlVerb
 from oqkit.queue.key import parse_marker
-from oqkit.queue.part import Outcome, Policy
+from oqkit.queue.part import Outcome
+from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
 from tests.queue.faulty import FaultyStore

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from oqkit.queue import control
-from oqkit.queue.part import Backoff, Outcome, Policy
+from oqkit.queue.part import Outcome
+from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.submission import Submission
 from oqkit.queue.transition import Verb

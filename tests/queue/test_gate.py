@@ -6,7 +6,7 @@ import pytest
 
 from oqkit.queue import control, gate
 from oqkit.queue.key import parse_marker
-from oqkit.queue.part import Policy
+from oqkit.queue.policy import Policy
 
 
 def test_job_without_delay_and_pause_may_start_at_once(world):

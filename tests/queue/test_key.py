@@ -196,7 +196,7 @@ def test_shards_are_used_evenly():
 
 def test_no_key_is_the_folder_of_another():
     """A directory store could hold only one of the two."""
-    repository = Repository(MemoryStore(), Settings(), rng=random.Random(1))
+    repository = Repository(MemoryStore(), Settings(shards=1), rng=random.Random(1))
     job = Job(id="k" + "0" * 17, type="a", n_tasks=1, part_rows=1, created=1.0, origin="o", mode="row")
     of_job = repository.keys_of(job)
     every = [

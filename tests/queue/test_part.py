@@ -13,10 +13,8 @@ from oqkit.queue.part import (
     LOG_RING,
     LOST_SHRINK,
     MAX_LEASES,
-    Backoff,
     Lease,
     Outcome,
-    Policy,
     cancel,
     claim,
     commit,
@@ -26,6 +24,7 @@ from oqkit.queue.part import (
     reopen,
     settle,
 )
+from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.rows import NONE, Rows
 from oqkit.queue.transition import Status, Verb
 

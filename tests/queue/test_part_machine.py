@@ -17,10 +17,8 @@ from oqkit.queue.part import (
     FIRST_SHRINK,
     LOST_SHRINK,
     MAX_LEASES,
-    Backoff,
     Lease,
     Outcome,
-    Policy,
     cancel,
     claim,
     commit,
@@ -29,6 +27,7 @@ from oqkit.queue.part import (
     reopen,
     settle,
 )
+from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
 

@@ -9,7 +9,7 @@ from oqkit.errors import UsageError
 from oqkit.queue import key as keys
 from oqkit.queue.job import Job
 from oqkit.queue.key import parse_marker
-from oqkit.queue.part import Policy
+from oqkit.queue.policy import Policy
 from oqkit.queue.repository import LATE_S, Repository, Settings, open_repository
 from oqkit.queue.submission import JOB_SCOPE, Submission, latest
 from oqkit.store.memory import MemoryStore

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from oqkit.queue import control
-from oqkit.queue.part import Policy
+from oqkit.queue.policy import Policy
 from oqkit.queue.transition import Status, Verb
 from oqkit.queue.view import JobView
 from tests.queue.faulty import FaultyStore

@@ -20,7 +20,8 @@ from oqkit.config import Settings
 from oqkit.errors import DuplicateJob, IllegalTransition, LeaseLost, UsageError
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue.key import task_id
-from oqkit.queue.part import FIRST_SHRINK, LOST_SHRINK, Backoff, Outcome
+from oqkit.queue.part import FIRST_SHRINK, LOST_SHRINK, Outcome
+from oqkit.queue.policy import Backoff
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Verb
 from oqkit.task.failure import Failure

@@ -58,7 +58,7 @@ class SimRepository(Repository):
     """A repository whose every promise is held against what was written."""
 
     def __init__(self, store: SimStore, oracle: Oracle, *, seed: object, patience_s: float) -> None:
-        super().__init__(store, Settings(), rng=random.Random(f"{seed}/{store.node.name}/repository"))  # noqa: S311 - a seed must replay
+        super().__init__(store, Settings(shards=1), rng=random.Random(f"{seed}/{store.node.name}/repository"))  # noqa: S311 - a seed must replay
         self.loop.patience_s = patience_s
         self._oracle = oracle
         self._node = store.node
