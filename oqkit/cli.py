@@ -19,7 +19,7 @@ from oqkit.client.connect import connect
 from oqkit.client.queue import Queue
 from oqkit.clock import SystemClock
 from oqkit.errors import OqError, Unavailable, UsageError
-from oqkit.launch.local import Worker
+from oqkit.launch.local import EXIT_OUTDATED, Worker
 from oqkit.printable import PlainFormatter, printable
 from oqkit.task.code import tasks_of
 from oqkit.worker.worker import GRACE_S, LEASE_S
@@ -31,7 +31,10 @@ EXIT_STUCK = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 0 well, 1 the queue said no, 2 the call was wrong, 3 the store never answered a worker."""
+    """Run the command; return its exit code: 0 well, 1 the queue said no, 2 the call was wrong, 3 the store never answered a worker.
+
+    A worker under `local_workers` (``--exit-with``) exits with 4 if it is to be started anew.
+    """
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(_connected(options), options))
@@ -62,7 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--lease", type=float, default=LEASE_S, metavar="S", help=f"seconds (default {LEASE_S:g})")
     worker.add_argument("--grace", type=float, default=GRACE_S, metavar="S", help=f"seconds (default {GRACE_S:g})")
     worker.add_argument("--until-idle", action="store_true", help="exit when no job has work for it")
-    worker.add_argument("--exit-with", type=int, metavar="PID", help="stop when its parent, which has this id, ends")
+    worker.add_argument(
+        "--exit-with",
+        type=int,
+        metavar="PID",
+        help="stop when its parent, which has this id, ends; exit with code 4 when a module that it has loaded is out "
+        "of date, to be started anew",
+    )
     worker.add_argument(
         "--data-root",
         action="append",
@@ -143,7 +152,7 @@ def _worker(queue: Queue, options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     if options.exit_with is not None:
-        threading.Thread(target=_stop_with_parent, args=(worker, options.exit_with), daemon=True).start()
+        threading.Thread(target=_stop_in_time, args=(worker, options.exit_with), daemon=True).start()
     logging.getLogger(__name__).info("worker %s on %s", worker.name, queue.url)
     try:
         worker.run(until_idle=options.until_idle)
@@ -151,7 +160,7 @@ def _worker(queue: Queue, options: argparse.Namespace) -> int:
         if worker.is_stuck:  # threads that wait for the store are left behind: nothing must wait for them
             _exit_at_once(error)
         raise
-    return 0
+    return EXIT_OUTDATED if options.exit_with is not None and worker.is_outdated else 0
 
 
 def _exit_at_once(error: Exception) -> NoReturn:
@@ -160,9 +169,9 @@ def _exit_at_once(error: Exception) -> NoReturn:
     os._exit(EXIT_STUCK)
 
 
-def _stop_with_parent(worker: Worker, parent: int) -> None:
+def _stop_in_time(worker: Worker, parent: int) -> None:
     never = threading.Event()
-    while os.getppid() == parent:
+    while os.getppid() == parent and not worker.is_outdated:
         never.wait(PARENT_CHECK_S)
     worker.stop()
 
@@ -177,7 +186,8 @@ def _status(queue: Queue, options: argparse.Namespace) -> int:
     job = queue.job(options.job)
     counts = job.counts()
     told = "  ".join(f"{status} {n:,}" for status, n in counts.items() if n)
-    sys.stdout.write(f"{printable(job.name) or job.id}  {job.type}  {job.status}\n{told}\n")
+    why = f"\n{said}" if (said := job.why()) else ""
+    sys.stdout.write(f"{printable(job.name) or job.id}  {job.type}  {job.status}\n{told}{why}\n")
     return 0
 
 

@@ -33,6 +33,8 @@ CLAIMS_A_JOB = 3
 FIRST_RECHECK_POLLS = 2.0
 LAST_RECHECK_POLLS = 16.0
 LATER_S = 5.0
+REFUSED_S = 10.0
+"""How long a job that this worker cannot run is left alone: what is missing may be there by then."""
 
 
 class Claimer:
@@ -84,7 +86,7 @@ class Claimer:
 
     def is_done(self) -> bool:
         """Whether, as far as is known, no open job has or will have anything for this worker."""
-        return all(one.not_before == float("inf") for one in self._cursors.values())
+        return all(one.is_left_to_others for one in self._cursors.values())
 
     def ended(self, lease: HeldLease) -> None:
         """Take in what the last commit of a lease showed of its part."""
@@ -100,6 +102,12 @@ class Claimer:
 
         self._unless_gone(one, lease.job.id, take_in)
         self.sweep()
+
+    def put_off(self, job_id: str, *, until: float) -> None:
+        """Leave a job alone until then (epoch seconds), whatever becomes of others."""
+        one = self._cursors.get(job_id)
+        if one is not None:
+            one.not_before = until
 
     def lost(self, lease: HeldLease) -> None:
         """Forget what a lease that is gone showed of its part."""
@@ -133,7 +141,7 @@ class Claimer:
         Whoever took it down saw that the job is done. But the job of which only the doorbell told may have lost its
         submitter before the marker was there: such a job is never dropped, and gets one if it is still open.
         """
-        if one.heard is None or one.not_before == float("inf"):
+        if one.heard is None or one.is_left_to_others:
             del self._cursors[job_id]
         elif now - one.heard >= LATE_S:
             one.is_unmarked = True
@@ -192,8 +200,9 @@ class Claimer:
 
     def _may_start(self, one: JobCursor, job: Job) -> bool:
         """Say whether this worker may start tasks of a job now; if not, the job is left alone for as long as that holds."""
-        if not self._can_run(job):
-            one.not_before = float("inf")
+        one.is_refused = not self._can_run(job)
+        if one.is_refused:
+            one.not_before = self._repository.now() + REFUSED_S
         elif (when := gate.opens(job, self._repository.now())) is not None:
             self._move_marker(one, job, due=when)
         else:

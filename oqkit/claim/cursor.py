@@ -52,6 +52,8 @@ class JobCursor:
     not_before: float = 0.0
     """When there may be something to do, in epoch seconds."""
     recheck_s: float = 0.0
+    is_refused: bool = False
+    """Whether this worker may not run it, as far as it knows."""
 
     @property
     def job(self) -> Job:
@@ -73,6 +75,11 @@ class JobCursor:
     def due(self) -> float:
         """The earliest time that markers tell of, in epoch seconds."""
         return min((marker.due for marker in self.markers.values()), default=float("inf"))
+
+    @property
+    def is_left_to_others(self) -> bool:
+        """Whether there is nothing in it for this worker, as far as is known."""
+        return self.is_refused or self.not_before == float("inf")
 
     @property
     def is_finished(self) -> bool:
@@ -102,6 +109,7 @@ class JobCursor:
         self.parts, self.final, self.untouched, self.unread = {}, set(), PartPicker(), []
         self.is_known, self.cursor, self.looked = False, 0, float("-inf")
         self.not_before = self.recheck_s = 0.0
+        self.is_refused = False
 
     def read_job(self, job_id: str) -> None:
         """Read the job again, and start over; raise `Missing` if it was deleted."""

@@ -41,8 +41,12 @@ class Topics:
     everything: bool = False
 
     def holds(self, topic: str) -> bool:
-        """Whether jobs of this topic concern the worker."""
-        return self.everything or any(topic == keys.topic_of(name, by_value=False) for name in self.types)
+        """Whether jobs of this topic concern the worker: what is shipped by value may be a function that it has."""
+        return self.everything or keys.type_of(topic) in self.types
+
+    def names(self) -> list[str]:
+        """Return the topics of the task types."""
+        return [keys.topic_of(name, by_value=by_value) for name in sorted(self.types) for by_value in (False, True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +107,7 @@ class MarkerWalk:
         if self.topics.everything:
             topics = self.repository.store.list(prefix, limit=PAGE, folders=True).folders
         else:
-            topics = tuple(f"{prefix}{keys.topic_of(name, by_value=False)}/" for name in sorted(self.topics.types))
+            topics = tuple(f"{prefix}{name}/" for name in self.topics.names())
         self._left = dict.fromkeys(f"{topic}{when}/" for when in ("ready", "later") for topic in topics)
         is_last = int(shard, 16) + 1 >= self.repository.settings.shards
         self._after = None if is_last else f"{prefix}~"  # which sorts behind every topic

@@ -12,6 +12,7 @@ import pandas as pd
 
 from oqkit.arrow import tagged_json
 from oqkit.client import join as joining
+from oqkit.client.diagnosis import WorkerWatch
 from oqkit.client.duplicate import derived_name, is_derived
 from oqkit.client.join import Submitted
 from oqkit.client.result import ResultReader
@@ -52,6 +53,7 @@ class Job:
     ) -> None:
         self._repository = repository
         self._view = JobView(repository, job)
+        self._workers = WorkerWatch(repository)
         self._source = source
         self._timer = timer or RowTimer()
         self._collector = ResultReader(repository, codec or ParquetCodec(repository), self._view, index=index)
@@ -78,7 +80,8 @@ class Job:
 
     def __repr__(self) -> str:
         told = ", ".join(f"{n:,} {status}" for status, n in self._known_counts().items() if n)
-        return f"<oqkit job {self.name or self.id!r}: {len(self):,} {self.type!r} tasks, {told or 'none'}>"
+        why = f"; {said}" if (said := self._workers.said(self._view.state)) else ""
+        return f"<oqkit job {self.name or self.id!r}: {len(self):,} {self.type!r} tasks, {told or 'none'}{why}>"
 
     # --- watching --------------------------------------------------------------------------------
 
@@ -101,6 +104,15 @@ class Job:
         self._view.refresh()
         return self._view.state.is_final
 
+    def why(self) -> str:
+        """Return why nothing happens to the job, and what to do about it; empty while tasks run. Asks the queue.
+
+        What workers say that are there and leave it alone comes first: that they run another Python, may not load the
+        function, have another version of it, cannot read the inputs.
+        """
+        state = self._view.refresh()
+        return self._workers.why(state) or self._workers.why(state, patience_s=0.0, has_refused=True)
+
     def wait(self, timeout: float | None = None, *, progress: bool | None = None) -> Job:
         """Wait until every task has ended, however it ended, and return the job.
 
@@ -114,7 +126,7 @@ class Job:
         self, timeout: float | None, *, progress: bool | None = None, meanwhile: Callable[[], None] | None = None
     ) -> None:
         limit = limit_s(timeout)
-        bar = Bar(self._view, show=progress, handle=self, blocks=True)
+        bar = Bar(self._view, workers=self._workers, show=progress, handle=self, blocks=True)
 
         def on_poll() -> None:
             bar.update()
@@ -133,7 +145,7 @@ class Job:
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> Job:
-        bar = Bar(self._view, show=None, handle=self, blocks=False)
+        bar = Bar(self._view, workers=self._workers, show=None, handle=self, blocks=False)
         try:
             with interruptible(self._view):
                 await self._watch().until_async(lambda: self._view.state.is_final, limit_s=None, on_poll=bar.update)
@@ -148,7 +160,8 @@ class Job:
         self._timer.learn(self._view.state.job, n_rows=n_rows, elapsed_s=elapsed_s)
 
     def _watch(self) -> Waiter:
-        return Waiter(self._view, clock=self._repository.store.clock, poll_s=self._repository.store.poll_s)
+        store = self._repository.store
+        return Waiter(self._view, workers=self._workers, clock=store.clock, poll_s=store.poll_s)
 
     # --- results ---------------------------------------------------------------------------------
 

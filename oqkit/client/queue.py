@@ -236,13 +236,18 @@ class Queue:
         return job.id, (job.name, job.type, str(state.status), job.n_tasks, *(counts[s] for s in Status), job.created)
 
     def workers(self) -> pd.DataFrame:
-        """Return one row a worker that ever reported: host, pid, types, rows, requests, started, seen, stopped.
+        """Return one row a worker that ever reported: host, pid, types, rows, requests, started, seen, stopped, python, refusals.
 
+        `refusals` is a list of what it found and leaves alone: the function or job, and why.
         `requests` is a dict of counts by kind. A worker reports when it starts and stops, every minute
         while it has work and every ten minutes while it has none.
         """
-        records = [asdict(record) for record in workers(self.repository)]
+        records = [
+            {**asdict(record), "refusals": [f"{one.subject}: {one.hurdle} {one.detail}" for one in record.refusals]}
+            for record in workers(self.repository)
+        ]
         names = [field.name for field in fields(WorkerRecord)]
+        names = [name for name in names if name not in {"magic", "every_s"}]
         frame = pd.DataFrame.from_records(records, columns=names).set_index("name")
         for column in ("started", "seen"):
             frame[column] = pd.to_datetime(frame[column].astype("float64"), unit="s", utc=True).dt.floor("ms")

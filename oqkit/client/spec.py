@@ -29,7 +29,7 @@ from oqkit.queue.job import Code, Job
 from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.repository import Repository
 from oqkit.task.code import code_of
-from oqkit.task.fingerprint import fingerprint, unknown_part
+from oqkit.task.fingerprint import unknown_part
 from oqkit.task.function import DEFAULTS, Options, TaskFunction, as_task, is_async, seconds
 from oqkit.task.handler import Handler
 from oqkit.task.timer import RowTimer
@@ -94,9 +94,8 @@ def function_of(function: Any) -> Function:
         return Function(type=keys.check_type(function))
     task = as_task(function)
     code, data = code_of(task)
-    known = fingerprint(task)
-    unknown = "" if known else unknown_part(task)
-    return Function(type=task.name, task=task, code=replace(code, fingerprint=known or ""), data=data, unknown=unknown)
+    unknown = "" if code.fingerprint else unknown_part(task)
+    return Function(type=task.name, task=task, code=code, data=data, unknown=unknown)
 
 
 # --- specs --------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from oqkit.client.result import ResultReader
-from oqkit.client.wait import Waiter, interruptible, unfinished
+from oqkit.client.wait import Waiter, interruptible
 from oqkit.errors import WaitTimeout
 from oqkit.queue.view import JobView
 
@@ -53,7 +53,7 @@ class AsCompleted:
         try:
             yield
         except WaitTimeout:
-            raise WaitTimeout(unfinished(self._view.state, self._timeout)) from None
+            raise WaitTimeout(self._watch.unfinished(self._timeout)) from None
 
     def _has_news(self) -> bool:
         return self._view.state.is_final or bool(self._collector.completed_outputs() - self._seen)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from oqkit.client.diagnosis import WorkerWatch
 from oqkit.errors import Unavailable, WaitTimeout
 from oqkit.printable import printable
 from oqkit.queue.transition import Status
-from oqkit.queue.view import JobState, JobView
+from oqkit.queue.view import JobView
 from oqkit.task.function import seconds
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,9 @@ def limit_s(timeout: float | str | None) -> float | None:
 class Waiter:
     """Polls a view until its job is final; waits a little longer between polls as time goes on."""
 
-    def __init__(self, view: JobView, *, clock: Any, poll_s: float) -> None:
+    def __init__(self, view: JobView, *, workers: WorkerWatch, clock: Any, poll_s: float) -> None:
         self._view = view
+        self._workers = workers
         self._clock = clock
         self._poll_s = poll_s
         self._longest_s = max(poll_s * 2, 0.25)
@@ -50,7 +52,7 @@ class Waiter:
                 if done():
                     return
             self._sleep(pause_s)
-        raise WaitTimeout(unfinished(self._view.state, timeout))
+        raise WaitTimeout(self.unfinished(timeout))
 
     async def until_async(
         self, done: Callable[[], bool], *, limit_s: float | None, on_poll: Callable[[], None] = _nothing
@@ -62,7 +64,14 @@ class Waiter:
                 if done():
                     return
             await self._sleep_async(pause_s)
-        raise WaitTimeout(unfinished(self._view.state, limit_s))
+        raise WaitTimeout(await asyncio.to_thread(self.unfinished, limit_s))
+
+    def unfinished(self, timeout: float | None) -> str:
+        """Say how far the job is, and what may be missing."""
+        state = self._view.state
+        told = ", ".join(f"{n:,} {status}" for status, n in state.counts().items() if n)
+        text = f"job {printable(state.job.name) or state.job.id} is not done after {timeout:g} s: {told}. It goes on; wait again later."
+        return f"{text} {self._workers.why(state, patience_s=0.0)}".strip()
 
     def _refresh(self) -> bool:
         """Ask the queue; a store that is away for a while ends no waiting, and is mentioned once an outage."""
@@ -74,6 +83,7 @@ class Waiter:
             self._is_away = True
             return False
         self._is_away = False
+        self._workers.why(self._view.state)
         return True
 
     def _polls(self, timeout: float | None) -> Iterator[float]:
@@ -95,19 +105,6 @@ class Waiter:
         while (left := end - self._clock.monotonic()) > 0:  # noqa: ASYNC110 - there is no event to wait for
             # In slices: a kernel hears of an interrupt only when its loop turns.
             await asyncio.sleep(min(left, SLICE_S))
-
-
-def unfinished(state: JobState, timeout: float | None) -> str:
-    """Say how far a job is, and what may be missing."""
-    counts = state.counts()
-    told = ", ".join(f"{n:,} {status}" for status, n in counts.items() if n)
-    text = f"job {printable(state.job.name) or state.job.id} is not done after {timeout:g} s: {told}. It goes on; wait again later."
-    if not state.is_started:
-        text += (
-            " No worker has taken any of it yet: start some with oq.local_workers(2), or 'oq worker' on a machine "
-            "that reaches the queue" + ("" if state.job.code.digest else f", for tasks named {state.job.type!r}") + "."
-        )
-    return text
 
 
 class Drawing(Protocol):
@@ -138,31 +135,51 @@ def register_bar(factory: BarFactory) -> None:
 class Bar:
     """A bar of tasks that have ended, in a terminal or a notebook; silent where nobody looks."""
 
-    def __init__(self, view: JobView, *, show: bool | None, handle: Any, blocks: bool) -> None:
-        self._bar: Drawing | None = None
+    def __init__(self, view: JobView, *, workers: WorkerWatch, show: bool | None, handle: Any, blocks: bool) -> None:
+        self._bar: Drawing
         if show is False or (show is None and not is_interactive()):
+            self._bar = LogBar(view, workers)
             return
         found = (bar for factory in _factories if (bar := factory(handle, blocks=blocks)) is not None)
-        self._bar = next(found, None) or TqdmBar(view)
+        self._bar = next(found, None) or TqdmBar(view, workers)
 
     def update(self) -> None:
         """Show the counts of the last refresh."""
-        if self._bar is not None:
-            self._bar.update()
+        self._bar.update()
 
     def close(self) -> None:
         """Leave the bar in its last state."""
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
+
+
+class LogBar:
+    """Shows nothing, but logs once what keeps a job from going on."""
+
+    def __init__(self, view: JobView, workers: WorkerWatch) -> None:
+        self._view = view
+        self._workers = workers
+        self._told = ""
+
+    def update(self) -> None:
+        why = self._workers.said(self._view.state)
+        if why and why != self._told:
+            self._told = why
+            job = self._view.state.job
+            log.warning("job %s waits: %s", printable(job.name) or job.id, why)
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 class TqdmBar:
     """A bar of text."""
 
-    def __init__(self, view: JobView) -> None:
+    def __init__(self, view: JobView, workers: WorkerWatch) -> None:
         from tqdm.auto import tqdm  # 0.1 s at import, only needed where somebody looks
 
         self._view = view
+        self._workers = workers
+        self._told = ""
         self._drawn = 0
         self._bar = tqdm(
             total=view.state.job.n_tasks,
@@ -179,6 +196,10 @@ class TqdmBar:
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update(ended - self._drawn)
         self._drawn = ended
+        why = self._workers.said(self._view.state)
+        if why and why != self._told:
+            self._told = why
+            self._bar.write(why, file=self._bar.fp)
 
     def close(self) -> None:
         self._bar.refresh()

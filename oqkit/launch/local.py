@@ -28,6 +28,8 @@ RESTART_EVERY_S = 1.0
 RESTART_SLOWLY_S = 30.0
 QUICK_DEATHS = 3
 QUICK_S = 10.0
+EXIT_OUTDATED = 4
+"""What a worker exits with that has loaded a module whose source has changed since."""
 
 
 class Worker(WorkerLoop):
@@ -89,7 +91,8 @@ def refuse_trust(queue: Queue) -> None:
 class LocalWorkers:
     """Worker processes of this machine; use it in a ``with`` block, or call `stop`.
 
-    A process that dies is replaced. All end when this process does.
+    A process that dies is replaced, and so is one that has loaded a module which was edited since, once a job needs the
+    new version. All end when this process does.
     """
 
     def __init__(self, n: int, *, queue: Queue, arguments: list[str]) -> None:
@@ -181,7 +184,8 @@ class LocalWorkers:
         now = time.monotonic()
         if any(now - born > QUICK_S for born in self._born):
             return 0
-        return before + len([place for place in dead if (self._processes[place].returncode or 0) > 0])
+        codes = [self._processes[place].returncode or 0 for place in dead]
+        return before + len([code for code in codes if code > 0 and code != EXIT_OUTDATED])
 
     def _last_words(self) -> str:
         lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()

@@ -8,7 +8,7 @@ from oqkit.notebook.html import to_html
 from oqkit.notebook.progress import ProgressHistory
 from oqkit.notebook.snapshot import Snapshot, followed, snapshot_of
 from oqkit.notebook.text import to_text
-from oqkit.queue.view import JobView
+from oqkit.queue.view import JobState, JobView
 
 PAINT_S = 0.5
 HINT = "While this cell blocks, no button of a job's display can work: 'await job' waits and keeps them alive."
@@ -19,8 +19,16 @@ Update = Callable[[Mapping[str, object]], None]
 class HtmlBar:
     """Draws a view with `update`, at most twice a second; the first time it is drawn by `begin`."""
 
-    def __init__(self, view: JobView, *, begin: Callable[[Mapping[str, object]], Update], note: str) -> None:
+    def __init__(
+        self,
+        view: JobView,
+        *,
+        begin: Callable[[Mapping[str, object]], Update],
+        note: str,
+        why: Callable[[JobState], str] = lambda _: "",
+    ) -> None:
         self._view = view
+        self._why = why
         self._begin = begin
         self._update: Update | None = None
         self._note = note
@@ -57,4 +65,4 @@ class HtmlBar:
 
     def _snapshot(self) -> Snapshot:
         self._trace = followed(self._view.state, self._trace)
-        return snapshot_of(self._view.state, trace=self._trace)
+        return snapshot_of(self._view.state, trace=self._trace, why=self._why(self._view.state))

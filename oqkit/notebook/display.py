@@ -73,7 +73,8 @@ def bar(job: Job, *, blocks: bool) -> Drawing:
         return _LiveBar(job)
     note = "" if _hinted else HINT
     _hinted.append(note)
-    return HtmlBar(job._view, begin=lambda bundle: _begin(job, bundle), note=note)  # noqa: SLF001 - its own view
+    view, why = job._view, job._workers.said  # noqa: SLF001 - its own
+    return HtmlBar(view, begin=lambda bundle: _begin(job, bundle), note=note, why=why)
 
 
 class _LiveBar:

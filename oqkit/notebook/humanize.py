@@ -9,8 +9,6 @@ from oqkit.notebook.group import Group
 from oqkit.notebook.snapshot import SEGMENTS, Snapshot
 from oqkit.queue.job import Control
 
-PATIENCE_S = 5.0
-"""How long a job may wait for its first worker before something seems to be missing."""
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 
 
@@ -86,9 +84,9 @@ def advice(snapshot: Snapshot) -> str:
         return snapshot.trouble
     if snapshot.pause is not None:
         return _paused(snapshot.pause)
-    if snapshot.status == "pending" and snapshot.n_tasks and snapshot.now - snapshot.created > PATIENCE_S:
-        return "No worker has taken any of it yet: oq.local_workers(2) starts some here, 'oq worker' on any machine."
-    return ""
+    if snapshot.why or snapshot.is_final or snapshot.due <= snapshot.now:
+        return snapshot.why
+    return f"It is not to start before {moment(snapshot.due)}."
 
 
 def _paused(order: Control) -> str:

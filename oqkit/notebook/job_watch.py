@@ -21,6 +21,7 @@ class JobWatch:
         self.view: JobView = job._view  # noqa: SLF001 - one view for the handle and its displays: they share requests
         self.repository = job._repository  # noqa: SLF001 - the same
         self.codec = job._collector._codec  # noqa: SLF001 - the same
+        self.workers = job._workers  # noqa: SLF001 - the same
         self.errors = ErrorReader(self.repository)
         self.finder = Finder(job._collector.index, self.errors)  # noqa: SLF001 - the same
         self.wants_errors = False
@@ -45,6 +46,7 @@ class JobWatch:
         try:
             state = self.view.refresh(unless_within_s=unless_within_s)
             self.errors.read(state, most=self._n_readable(state))
+            self.workers.why(state)
             self.trouble = ""
         except OqError as error:
             self.trouble = f"What is shown may be old, for the queue did not answer: {error}"
@@ -60,4 +62,11 @@ class JobWatch:
         state = self.state
         self._history = followed(state, self._history)
         groups = self.errors.groups(state)
-        return snapshot_of(state, trace=self._history, groups=groups, n_watching=self._n_requests, trouble=self.trouble)
+        return snapshot_of(
+            state,
+            trace=self._history,
+            groups=groups,
+            n_watching=self._n_requests,
+            why=self.workers.said(state),
+            trouble=self.trouble,
+        )

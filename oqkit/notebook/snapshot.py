@@ -34,6 +34,8 @@ class Snapshot:
     """By `SEGMENTS`; sums to `n_tasks`."""
     created: float
     now: float
+    due: float = 0.0
+    """Before then nothing of it is started."""
     started: float | None = None
     """When the first task was claimed; None if none was, or nobody remembers."""
     ended: float | None = None
@@ -54,6 +56,8 @@ class Snapshot:
     """Failed tasks whose errors have not been read."""
     pause: Control | None = None
     """The order by which no more of it is started, if there is one."""
+    why: str = ""
+    """Why nothing happens to it; empty if something does."""
     trouble: str = ""
     """Why what is shown may be old."""
 
@@ -99,6 +103,7 @@ def snapshot_of(
     trace: ProgressHistory,
     groups: Sequence[Group] = (),
     n_watching: int = 0,
+    why: str = "",
     trouble: str = "",
 ) -> Snapshot:
     """Describe what a state saw at its last refresh; no requests."""
@@ -116,6 +121,7 @@ def snapshot_of(
         counts=counts,
         created=job.created,
         now=now,
+        due=job.policy.not_before,
         started=trace.points[0][0] if trace.points and any(task.attempt for task, _ in tasks) else None,
         ended=max((part.at for part in parts), default=job.created) if is_final else None,
         n_claims=sum(n * task.attempt for task, n in tasks),
@@ -129,6 +135,7 @@ def snapshot_of(
         groups=tuple(groups),
         n_unread=max(0, counts["failed"] - sum(group.n_failed for group in groups)),
         pause=job.pause(now) if status == "paused" else None,
+        why=why,
         trouble=trouble,
     )
 

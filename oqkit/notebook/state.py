@@ -41,7 +41,7 @@ def to_state(snapshot: Snapshot) -> dict[str, object]:
         "segments": [[name, round(snapshot.counts[name] / total, 6)] for name in SEGMENTS if snapshot.counts[name]],
         "legend": [[name, n, text] for name, n, text in legend(snapshot)],
         "facts": [[fact.key, fact.text, fact.hint] for fact in facts(snapshot)],
-        "advice": first_line(advice(snapshot), 300),
+        "advice": first_line(advice(snapshot), 800),
         "isTroubled": bool(snapshot.trouble),
         "speeds": [round(each / top_speed, 3) for each in snapshot.speeds] if top_speed else [],
         "topSpeed": speed(top_speed) if top_speed else "",

@@ -18,10 +18,10 @@ from oqkit.arrow.align import align
 from oqkit.arrow.batch import encode_batch
 from oqkit.arrow.metadata import label_of
 from oqkit.arrow.order import in_order
-from oqkit.arrow.table import Layout, to_frame, to_lists
+from oqkit.arrow.table import Frame, Layout, to_frame, to_lists
 from oqkit.arrow.unify import unify
 from oqkit.arrow.value import encode_values
-from oqkit.errors import FormatError, NotAllowed, SchemaError
+from oqkit.errors import Denied, FormatError, Missing, NotAllowed, SchemaError
 from oqkit.payload.access import Access
 from oqkit.payload.dataset import KIND, Dataset, DatasetReader
 from oqkit.payload.output import encode_inline, encode_outcomes
@@ -30,7 +30,7 @@ from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
 from oqkit.queue.rows import Rows
 from oqkit.task.failure import Failure
-from oqkit.worker.interface import Finished, Packed
+from oqkit.worker.interface import Finished, InputError, Packed
 
 R = TypeVar("R")
 
@@ -145,13 +145,19 @@ class ParquetCodec:
             layout = Layout.from_json(job.input["layout"])
             return FrameInputs(self.reader(job).part(index), layout, Rows.span(0, n_rows), first)
         if kind == KIND:
-            frame = self.dataset(job).frame(first, first + n_rows)
+            frame = self._rows_of_dataset(job, first, first + n_rows)
             return FrameInputs(frame.table, frame.layout, Rows.span(0, n_rows), first)
         raise FormatError(f"job {job.id} has inputs of kind {kind!r}, which this oqkit does not know: upgrade it here")
 
     def _texts(self, job: Job, index: int) -> list[str]:
         texts: list[str] = self.reader(job).part(index).column(JSON_COLUMN).to_pylist()
         return texts
+
+    def _rows_of_dataset(self, job: Job, first: int, stop: int) -> Frame:
+        try:
+            return self.dataset(job).frame(first, stop)
+        except (Denied, Missing) as error:  # of a store that may not be the queue's own
+            raise InputError(str(error)) from error
 
     def reader(self, job: Job) -> PayloadReader:
         """Return the reader of a job's input files, which remembers their footers."""

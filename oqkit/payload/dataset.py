@@ -11,7 +11,7 @@ import bisect
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -21,13 +21,19 @@ import pyarrow.parquet as pq
 
 from oqkit.arrow.table import Frame, to_table
 from oqkit.config import LOCAL, canonical_protocol
-from oqkit.errors import FormatError, Missing, OqError, SchemaError, Unavailable, UsageError
+from oqkit.errors import Denied, FormatError, Missing, OqError, SchemaError, Unavailable, UsageError
 from oqkit.payload.access import Access, check_options, check_paths
 from oqkit.payload.parquet import PayloadReader, PayloadRef, footer_bytes
 from oqkit.store.base import Blob
 
 T = TypeVar("T")
 
+_DENIED: Final = {401, 403}
+_NO_CREDENTIALS: Final = {  # of botocore, the Azure SDK and google-auth, none of which need be installed
+    *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"),
+    *("UnauthorizedSSOTokenError", "ProfileNotFound", "ClientAuthenticationError", "DefaultCredentialsError"),
+}
+_MAX_CAUSES: Final = 8
 KIND: Final = "dataset"
 _KEPT_BYTES: Final = 16 * 2**20
 """How much of the row groups read last is kept, at least one of them."""
@@ -213,10 +219,32 @@ class _Files:
             return bytes(self._system.cat_file(self._seen[key], start=start, end=stop))
         except OqError:
             raise
-        except FileNotFoundError as error:
-            raise Missing(key) from error
-        except Exception as error:  # each file system has its own: missing credentials, time-outs
-            raise Unavailable(f"{key} cannot be read: {error}") from error
+        except Exception as error:  # each file system has its own
+            raise _translated(key, error) from error
+
+
+def _translated(key: str, error: Exception) -> OqError:
+    """Return what an error of a file system means: the file is gone, denied, or cannot be reached now."""
+    if isinstance(error, FileNotFoundError):
+        return Missing(key)
+    text = f"{key} cannot be read: {type(error).__name__}: {error}"
+    return Denied(text) if any(map(_is_denial, _chain(error))) else Unavailable(text)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what led to it."""
+    for _ in range(_MAX_CAUSES):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_denial(error: BaseException) -> bool:
+    """Whether the other side, or the lack of credentials here, forbids it; by type and status, never by text."""
+    if isinstance(error, PermissionError) or type(error).__name__ in _NO_CREDENTIALS:
+        return True
+    return any(getattr(error, name, None) in _DENIED for name in ("status", "status_code", "code"))
 
 
 class DatasetReader:

@@ -116,6 +116,18 @@ class CasLoop:
                 return
         raise Unavailable(f"{key!r} could not be written within {self.patience_s:g} s: {last}") from last
 
+    def put_same(self, key: str, data: bytes) -> None:
+        """Write an object that anybody may write at any time, as all write the same bytes: no condition is needed."""
+        last: Exception | None = None
+        for _ in self.attempts():
+            try:
+                self.store.overwrite(key, data)
+            except Unavailable as error:
+                last = error
+            else:
+                return
+        raise Unavailable(f"{key!r} could not be written within {self.patience_s:g} s: {last}") from last
+
     def attempts(self, patience_s: float | None = None) -> Iterator[int]:
         """Yield attempt numbers until the patience (None: the loop's own) is used up: the second at once, later ones after full-jitter waits.
 

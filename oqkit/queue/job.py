@@ -33,14 +33,24 @@ class ControlVerb(StrEnum):
 class Code:
     """Which function runs the tasks: `reference` (``module:name``), or `digest` of a function shipped by value.
 
-    With neither, any worker that has a handler of the job's type.
+    With neither, any worker that has a handler of the job's type. What is empty is unknown.
     """
 
     reference: Name = ""
     digest: Digest = ""
+    """The SHA-256 of the bytes, in full."""
     fingerprint: Name = ""
     """What tells the function from every other one; empty if that is not known."""
+    python: Id = ""
+    """The Python that it was submitted from, such as ``3.11``."""
+    magic: Id = ""
+    """What byte code of that Python begins with, in hexadecimal digits."""
     unknown: Unknown = ()
+
+    @property
+    def name(self) -> str:
+        """Return what tells this function from others, shortly; empty if any of the job's type will do."""
+        return self.digest or (f"{self.reference} {self.fingerprint[:24]}".strip() if self.reference else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,6 @@ JOBS = "jobs/"
 WORK = "work/"
 OPEN = "open/"
 WORKERS = "workers/"
-CODE_TOPIC = "code"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
 _PART = re.compile(r"([0-9]{7,})\.json")
@@ -193,8 +192,13 @@ def open_prefix(shard: str) -> str:
 
 
 def topic_of(job_type: str, *, by_value: bool) -> str:
-    """Return the topic of a job: one a task type, and one for all functions shipped by value."""
-    return CODE_TOPIC if by_value else f"type-{job_type}"
+    """Return the topic of a job: of a task type, those that run by name and those whose function is shipped by value."""
+    return f"{'code' if by_value else 'type'}-{job_type}"
+
+
+def type_of(topic: str) -> str:
+    """Return the task type of a topic."""
+    return topic.partition("-")[2]
 
 
 def parse_marker(key: str) -> Marker:

@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from oqkit.errors import FormatError, Missing
 from oqkit.queue import key as keys
-from oqkit.queue.bound import Count, Moment, Name
+from oqkit.queue import record as records
+from oqkit.queue.bound import Count, Moment, Name, Note, Span, Unknown
 from oqkit.queue.document import FORMAT, dump, load_as
+from oqkit.queue.eligibility import Ability, Hurdle, Refusal
+from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
 
 BUSY_EVERY_S = 60.0
 IDLE_EVERY_S = 600.0
+MAX_REFUSALS = 16
+MAX_DETAIL = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """A refusal that a worker put on record: of the jobs that run the function named `subject`, or of the job of that id."""
+
+    subject: Name
+    hurdle: Name
+    detail: Note = ""
+    unknown: Unknown = ()
+
+    @property
+    def refusal(self) -> Refusal:
+        """What is said; of a hurdle that only a newer oqkit knows, what it adds to it."""
+        is_known = self.hurdle in set(Hurdle)
+        return Refusal(hurdle=Hurdle(self.hurdle) if is_known else Hurdle.UNLOADABLE, detail=self.detail)
+
+    def concerns(self, job: Job) -> bool:
+        """Whether it is about this job, as it is now."""
+        return self.subject == job.id or (job.code.name != "" and self.subject == job.code.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,21 +57,37 @@ class WorkerRecord:
     requests: Mapping[Name, Count]
     """Requests sent so far, by kind."""
     is_stopped: bool = False
+    python: Name = ""
+    """Its Python, such as ``3.12``; empty if unknown, as is `magic`."""
+    magic: Name = ""
+    """What byte code of its Python begins with, in hexadecimal digits."""
+    every_s: Span = IDLE_EVERY_S
+    """It reports again within this time, or it is gone."""
+    refusals: Sequence[Noted] = ()
+    """What it found and leaves alone, the newest last; at most `MAX_REFUSALS`."""
+
+    @property
+    def ability(self) -> Ability:
+        """What it can run."""
+        return Ability(types=frozenset(self.types), trusts_code=self.trusts_code, python=self.python, magic=self.magic)
 
 
 def put_worker(repository: Repository, record: WorkerRecord) -> None:
     """Write a worker's record over its last one."""
-    repository.store.overwrite(keys.worker_key(record.name), dump({"format": FORMAT, "requires": [], **asdict(record)}))
+    repository.store.overwrite(
+        keys.worker_key(record.name), dump({"format": FORMAT, "requires": [], **records.write(record)})
+    )
 
 
 def workers(repository: Repository) -> list[WorkerRecord]:
     """Return every worker's record, also of those that ended or died."""
     found = [entry.key for page in repository.store.list_all(keys.WORKERS) for entry in page.entries]
-    return [record for record in repository.map(lambda key: _read(repository, key), found) if record is not None]
+    return [record for record in repository.map(lambda key: read_worker(repository, key), found) if record is not None]
 
 
-def _read(repository: Repository, key: str) -> WorkerRecord | None:
+def read_worker(repository: Repository, key: str) -> WorkerRecord | None:
+    """Return the record under a key; None if it was removed meanwhile, or is of a newer oqkit."""
     try:
         return load_as(WorkerRecord, repository.store.read(key).data, what=f"worker {key!r}")
     except (Missing, FormatError):
-        return None  # removed meanwhile, or of a newer oqkit
+        return None

@@ -146,6 +146,10 @@ class Store(abc.ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
 
+    def address(self) -> dict[str, str]:
+        """Return what another process needs to open the same store, but for credentials: ``url``, and options of it."""
+        return {"url": self.url}
+
     def now(self) -> float:
         """Return the store's own time in epoch seconds, never this machine's wall clock."""
         if not self.server.is_set:

@@ -117,6 +117,10 @@ class S3Store(Store):
             {"clock": self.clock, **dataclasses.asdict(self._options)},
         )
 
+    def address(self) -> dict[str, str]:
+        options = {"endpoint_url": self._options.endpoint_url, "region": self._options.region}
+        return {**super().address(), **{name: value for name, value in options.items() if value}}
+
     # --- verbs -----------------------------------------------------------------------------------
 
     def read(self, key: str) -> Blob:

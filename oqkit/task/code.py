@@ -7,41 +7,67 @@ could put anything there, so only workers that were told to trust shipped code e
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
+import importlib.util
 import inspect
+import io
 import sys
 import types
 import warnings
+from collections import ChainMap
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from oqkit.errors import FormatError, UnknownTask, UsageError
 from oqkit.queue.job import Code
 from oqkit.queue.key import code_key
 from oqkit.queue.repository import Repository
+from oqkit.task.fingerprint import fingerprint, same_function
 from oqkit.task.function import TaskFunction, as_task
 
 WARN_BYTES = 2**20
 MAX_BYTES = 16 * 2**20
 
 
+PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+MAGIC = importlib.util.MAGIC_NUMBER.hex()
+
+
 def code_of(task: TaskFunction) -> tuple[Code, bytes | None]:
-    """Return how to ship a function: its reference, or its digest together with the bytes to store."""
-    reference = _reference(task)
-    if reference:
-        return Code(reference=reference), None
+    """Return how to ship a function, and what tells it from others: its reference, or its digest and the bytes to store."""
+    known = described(task)
+    if known.reference:
+        return known, None
     data = _dump(task)
-    return Code(digest=hashlib.sha256(data).hexdigest()), data
+    return replace(known, digest=hashlib.sha256(data).hexdigest()), data
+
+
+def described(task: TaskFunction) -> Code:
+    """Return what tells a function from others as it is now, without the digest of its bytes."""
+    return Code(reference=_reference(task), fingerprint=fingerprint(task) or "", python=PYTHON, magic=MAGIC)
+
+
+def is_same(found: Code, submitted: Code) -> bool | None:
+    """Whether two descriptions are of one function; None if nobody can tell, as across versions of Python."""
+    if found.digest and found.digest == submitted.digest:
+        return True
+    return same_function(submitted.fingerprint, found.fingerprint)
 
 
 def put_code(repository: Repository, code: Code, data: bytes) -> None:
-    """Store a function by value, in one request at most; the same bytes are stored once a queue."""
-    repository.loop.put_once(code_key(code.digest), data)
+    """Store a function by value, in one request; what is there already is the same, or damaged and now mended."""
+    repository.loop.put_same(code_key(code.digest), data)
 
 
 def load_code(repository: Repository, code: Code) -> TaskFunction:
-    """Return the function a job names. Only for workers that trust the queue: this runs what is stored there."""
+    """Return the function a job names. Only for workers that trust the queue: this runs what is stored there.
+
+    Raise `Missing` and the other errors of the store, `FormatError` if the stored bytes are not those that the job
+    names, and `UnknownTask` if they cannot be loaded here.
+    """
     if code.reference:
         return import_task(code.reference)
     import cloudpickle  # only workers that trust code ever need it
@@ -51,22 +77,23 @@ def load_code(repository: Repository, code: Code) -> TaskFunction:
         raise FormatError(f"the function stored under {code_key(code.digest)!r} is damaged: its hash is another one")
     try:
         return as_task(cloudpickle.loads(data))
-    except Exception as error:  # unpickling imports the user's modules and runs their code
+    except (Exception, SystemExit) as error:  # unpickling imports the user's modules and runs their code
         raise UnknownTask(
             f"the function cannot be loaded here ({type(error).__name__}: {error}); "
-            "this worker needs the packages that the function uses, and the same Python version"
+            "this worker needs the packages that the function uses"
         ) from error
 
 
 def import_task(reference: str) -> TaskFunction:
     """Return the task that ``module:name`` names, or raise `UnknownTask`."""
     module_name, _, name = reference.partition(":")
+    importlib.invalidate_caches()  # the file may be newer than this process
     try:
         found: Any = importlib.import_module(module_name)
         for attribute in name.split("."):
             found = getattr(found, attribute)
-    except (ImportError, AttributeError) as error:
-        raise UnknownTask(f"{reference!r} cannot be imported here: {error}") from error
+    except (Exception, SystemExit) as error:  # the user's module runs here
+        raise UnknownTask(f"{reference!r} cannot be imported here: {_said(error)}") from error
     return as_task(found)
 
 
@@ -76,34 +103,78 @@ def tasks_of(reference: str) -> list[TaskFunction]:
         return [import_task(reference)]
     try:
         module = importlib.import_module(reference)
-    except ImportError as error:
-        raise UnknownTask(f"{reference!r} cannot be imported here: {error}") from error
+    except (Exception, SystemExit) as error:  # the user's module runs here
+        raise UnknownTask(f"{reference!r} cannot be imported here: {_said(error)}") from error
     tasks = [value for value in vars(module).values() if isinstance(value, TaskFunction)]
     if not tasks:
         raise UnknownTask(f"module {reference!r} has no function with @oq.task; name one: {reference}:function")
     return tasks
 
 
+def _said(error: BaseException) -> str:
+    return str(error) if isinstance(error, (ImportError, AttributeError)) else f"{type(error).__name__}: {error}"
+
+
 def _reference(task: TaskFunction) -> str:
     """Return ``module:name`` if importing that anywhere gives this very function, else an empty string."""
     module_name = getattr(task.function, "__module__", None) or ""
     name = getattr(task.function, "__qualname__", "")
-    module = sys.modules.get(module_name)
-    if module_name == "__main__" or not isinstance(module, types.ModuleType) or not hasattr(module, "__file__"):
-        return ""
-    found: Any = module
-    for attribute in name.split("."):
-        found = getattr(found, attribute, None)
+    found = _imported(module_name, name)
     # Imported there, a plain function would be called row by row.
     is_same = found is task or (found is task.function and not task.batch)
     return f"{module_name}:{name}" if is_same else ""
 
 
-def _dump(task: TaskFunction) -> bytes:
+def _imported(module_name: str, name: str) -> Any:
+    """Return what has this name in a module that any process can import, or None."""
+    module = sys.modules.get(module_name)
+    if module_name == "__main__" or not isinstance(module, types.ModuleType) or not hasattr(module, "__file__"):
+        return None
+    found: Any = module
+    for attribute in name.split("."):
+        found = getattr(found, attribute, None)
+    return found
+
+
+@functools.cache
+def _pickler() -> Any:
+    """Return cloudpickle's pickler, with what it does otherwise lose: caches of functions, and whose method a method is."""
     import cloudpickle  # 0.1 s at import, needed only for functions by value
 
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        dispatch_table: ClassVar[Any] = ChainMap(
+            {type(functools.cache(len)): _reduced_cache, types.MethodType: _reduced_method},
+            cloudpickle.Pickler.dispatch_table,
+        )
+
+    return Pickler
+
+
+def _reduced_cache(wrapper: Any) -> Any:
+    """Ship a function with `functools.lru_cache`: by name if it can be imported, else by value, with an empty cache."""
+    if _imported(wrapper.__module__, wrapper.__qualname__) is wrapper:
+        return wrapper.__qualname__
+    return cached, (wrapper.__wrapped__, wrapper.cache_parameters())
+
+
+def cached(function: Any, parameters: dict[str, Any]) -> Any:
+    """Give a function a cache of its own."""
+    return functools.lru_cache(**parameters)(function)
+
+
+def _reduced_method(method: types.MethodType) -> Any:
+    """Ship a method as that of its object, or, if it is none of its methods, as a function with an object."""
+    owner, name = method.__self__, method.__func__.__name__
+    if getattr(owner, name, None) == method:
+        return getattr, (owner, name)
+    return types.MethodType, (method.__func__, owner)
+
+
+def _dump(task: TaskFunction) -> bytes:
+    sink = io.BytesIO()
     try:
-        data = bytes(cloudpickle.dumps(task))
+        _pickler()(sink).dump(task)
+        data = sink.getvalue()
     except Exception as error:  # pickling runs the user's __reduce__
         raise UsageError(
             f"function {task.name!r} cannot be shipped to workers: {_culprit(task)}{type(error).__name__}: {error}. "

@@ -6,9 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from oqkit.errors import OqError
 from oqkit.queue.job import Job
 from oqkit.queue.rows import Rows
 from oqkit.task.failure import Failure
+
+
+class InputError(OqError):
+    """Inputs outside of the queue that were denied or are gone. That may pass: rows fail as if their function had raised it."""
 
 
 class Inputs(Protocol):
@@ -57,7 +62,11 @@ class Codec(Protocol):
     """Inputs in, outcomes out."""
 
     def open(self, job: Job, index: int) -> Inputs:
-        """Read the inputs of a part: one ranged GET once the file is known."""
+        """Read the inputs of a part: one ranged GET once the file is known.
+
+        Raise `InputError` as it says, `FormatError`, `Missing` and `UsageError` if they can never be read, and other
+        errors of the store if this worker cannot read them now.
+        """
 
     def table(self, result: Any, n_rows: int) -> Any:
         """Check what a batch function returned for `n_rows` rows, and convert it.

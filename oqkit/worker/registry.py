@@ -1,58 +1,179 @@
-"""Which jobs a worker can run, and with what: its own tasks by name, and shipped code if it trusts that."""
+"""Which jobs a worker can run, and with what: its own tasks by name, and shipped code if it trusts that.
+
+A job is run with the function that was submitted, and with no other: what this worker has under that name is
+compared with what the job says of it, before anything runs and before any byte of the queue's is unpickled.
+What does not fit is left to other workers, and the reason noted for people to see.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import replace
 
 from oqkit.claim.poller import Topics
-from oqkit.errors import FormatError, Missing, UnknownTask, UsageError
+from oqkit.errors import Denied, FormatError, Missing, UsageError
 from oqkit.printable import printable
+from oqkit.queue.eligibility import Ability, Hurdle, Refusal, other_python, reason, refusal_of
 from oqkit.queue.job import Code, Job
+from oqkit.queue.key import code_key
 from oqkit.queue.repository import Repository
-from oqkit.task.code import load_code
+from oqkit.queue.worker_record import MAX_DETAIL, MAX_REFUSALS, Noted
+from oqkit.task.code import MAGIC, PYTHON, code_of, described, is_same, load_code
 from oqkit.task.function import TaskFunction
 from oqkit.task.handler import Handler
+from oqkit.task.modules import LoadedModules
 
 log = logging.getLogger(__name__)
 
+FIRST_RECHECK_S = 10.0
+LAST_RECHECK_S = 600.0
+_PASSING = {Hurdle.MISSING, Hurdle.DAMAGED, Hurdle.UNLOADABLE, Hurdle.DIFFERENT}
+"""What may be otherwise later: somebody stores the function anew, installs a package, sets a global back."""
+_OUTDATED = {Hurdle.UNLOADABLE, Hurdle.DIFFERENT}
+"""What may be otherwise in a new process, if the source of what this one has loaded has changed."""
+
 
 class HandlerRegistry:
-    """The handlers of one worker; functions by value are loaded once."""
+    """The handlers of one worker; functions from the queue are loaded once."""
 
     def __init__(self, repository: Repository, tasks: Iterable[TaskFunction], *, trusts_code: bool) -> None:
         self._repository = repository
-        self._trusts_code = trusts_code
-        self._own: dict[str, Handler] = {}
+        self._monotonic = repository.store.clock.monotonic
+        self._own: dict[str, _Loaded] = {}
         for task in tasks:
-            if task.name in self._own and self._own[task.name].task is not task:
+            if task.name in self._own and self._own[task.name].handler.task is not task:
                 raise UsageError(f"two tasks are named {task.name!r}: give one of them another, @oq.task(name=...)")
-            self._own[task.name] = Handler(task)
+            self._own[task.name] = _Loaded(task)
         if not self._own and not trusts_code:
             raise UsageError("a worker needs functions to run: pass tasks, or let it trust shipped code")
-        self._loaded: dict[Code, Handler | None] = {}
+        self.ability = Ability(types=frozenset(self._own), trusts_code=trusts_code, python=PYTHON, magic=MAGIC)
+        self._modules = LoadedModules()
+        self._loaded: dict[tuple[str, Code], _Loaded] = {}
+        self._refused: dict[tuple[str, Code], tuple[Refusal, float, float]] = {}
+        """Why jobs of a function are left alone, when to look again, and how long was waited for that."""
+        self._noted: OrderedDict[str, Refusal] = OrderedDict()
+        self.n_changes = 0
+        """How often what is noted has changed."""
+        self.is_outdated = False
+        """Whether a job was left alone that this worker might run if it were started anew: a module has changed."""
 
     def topics(self) -> Topics:
         """Return which jobs to look for."""
-        return Topics(types=frozenset(self._own), everything=self._trusts_code)
+        return Topics(types=self.ability.types, everything=self.ability.trusts_code)
 
     def can_run(self, job: Job) -> bool:
-        """Whether there is a handler for a job; loads its code if need be."""
-        return self.handler(job) is not None
+        """Whether there is a handler for a job; loads its code if need be, and notes why not.
+
+        Code from the queue is never touched without trust (guarantee G7).
+        """
+        if self.handler(job) is not None:
+            return True
+        which = job.type, job.code
+        known = self._refused.get(which)
+        if known is not None and self._monotonic() < known[1]:
+            return False
+        found = self._look(job)
+        if isinstance(found, Refusal):
+            self._refuse(job, found, waited_s=known[2] if known is not None else 0.0)
+            return False
+        self._loaded[which] = found
+        self._refused.pop(which, None)
+        self.forget(job.code.name)
+        return True
 
     def handler(self, job: Job) -> Handler | None:
-        """Return the handler of a job, or None. Code from the queue is never touched without trust (guarantee G7)."""
-        if not job.code.digest and job.type in self._own:
-            return self._own[job.type]
-        if not self._trusts_code or job.code == Code():
-            return None
-        if job.code not in self._loaded:
-            self._loaded[job.code] = self._load(job)
-        return self._loaded[job.code]
+        """Return what runs a job, or None if `can_run` has not said that there is such a thing."""
+        found = self._loaded.get((job.type, job.code)) if job.code.name else self._own.get(job.type)
+        return None if found is None else found.handler
 
-    def _load(self, job: Job) -> Handler | None:
+    # --- what is noted ---------------------------------------------------------------------------
+
+    def noted(self) -> tuple[Noted, ...]:
+        """Return what this worker leaves alone, the newest last."""
+        found = list(self._noted.items())
+        return tuple(Noted(subject=subject, hurdle=why.hurdle, detail=why.detail) for subject, why in found)
+
+    def note(self, subject: str, refusal: Refusal) -> None:
+        """Note a refusal for people to see: of the function, or the job, that is called `subject`."""
+        refusal = replace(refusal, detail=" ".join(refusal.detail.split())[:MAX_DETAIL])
+        if self._noted.get(subject) == refusal:
+            return
+        self._noted[subject] = refusal
+        self._noted.move_to_end(subject)
+        if len(self._noted) > MAX_REFUSALS:
+            self._noted.popitem(last=False)
+        self.n_changes += 1
+
+    def forget(self, subject: str) -> None:
+        """Take back what was noted: it is not so any more."""
+        if self._noted.pop(subject, None) is not None:
+            self.n_changes += 1
+
+    def _refuse(self, job: Job, refusal: Refusal, *, waited_s: float) -> None:
+        wait_s = min(max(2 * waited_s, FIRST_RECHECK_S), LAST_RECHECK_S)
+        again = self._monotonic() + wait_s if refusal.hurdle in _PASSING else float("inf")
+        if (job.type, job.code) not in self._refused:
+            name, why = printable(job.name) or job.id, printable(reason(refusal, job))
+            log.warning("job %s (%s) is left to other workers: %s", name, job.type, why)
+        self._refused[job.type, job.code] = refusal, again, wait_s
+        if job.code.name:
+            self.note(job.code.name, refusal)
+        if refusal.hurdle in _OUTDATED and not self.is_outdated and (changed := self._modules.changed()):
+            self.is_outdated = True
+            log.warning("modules have changed since they were loaded here: %s", ", ".join(changed[:8]))
+
+    # --- looking at functions --------------------------------------------------------------------
+
+    def _look(self, job: Job) -> _Loaded | Refusal:
+        """Return what runs a job: the function of this worker's own that was submitted, or one that is loaded."""
+        own = self._own.get(job.type)
+        verdict = None if own is None else own.is_same(job.code)
+        if own is not None and (verdict or (verdict is None and own.is_meant_by(job.code))):
+            return own
+        if refusal := refusal_of(self.ability, job) or other_python(self.ability, job):
+            return refusal
+        if self.ability.trusts_code:
+            return self._load(job)
+        return Refusal(hurdle=Hurdle.TRUST if verdict is None else Hurdle.DIFFERENT)
+
+    def _load(self, job: Job) -> _Loaded | Refusal:
         try:
-            return Handler(load_code(self._repository, job.code))
-        except (UnknownTask, FormatError, Missing) as error:
-            log.warning("job %s (%s) is left to other workers: %s", printable(job.name) or job.id, job.type, error)
-            return None
+            loaded = _Loaded(load_code(self._repository, job.code))
+        except Missing:
+            return Refusal(hurdle=Hurdle.MISSING, detail=code_key(job.code.digest))
+        except FormatError:
+            return Refusal(hurdle=Hurdle.DAMAGED, detail=code_key(job.code.digest))
+        except (UsageError, Denied) as error:
+            return Refusal(hurdle=Hurdle.UNLOADABLE, detail=str(error))
+        finally:
+            self._modules.note()
+        return Refusal(hurdle=Hurdle.DIFFERENT) if loaded.is_same(job.code) is False else loaded
+
+
+class _Loaded:
+    """A function of this worker, and how it was described when it was loaded: its own calls may change what it holds."""
+
+    def __init__(self, task: TaskFunction) -> None:
+        self.handler = Handler(task)
+        self._code = described(task)
+
+    def is_same(self, submitted: Code) -> bool | None:
+        """Whether it is, or was when it was loaded, the function that was submitted; None if nobody can tell."""
+        verdict = is_same(self._code, submitted)
+        if verdict is False:
+            return is_same(described(self.handler.task), submitted)
+        if verdict is None and submitted.digest and not submitted.fingerprint:
+            return is_same(self._bytes(), submitted)
+        return verdict
+
+    def is_meant_by(self, submitted: Code) -> bool:
+        """Whether a job that names its function by reference can only mean this one."""
+        return bool(submitted.reference) and self._code.reference in {"", submitted.reference}
+
+    def _bytes(self) -> Code:
+        try:
+            return code_of(self.handler.task)[0]
+        except UsageError:  # it cannot be shipped, so it was not
+            return self._code

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from oqkit.claim.claimer import Claimer
 from oqkit.claim.lease import HeldLease
-from oqkit.errors import Denied, FormatError, Missing, OqError, SchemaError, StoreError, Unavailable, UsageError
+from oqkit.errors import FormatError, LeaseLost, Missing, OqError, StoreError, UsageError
+from oqkit.printable import printable
+from oqkit.queue.eligibility import Hurdle, Refusal
 from oqkit.queue.job import Code, Job
 from oqkit.queue.repository import Repository
+from oqkit.queue.transition import Verb
+from oqkit.task.failure import MAX_MESSAGE, Failure, cut
 from oqkit.task.handler import Handler
 from oqkit.task.timer import RowTimer
+from oqkit.worker.buffer import CallError, Load
 from oqkit.worker.call import COROUTINES, Work
+from oqkit.worker.checkpoint import Checkpointer
 from oqkit.worker.executor import Executor
-from oqkit.worker.interface import Codec, Inputs
+from oqkit.worker.interface import Codec, InputError, Inputs
 from oqkit.worker.registry import HandlerRegistry
 from oqkit.worker.runner import LeaseRunner
 from oqkit.worker.solitude import Solitude
@@ -25,6 +30,9 @@ from oqkit.worker.trouble import Trouble
 log = logging.getLogger(__name__)
 
 FIRST_BATCH = 256
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 60.0
+"""How long a job whose inputs cannot be read is left alone, at first and at most."""
 
 
 class LeaseSource:
@@ -54,6 +62,9 @@ class LeaseSource:
         self._isolates_after = isolates_after
         self._timer = RowTimer()
         self._lock = threads.lock()
+        self._now = repository.now
+        self._waits_s: dict[str, float] = {}
+        """Jobs whose inputs could not be read, and how long each is left alone for that."""
         self._exposed: set[tuple[str, Code]] = set()
         """Functions that turned out not to run in a child process."""
         self._claimer = Claimer(
@@ -87,17 +98,21 @@ class LeaseSource:
     def ended(self, runner: LeaseRunner) -> None:
         """Take back a runner that has finished."""
         self.solitude.leave(runner)
+        if runner.is_exposed:
+            self._exposed.add(_function(runner.lease.job))
+        self._over(runner.lease, is_lost=runner.is_lost, n_finished=runner.n_finished)
+
+    def _over(self, lease: HeldLease, *, is_lost: bool, n_finished: int) -> None:
+        """Take in what became of a lease."""
         with self._lock:
-            self.n_rows += runner.n_finished
-            if runner.is_exposed:
-                self._exposed.add(_function(runner.lease.job))
+            self.n_rows += n_finished
             try:
-                if not runner.is_lost:
-                    self._claimer.ended(runner.lease)
+                if not is_lost:
+                    self._claimer.ended(lease)
                     return
             except StoreError as error:  # the outcomes are committed: only what is next must be found out anew
-                log.warning("job %s will be looked at again: %s", runner.lease.job.id, error)
-            self._claimer.lost(runner.lease)
+                log.warning("job %s will be looked at again: %s", lease.job.id, error)
+            self._claimer.lost(lease)
 
     def wait_s(self) -> float:
         """Return how long there will be nothing to do, in seconds."""
@@ -133,15 +148,18 @@ class LeaseSource:
             raise AssertionError(f"job {job.id} was chosen without a handler")
         return handler
 
-    def _runner(self, lease: HeldLease, executor: Executor) -> LeaseRunner:
+    def _runner(self, lease: HeldLease, executor: Executor) -> LeaseRunner | None:
         handler = self._handler(lease.job)
         try:
             inputs = self._codec.open(lease.job, lease.index)
-        except (FormatError, Missing, UsageError) as error:
-            inputs = Unreadable(f"the inputs of part {lease.index} cannot be read: {error}")
-        except (Unavailable, Denied):
-            lease.commit([], is_last=True)
-            raise
+        except (InputError, FormatError, Missing, UsageError) as error:
+            self._fail(lease, error)
+            return None
+        except StoreError as error:
+            self._put_off(lease, error)
+            return None
+        self._registry.forget(lease.job.id)
+        self._waits_s.pop(lease.job.id, None)
         return LeaseRunner(
             lease,
             self._work(lease, handler, inputs),
@@ -151,6 +169,42 @@ class LeaseSource:
             is_exposed=_function(lease.job) in self._exposed,
             is_only_suspect=lease.is_only_suspect(after=self._isolates_after),
         )
+
+    def _fail(self, lease: HeldLease, error: OqError) -> None:
+        """Fail the rows of a lease whose inputs cannot be read: for good, or as an error of the function if that may pass."""
+        is_passing, cause = isinstance(error, InputError), error.__cause__
+        kind = type(cause if is_passing and cause is not None else error).__name__
+        message = cut(f"the inputs of part {lease.index} cannot be read: {error}", MAX_MESSAGE)
+        verb = Verb.RETRY if is_passing else Verb.FAIL
+
+        attempts = {row: attempt for rows, attempt in lease.attempts() for row in rows.numbers()}
+
+        def failed(row: int, message: str) -> Failure:
+            attempt = attempts.get(row, 1)
+            return Failure(type=kind, message=message, traceback="", attempt=attempt, worker=self._worker)
+
+        errors = {row: CallError(verb, failure=failed(row, message), is_raised=False) for row in lease.rows.numbers()}
+        checkpointer = Checkpointer(lease, self._codec, refuse=failed, late=lambda: None)
+        checkpointer.commit(Load((), [], [], errors), is_last=True)
+        self._over(lease, is_lost=checkpointer.is_lost, n_finished=len(errors))
+
+    def _put_off(self, lease: HeldLease, error: StoreError) -> None:
+        """Hand the rows of a lease back whose inputs cannot be read now, and leave that job alone for a while."""
+        job_id = lease.job.id
+        wait_s = min(max(FIRST_WAIT_S, 2 * self._waits_s.get(job_id, 0.0)), LONGEST_WAIT_S)
+        if job_id not in self._waits_s:
+            name = printable(lease.job.name) or job_id
+            log.warning("job %s is put off, since its inputs cannot be read now: %s", name, printable(str(error)))
+        self._waits_s[job_id] = wait_s
+        self._registry.note(job_id, Refusal(hurdle=Hurdle.INPUTS, detail=str(error)))
+        try:
+            lease.commit([], is_last=True)
+        except LeaseLost:
+            self._over(lease, is_lost=True, n_finished=0)
+        else:
+            self._over(lease, is_lost=False, n_finished=0)
+        with self._lock:
+            self._claimer.put_off(job_id, until=self._now() + wait_s)
 
     def _work(self, lease: HeldLease, handler: Handler, inputs: Inputs) -> Work:
         job, rows = lease.job, lease.rows.numbers()
@@ -171,24 +225,6 @@ class LeaseSource:
             in_order=self._codec.in_order,
             is_suspect=lease.is_suspect(after=self._isolates_after),
         )
-
-
-class Unreadable:
-    """Inputs that are not there: whoever asks for them learns why."""
-
-    def __init__(self, message: str) -> None:
-        self._message = message
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Raise `SchemaError`."""
-        raise SchemaError(self._message)
-
-    def arguments(self, *_: Any) -> Any:
-        """Raise `SchemaError`."""
-        raise SchemaError(self._message)
-
-    values = frame = only = arguments
 
 
 def _function(job: Job) -> tuple[str, Code]:

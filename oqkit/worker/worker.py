@@ -31,6 +31,8 @@ GRACE_S = 30.0
 SETTLE_S = 10.0
 """How long commits may take once calls have had their grace time."""
 FAREWELL_S = 5.0
+NEWS_EVERY_S = 2.0
+"""How soon one report of what is left alone may follow another."""
 
 ExecutorName = Literal["thread", "process"]
 
@@ -81,6 +83,7 @@ class WorkerLoop:
         self._broken: list[BaseException] = []
         self._started = 0.0
         self._reported = float("-inf")
+        self._n_told = 0
         self._reporting: list[Thread] = []
         self._n_reported = 0
         self.is_stuck = False
@@ -110,6 +113,11 @@ class WorkerLoop:
         self._drain(threads)
         if self._broken:
             raise self._broken[0]
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether it left a job alone that it might run if it were started anew: a module's source has changed."""
+        return self._registry.is_outdated
 
     def stop(self) -> None:
         """Ask the worker to stop, from any thread or signal handler; `run` returns when it has."""
@@ -144,20 +152,31 @@ class WorkerLoop:
         self._report(is_stopped=True)
 
     def _report_when_due(self) -> None:
-        every_s = IDLE_EVERY_S if self._source.n_rows == self._n_reported else BUSY_EVERY_S
+        has_news = self._registry.n_changes != self._n_told
+        every_s = NEWS_EVERY_S if has_news else self._every_s(is_busy=self._source.n_rows != self._n_reported)
         now = self._repository.store.clock.monotonic()
         if now - self._reported >= every_s and not any(thread.is_alive() for thread in self._reporting):
             self._reported, self._n_reported = now, self._source.n_rows
+            self._n_told = self._registry.n_changes
             # In a thread, since a store that does not answer must not keep the worker from being stopped.
             self._reporting = [self._start(self._report, name="oqkit-report")]
 
+    def _every_s(self, *, is_busy: bool) -> float:
+        """Return how often to report: a refusal is only worth something if it is known that this worker still lives."""
+        return BUSY_EVERY_S if is_busy or self._registry.noted() else IDLE_EVERY_S
+
     def _report(self, *, is_stopped: bool = False) -> None:
+        ability = self._registry.ability
         record = WorkerRecord(
             name=self.name,
             host=socket.gethostname(),
             pid=os.getpid(),
-            types=sorted(self._registry.topics().types),
-            trusts_code=self._registry.topics().everything,
+            types=sorted(ability.types),
+            trusts_code=ability.trusts_code,
+            python=ability.python,
+            magic=ability.magic,
+            refusals=self._registry.noted(),
+            every_s=self._every_s(is_busy=False),
             concurrency=self._concurrency,
             started=self._started,
             seen=self._repository.now(),

@@ -139,7 +139,7 @@ def test_retry_with_other_code_moves_the_marker_to_its_topic(world):
     world.submit(job)
     world.worker().drain(verb=Verb.FAIL)
     control.retry(world.repository(), job.id, code=Code(digest="d" * 64))
-    assert [parse_marker(key).topic for key in world.markers()] == ["code"]
+    assert [parse_marker(key).topic for key in world.markers()] == ["code-score"]
 
 
 def test_expired_rows_can_be_put_back_and_run(world):

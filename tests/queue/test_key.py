@@ -22,7 +22,7 @@ markers = st.builds(
     priority=st.integers(0, 255),
     due=millis.map(lambda ms: ms / 1000),
     is_later=st.booleans(),
-    topic=st.one_of(st.just("code"), types.map(lambda name: f"type-{name}")),
+    topic=st.one_of(st.just("code"), types.map(lambda name: f"code-{name}"), types.map(lambda name: f"type-{name}")),
     shard=st.integers(0, 4095).map(lambda n: f"{n:04x}"),
 )
 

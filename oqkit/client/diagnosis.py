@@ -1,0 +1,205 @@
+"""Why a job does not move: asked of what the workers say of themselves, and only while nothing moves.
+
+`WorkerWatch` asks, `diagnose` decides, `explain` puts it into words. Every display, wait and command takes the words
+from here, so that all of them say the same.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from oqkit.errors import StoreError
+from oqkit.printable import printable
+from oqkit.queue import key as keys
+from oqkit.queue.eligibility import Hurdle, Refusal, reason, refusal_of
+from oqkit.queue.job import Job
+from oqkit.queue.repository import Repository
+from oqkit.queue.view import JobState
+from oqkit.queue.worker_record import WorkerRecord, read_worker
+
+PATIENCE_S = 5.0
+"""How long a job may wait before something seems to be missing."""
+LOOK_EVERY_S = 10.0
+LATE_S = 30.0
+"""By how much a report may be late before its worker counts as gone."""
+RECENT_S = 90.0
+"""Of a worker that reported within this time nothing is said of when that was."""
+MAX_READS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Workers that are there and keep away from a job for one and the same reason."""
+
+    refusal: Refusal | None
+    """None: nothing is known that keeps them from it."""
+    n: int
+    has_seen: bool
+    """Whether they looked at the job, rather than that it follows from what they are."""
+    seen: float
+    """When the last of them reported, in epoch seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """What the workers that are there say of a job on which none of them works."""
+
+    groups: tuple[Group, ...]
+    now: float
+
+    @property
+    def n_able(self) -> int:
+        """How many of them may run it, as far as is known."""
+        return sum(group.n for group in self.groups if group.refusal is None)
+
+
+def is_still(state: JobState, *, patience_s: float) -> bool:
+    """Whether tasks of a job could be started, and for `patience_s` nothing has happened to any."""
+    job, now = state.job, state.at
+    latest = max(job.created, job.policy.not_before, *(control.at for control in job.controls), 0.0)
+    if now - latest < patience_s or now < latest or job.pause(now) is not None or state.is_final:
+        return False
+    parts = state.touched()
+    if any(now - part.at < patience_s or any(lease.expires > now for lease in part.leases) for part in parts):
+        return False
+    changes = (part.next_change() for part in parts)
+    return len(parts) < job.n_parts or any(when is not None and when <= now for when in changes)
+
+
+def diagnose(
+    job: Job, records: Iterable[WorkerRecord], *, now: float, is_there: Callable[[WorkerRecord], bool]
+) -> Diagnosis:
+    """Group the workers that are there by what keeps them from a job, the largest group first."""
+    found: dict[tuple[Refusal | None, bool], list[float]] = {}
+    for record in records:
+        if not record.is_stopped and now - record.seen <= record.every_s + LATE_S and is_there(record):
+            noted = next((one.refusal for one in record.refusals if one.concerns(job)), None)
+            why = noted or refusal_of(record.ability, job)
+            found.setdefault((why, noted is not None), []).append(record.seen)
+    groups = [
+        Group(refusal=why, n=len(seen), has_seen=has_seen, seen=max(seen)) for (why, has_seen), seen in found.items()
+    ]
+    return Diagnosis(groups=tuple(sorted(groups, key=lambda group: -group.n)), now=now)
+
+
+# --- words ---------------------------------------------------------------------------------------
+
+
+def explain(diagnosis: Diagnosis, job: Job, *, is_started: bool, address: Mapping[str, str]) -> str:
+    """Say what keeps a job from being run, and what to do about it, in a few sentences.
+
+    `address` is what tells where the queue is: the options of ``oq worker`` that open it.
+    """
+    if not diagnosis.groups:
+        begun = "No worker is there to go on with it" if is_started else "No worker has taken any of it yet"
+        named = "" if job.code.digest else f", for tasks named {job.type!r}"
+        return (
+            f"{begun}: start some with oq.local_workers(2), or 'oq worker' on a machine that reaches the queue{named}."
+        )
+    told = [_told(group, job, now=diagnosis.now) for group in diagnosis.groups]
+    first = next((group.refusal for group in diagnosis.groups if group.refusal is not None), None)
+    if diagnosis.n_able or first is None:
+        return " ".join(told)
+    return " ".join([*told, remedy(first, job, address=address)])
+
+
+def _told(group: Group, job: Job, *, now: float) -> str:
+    who = "1 worker" if group.n == 1 else f"{group.n:,} workers"
+    age_s = now - group.seen
+    heard = f", last heard of {age_s / 60:.0f} min ago," if age_s > RECENT_S else ""
+    if group.refusal is None:
+        have = "has" if group.n == 1 else "have"
+        return f"{who}{heard} may run it and {have} not come to it yet."
+    why = reason(group.refusal, job)
+    why = f": {why}" if group.n == 1 else f", each for this reason: {why}"
+    return f"{who}{heard} {'saw it and cannot' if group.has_seen else 'cannot'} run it{why}."
+
+
+def remedy(refusal: Refusal, job: Job, *, address: Mapping[str, str]) -> str:
+    """Say what to do about a refusal; commands are complete, to be copied into a shell."""
+    where = " ".join(f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in address.items())
+    python = job.code.python or "3"
+    starts = f"or oq.local_workers(2) here starts some: oq worker {where}"
+    return {
+        Hurdle.TYPE: f"One that has it, {starts} MODULE:{job.type}",
+        Hurdle.TRUST: f"One that may, {starts} {job.code.reference or '--trust-code'}",
+        Hurdle.PYTHON: f"One with Python {python}: python{python} -m oqkit worker {where} --trust-code",
+        Hurdle.MISSING: "job.retry(fn=...) with the function stores it anew.",
+        Hurdle.DAMAGED: "job.retry(fn=...) with the function stores it anew.",
+        Hurdle.UNLOADABLE: "Install there what the function needs, or give another one with job.retry(fn=...).",
+        Hurdle.DIFFERENT: (
+            "Start it anew with the code that was submitted, or give the function as it is now with job.retry(fn=...)."
+        ),
+        Hurdle.INPUTS: "It tries again by itself.",
+    }[refusal.hurdle]
+
+
+# --- asking --------------------------------------------------------------------------------------
+
+
+class WorkerWatch:
+    """Reads what workers say of themselves, as seldom as can be; of a record that did not change, nothing again."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._records: dict[str, tuple[str, WorkerRecord | None]] = {}
+        """By key: the etag, and what that version says."""
+        self._looked = float("-inf")
+        self._said: tuple[JobState, str] | None = None
+
+    def why(self, state: JobState, *, patience_s: float = PATIENCE_S, has_refused: bool = False) -> str:
+        """Return why nothing happens to a job; empty if something does, or has within `patience_s`.
+
+        With `has_refused` also empty unless some worker keeps away from it for a reason: that nobody has come means
+        nothing at first.
+
+        One LIST, and one GET for each record that changed, at most every `LOOK_EVERY_S`, and none while tasks run.
+        """
+        if not is_still(state, patience_s=patience_s):
+            self._said = None
+            return ""
+        store = self._repository.store
+        if store.clock.monotonic() - self._looked >= LOOK_EVERY_S:
+            self._looked = store.clock.monotonic()
+            try:
+                self._look()
+            except StoreError:  # whoever asks for the job itself says so
+                return ""
+        records = [record for _, record in self._records.values() if record is not None]
+        found = diagnose(state.job, records, now=self._repository.now(), is_there=is_there)
+        if has_refused and all(group.refusal is None for group in found.groups):
+            return ""
+        text = printable(explain(found, state.job, is_started=state.is_started, address=store.address()))
+        self._said = state, text
+        return text
+
+    def said(self, state: JobState) -> str:
+        """Return what `why` said of this very state; empty if it was not asked, or found nothing."""
+        return self._said[1] if self._said is not None and self._said[0] is state else ""
+
+    def _look(self) -> None:
+        pages = self._repository.store.list_all(keys.WORKERS)
+        etags = {entry.key: entry.etag for page in pages for entry in page.entries}
+        self._records = {key: known for key, known in self._records.items() if key in etags}
+        changed = [key for key, etag in etags.items() if key not in self._records or self._records[key][0] != etag]
+        changed.sort(key=self._records.__contains__)
+        read = changed[:MAX_READS]
+        found = self._repository.map(lambda key: read_worker(self._repository, key), read)
+        self._records.update({key: (etags[key], record) for key, record in zip(read, found, strict=True)})
+
+
+def is_there(record: WorkerRecord) -> bool:
+    """Whether a worker may still run: one of this machine is asked of the system, of others only time can tell."""
+    if os.name != "posix" or record.host != socket.gethostname():
+        return True
+    try:
+        os.kill(record.pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
