@@ -22,12 +22,18 @@ from oqkit.task.content import UnknownContentError, content_of
 @content_of.register
 def _(value: pd.DataFrame) -> Any:
     columns = [value.iloc[:, place].array for place in range(value.shape[1])]
-    return [value.columns, value.index, value.attrs, value.flags.allows_duplicate_labels, columns]
+    return [value.columns, value.index, _beside(value), columns]
 
 
 @content_of.register
 def _(value: pd.Series) -> Any:
-    return [value.name, value.index, value.attrs, value.flags.allows_duplicate_labels, value.array]
+    return [value.index, _beside(value), value.array]
+
+
+def _beside(value: Any) -> Any:
+    """Return what a frame or series holds beside its values; a subclass lists its own attributes as pandas asks it to."""
+    own = {name: getattr(value, name, None) for name in value._metadata}  # noqa: SLF001 - how pandas names it
+    return [value.attrs, value.flags.allows_duplicate_labels, own]
 
 
 @content_of.register
@@ -93,7 +99,7 @@ def _(value: Any) -> Any:
 def _column(array: pa.ChunkedArray) -> Any:
     """Digest a column; of a dictionary its order too, for it becomes the order of the categories."""
     dictionary = array.unify_dictionaries().combine_chunks() if pa.types.is_dictionary(array.type) else None
-    return [hash_array(array), None if dictionary is None else dictionary.chunk(0).dictionary.to_pylist()]
+    return [hash_array(array), None if dictionary is None else dictionary.dictionary.to_pylist()]
 
 
 @content_of.register
@@ -120,4 +126,4 @@ def _(value: ArrowStream) -> Any:
     try:
         return pa.table(stream)
     except (pa.ArrowInvalid, ValueError):  # one column
-        return pa.chunked_array(stream)
+        return [getattr(stream, "name", None), pa.chunked_array(stream)]

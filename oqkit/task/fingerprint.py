@@ -13,6 +13,7 @@ numbered as they are met and each read once; values are read where they stand.
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 import importlib.util
 import os
@@ -22,7 +23,10 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from typing import Any
 
+import numpy as np
+
 from oqkit.task.bytecode import Import, read_code
+from oqkit.task.class_content import members_of
 from oqkit.task.content import (
     PLAIN,
     Named,
@@ -32,20 +36,16 @@ from oqkit.task.content import (
     instance_state,
     is_plain,
     plain_bytes,
+    read_content,
 )
-from oqkit.task.function import TaskFunction
+from oqkit.task.function import TaskFunction, as_task
 from oqkit.task.handler import Handler
 from oqkit.task.installed import is_findable, is_installed
 
-#: What a class holds beside what was written in it.
-_CLASS_NOISE = frozenset({
-    "__abstractmethods__", "__dataclass_params__", "__dict__", "__doc__", "__firstlineno__", "__module__",
-    "__signature__", "__static_attributes__", "__weakref__", "_abc_impl",
-})  # fmt: skip
-#: Of what pydantic adds to a class the fields and validators; the rest follows from them.
-_PYDANTIC = frozenset({"__pydantic_fields__", "__pydantic_decorators__"})
 #: Where they are called, what a function does is no longer written in it.
 _DYNAMIC = ("eval", "exec", "globals", "__import__")
+#: Types that are read by what they hold, of which a subclass may hold more.
+_EXTENSIBLE = (set, frozenset, property, np.ndarray)
 _NOT_ASKED = frozenset({"__name__", "__qualname__"})
 
 
@@ -80,12 +80,10 @@ def python_of(fingerprint: str) -> str:
 
 
 def _read(function: Any) -> tuple[str | None, str]:
-    how = ""
-    if isinstance(function, TaskFunction):
-        how = f"{'batch' if function.batch else 'row'} {Handler(function).context_name}"
-        function = function.function
+    task = as_task(function)
+    how = f"{'batch' if task.batch else 'row'} {Handler(task).context_name}"
     try:
-        digest = _Graph().digest(function)
+        digest = _Graph().digest(task.function)
     except UnknownContentError as error:
         return None, str(error)
     except RecursionError:
@@ -147,6 +145,11 @@ class _Graph:
         return _hash(b"class", *self._class(node))
 
     def _function(self, function: types.FunctionType) -> Iterator[bytes]:
+        if function.__globals__ is vars(functools) and hasattr(
+            function, "registry"
+        ):  # `singledispatch`: the rest is a cache
+            yield self._value(dict(function.registry))
+            return
         code = read_code(function.__code__)
         name = getattr(function, "__name__", "?")
         yield code.digest
@@ -172,11 +175,9 @@ class _Graph:
         for name in _DYNAMIC:
             if name in names and name not in found:
                 raise UnknownContentError(f"{function.__name__!r} calls {name}()")
-        folder = os.path.dirname(os.path.abspath(found["__file__"])) if found.get("__file__") else ""  # noqa: PTH100, PTH120
         for name in sorted(names & found.keys() - _NOT_ASKED):
-            value = found[name]
             yield name.encode()
-            yield self._at(f"the global {name!r}", _beside(value, folder) if folder else value)
+            yield self._at(f"the global {name!r}", _attribute(found, name))
 
     def _import(self, one: Import, function: types.FunctionType) -> Iterator[bytes]:
         """Read what a function imports when it runs; a module of the user's is imported here."""
@@ -196,12 +197,9 @@ class _Graph:
     def _class(self, kind: Any) -> Iterator[bytes]:
         yield kind.__qualname__.encode()
         yield from map(self._value, (*kind.__bases__, type(kind)))
-        members: Any = kind.__members__ if issubclass(kind, enum.Enum) else {}
-        yield self._at(f"a member of {kind.__name__!r}", [[name, it.value] for name, it in members.items()])
-        for name, value in sorted(vars(kind).items()):
-            if name not in members and not _is_noise(name, is_enum=issubclass(kind, enum.Enum)):
-                yield name.encode()
-                yield self._at(f"{kind.__name__}.{name}", value)
+        for name, value in members_of(kind):
+            yield name.encode()
+            yield self._at(f"{kind.__name__}.{name}", value)
 
     def _module_attributes(self) -> list[bytes]:
         """Read of each module of the user's what code in reach may take from it, and has not been read."""
@@ -210,7 +208,7 @@ class _Graph:
             for name in sorted(self._names & vars(module).keys()):
                 if (id(module), name) not in self._taken:
                     self._taken.add((id(module), name))
-                    found += [name.encode(), self._at(f"{module.__name__}.{name}", vars(module)[name])]
+                    found += [name.encode(), self._at(f"{module.__name__}.{name}", _attribute(vars(module), name))]
         return found
 
     # --- values ----------------------------------------------------------------------------------
@@ -278,9 +276,8 @@ class _Graph:
             yield self._value([value.name, value.value])
         else:
             yield self._value(kind)
-            yield self._value(content_of(value))
-            reader = content_of.dispatch(kind)
-            if kind not in content_of.registry and reader is not content_of.dispatch(object) and _is_ours(reader):
+            yield self._value(read_content(value))
+            if isinstance(value, _EXTENSIBLE) and kind not in content_of.registry:
                 yield self._value(instance_state(value))  # what a subclass adds
 
     def _unordered(self, value: Unordered) -> list[bytes]:
@@ -309,21 +306,12 @@ def _named(value: Any) -> Named | None:
     return Named(module, value.__qualname__) if found is value else None
 
 
-def _is_noise(name: str, *, is_enum: bool) -> bool:
-    if name.startswith("__pydantic_"):
-        return name not in _PYDANTIC
-    return name in _CLASS_NOISE or (is_enum and name.startswith("_") and not name.startswith("__"))
-
-
-def _is_ours(reader: Any) -> bool:
-    return str(reader.__module__).partition(".")[0] == __name__.partition(".")[0]
-
-
-def _beside(value: Any, folder: str) -> Any:
-    """Return a path below the folder of the module that holds it as seen from there: it says where the code lies."""
-    if type(value) is not str and not isinstance(value, PurePath):
+def _attribute(module: dict[str, Any], name: str) -> Any:
+    """Return what a module holds; a path below the module's folder as seen from there, as it says where the code lies."""
+    value, file = module[name], module.get("__file__")
+    if file is None or not (type(value) is str or isinstance(value, PurePath)):
         return value
-    path = str(value)
+    path, folder = str(value), os.path.dirname(os.path.abspath(file))  # noqa: PTH100, PTH120 - what a str says
     is_beside = path == folder or path.startswith(folder + os.sep)
     return [type(value), "beside the module", path[len(folder) :]] if is_beside else value
 
