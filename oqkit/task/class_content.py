@@ -6,10 +6,11 @@ import dataclasses
 import enum
 from typing import Any
 
-#: What a class holds beside what was written in it.
+#: What a class holds beside what was written in it, some of it only since it was first used.
 _NOISE = frozenset({
-    "__abstractmethods__", "__dataclass_params__", "__dict__", "__doc__", "__firstlineno__", "__module__",
-    "__signature__", "__static_attributes__", "__weakref__", "_abc_impl",
+    "__abstractmethods__", "__annotations_cache__", "__callable_proto_members_only__", "__dataclass_params__", "__dict__",
+    "__doc__", "__firstlineno__", "__module__", "__non_callable_proto_members__", "__protocol_attrs__", "__signature__",
+    "__slotnames__", "__static_attributes__", "__weakref__", "_abc_impl",
 })  # fmt: skip
 _DECORATORS = "__pydantic_decorators__"
 #: Of what pydantic adds to a class the fields and the validators; the rest follows from them.
@@ -21,7 +22,7 @@ def members_of(kind: type) -> list[tuple[str, Any]]:
     names: Any = kind.__members__ if issubclass(kind, enum.Enum) else {}
     found = [("members", [[name, it.value] for name, it in names.items()])] if names else []
     for name, value in sorted(vars(kind).items()):
-        if name not in names and not _is_noise(name, is_enum=bool(names)):
+        if name not in names and not _is_noise(name, is_enum=bool(names)) and (name, value) != ("__annotations__", {}):
             found.append((name, _pydantic_decorators(value) if name == _DECORATORS else value))
     return found
 

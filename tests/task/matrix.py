@@ -2,7 +2,8 @@
 
 `SOURCE_…` are sources of a function ``f``; `VALUE_…` are expressions for a global ``v`` that ``f`` returns;
 `STEP_…` are a source and what is done before the function is looked at again; `MODULE_…` are the source
-of a module ``own`` beside a function, whose source is the third. Run as a script, it prints the fingerprints.
+of a module ``own`` beside a function, whose source is the third. Run as a script with ``before``, ``after`` or both,
+it prints the fingerprints, taken in random order: nothing that one case leaves behind may matter to another.
 """
 
 from __future__ import annotations
@@ -244,6 +245,9 @@ STEP_KEEPS = [
     ("pattern is used", "A = re.compile('a')\ndef f(x): return A", "A.match('a')"),
     ("model is used", "A = LinearRegression().fit(X, X[:, 0])\ndef f(x): return A", "A.predict(X)"),
     ("pydantic is used", "def f(x): return Model(a=x)", "f(1), Model.model_json_schema()"),
+    ("object is pickled", "v = Both(1, 2)\ndef f(x): return v", "v.__reduce_ex__(4)"),
+    ("annotations are asked for", "class C: a = 1\ndef f(x): return C", "C.__annotations__"),
+    ("instance check of a protocol", "@typing.runtime_checkable\nclass P(typing.Protocol): a: int\ndef f(x): return isinstance(x, P)", "f(1)"),
     ("instance check", "class P(abc.ABC): pass\ndef f(x): return isinstance(x, P)", "f(1)"),
     ("unused global is set", "A = 1\ndef f(x): return x", "A = 2"),
 ]  # fmt: skip
@@ -337,10 +341,10 @@ def evaluate(module, source, *steps, shared, folder):
             del sys.path[0]
 
 
-def main(side):
+def main(*sides):
     sys.dont_write_bytecode = True
-    cases = [(what, before if side == "before" else after) for what, _, before, after in pairs()]
-    cases += [(f"unknown: {what}", ("", source)) for what, source in UNKNOWN]
+    cases = [(f"{side} {what}", it[side == "after"]) for what, _, *it in pairs() for side in sides]
+    cases += [(f"unknown {what}", ("", source)) for what, source in UNKNOWN]
     random.shuffle(cases)
     shared = {"__name__": "__main__"}
     exec(IMPORTS, shared)
@@ -350,4 +354,4 @@ def main(side):
 
 if __name__ == "__main__":
     sys.modules["__main__"].__dict__.pop("f", None)
-    main(sys.argv[1])
+    main(*sys.argv[1:])
