@@ -171,6 +171,11 @@ class FaultProxy:
         with self._lock:
             return next((rule.fault for rule in self._rules if rule.strikes(method, key, self._rng)), None)
 
+    def answer(self, request: _Request, reply: _Reply) -> _Reply:
+        """Return what the client is told of the server's reply: all of it, unless a subclass says otherwise."""
+        del request
+        return reply
+
     def delay(self, request: _Request) -> None:
         """Wait as long as a request of this method takes on its way."""
         delay_s = self._latency_s.get(request.names()[0], 0.0)
@@ -336,7 +341,7 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _forward(self, request: _Request) -> tuple[int | None, _Reply | None]:
         reply = self._upstream.ask(request)
-        return (reply.status if reply else None), reply
+        return (reply.status if reply else None), (self._proxy.answer(request, reply) if reply else None)
 
     def _body(self) -> bytes:
         """Read the whole body, and put it together if it comes in chunks."""
