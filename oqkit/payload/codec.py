@@ -21,7 +21,7 @@ from oqkit.arrow.order import in_order
 from oqkit.arrow.table import Frame, Layout, to_frame, to_lists
 from oqkit.arrow.unify import unify
 from oqkit.arrow.value import encode_values
-from oqkit.errors import Denied, FormatError, Missing, NotAllowed, SchemaError
+from oqkit.errors import Denied, FormatError, Missing, NotAllowed, OqError, SchemaError
 from oqkit.payload.access import Access
 from oqkit.payload.dataset import KIND, Dataset, DatasetReader
 from oqkit.payload.output import encode_inline, encode_outcomes
@@ -41,6 +41,7 @@ TAGGED = "tagged"
 _TEXTS: dict[str, Callable[[str], Any]] = {TAGGED: tagged_json.loads, "json": json.loads}
 """How the kinds of inputs that are texts are read; an earlier oqkit wrote plain JSON."""
 _MAX_READERS = 16
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, pa.ArrowException)
 _MUTABLE = frozenset({dict, list, tuple, set, np.ndarray})
 
 
@@ -132,7 +133,20 @@ class ParquetCodec:
         self._lock = threading.Lock()
 
     def open(self, job: Job, index: int) -> FrameInputs | ValueInputs:
-        """Read the inputs of a part; raise `FormatError` if this oqkit does not know their kind."""
+        """Read the inputs of a part.
+
+        Raise `FormatError` if this oqkit does not know their kind, or if they cannot be read, whatever is the matter with
+        them; `NotAllowed` if they lie where this machine does not read; and the errors of the store.
+        """
+        try:
+            return self._open(job, index)
+        except _UNREADABLE as error:  # whoever can write the queue can write anything into a job and its files
+            if isinstance(error, OqError):
+                raise
+            reason = f"{type(error).__name__}: {error}"
+            raise FormatError(f"the inputs of job {job.id} are not readable here: {reason:.500}") from error
+
+    def _open(self, job: Job, index: int) -> FrameInputs | ValueInputs:
         kind = job.input.get("kind")
         n_rows, first = job.part_size(index), index * job.part_rows
         inline = inline_values(job, first=first, stop=first + n_rows)

@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
 
 HERE = Path(__file__).parent
 BUCKET = "untrusted"
-WAIT_S = 400.0
+WAIT_S = 300.0
 FRAME = pd.DataFrame({"x": [1.0, 2.0, 3.0]})
 #: Modules that a hostile job might want to have loaded, each with a trap in it.
 TRAPS = (
