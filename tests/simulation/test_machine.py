@@ -248,7 +248,8 @@ class QueueMachine(RuleBasedStateMachine):
     def check_pause(self, model, lease):
         """Part 0 was told of the pause; who works on another part learns of it when it next looks at the markers."""
         knows = lease.index == 0 or self.now > model.paused_at + LIST_EVERY_S + ABOUT_S
-        assert not (knows and model.is_paused(self.now - ABOUT_S)), "a paused job starts nothing"
+        is_sure = model.is_paused(self.now + ABOUT_S)  # one that has just ended, or is about to, is none
+        assert not (knows and is_sure), "a paused job starts nothing"
 
     def time_has_told(self):
         """A claim also settles what is overdue in the parts it meets: follow it where it did."""
