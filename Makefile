@@ -41,6 +41,9 @@ check: $(READY) ## Check style, types and the direction of imports, and run the 
 	@$(BIN)/python $(BIN)/lint-imports --no-logo
 	@$(PYTEST) -m 'not server and not slow'
 
+check-versions: $(READY) ## Run the fast tests with other Pythons and releases; ONLY=lowest for one of newest, pandas2, lowest, next
+	@$(BIN)/python tests/version_check.py --processes $(PROCESSES) $(if $(ONLY),--only $(ONLY))
+
 SEEDS ?= 0:20500
 soak: $(READY) ## Run the simulation for long: 20,500 schedules, and write docs/evidence/simulation.md
 	@$(BIN)/python -m oqkit.testing.simulation $(SEEDS) --processes $(PROCESSES) --report docs/evidence/simulation.md \

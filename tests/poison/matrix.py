@@ -11,7 +11,7 @@ import random
 import sys
 import tempfile
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from tests.poison.case import Case, Report, play
@@ -54,7 +54,8 @@ def main() -> int:
     bad: list[str] = []
     reports: list[Report] = []
     with ThreadPoolExecutor(options.processes) as pool:
-        for report in pool.map(_play, chosen):
+        for one in as_completed([pool.submit(_play, case) for case in chosen]):
+            report = one.result()
             reports.append(report)
             if trouble := _trouble(report):
                 bad.append(trouble)
