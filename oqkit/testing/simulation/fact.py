@@ -47,6 +47,8 @@ class Grant:
     node: Node
     given_s: float
     expires: float
+    most_s: float
+    """How long it may last from each commit on."""
     is_alone: bool = False
     """Whether its holder has put on record that nothing else is at stake in it, and the lease has not ended."""
     was_taken: bool = False

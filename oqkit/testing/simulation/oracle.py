@@ -251,7 +251,7 @@ class Oracle:
         which = f"{job.id}.{number}"
         raised = {
             fate
-            for fate in ("raise", "permanent", "reschedule", "crash", "kill", "slow")
+            for fate in ("raise", "permanent", "reschedule", "crash", "kill", "perish", "slow")
             if self.raised[job.id, number, fate]
         }
         self.expect(one.status.is_final, "not final", which)

@@ -12,8 +12,9 @@ from oqkit.testing.simulation.bucket import FAULTS, Weather
 T = TypeVar("T")
 
 OK, RAISE, PERMANENT, RESCHEDULE, SKIP, SLOW = "ok", "raise", "permanent", "reschedule", "skip", "slow"
-CRASH, KILL = "crash", "kill"
-"""A crash ends a child process, and is an exception where there is none; a kill ends the process, whichever it is."""
+CRASH, KILL, PERISH = "crash", "kill", "perish"
+"""A crash ends a child process, and is an exception where there is none. The others end the process, whichever it is:
+a kill as if from outside, as when memory runs out, and by perishing it is known that it did so by itself."""
 TYPES = ("alpha", "beta", "batch")
 """The last one takes frames."""
 
@@ -308,7 +309,9 @@ def _job(rng: random.Random, number: int, chaos_s: float) -> JobPlan:
 def _fate(rng: random.Random) -> tuple[str, ...]:
     kinds = (RAISE, RAISE, PERMANENT, RESCHEDULE, SKIP, SLOW, CRASH)
     if rng.random() < 0.1:
-        return (KILL,) * rng.choice((1, 2, 2, 20))  # now and then one that kills whatever runs it, to the end
+        return (rng.choice((KILL, PERISH)),) * rng.choice(
+            (1, 2, 2, 20)
+        )  # now and then one that kills whatever runs it, to the end
     return tuple(rng.choice(kinds) for _ in range(rng.choice((1, 1, 2, 3))))
 
 

@@ -196,6 +196,7 @@ def _check_job(world: World, job: Job, stored: JobObject) -> None:
     rows = [one for part in oracle.parts_of(stored) for one in rows_of(part)]
     counts = Counter(str(one.status) for one in rows)
     world.score.statuses.update(counts)
+    world.score.ends.update({(job.id, number): str(one.status) for number, one in enumerate(rows)})
     told = {status: n for status, n in job.counts().items() if n}
     oracle.expect(told == dict(counts), "counts of a job", f"{told} for {dict(counts)}")
     check_frame(world, job.id, job.result(errors="coerce"), is_whole=True)
@@ -220,6 +221,7 @@ def _score(world: World) -> Score:
         score.violation, score.rule = str(oracle.violation), oracle.violation.rule
     score.faults = world.weather.counts
     score.writes, score.executions, score.takeovers = oracle.n_writes, oracle.n_executions, oracle.n_takeovers
+    score.runs = world.runs
     score.virtual_s, score.steps = world.kernel.now, world.kernel.steps
     text = repr((world.kernel.steps, world.kernel.now, sorted(world.bucket.keys("")), score.faults, score.violation))
     score.digest = hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -25,7 +25,7 @@ from oqkit.testing.simulation.fact import (
     paused_until,
     rows_of,
 )
-from oqkit.testing.simulation.plan import CRASH, KILL
+from oqkit.testing.simulation.plan import CRASH, KILL, PERISH
 
 
 class Knowledge(Protocol):
@@ -159,7 +159,7 @@ class Step:
             return
         if self._has_committed(o.lease):
             number = self._new.index * self._job.part_rows + row
-            killed = sum(self._oracle.raised[self._job.id, number, fate] for fate in (CRASH, KILL))
+            killed = sum(self._oracle.raised[self._job.id, number, fate] for fate in (CRASH, KILL, PERISH))
             self._expect(n.deaths == o.deaths or killed > o.deaths, "innocent charged", f"{what}: {n.deaths} deaths")
             return
         is_alone = self._old_leases[o.lease].is_alone
@@ -184,26 +184,32 @@ class Step:
 
     def _check_lease(self, lease: Lease, old: Lease | None) -> None:
         oracle, node = self._oracle, self._write.node
-        lost = max((state.lost for state in self._new.states if state.lease == lease.id), default=0)
-        longest = self._high + min(oracle.lease_s * 2**lost, max(oracle.lease_s, LONG_LEASE_S))
         if old is None:
             known = oracle.grants.get(lease.id)
             self._expect(lease.worker == node.name and lease.commits == 0, "lease for another", lease.id)
             self._expect(known is None or known.node is node, "lease id used again", lease.id)
             pause_s = paused_until(self._job, self._new.gen) - self._high
             self._expect(pause_s <= 0, "claimed while paused", f"{lease.id}, {pause_s:.2f} s to go")
-            self._expect(lease.expires <= longest, "lease too long", f"{lease.expires - longest:.2f} s")
-            oracle.grants[lease.id] = Grant(node, oracle.bucket.now(), lease.expires, was_taken=known is not None)
+            lost = max((state.lost for state in self._new.states if state.lease == lease.id), default=0)
+            most_s = min(oracle.lease_s * 2**lost, max(oracle.lease_s, LONG_LEASE_S))
+            self._check_length(lease, most_s)
+            oracle.grants[lease.id] = Grant(
+                node, oracle.bucket.now(), lease.expires, most_s=most_s, was_taken=known is not None
+            )
         elif lease != old:
             grant = oracle.grants.get(lease.id)
             self._expect(grant is not None and grant.node is node, "lease changed by another", lease.id)
             self._expect(lease.commits == old.commits + 1, "commits", lease.id)
-            self._expect(lease.expires <= longest, "lease too long", f"{lease.expires - longest:.2f} s")
             if grant is not None:
+                self._check_length(lease, grant.most_s)
                 grant.expires = lease.expires
                 grant.is_alone = lease.is_alone
             n_rows = len(self._new.held(lease.id))
             self._expect(n_rows == 1 or not lease.is_alone or old.is_alone, "alone with others", f"{n_rows} rows")
+
+    def _check_length(self, lease: Lease, most_s: float) -> None:
+        over_s = lease.expires - self._high - most_s
+        self._expect(over_s <= 0, "lease too long", f"{over_s:.2f} s")
 
     # --- what follows from it --------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ from oqkit.testing.simulation.plan import (
     CRASH,
     KILL,
     OK,
+    PERISH,
     PERMANENT,
     RAISE,
     RESCHEDULE,
@@ -112,14 +113,10 @@ class ProcessLikeExecution:
 
     is_refused = False
 
-    @property
-    def was_killed(self) -> bool:
-        """Whether it died: as if memory had run out."""
-        return bool(self.crash)
-
     def __init__(self, work: Work, buffer: ResultBuffer, threads: SimThreads) -> None:
         self.finished: Event = threads.event()
         self.crash = ""
+        self.was_killed = False
         self._work = work
         self._buffer = buffer
         self._task = threads.start(self._run, name="run").task
@@ -129,9 +126,9 @@ class ProcessLikeExecution:
         run(self._work, self._buffer)
         self.finished.set()
 
-    def die(self) -> None:
+    def die(self, *, by_force: bool) -> None:
         """Crash; called from within."""
-        self.crash = "killed by signal 9"
+        self.crash, self.was_killed = "killed by signal 9" if by_force else "exited with code 7", by_force
         self.finished.set()
         current().park()
 
@@ -195,6 +192,10 @@ class Score:
     virtual_s: float = 0.0
     steps: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
+    ends: dict[tuple[str, int], str] = field(default_factory=dict)
+    """(job, row) to its status in the end."""
+    runs: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """(job, row) to how often it was called."""
     digest: str = ""
 
 
@@ -305,10 +306,10 @@ class World:
     def _behave(self, node: Node, plan: JobPlan, fate: str, guilty: list[tuple[str, int, str]]) -> None:
         execution = current().context
         self.oracle.raised.update(guilty)
-        if fate == KILL or (fate == CRASH and isinstance(execution, ProcessLikeExecution)):
+        if fate in (KILL, PERISH) or (fate == CRASH and isinstance(execution, ProcessLikeExecution)):
             node.clock.sleep(plan.row_s / 2)
             if isinstance(execution, ProcessLikeExecution):
-                execution.die()
+                execution.die(by_force=fate == KILL)
             node.kill()  # nothing of the process is left
             current().park()
         slow_s = float(plan.options.get("timeout", 3.0)) * 1.7 if fate == SLOW else 0.0
