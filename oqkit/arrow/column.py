@@ -132,6 +132,8 @@ def encode_arrow(array: pa.ChunkedArray, *, encoding: Encoding = Encoding.NATURA
     if is_coarse and not storable.fits(array):
         raise Unstorable(None, f"{kind} cannot be stored for so distant times; cast it to int64")
     is_changed = is_coarse or pa.types.is_dictionary(kind)
+    if pa.types.is_fixed_size_list(kind) and array.null_count:  # PyArrow 25 writes such to Parquet, and cannot read it
+        array, is_changed = array.cast(pa.list_(kind.value_field)), True
     return Column(array=array, meta=ColumnMeta(encoding=encoding, arrow=pack_type(kind) if is_changed else None))
 
 

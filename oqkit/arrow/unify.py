@@ -127,7 +127,7 @@ def _mixed_meta(variants: list[Column], kind: pa.DataType, encodings: set[Encodi
     if len(special) > 1 or not encodings <= _MIXABLE:
         return None
     meta, own = special.popitem()
-    return meta if own == kind else NATURAL
+    return meta if own == kind or (_is_text(own) and _is_text(kind)) else NATURAL
 
 
 #: A column of one of these encodings and a natural one of the same type go together, as Int64 and int64 do.

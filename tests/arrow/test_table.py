@@ -59,11 +59,20 @@ def same(got, expected):
     """Assert equal frames; `assert_frame_equal` alone takes None for NaN and fails on a NaN in a list."""
     is_object = (expected.dtypes == np.dtype(object)).to_numpy()
     assert (got.dtypes == np.dtype(object)).to_numpy().tolist() == is_object.tolist()
-    pd.testing.assert_frame_equal(got.loc[:, ~is_object], expected.loc[:, ~is_object], check_exact=True)
+    got, expected = used(got), used(expected)
+    if not is_object.all():  # a selection copies, which pandas 2 cannot do with big-endian numbers
+        chosen = (frame.loc[:, ~is_object] if is_object.any() else frame for frame in (got, expected))
+        pd.testing.assert_frame_equal(*chosen, check_exact=True)
     pd.testing.assert_index_equal(got.columns, expected.columns, exact=True)
     pd.testing.assert_index_equal(got.index, expected.index, exact=True)
     for place in np.flatnonzero(is_object):
         assert alike(got.iloc[:, place].tolist(), expected.iloc[:, place].tolist())
+
+
+def used(frame):
+    """Return a frame without the index levels that no row has, which pandas 2 compares as well."""
+    index = frame.index
+    return frame.set_axis(index.remove_unused_levels()) if isinstance(index, pd.MultiIndex) else frame
 
 
 def objects(*values):

@@ -353,13 +353,18 @@ def test_submit_frame_stores_nothing_when_a_limit_is_passed(queue):
 # --- no rows, no workers -------------------------------------------------------------------------
 
 
+def used(index):
+    """Return an index without the levels that no row has, which pandas 2 compares as well."""
+    return index.remove_unused_levels() if isinstance(index, pd.MultiIndex) else index
+
+
 @pytest.mark.parametrize("index", INDEXES.values(), ids=INDEXES)
 def test_empty_frame_is_a_completed_job(queue, index):
     df = pd.DataFrame({"x": [1.0] * 7}, index=index).iloc[:0]
     job = queue.submit_frame(df, lambda x: x)
     assert (job.status, len(job), job.done()) == ("completed", 0, True)
-    assert_index_equal(job.result(timeout=1).index, df.index)
-    assert_index_equal(queue.job(job.name).result(timeout=1).index, df.index)
+    for handle in (job, queue.job(job.name)):
+        assert_index_equal(used(handle.result(timeout=1).index), used(df.index))
     assert job.errors().empty
     assert job.tasks().empty
     assert list(job.as_completed(timeout=1)) == []
