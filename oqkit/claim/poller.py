@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 LIST_EVERY_S = 30.0
 IDLE_AFTER_S = 600.0
 IDLE_FACTOR = 7.0
+IDLE_LIST_FACTOR = 2.5
+BUSY_LIST_FACTOR = 2.0
 COOL_S = 20.0
 HOT_FACTOR = 0.2
 LOOKS_A_RING = (0.4, 1.2)
@@ -138,6 +140,8 @@ class Poller:
     topics: Topics
     answered: float = float("-inf")
     """When the last listing that the store answered was begun, in monotonic seconds."""
+    marked: frozenset[str] | None = None
+    """The jobs that had a marker when all of them were listed last; None if there were too many."""
     _walk: MarkerWalk = field(init=False)
     _bell: str = ""
     _news: News | None = None
@@ -190,7 +194,9 @@ class Poller:
     def _list_every_s(self, *, has_work: bool) -> float:
         if self._walk.is_midway and not has_work:
             return self.repository.store.poll_s
-        return LIST_EVERY_S * (2.0 if has_work or self.poll_s() > self.repository.store.poll_s else 1.0)
+        if self.poll_s() > self.repository.store.poll_s:
+            return LIST_EVERY_S * IDLE_LIST_FACTOR
+        return LIST_EVERY_S * (BUSY_LIST_FACTOR if has_work else 1.0)
 
     def _asks_next(self) -> float:
         """Return when to ask the doorbell next: not while a look is near that tells all that a ring would."""
@@ -233,7 +239,8 @@ class Poller:
         self._listed = self._looked = now
         found, is_complete = self._walk.go_on()
         self.answered = now
-        markers = (marker for key in dict.fromkeys(found) if (marker := self._read(key)) is not None)
+        markers = [marker for key in dict.fromkeys(found) if (marker := self._read(key)) is not None]
+        self.marked = frozenset(marker.job for marker in markers) if is_complete else None
         mine = tuple(marker for marker in markers if self.topics.holds(marker.topic))
         return Listing(markers=mine, is_complete=is_complete)
 

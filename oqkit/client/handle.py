@@ -24,6 +24,7 @@ from oqkit.payload.codec import ParquetCodec
 from oqkit.printable import printable
 from oqkit.queue import control
 from oqkit.queue.job import Job as JobObject
+from oqkit.queue.reconcile import Reconciler
 from oqkit.queue.repository import Repository
 from oqkit.queue.rows import Rows
 from oqkit.queue.submission import point_to
@@ -54,6 +55,7 @@ class Job:
         self._repository = repository
         self._view = JobView(repository, job)
         self._workers = WorkerWatch(repository)
+        self._reconciler = Reconciler(repository)
         self._source = source
         self._timer = timer or RowTimer()
         self._collector = ResultReader(repository, codec or ParquetCodec(repository), self._view, index=index)
@@ -88,20 +90,26 @@ class Job:
     @property
     def status(self) -> str:
         """One word: pending, running, paused, cancelling, completed, failed, cancelled or expired. Asks the queue."""
-        self._view.refresh()
+        self._refresh()
         return str(self._view.state.status)
 
     def counts(self) -> dict[str, int]:
         """Return how many tasks are in each status; sums to ``len(job)``. Asks the queue."""
-        self._view.refresh()
+        self._refresh()
         return self._known_counts()
+
+    def _refresh(self) -> None:
+        """Ask the queue what changed, and do what the job needs so that it is not stuck."""
+        self._view.refresh()
+        if self._reconciler.look(self._view.state):
+            self._view.refresh()
 
     def _known_counts(self) -> dict[str, int]:
         return {status.value: n for status, n in self._view.state.counts().items()}
 
     def done(self) -> bool:
         """Whether every task has ended. Asks the queue."""
-        self._view.refresh()
+        self._refresh()
         return self._view.state.is_final
 
     def why(self) -> str:
@@ -161,7 +169,7 @@ class Job:
 
     def _watch(self) -> Waiter:
         store = self._repository.store
-        return Waiter(self._view, workers=self._workers, clock=store.clock, poll_s=store.poll_s)
+        return Waiter(self._view, self._reconciler, workers=self._workers, clock=store.clock, poll_s=store.poll_s)
 
     # --- results ---------------------------------------------------------------------------------
 
@@ -185,7 +193,7 @@ class Job:
     def partial(self, *, errors: Errors = "drop", join: bool | pd.DataFrame = False) -> Any:
         """Return what has completed so far, without waiting; other tasks give no row (or nulls: ``"coerce"``)."""
         _check_errors(errors)
-        self._view.refresh()
+        self._refresh()
         return self._results(errors, join=join)
 
     def _results(self, errors: Errors, *, join: bool | pd.DataFrame) -> Any:
@@ -250,7 +258,7 @@ class Job:
 
         Columns: row, task_id, type, message, traceback, attempt, worker.
         """
-        self._view.refresh()
+        self._refresh()
         return self._collector.errors()
 
     def tasks(self, status: str | Iterable[str] | None = None) -> pd.DataFrame:
@@ -259,7 +267,7 @@ class Job:
         Columns: row, status, attempt (times claimed), worker (while running), due (UTC, while backing off).
         """
         chosen = None if status is None else _statuses([status] if isinstance(status, str) else status, tuple(Status))
-        self._view.refresh()
+        self._refresh()
         return self._collector.tasks(chosen)
 
     # --- steering --------------------------------------------------------------------------------

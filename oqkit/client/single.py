@@ -16,6 +16,7 @@ from oqkit.payload.codec import ParquetCodec
 from oqkit.printable import printable
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.key import task_id
+from oqkit.queue.reconcile import is_overdue
 from oqkit.queue.repository import Repository
 from oqkit.queue.task_state import TaskState
 from oqkit.queue.transition import Status, Verb
@@ -55,7 +56,11 @@ class Task:
         return self._state().attempt
 
     def _state(self) -> TaskState:
-        part = self._repository.read_part(self.job._view.state.job, self._part).doc
+        job = self.job._view.state.job
+        part = self._repository.read_part(job, self._part).doc
+        if is_overdue(part, job, self._repository.now()):
+            self.job._refresh()
+            part = self.job._view.state.part(self._part)
         return part.state_at(self._row)
 
     def done(self) -> bool:

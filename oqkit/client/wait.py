@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from oqkit.client.diagnosis import WorkerWatch
 from oqkit.errors import Unavailable, WaitTimeout
 from oqkit.printable import printable
+from oqkit.queue.reconcile import Reconciler
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobView
 from oqkit.task.function import seconds
@@ -36,8 +37,11 @@ def limit_s(timeout: float | str | None) -> float | None:
 class Waiter:
     """Polls a view until its job is final; waits a little longer between polls as time goes on."""
 
-    def __init__(self, view: JobView, *, workers: WorkerWatch, clock: Any, poll_s: float) -> None:
+    def __init__(
+        self, view: JobView, reconciler: Reconciler, *, workers: WorkerWatch, clock: Any, poll_s: float
+    ) -> None:
         self._view = view
+        self._reconciler = reconciler
         self._workers = workers
         self._clock = clock
         self._poll_s = poll_s
@@ -83,6 +87,7 @@ class Waiter:
             self._is_away = True
             return False
         self._is_away = False
+        self._reconciler.look(self._view.state)
         self._workers.why(self._view.state)
         return True
 

@@ -45,6 +45,7 @@ class JobWatch:
         before = sum(self.repository.store.requests.snapshot().values())
         try:
             state = self.view.refresh(unless_within_s=unless_within_s)
+            self.job._reconciler.look(self.state)  # noqa: SLF001 - the same
             self.errors.read(state, most=self._n_readable(state))
             self.workers.why(state)
             self.trouble = ""

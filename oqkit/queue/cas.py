@@ -102,18 +102,21 @@ class CasLoop:
                 held, last = None, error
         raise Unavailable(f"{key!r} could not be changed within {patience_s:g} s: {last}") from last
 
-    def put_once(self, key: str, data: bytes) -> None:
-        """Write an object whose key only this caller can choose: that it exists means that it is written."""
+    def put_once(self, key: str, data: bytes) -> bool:
+        """Write an object whose key says what it holds: that it exists means that it is written.
+
+        Return whether this call may have written it: False if it was there before.
+        """
         last: Exception | None = None
         for _ in self.attempts():
             try:
                 self.store.create(key, data)
             except Conflict:
-                return
+                return last is not None
             except Unavailable as error:
                 last = error
             else:
-                return
+                return True
         raise Unavailable(f"{key!r} could not be written within {self.patience_s:g} s: {last}") from last
 
     def put_same(self, key: str, data: bytes) -> None:

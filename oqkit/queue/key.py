@@ -2,6 +2,7 @@
 
 ====================================  ==========================================================
 ``queue.json``                        settings fixed when the queue was created
+``sweep.json``                        how far the search for lost jobs has come
 ``bell``                              the doorbell: overwritten when work arrives; a hint
 ``jobs/{shard}/{job}.json``           the job object
 ``work/{shard}/{stamp}-{job}/``       all else that belongs to the job; sorts newest first:
@@ -29,6 +30,7 @@ from oqkit.store.base import Entry, check_key
 
 SETTINGS = "queue.json"
 BELL = "bell"
+SWEEP = "sweep.json"
 JOBS = "jobs/"
 WORK = "work/"
 OPEN = "open/"

@@ -147,15 +147,15 @@ class Repository:
         """Write a marker and ring the doorbell, both at once where that saves waiting; `job` is new."""
         news = None if job is None else News(marker=marker, job=job)
         began = self.store.clock.monotonic()
-        calls: tuple[Callable[[], bool | None], ...] = (lambda: self.put_marker(marker), lambda: self.ring(news))
+        calls: tuple[Callable[[], bool], ...] = (lambda: self.put_marker(marker), lambda: self.ring(news))
         _, rang = self.map(_call, calls)
         if not rang or self.store.clock.monotonic() - began > LATE_S:
             self.ring()  # the last ring may have been too early to tell of this marker
 
-    def put_marker(self, marker: keys.Marker) -> None:
-        """Write a marker; doing it twice is fine."""
+    def put_marker(self, marker: keys.Marker) -> bool:
+        """Write a marker; doing it twice is fine. Return False if it was there before."""
         try:
-            self.loop.put_once(marker.key, b"")
+            return self.loop.put_once(marker.key, b"")
         except Unavailable as error:
             raise Unavailable(
                 f"job {marker.job} is stored, but its marker could not be written, so workers may not see it: {error}"

@@ -1,7 +1,7 @@
 """How a job comes into being: inputs, then the job object (the commit point), then its marker, then the bell.
 
 A crash before the job object leaves unnamed inputs; a crash after it leaves a job that only lacks
-its marker, which the next submission under the same key, or `oq doctor`, puts up.
+its marker, which whoever submits it again, waits for it or watches it puts up, or a worker's sweep.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from oqkit.errors import Missing
 from oqkit.queue import gate
 from oqkit.queue import key as keys
 from oqkit.queue.job import Job
+from oqkit.queue.reconcile import READS, is_done, restore_marker
 from oqkit.queue.repository import Repository
 
 
@@ -61,9 +62,9 @@ def announce(repository: Repository, job: Job) -> None:
 
 
 def resume(repository: Repository, job: Job) -> None:
-    """Put up the marker of a job whose submitter may have died before it could."""
-    if not repository.store.list(repository.keys_of(job).parts, limit=1).entries:
-        announce(repository, job)
+    """Put up the marker of a job that is not done: who submitted it, or gave the last order, may have died before that."""
+    if job.n_tasks and not is_done(repository, job, most=READS):
+        restore_marker(repository, job)
 
 
 # --- jobs with a key -----------------------------------------------------------------------------

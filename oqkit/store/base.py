@@ -15,7 +15,7 @@ import itertools
 import re
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from oqkit.clock import Clock, ServerClock, SystemClock
@@ -66,6 +66,8 @@ class Entry:
     key: str
     etag: str
     size_bytes: int
+    modified_s: float | None = field(default=None, compare=False)
+    """When it was written, in epoch seconds by the store's clock; None where a store does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,7 +86,7 @@ def _entry(root: str, key: str) -> Iterator[Entry]:
     with contextlib.suppress(*ABSENT):
         status = os.lstat(f"{root}/{key}")
         if stat.S_ISREG(status.st_mode):
-            yield Entry(key=key, etag=etag_of(status), size_bytes=status.st_size)
+            yield Entry(key=key, etag=etag_of(status), size_bytes=status.st_size, modified_s=status.st_mtime)
 
 
 def read_blob(key: str, path: str) -> Blob:

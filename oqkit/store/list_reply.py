@@ -1,7 +1,8 @@
-"""What a reply to ListObjectsV2 says, but for the timestamps and owners that nobody asked for."""
+"""What a reply to ListObjectsV2 says, but for the owners that nobody asked for."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
@@ -19,6 +20,7 @@ def parse_listing(body: bytes, *, root: str) -> Page:
             key=plain(child.findtext(f"{space}Key", ""))[cut:],
             etag=child.findtext(f"{space}ETag", ""),
             size_bytes=int(child.findtext(f"{space}Size", "0")),
+            modified_s=_epoch_s(child.findtext(f"{space}LastModified", "")),
         )
         for child in tree.iterfind(f"{space}Contents")
     )
@@ -30,6 +32,13 @@ def parse_listing(body: bytes, *, root: str) -> Page:
     token = plain(tree.findtext(f"{space}NextContinuationToken", ""))[cut:].removesuffix(".versions")
     last = token if token in items else max(items, default=None)
     return Page(entries=entries, folders=folders, next=last if tree.findtext(f"{space}IsTruncated") == "true" else None)
+
+
+def _epoch_s(text: str) -> float | None:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None
 
 
 def _plain(text: str) -> str:

@@ -73,7 +73,7 @@ class _Content:
             slash = key.find("/", len(prefix)) if folders else -1
             if slash < 0:
                 state = self._present[key]
-                yield Entry(key=key, etag=state.etag, size_bytes=len(state.data))
+                yield Entry(key=key, etag=state.etag, size_bytes=len(state.data), modified_s=state.modified_s)
                 position += 1
             else:
                 folder = key[: slash + 1]

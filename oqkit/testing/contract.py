@@ -209,6 +209,9 @@ class StoreContract(StoreRaces):
         assert another_client.list("a/").entries == (Entry(key="a/1", etag=etag, size_bytes=1),)
         etag = store.replace("a/1", b"xyz", etag=etag)
         assert another_client.list("a/").entries == (Entry(key="a/1", etag=etag, size_bytes=3),)
+        (entry,) = store.list("a/").entries
+        assert entry.modified_s is not None
+        assert abs(entry.modified_s - store.now()) < 60.0
         store.delete("a/1")
         assert another_client.list("a/") == Page(entries=())
 

@@ -12,6 +12,7 @@ from oqkit.printable import printable
 from oqkit.queue.eligibility import Hurdle, Refusal
 from oqkit.queue.job import Code, Job
 from oqkit.queue.repository import Repository
+from oqkit.queue.sweep import Sweep
 from oqkit.queue.transition import Verb
 from oqkit.task.failure import MAX_MESSAGE, Failure, cut
 from oqkit.task.handler import Handler
@@ -75,6 +76,10 @@ class LeaseSource:
             can_run=registry.can_run,
             lease_rows=self._lease_rows,
         )
+        self.finished = self._claimer.finished
+        """The markers of jobs that are done: a duty of the worker."""
+        self.sweep = Sweep(repository, marked=lambda: self._claimer.discovery.marked)
+        """The search for lost jobs, another one."""
 
     def acquire(self, executor: Executor) -> LeaseRunner | None:
         """Claim a lease, to be run by `executor`; None if there is nothing to do now. What it raises is in `trouble`."""
@@ -123,11 +128,6 @@ class LeaseSource:
         """Whether, as far as is known, no open job has or will have anything for this worker."""
         with self._lock:
             return self._claimer.is_done()
-
-    def sweep(self) -> None:
-        """Delete the markers of jobs that are done."""
-        with self._lock:
-            self._claimer.sweep(at_once=True)
 
     def _lease_rows(self, job: Job) -> tuple[int, int | None]:
         """Return how few and how many rows are worth a lease; how many is None while it is unknown.

@@ -12,14 +12,16 @@ from functools import partial
 from typing import Literal
 
 from oqkit.clock import new_id
-from oqkit.errors import StoreError, Unavailable, UsageError
+from oqkit.errors import Unavailable, UsageError
 from oqkit.queue.repository import Repository
-from oqkit.queue.worker_record import BUSY_EVERY_S, IDLE_EVERY_S, WorkerRecord, put_worker
+from oqkit.queue.worker_record import WorkerRecord
 from oqkit.task.function import TaskFunction
+from oqkit.worker.duty import Duties
 from oqkit.worker.executor import Executor, ThreadExecutor
 from oqkit.worker.interface import Codec
 from oqkit.worker.process import ProcessExecutor
 from oqkit.worker.registry import HandlerRegistry
+from oqkit.worker.report import Report
 from oqkit.worker.slot import Slot
 from oqkit.worker.source import LeaseSource
 from oqkit.worker.thread import SystemThreads, Thread, Threads
@@ -31,8 +33,6 @@ GRACE_S = 30.0
 SETTLE_S = 10.0
 """How long commits may take once calls have had their grace time."""
 FAREWELL_S = 5.0
-NEWS_EVERY_S = 2.0
-"""How soon one report of what is left alone may follow another."""
 
 ExecutorName = Literal["thread", "process"]
 
@@ -81,11 +81,6 @@ class WorkerLoop:
             threads=self._threads,
         )
         self._broken: list[BaseException] = []
-        self._started = 0.0
-        self._reported = float("-inf")
-        self._n_told = 0
-        self._reporting: list[Thread] = []
-        self._n_reported = 0
         self.is_stuck = False
         """Whether it ended although the store never answered: threads that wait for it are left behind."""
 
@@ -95,22 +90,22 @@ class WorkerLoop:
         Ctrl-C stops it as `stop` does: rows not started are handed back, calls in progress get the
         grace period to end.
         """
-        self._started = self._repository.now()
-        self._report_when_due()
+        duties = self._take_up_duties()
+        duties.begin_due()
         slots = [self._slot() for _ in range(self._concurrency)]
         threads = [self._start(slot.run, name="oqkit-slot") for slot in slots]
         try:
             while any(thread.is_alive() for thread in threads):
                 threads[0].join(0.05 if until_idle else 0.2)
                 self._source.stopping.wait(0.05)
-                self._report_when_due()
+                duties.begin_due()
                 if until_idle and all(slot.is_idle for slot in slots) and self._source.is_done():
                     self.stop()
                 if self._source.stopping.is_set():
                     break
         except KeyboardInterrupt:
             self.stop()
-        self._drain(threads)
+        self._drain(threads, duties)
         if self._broken:
             raise self._broken[0]
 
@@ -123,14 +118,14 @@ class WorkerLoop:
         """Ask the worker to stop, from any thread or signal handler; `run` returns when it has."""
         self._source.stopping.set()
 
-    def _drain(self, threads: list[Thread]) -> None:
+    def _drain(self, threads: list[Thread], duties: Duties) -> None:
         """Give calls in progress the grace time, then leave them; whatever the store does, this comes to an end."""
         self._source.stopping.set()
         self._join(threads, self._grace_s)
         self._source.killing.set()
         has_ended = self._join(threads, SETTLE_S)
         if has_ended:
-            has_ended = self._join([self._start(self._take_leave, name="oqkit-farewell")], FAREWELL_S)
+            has_ended = self._join([self._start(duties.leave, name="oqkit-farewell")], FAREWELL_S)
         if has_ended:
             return
         self.is_stuck = True
@@ -147,25 +142,8 @@ class WorkerLoop:
             thread.join(max(0.0, end - clock.monotonic()))
         return not any(thread.is_alive() for thread in threads)
 
-    def _take_leave(self) -> None:
-        self._source.sweep()
-        self._report(is_stopped=True)
-
-    def _report_when_due(self) -> None:
-        has_news = self._registry.n_changes != self._n_told
-        every_s = NEWS_EVERY_S if has_news else self._every_s(is_busy=self._source.n_rows != self._n_reported)
-        now = self._repository.store.clock.monotonic()
-        if now - self._reported >= every_s and not any(thread.is_alive() for thread in self._reporting):
-            self._reported, self._n_reported = now, self._source.n_rows
-            self._n_told = self._registry.n_changes
-            # In a thread, since a store that does not answer must not keep the worker from being stopped.
-            self._reporting = [self._start(self._report, name="oqkit-report")]
-
-    def _every_s(self, *, is_busy: bool) -> float:
-        """Return how often to report: a refusal is only worth something if it is known that this worker still lives."""
-        return BUSY_EVERY_S if is_busy or self._registry.noted() else IDLE_EVERY_S
-
-    def _report(self, *, is_stopped: bool = False) -> None:
+    def _take_up_duties(self) -> Duties:
+        """Return what this worker does besides running leases."""
         ability = self._registry.ability
         record = WorkerRecord(
             name=self.name,
@@ -175,19 +153,16 @@ class WorkerLoop:
             trusts_code=ability.trusts_code,
             python=ability.python,
             magic=ability.magic,
-            refusals=self._registry.noted(),
-            every_s=self._every_s(is_busy=False),
             concurrency=self._concurrency,
-            started=self._started,
-            seen=self._repository.now(),
-            n_rows=self._source.n_rows,
-            requests=dict(self._repository.store.requests.snapshot()),
-            is_stopped=is_stopped,
+            started=0.0,
+            seen=0.0,
+            n_rows=0,
+            requests={},
         )
-        try:
-            put_worker(self._repository, record)
-        except StoreError as error:
-            log.warning("the worker's record could not be written: %s", error)
+        report = Report(self._repository, record, self._registry, n_rows=lambda: self._source.n_rows)
+        monotonic = self._repository.store.clock.monotonic
+        duties = (self._source.finished, self._source.sweep, report)
+        return Duties(duties, start=self._start, monotonic=monotonic)
 
     def _executors(self) -> dict[ExecutorName, Callable[[], Executor]]:
         return {"thread": lambda: ThreadExecutor(self._threads, isolating=_child_executor), "process": ProcessExecutor}

@@ -18,6 +18,7 @@ import pytest
 import oqkit as oq
 from oqkit.client.queue import Queue
 from oqkit.config import Settings
+from oqkit.queue import sweep
 from oqkit.queue.part import Lease, claim
 from oqkit.queue.repository import open_repository
 from oqkit.queue.view import JobView
@@ -292,12 +293,12 @@ class Idler:
 
         self._worker = oq.Worker(self.queue, [arrive])
         self._worker._source.stopping = self.stop_sign
-        self._slot = self._worker._slot()
+        self._slot, self._duties = self._worker._slot(), self._worker._take_up_duties()
         self._report()
 
     def _report(self):
-        self._worker._report_when_due()
-        for thread in self._worker._reporting:  # where no time passes
+        self._duties.begin_due()
+        for thread in self._duties.threads:  # where no time passes
             thread.join()
 
     def _connect(self, name):
@@ -341,6 +342,32 @@ def test_idle_worker_costs_two_dollars_a_month_and_half_a_dollar_once_backed_off
     assert 0.1 < month(backed_off, 3_600.0) <= 0.5
 
 
+def test_search_for_lost_jobs_is_within_the_budget_of_an_idle_worker(show):
+    """It has seen a queue of a thousand jobs, done ones and open ones; each step looks at what is new."""
+    idler = Idler("idle-search")
+    idler.idle(60.0, arrivals=[0.05 * n for n in range(900)])
+    for n in range(100):
+        idler.client.submit("other", {"x": n})
+    idler.client.submit("other", {"x": 1}, delay=5_000.0)
+    idler.idle(1_000.0)
+    idler.idle(30.0, arrivals=[1.0])
+    fresh = idler.idle(560.0)
+    idler.idle(60.0)
+    backed_off = idler.idle(3_600.0)
+    show(f"beside 1,000 jobs: ${month(fresh, 560.0):.2f} a month; backed off: ${month(backed_off, 3_600.0):.2f}")
+    assert month(fresh, 560.0) <= 2.0
+    assert month(backed_off, 3_600.0) <= 0.5
+    lost = idler.client.submit("arrive", {"sent_s": idler.clock.now_s})
+    for page in idler.client.repository.store.list_all("open/"):
+        for entry in page.entries:
+            if lost.job.id in entry.key:
+                idler.client.repository.store.delete(entry.key)
+    idler.client.repository.store.overwrite("bell", b"nothing")
+    n_before = len(idler.noticed)
+    idler.idle(600.0)
+    assert len(idler.noticed) == n_before + 1, "a job without a marker is found within ten minutes"
+
+
 def test_idle_worker_notices_new_work_within_two_seconds(show):
     idler, rng = Idler("idle-notice"), random.Random(7)
     arrivals = [100.0 * n + rng.uniform(0, 90) for n in range(36)]
@@ -349,7 +376,8 @@ def test_idle_worker_notices_new_work_within_two_seconds(show):
     assert len(idler.noticed) == n
     assert max(idler.noticed) <= 2.0
     show(f"{n} tasks in an hour, each noticed within {max(idler.noticed):.2f} s (mean {np.mean(idler.noticed):.2f})")
-    assert requests["put"] <= 3 * n, "claim, commit, and a record at most a minute after work"
+    n_steps = 3_600 / sweep.EVERY_S + 1
+    assert requests["put"] <= 3 * n + n_steps, "claim, commit, a record at most a minute after work; lost jobs"
     assert requests["list"] <= 3_600 / 30 + 4 * n, "a ring is worth a few looks"
     assert requests["get"] <= 3_600 / S3Store.poll_s + 45 * n, "and a quicker pace for twenty seconds"
 

@@ -10,7 +10,7 @@ from oqkit.claim import claimer, lease
 from oqkit.claim.lease import HeldLease
 from oqkit.client import result
 from oqkit.errors import Conflict, LeaseLost, Missing, Unavailable
-from oqkit.queue import cas, control, part, submission
+from oqkit.queue import cas, control, part, submission, sweep
 from oqkit.queue import job as job_module
 from oqkit.queue.cas import CasLoop, Versioned
 from oqkit.queue.part import Lease, Outcome, output_id
@@ -22,6 +22,7 @@ from oqkit.testing.simulation.bucket import SimStore
 from oqkit.worker import runner
 from oqkit.worker.running import Running
 from oqkit.worker.solitude import Solitude
+from oqkit.worker.worker import WorkerLoop
 
 Patch = pytest.MonkeyPatch
 
@@ -529,6 +530,53 @@ def failure_is_final(patch: Patch) -> None:
     patch.setattr(lease, "commit", commit)
 
 
+# --- nothing lost, nothing stuck -----------------------------------------------------------------
+
+
+def _has_parts(repository, job):
+    return bool(repository.store.list(repository.keys_of(job).parts, limit=1).entries)
+
+
+def resume_only_if_nobody_has_started(patch: Patch) -> None:
+    """A second submission puts up the marker only if no part exists; a worker may have heard of the job by the bell."""
+    original = submission.resume
+    patch.setattr(
+        submission, "resume", lambda repository, job: None if _has_parts(repository, job) else original(repository, job)
+    )
+
+
+def search_ignores_started_jobs(patch: Patch) -> None:
+    """The search for lost jobs takes one with parts for one that somebody works on."""
+    original = sweep.is_done
+    patch.setattr(sweep, "is_done", lambda repository, job: _has_parts(repository, job) or original(repository, job))
+
+
+def search_forgets_open_jobs(patch: Patch) -> None:
+    """The search looks at a job once, when it is new: what loses its marker later is not missed."""
+    original = sweep.Sweep._looked_at
+
+    def looked_at(self, jobs, watched):
+        original(self, jobs, watched)
+        return {}
+
+    patch.setattr(sweep.Sweep, "_looked_at", looked_at)
+
+
+def empty_listing_means_gone(patch: Patch) -> None:
+    """A job that the bell told of is dropped when a listing does not show its marker, which is only on its way."""
+
+    def miss(self, job_id, one, now):
+        del self._cursors[job_id]
+
+    patch.setattr(claimer.Claimer, "_miss", miss)
+
+
+def stopping_waits_for_ever(patch: Patch) -> None:
+    """A worker that is told to stop waits for its threads, although the store never answers them."""
+    original = WorkerLoop._join
+    patch.setattr(WorkerLoop, "_join", lambda self, threads, patience_s: original(self, threads, 1e9))
+
+
 MUTANTS = {
     function.__name__: function
     for function in (
@@ -570,5 +618,10 @@ MUTANTS = {
         ended_leases_are_forgotten,
         rows_go_back_too_late,
         failure_is_final,
+        resume_only_if_nobody_has_started,
+        search_ignores_started_jobs,
+        search_forgets_open_jobs,
+        empty_listing_means_gone,
+        stopping_waits_for_ever,
     )
 }

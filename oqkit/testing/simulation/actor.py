@@ -130,6 +130,7 @@ class Worker(Actor):
         if kill is not None:
             world.doom(node, store, kill, stop=loop.stop)
         self.store = store
+        store.deaf_at_s = self.plan.deaf_at_s
         world.isolates_after[node.name] = self.plan.isolates_after
         self._meter(loop)
 
@@ -184,6 +185,9 @@ class Submitter(Actor):
         super().begin(node, store, kill)
 
     def act(self, node: Node, queue: Queue) -> None:
+        assert isinstance(queue.repository, SimRepository)
+        if self.plan.is_half and self.n_lives == 1 and self.name.endswith(".0"):
+            queue.repository.late_s = float("inf")
         self._act(node, queue)
         self.world.n_submitting -= bool(self.plan.key)
 
@@ -356,8 +360,10 @@ def play(world: World, trick: Trick) -> None:
     elif trick.what == "crowd":
         for n in range(CROWD):
             oracle.put_behind(_marker(bucket.now() - n, job_id=f"0{n:017d}", topic=("alpha", "zeta")[n % 2]))
-    elif job is not None and trick.what == "no marker":
+    elif job is not None and trick.what in ("no marker", "lost marker"):
         oracle.take_down_behind(job.id)
+        if trick.what == "lost marker":
+            return  # somebody must find out
         Operator(world, OrderPlan(name=f"{trick.name}.mend", at_s=0.0, job=trick.job, verb="resume", kills=())).live()
     elif job is not None:
         gen = 1 if trick.what == "old marker" else job.gen

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from oqkit.errors import Conflict, Missing, Unavailable
-from oqkit.store.base import Blob, Page, Store, Version, check_key, check_prefix
+from oqkit.store.base import Blob, Page, Requests, Store, Version, check_key, check_prefix
 from oqkit.store.memory import _Content, _State
 from oqkit.testing.simulation.kernel import Kernel, Node, Task, current
 
@@ -144,6 +144,10 @@ class SimStore(Store):
         self.weather = weather
         self.kill_at_write: tuple[int, bool] | None = None
         """Die at the n-th write from now, and whether after it is applied."""
+        self.searches = Requests()
+        """The requests of the search for lost jobs, which has a budget of its own."""
+        self.deaf_at_s: float | None = None
+        """From when on no request is answered, by the time of the kernel."""
         self._rng = random.Random(f"{seed}/{node.name}/network")  # noqa: S311 - a seed must replay
 
     # --- the network -----------------------------------------------------------------------------
@@ -171,8 +175,11 @@ class SimStore(Store):
 
     def _ask(self, verb: str, key: str, apply: Callable[[], Any], *, data: bytes | None = None) -> Any:
         self.node.check()
-        self.requests.add(KINDS[verb])
         me = current()
+        (self.searches if me.name == "oqkit-sweep" else self.requests).add(KINDS[verb])
+        if self.deaf_at_s is not None and self.node.kernel.now >= self.deaf_at_s:
+            self.weather.counts["silence"] += 1
+            me.park()
         sent = self.clock.monotonic()
         _Request(self, me, verb=verb, key=key, apply=apply, data=data, fate=self._fate(verb)).send()
         me.n_requests += 1

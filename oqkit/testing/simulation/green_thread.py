@@ -11,6 +11,7 @@ from oqkit.testing.simulation.kernel import Node, Task, Waiter, current
 
 #: A worker's main thread only looks after its slots; that it looks less often saves half of all events.
 JOIN_STRETCH = 20.0
+LONG_S = 0.5
 
 
 class SimThreads:
@@ -42,7 +43,8 @@ class SimThread:
         return self.task.is_alive()
 
     def join(self, timeout: float | None = None) -> None:
-        self.task.join(timeout and timeout * JOIN_STRETCH)
+        is_short = timeout is not None and timeout < LONG_S
+        self.task.join(timeout * JOIN_STRETCH if timeout and is_short else timeout)
 
 
 class SimLock:

@@ -18,7 +18,19 @@ a kill as if from outside, as when memory runs out, and by perishing it is known
 TYPES = ("alpha", "beta", "batch")
 """The last one takes frames."""
 
-TRICKS = ("stale marker", "old marker", "later marker", "no marker", "no bell", "strange marker", "crowd")
+#: Lost jobs are looked for as often as fits into a schedule.
+SWEEP = {"EVERY_S": 30.0, "FRESH_S": 10.0, "FIRST_S": 5.0}
+
+TRICKS = (
+    "stale marker",
+    "old marker",
+    "later marker",
+    "no marker",
+    "lost marker",
+    "no bell",
+    "strange marker",
+    "crowd",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +67,8 @@ class WorkerPlan:
     drift: float
     kills: tuple[Kill, ...]
     pauses: tuple[Pause, ...]
+    deaf_at_s: float | None = None
+    """From when on the store never answers it; None: it always does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +90,13 @@ class JobPlan:
     """Row to what its executions do, one after the other; ``ok`` from then on."""
     n_submitters: int
     kills: tuple[Kill, ...]
+    is_half: bool = False
+    """Whether its first submitter dies when the doorbell has rung, and the marker is not there yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderPlan:
-    """A cancel, retry, pause or resume that a person gives."""
+    """A cancel, retry, pause or resume that a person gives; half of those who die over it come back."""
 
     name: str
     at_s: float
@@ -231,7 +247,7 @@ def _knobs(rng: random.Random) -> dict[str, float]:
         "PAGE": (1000, 1000, 10),
         "patience_s": (60.0, 60.0, 5.0),
     }
-    return {name: rng.choice(values) for name, values in choices.items()}
+    return SWEEP | {name: rng.choice(values) for name, values in choices.items()}
 
 
 def _workers(rng: random.Random, chaos_s: float, lease_s: float) -> tuple[WorkerPlan, ...]:
@@ -257,6 +273,7 @@ def _worker(rng: random.Random, name: str, chaos_s: float, *, lease_s: float) ->
         drift=rng.uniform(-1e-4, 1e-4),
         kills=_some(rng, (0, 1, 2, 2, 3), kill),
         pauses=_some(rng, (0, 1, 1, 2), pause),
+        deaf_at_s=rng.uniform(1.0, chaos_s) if rng.random() < 0.1 else None,
     )
 
 
@@ -302,6 +319,7 @@ def _job(rng: random.Random, number: int, chaos_s: float) -> JobPlan:
         options=options,
         fates={row: _fate(rng) for row in range(n_tasks) if rng.random() < bad},
         n_submitters=2 if key and rng.random() < 0.3 else 1,
+        is_half=rng.random() < 0.15,
         kills=_some(rng, (0, 0, 1, 2) if key else (0, 0, 0, 1), lambda k: _kill(rng, f"{name}.kill{k}", writes=5)),
     )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import traceback
 from collections import Counter
+from dataclasses import replace
 
-from oqkit.claim.poller import LIST_EVERY_S
+from oqkit.claim.poller import IDLE_FACTOR, LIST_EVERY_S
 from oqkit.client.handle import Job
 from oqkit.queue.job import ControlVerb
 from oqkit.queue.job import Job as JobObject
@@ -15,8 +16,8 @@ from oqkit.testing.simulation.actor import Operator, Reader, Submitter, Worker, 
 from oqkit.testing.simulation.bucket import LATEST_S, READ_TIMEOUT_S
 from oqkit.testing.simulation.fact import Violation, rows_of
 from oqkit.testing.simulation.kernel import Stuck
-from oqkit.testing.simulation.plan import TYPES, OrderPlan, Plan, WorkerPlan, make_plan
-from oqkit.testing.simulation.world import Score, World, quiet, turned
+from oqkit.testing.simulation.plan import TYPES, JobPlan, OrderPlan, Plan, WorkerPlan, make_plan
+from oqkit.testing.simulation.world import Score, SimRepository, World, quiet, turned
 
 DRAIN_S = 150.0
 TIDY_S = 150.0
@@ -24,6 +25,11 @@ SETTLE_S = 20.0
 #: How long after the weather has cleared up a write may still land.
 LANDED_S = READ_TIMEOUT_S + LATEST_S + 1.0
 IDLE_S = 35.0
+N_STEPS = 2
+LATECOMER = 900
+DELAY_S = 3.0
+LATE_MARKER_S = 1.0
+IN_TIME_S = 2.0
 
 
 def run_seed(seed: int, *, without: frozenset[str] = frozenset()) -> Score:
@@ -82,7 +88,8 @@ def _drain(world: World, workers: list[Worker]) -> None:
     for worker in final:
         worker.live()
     for job_id in sorted(world.broken_orders):
-        _repeat_order(world, job_id)
+        if kernel.rng.random() < 0.5:  # else it is as the order was left
+            _repeat_order(world, job_id)
     kernel.after(LANDED_S, _resume_all, world)
     kernel.run(start + DRAIN_S, lambda: kernel.steps % 16 == 0 and _is_drained(world))
     world.score.drain_s = kernel.now - start
@@ -92,6 +99,7 @@ def _drain(world: World, workers: list[Worker]) -> None:
     kernel.run(kernel.now + TIDY_S, lambda: kernel.steps % 16 == 0 and not _left(world))
     oracle.expect(not _left(world), "left over", f"{_left(world)}")
     _idle(world, final[0])
+    _notice(world, final[0])
     _collect(world)
     final[0].retire()
     kernel.run(kernel.now + 60.0)
@@ -164,13 +172,50 @@ def _idle(world: World, worker: Worker) -> None:
     assert worker.store is not None
     n_writes = world.oracle.n_writes
     world.kernel.run(world.kernel.now + SETTLE_S)
-    before, is_idle = worker.store.requests.snapshot(), not world.bucket.keys("open/")
+    store, is_idle = worker.store, not world.bucket.keys("open/")
+    before, before_search = store.requests.snapshot(), store.searches.snapshot()
     world.kernel.run(world.kernel.now + IDLE_S)
-    sent = worker.store.requests.snapshot() - before
+    sent, searched = store.requests.snapshot() - before, store.searches.snapshot() - before_search
     most = {"get": IDLE_S / world.plan.poll_s + 4, "list": IDLE_S / LIST_EVERY_S + 1, "put": 1, "delete": 0}
     over = {kind: n for kind, n in sent.items() if n > most[kind]}
     if is_idle and world.oracle.n_writes == n_writes:
         world.oracle.expect(not over, "budget of an idle worker", f"{dict(sent)} in {IDLE_S:g} s")
+        n_jobs, n_parts = len(world.oracle.jobs), sum(job.n_parts for job in world.oracle.jobs.values())
+        most_searched = N_STEPS * (3 + 2 * n_jobs + n_parts) + n_jobs
+        world.oracle.expect(searched.total() <= most_searched, "budget of a search", f"{dict(searched)}")
+
+
+def _notice(world: World, worker: Worker) -> None:
+    """What falls due starts in time, also if the doorbell is heard before the marker is there."""
+    assert worker.store is not None
+    node = world.node("latecomer")
+    queue = world.queue(world.store(node))
+    assert isinstance(queue.repository, SimRepository)
+    queue.repository.late_s = LATE_MARKER_S
+    worker.store.poll_s, worker.store.ring_s = 0.05, 0.0  # type: ignore[misc] # as where requests cost nothing
+    world.kernel.run(world.kernel.now + 2 * world.plan.poll_s * IDLE_FACTOR)
+    n_before, start = len(world.oracle.executions), world.kernel.now
+    plan = JobPlan(
+        name="latecomer",
+        number=LATECOMER,
+        at_s=0.0,
+        kind="single",
+        key="",
+        type=TYPES[0],
+        n_tasks=1,
+        part_rows=1,
+        row_s=0.01,
+        options={"delay": DELAY_S},
+        fates={},
+        n_submitters=1,
+        kills=(),
+    )
+    world.plan = replace(world.plan, jobs=(*world.plan.jobs, plan))
+    node.spawn(lambda: queue.submit(plan.type, LATECOMER * 1000, **plan.options), name="main")
+    world.kernel.run(start + DELAY_S + IN_TIME_S, lambda: len(world.oracle.executions) > n_before)
+    world.oracle.expect(
+        len(world.oracle.executions) > n_before, "not started in time", f"due {DELAY_S:g} s after {start:.3f}"
+    )
 
 
 def _collect(world: World) -> None:

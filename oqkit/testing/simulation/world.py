@@ -20,7 +20,8 @@ from oqkit.errors import PermanentError, Reschedule, Skip
 from oqkit.payload import codec
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue import key as keys
-from oqkit.queue import part
+from oqkit.queue import part, sweep
+from oqkit.queue.bell import News
 from oqkit.queue.cas import Versioned
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.part import Part
@@ -64,6 +65,19 @@ class SimRepository(Repository):
         self._oracle = oracle
         self._node = store.node
         self.ordered_gen = 0
+        self.late_s: float | None = None
+        """How much later than the bell a marker is written; infinite: its writer dies before. None: as it comes."""
+
+    def announce(self, marker: keys.Marker, *, job: JobObject | None = None) -> None:
+        if self.late_s is None:
+            super().announce(marker, job=job)
+            return
+        self.ring(None if job is None else News(marker=marker, job=job))
+        if self.late_s == float("inf"):
+            self._node.kill()
+            current().park()
+        self.store.clock.sleep(self.late_s)
+        self.put_marker(marker)
 
     def create_job(self, job: JobObject) -> Versioned[JobObject]:
         with self._oracle.call(f"create {job.id}", self._node, is_own=True) as call:
@@ -327,7 +341,7 @@ class World:
 @contextlib.contextmanager
 def turned(knobs: dict[str, float]) -> Iterator[None]:
     """Set limits of the code under test, wherever a module has them."""
-    modules = (cursor, codec, poller, timer, part, claimer, share)
+    modules = (cursor, codec, poller, timer, part, claimer, share, sweep)
     found = [(module, name) for name in knobs for module in modules if hasattr(module, name)]
     before = [(module, name, getattr(module, name)) for module, name in found]
     try:

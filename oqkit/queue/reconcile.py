@@ -1,0 +1,128 @@
+"""What whoever looks at a job does for it, so that it cannot be stuck: put up a lost marker, settle what is over.
+
+A marker is lost if whoever submitted a job, or gave an order, died before writing it, or if somebody deleted it.
+Then no worker knows of the job. A time to live that is over is written by the worker that next claims in a
+part, and there may be none that has a function for it. Doing either more than once does no harm.
+"""
+
+from __future__ import annotations
+
+import math
+
+from oqkit.errors import FormatError, StoreError
+from oqkit.queue import gate
+from oqkit.queue import key as keys
+from oqkit.queue.job import Job, caught_up, is_settled
+from oqkit.queue.part import Part, settle
+from oqkit.queue.repository import Repository
+from oqkit.queue.transition import Status
+from oqkit.queue.view import JobState
+
+STALLED_S = 10.0
+RARER = 4
+LONGEST_S = 3600.0
+READS = 16
+
+
+def restore_marker(repository: Repository, job: Job) -> bool:
+    """Put up the marker of a job that is not settled; return False if it was there."""
+    is_new = repository.put_marker(repository.marker(job, due=gate.due(job, repository.now())))
+    if is_new:
+        repository.ring()
+    return is_new
+
+
+def is_done(repository: Repository, job: Job, *, most: float = math.inf) -> bool:
+    """Whether every task of a job has ended for good; of more parts than `most`, only so many are asked."""
+    indexes = list(range(job.n_parts))
+    if job.n_parts > 1:
+        pages = repository.store.list_all(repository.keys_of(job).parts)
+        found = keys.part_etags((entry for page in pages for entry in page.entries), n_parts=job.n_parts)
+        if len(found) < job.n_parts:
+            return False
+        indexes = repository.rng.sample(indexes, int(min(most, len(indexes))))
+    chunks = (indexes[first : first + READS] for first in range(0, len(indexes), READS))
+    return all(all(repository.map(lambda index: _is_done(repository, job, index), chunk)) for chunk in chunks)
+
+
+def _is_done(repository: Repository, job: Job, index: int) -> bool:
+    try:
+        return is_settled(repository.read_part(job, index).doc, job)
+    except FormatError:
+        return False  # nobody can say
+
+
+def is_over(job: Job, now: float) -> bool:
+    """Whether the time to live of a job is over."""
+    return job.policy.expires_at is not None and now >= job.policy.expires_at
+
+
+def settle_job(repository: Repository, job: Job, state: JobState | None = None) -> None:
+    """Write what time alone has decided into every part of a job that is over; `state` says which that may be."""
+
+    def attempt(index: int) -> None:
+        if state is None or not state.part(index).is_final:
+            _settle_part(repository, job, index)
+
+    repository.map(attempt, range(job.n_parts))
+
+
+def _settle_part(repository: Repository, job: Job, index: int) -> None:
+    chance = repository.rng.random()
+
+    def change(part: Part) -> Part:
+        now = repository.now()
+        return settle(caught_up(part, job, now=now), now=now, policy=job.policy, chance=chance)
+
+    repository.update_part(job, index, change, applied=lambda part: not _waits(part))
+
+
+def is_overdue(part: Part, job: Job, now: float) -> bool:
+    """Whether tasks wait although the time to live of their job is over."""
+    return is_over(job, now) and _waits(part)
+
+
+def _waits(part: Part) -> bool:
+    return any(state.status is Status.PENDING and not state.is_reopened for state in part.states)
+
+
+class Reconciler:
+    """Looks after one job on behalf of somebody who waits for it or watches it: call `look` after each refresh."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._seen: tuple[int, int] | None = None
+        self._since = self._asks = -math.inf
+        self._patience_s = STALLED_S
+
+    def look(self, state: JobState) -> bool:
+        """Do what the job needs; return whether parts were written. Trouble with the store is left to the next look."""
+        try:
+            return self._look(state)
+        except StoreError:  # whoever only may read cannot help; a worker will
+            return False
+
+    def _look(self, state: JobState) -> bool:
+        now = self._repository.store.clock.monotonic()
+        progress = (state.job.gen, sum(held.doc.rev for held in state.known.values()))
+        if progress != self._seen:
+            self._seen, self._since, self._patience_s = progress, now, STALLED_S
+        if is_over(state.job, state.at) and any(_waits(part) for part in state.parts()):
+            settle_job(self._repository, state.job, state)
+            return True
+        if now - self._since >= self._patience_s and _is_stalled(state):
+            self._since, self._patience_s = now, min(RARER * self._patience_s, LONGEST_S)
+            restore_marker(self._repository, state.job)
+        return False
+
+
+def _is_stalled(state: JobState) -> bool:
+    """Whether there is something to run now, and nobody is running anything."""
+    if state.is_final or gate.opens(state.job, state.at) is not None:
+        return False
+    if any(lease.expires > state.at for held in state.known.values() for lease in held.doc.leases):
+        return False
+    changes = [held.doc.next_change() for held in state.known.values()]
+    is_due = any(when is not None and when <= state.at for when in changes)
+    is_behind = any(held.doc.gen < state.job.gen for held in state.known.values())
+    return is_due or is_behind or len(state.known) < state.job.n_parts

@@ -1,0 +1,188 @@
+"""The search for lost jobs: those that have work, and no marker that would tell a worker of it.
+
+Every worker takes part in it, but one step at a time is enough for a queue: how far the search has come is in one
+object, and whoever finds that the last step is long ago makes the next. A step lists job objects, which the store
+dates, and looks at those that were written since the last pass: most have a marker or are done. Jobs that are
+open are remembered, so that one which loses its marker later is missed. A job whose time to live is over is
+settled. So the cost follows what was submitted since, not what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+
+from oqkit.errors import Conflict, FormatError, Missing, StoreError, Unavailable
+from oqkit.queue import key as keys
+from oqkit.queue.bound import Id, Moment, Name
+from oqkit.queue.document import FORMAT, dump, load_as
+from oqkit.queue.job import Job
+from oqkit.queue.reconcile import is_done, is_over, restore_marker, settle_job
+from oqkit.queue.repository import Repository
+from oqkit.store.base import Entry
+
+EVERY_S = 480.0
+FIRST_S = 30.0
+EARLY = 0.75
+FRESH_S = 60.0
+"""Younger jobs are left alone: their marker may be on its way."""
+PAGES = 2
+LOOKS = 500
+WATCHED = 1000
+SAMPLE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the search has come; times in epoch seconds by the store's clock."""
+
+    at: Moment = 0.0
+    """When the last step was made."""
+    began: Moment = 0.0
+    """When the present pass began."""
+    since: Moment = 0.0
+    """Jobs that were written before were all looked at."""
+    after: Name = ""
+    """The key behind which the present pass goes on."""
+    watched: Mapping[Id, Moment | None] = field(default_factory=dict)
+    """Jobs that were open when last looked at, and when their time to live is over."""
+
+
+class Sweep:
+    """One worker's part in the search. A duty. `marked` gives the jobs that lately had a marker, if that is known."""
+
+    name = "sweep"
+
+    def __init__(self, repository: Repository, *, marked: Callable[[], AbstractSet[str] | None] = lambda: None) -> None:
+        self._repository = repository
+        self._marked_lately = marked
+        self._next = self._monotonic() + FIRST_S * (1 + repository.rng.random())
+
+    def wait_s(self) -> float:
+        """Return how long there is nothing to do, in seconds."""
+        return max(0.0, self._next - self._monotonic())
+
+    def perform(self) -> None:
+        """Make a step, unless somebody made one not long ago."""
+        self._next = self._monotonic() + EVERY_S
+        progress, etag = self._read()
+        now = self._repository.now()
+        if now - progress.at < EVERY_S * EARLY:
+            return
+        entries, step = self._listed(progress, now)
+        jobs = [keys.job_of_key(entry.key) for entry in entries if _is_news(entry, progress.since, now)]
+        with suppress(Conflict, Missing, Unavailable):  # somebody else has made this step
+            if len(jobs) > SAMPLE:
+                etag = self._write(replace(progress, at=now), etag)
+            self._write(replace(step, watched=self._looked_at(jobs, progress.watched)), etag)
+
+    def leave(self) -> None:
+        """Leave the next step to others."""
+
+    def _monotonic(self) -> float:
+        return self._repository.store.clock.monotonic()
+
+    # --- how far it has come ---------------------------------------------------------------------
+
+    def _read(self) -> tuple[Progress, str | None]:
+        try:
+            blob = self._repository.store.read(keys.SWEEP)
+        except Missing:
+            return Progress(), None
+        try:
+            progress = load_as(Progress, blob.data, what=keys.SWEEP)
+        except FormatError:
+            progress = Progress()  # it is only about what may be left out: begin anew
+        return (progress if _is_sane(progress, self._repository.now()) else Progress()), blob.etag
+
+    def _write(self, progress: Progress, etag: str | None) -> str:
+        store, data = self._repository.store, dump({"format": FORMAT, "requires": [], **asdict(progress)})
+        return store.create(keys.SWEEP, data) if etag is None else store.replace(keys.SWEEP, data, etag=etag)
+
+    def _listed(self, progress: Progress, now: float) -> tuple[list[Entry], Progress]:
+        """Return the next job objects, and how far the search is once they were looked at."""
+        began = progress.began if progress.after else now
+        found: list[Entry] = []
+        after, n_news = progress.after or None, 0
+        for _ in range(PAGES):
+            page = self._repository.store.list(keys.JOBS, after=after)
+            found += page.entries
+            after = page.next
+            n_news += sum(_is_news(entry, progress.since, now) for entry in page.entries)
+            if after is None or n_news >= LOOKS:
+                break
+        if after is None:
+            return found, Progress(at=now, began=began, since=began - FRESH_S)
+        return found, Progress(at=now, began=began, since=progress.since, after=after)
+
+    # --- looking at jobs -------------------------------------------------------------------------
+
+    def _looked_at(self, jobs: list[str], watched: Mapping[str, float | None]) -> dict[str, float | None]:
+        """Look at jobs, and return those that are open."""
+        if not jobs and not watched:
+            return {}
+        marked, is_complete = self._marked()
+        known = [job for job in watched if job not in set(jobs)]
+        missed = [job for job in known if job not in marked]
+        if not is_complete:  # then they may well have one
+            missed = self._repository.rng.sample(missed, min(SAMPLE, len(missed)))
+        over = [job for job in known if _is_past(watched[job], self._repository.now())]
+        chosen = list(dict.fromkeys([*jobs, *missed, *over]))
+        open_jobs = {job: watched[job] for job in known if job not in set(chosen)}
+        for job in self._repository.map(lambda job_id: self._look_at(job_id, marked), chosen):
+            open_jobs |= job
+        return dict(list(open_jobs.items())[-WATCHED:])
+
+    def _marked(self) -> tuple[AbstractSet[str], bool]:
+        """Return the jobs that have a marker, and whether those are all."""
+        if (known := self._marked_lately()) is not None:
+            return known, True
+        page = self._repository.store.list(keys.OPEN)
+        return set(_jobs_of(page.entries)), page.next is None
+
+    def _look_at(self, job_id: str, marked: AbstractSet[str]) -> dict[str, float | None]:
+        """Return the job, if it is open, and when its time to live is over."""
+        try:
+            job = self._repository.read_job(job_id).doc
+        except (Missing, FormatError):
+            return {}
+        except StoreError:
+            return {job_id: None}  # the next step looks again
+        try:
+            return {job_id: job.policy.expires_at} if self._is_open(job, is_marked=job_id in marked) else {}
+        except StoreError:
+            return {job_id: job.policy.expires_at}
+
+    def _is_open(self, job: Job, *, is_marked: bool) -> bool:
+        if is_over(job, self._repository.now()):
+            settle_job(self._repository, job)
+        elif is_marked:
+            return True
+        if not job.n_tasks or is_done(self._repository, job):
+            return False
+        if not is_marked:
+            restore_marker(self._repository, job)
+        return True
+
+
+def _is_news(entry: Entry, since: float, now: float) -> bool:
+    return entry.modified_s is None or since <= entry.modified_s <= now - FRESH_S
+
+
+def _is_past(expires_at: float | None, now: float) -> bool:
+    return expires_at is not None and expires_at <= now
+
+
+def _jobs_of(entries: Iterable[Entry]) -> Iterable[str]:
+    for entry in entries:
+        with suppress(FormatError):
+            yield keys.parse_marker(entry.key).job
+
+
+def _is_sane(progress: Progress, now: float) -> bool:
+    """Whether `progress` can be: it may have been written by anybody."""
+    is_past = all(time <= now + FRESH_S for time in (progress.at, progress.began, progress.since))
+    is_key = not progress.after or progress.after.startswith(keys.JOBS)
+    return is_past and is_key and all(keys.is_job_id(job) for job in progress.watched)

@@ -1,0 +1,67 @@
+"""A worker's report of itself, for people to look at. A duty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from oqkit.queue.repository import Repository
+from oqkit.queue.worker_record import BUSY_EVERY_S, IDLE_EVERY_S, WorkerRecord, put_worker
+from oqkit.worker.registry import HandlerRegistry
+
+NEWS_EVERY_S = 2.0
+"""How soon one report of what is left alone may follow another."""
+
+
+class Report:
+    """Writes the worker's record when it starts and stops, when it leaves a job alone, and every minute while it works.
+
+    Else now and then; but what it leaves alone is only worth something if it is known that it still lives.
+    """
+
+    name = "report"
+
+    def __init__(
+        self, repository: Repository, record: WorkerRecord, registry: HandlerRegistry, *, n_rows: Callable[[], int]
+    ) -> None:
+        self._repository = repository
+        self._record = record
+        self._registry = registry
+        self._n_rows = n_rows
+        self._started: float | None = None
+        self._at = float("-inf")
+        self._n_reported = self._n_changes = 0
+
+    def wait_s(self) -> float:
+        """Return how long there is nothing to do, in seconds."""
+        is_news = self._registry.n_changes != self._n_changes
+        every_s = NEWS_EVERY_S if is_news else self._every_s(is_busy=self._n_rows() != self._n_reported)
+        return max(0.0, self._at + every_s - self._repository.store.clock.monotonic())
+
+    def _every_s(self, *, is_busy: bool) -> float:
+        return BUSY_EVERY_S if is_busy or self._registry.noted() else IDLE_EVERY_S
+
+    def perform(self) -> None:
+        """Write the record."""
+        self._at, self._n_reported = self._repository.store.clock.monotonic(), self._n_rows()
+        self._n_changes = self._registry.n_changes
+        self._put(is_stopped=False)
+
+    def leave(self) -> None:
+        """Write that the worker has stopped."""
+        self._put(is_stopped=True)
+
+    def _put(self, *, is_stopped: bool) -> None:
+        now = self._repository.now()
+        self._started = now if self._started is None else self._started
+        record = replace(
+            self._record,
+            started=self._started,
+            seen=now,
+            n_rows=self._n_rows(),
+            refusals=self._registry.noted(),
+            every_s=self._every_s(is_busy=False),
+            requests=dict(self._repository.store.requests.snapshot()),
+            is_stopped=is_stopped,
+        )
+        put_worker(self._repository, record)
