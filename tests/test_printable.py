@@ -80,7 +80,7 @@ def test_errors_that_are_raised_show_hostile_text_and_do_nothing_by_it(queue, jo
     with pytest.raises(oq.JobFailed) as caught:
         queue.get(f"{job.id}.0").result()
     check(str(caught.value))
-    check(wait.unfinished(job._view.state, 1.0), n_lines=1)
+    check(job._watch().unfinished(1.0), n_lines=1)
     check(repr(job), n_lines=1)
 
 

@@ -17,6 +17,7 @@ from oqkit.claim.lease import HeldLease
 from oqkit.claim.poller import Listing, Poller, Topics
 from oqkit.clock import new_id
 from oqkit.errors import FormatError, Missing, StoreError
+from oqkit.printable import printable
 from oqkit.queue import gate
 from oqkit.queue import key as keys
 from oqkit.queue.cas import Versioned
@@ -173,7 +174,7 @@ class Claimer:
         except Missing:
             self._take_down(one, job_id)  # the job was deleted: its markers are all that is left of it
         except FormatError as error:
-            log.warning("left alone: %s", error)
+            log.warning("left alone: %s", printable(error))
             one.not_before = float("inf")
         return None
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from oqkit.claim.picker import PartPicker
 from oqkit.errors import FormatError
+from oqkit.printable import printable
 from oqkit.queue import key as keys
 from oqkit.queue.cas import Versioned
 from oqkit.queue.job import Job, is_settled
@@ -128,7 +129,7 @@ class JobCursor:
 
     def leave_alone(self, index: int, error: FormatError) -> None:
         """Put aside a part that does not parse."""
-        log.warning("left alone: %s", error)
+        log.warning("left alone: %s", printable(error))
         self.poison.add(index)
         self.parts.pop(index, None)
 

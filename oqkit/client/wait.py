@@ -74,8 +74,8 @@ class Waiter:
         """Say how far the job is, and what may be missing."""
         state = self._view.state
         told = ", ".join(f"{n:,} {status}" for status, n in state.counts().items() if n)
-        text = f"job {printable(state.job.name) or state.job.id} is not done after {timeout:g} s: {told}. It goes on; wait again later."
-        return f"{text} {self._workers.why(state, patience_s=0.0)}".strip()
+        text = f"job {state.job.name or state.job.id} is not done after {timeout:g} s: {told}. It goes on; wait again later."
+        return printable(f"{text} {self._workers.why(state, patience_s=0.0)}".strip())
 
     def _refresh(self) -> bool:
         """Ask the queue; a store that is away for a while ends no waiting, and is mentioned once an outage."""
