@@ -115,7 +115,7 @@ class Access:
                 f"{path!r} ({protocol}) is below none of the data roots here ({self._named() or 'there are none'}): a job "
                 f"asks for it, and this machine's own configuration does not allow it. If it should: {_HOW}"
             )
-        if own != self._options(protocol, real(first)):
+        if own != (self._options(protocol, real(first)) or {}):
             raise NotAllowed(f"{path!r} and {first!r} are below data roots that are reached differently: use two jobs")
         return found
 
