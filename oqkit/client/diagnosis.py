@@ -151,15 +151,15 @@ class WorkerWatch:
         self._looked = float("-inf")
         self._said: tuple[JobState, str] | None = None
 
-    def why(self, state: JobState, *, patience_s: float = PATIENCE_S, has_refused: bool = False) -> str:
-        """Return why nothing happens to a job; empty if something does, or has within `patience_s`.
+    def why(self, state: JobState, *, patience_s: float | None = None, has_refused: bool = False) -> str:
+        """Return why nothing happens to a job; empty if something does, or has within `patience_s` (None: `PATIENCE_S`).
 
         With `has_refused` also empty unless some worker keeps away from it for a reason: that nobody has come means
         nothing at first.
 
         One LIST, and one GET for each record that changed, at most every `LOOK_EVERY_S`, and none while tasks run.
         """
-        if not is_still(state, patience_s=patience_s):
+        if not is_still(state, patience_s=PATIENCE_S if patience_s is None else patience_s):
             self._said = None
             return ""
         store = self._repository.store

@@ -8,6 +8,7 @@ part touches, of the columns that are needed, and keep the last few for the next
 from __future__ import annotations
 
 import bisect
+import inspect
 import itertools
 import threading
 from collections import OrderedDict
@@ -244,7 +245,9 @@ def _is_denial(error: BaseException) -> bool:
     """Whether the other side, or the lack of credentials here, forbids it; by type and status, never by text."""
     if isinstance(error, PermissionError) or type(error).__name__ in _NO_CREDENTIALS:
         return True
-    return any(getattr(error, name, None) in _DENIED for name in ("status", "status_code", "code"))
+    # Static, since some libraries make an old name of it a property that warns.
+    values = (inspect.getattr_static(error, name, None) for name in ("status", "status_code", "code"))
+    return any(isinstance(value, int) and value in _DENIED for value in values)
 
 
 class DatasetReader:

@@ -38,7 +38,13 @@ from oqkit.testing.fault import Fault, FaultKind
 _UPSTREAM_TIMEOUT_S = 120.0
 _IDLE_S = 1.0  # a server may close a connection that was idle for longer: that would be a fault nobody asked for
 _HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "expect"}
-_CODES = {409: "ConditionalRequestConflict", 429: "TooManyRequests", 500: "InternalError", 503: "SlowDown"}
+_CODES = {
+    403: "AccessDenied",
+    409: "ConditionalRequestConflict",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "SlowDown",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,7 +327,8 @@ class _Connection(BaseHTTPRequestHandler):
             return self._forward(request)
         match fault.kind:
             case FaultKind.STATUS:
-                return None, _refusal(fault.status)
+                refusal = _refusal(fault.status)
+                return None, replace(refusal, body=b"") if request.verb == "HEAD" else refusal
             case FaultKind.RESET_BEFORE:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 return None, None

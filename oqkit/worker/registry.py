@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from oqkit.claim.poller import Topics
 from oqkit.errors import Denied, FormatError, Missing, UsageError
@@ -51,8 +51,7 @@ class HandlerRegistry:
         self.ability = Ability(types=frozenset(self._own), trusts_code=trusts_code, python=PYTHON, magic=MAGIC)
         self._modules = LoadedModules()
         self._loaded: dict[tuple[str, Code], _Loaded] = {}
-        self._refused: dict[tuple[str, Code], tuple[Refusal, float, float]] = {}
-        """Why jobs of a function are left alone, when to look again, and how long was waited for that."""
+        self._refused: dict[tuple[str, Code], _Refused] = {}
         self._noted: OrderedDict[str, Refusal] = OrderedDict()
         self.n_changes = 0
         """How often what is noted has changed."""
@@ -72,11 +71,11 @@ class HandlerRegistry:
             return True
         which = job.type, job.code
         known = self._refused.get(which)
-        if known is not None and self._monotonic() < known[1]:
+        if known is not None and (job.id, job.gen) in known.jobs and self._monotonic() < known.again:
             return False
         found = self._look(job)
         if isinstance(found, Refusal):
-            self._refuse(job, found, waited_s=known[2] if known is not None else 0.0)
+            self._refuse(job, found, known)
             return False
         self._loaded[which] = found
         self._refused.pop(which, None)
@@ -111,13 +110,15 @@ class HandlerRegistry:
         if self._noted.pop(subject, None) is not None:
             self.n_changes += 1
 
-    def _refuse(self, job: Job, refusal: Refusal, *, waited_s: float) -> None:
-        wait_s = min(max(2 * waited_s, FIRST_RECHECK_S), LAST_RECHECK_S)
+    def _refuse(self, job: Job, refusal: Refusal, known: _Refused | None) -> None:
+        wait_s = FIRST_RECHECK_S if known is None else min(2 * known.wait_s, LAST_RECHECK_S)
         again = self._monotonic() + wait_s if refusal.hurdle in _PASSING else float("inf")
-        if (job.type, job.code) not in self._refused:
+        jobs = known.jobs if known is not None else set()
+        jobs.add((job.id, job.gen))
+        if known is None:
             name, why = printable(job.name) or job.id, printable(reason(refusal, job))
             log.warning("job %s (%s) is left to other workers: %s", name, job.type, why)
-        self._refused[job.type, job.code] = refusal, again, wait_s
+        self._refused[job.type, job.code] = _Refused(again=again, wait_s=wait_s, jobs=jobs)
         if job.code.name:
             self.note(job.code.name, refusal)
         if refusal.hurdle in _OUTDATED and not self.is_outdated and (changed := self._modules.changed()):
@@ -150,6 +151,19 @@ class HandlerRegistry:
         finally:
             self._modules.note()
         return Refusal(hurdle=Hurdle.DIFFERENT) if loaded.is_same(job.code) is False else loaded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refused:
+    """A function whose jobs are left alone, until when (monotonic seconds), and how long that is.
+
+    A job that was not seen before makes it be looked at again at once: whoever submitted it may have stored the
+    function anew.
+    """
+
+    again: float
+    wait_s: float
+    jobs: set[tuple[str, int]]
 
 
 class _Loaded:

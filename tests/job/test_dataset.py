@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+
 import fsspec
 import numpy as np
 import pandas as pd
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 import oqkit as oq
-from oqkit.client import connect
-from tests.local import WAIT_S, keys_in
+from oqkit.client import connect, diagnosis
+from oqkit.queue.worker_record import workers
+from oqkit.testing.fault import Fault, FaultKind
+from oqkit.testing.proxy import FaultProxy
+from oqkit.worker import source, worker
+from tests.local import WAIT_S, keys_in, until
 
 
 def double(x: float, y: int) -> float:
@@ -158,3 +165,132 @@ def test_bad_input_is_refused_before_anything_is_written(queue, folder, paths, o
     with pytest.raises(error, match=told):
         queue.submit_dataset(paths, double, storage_options=options)
     assert keys_in(queue) == before
+
+
+# --- files that cannot be read -------------------------------------------------------------------
+
+
+class Forbidden(Exception):
+    """What an HTTP client of no known library raises."""
+
+    status = 403
+
+    @property
+    def code(self):
+        raise DeprecationWarning("use status")
+
+
+class NoCredentialsError(Exception):
+    """As botocore calls it."""
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """Files whose path ends so raise that error when they are read."""
+    found: dict[str, Exception] = {}
+    for verb in ("info", "cat_file"):
+        real = getattr(LocalFileSystem, verb)
+
+        def call(self, path, *rest, real=real, **options):
+            for end, error in found.items():
+                if str(path).endswith(end):
+                    raise error
+            return real(self, path, *rest, **options)
+
+        monkeypatch.setattr(LocalFileSystem, verb, call)
+    return found
+
+
+def beside(folder, number):
+    """Copy the first file, so that a job of its own reads it."""
+    path = folder / f"lone-{number}.parquet"
+    path.write_bytes((folder / "0.parquet").read_bytes())
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    (
+        (PermissionError("AccessDenied"), "Denied"),
+        (Forbidden("no"), "Denied"),
+        (NoCredentialsError("none"), "Denied"),
+        (FileNotFoundError("gone"), "Missing"),
+    ),
+    ids=["permission", "status", "credentials", "gone"],
+)
+def test_denied_and_missing_files_fail_their_rows_after_their_retries_and_nothing_else(
+    queue, start, folder, broken, error, kind
+):
+    job = queue.submit_dataset(beside(folder, 1), double, retries=1, backoff=0.01, priority=200)
+    other = queue.submit_dataset(str(folder / "0.parquet"), double, priority=1)
+    broken["lone-1.parquet"] = error
+    start()
+    assert len(other.result(WAIT_S)) == 250
+    job.wait(WAIT_S)
+    errors = job.errors()
+    assert (job.status, set(errors["type"]), set(errors["attempt"])) == ("failed", {kind}, {2})
+    assert errors["message"].str.contains("lone-1.parquet").all()
+
+
+def test_denied_file_that_is_allowed_again_is_read_by_the_next_attempt(queue, start, folder, broken):
+    job = queue.submit_dataset(beside(folder, 1), double, retries=50, backoff=0.01)
+    broken["lone-1.parquet"] = PermissionError("AccessDenied")
+    start()
+    until(lambda: job.tasks()["attempt"].max() > 1)
+    broken.clear()
+    assert len(job.result(WAIT_S)) == 250
+
+
+def test_damaged_file_fails_its_rows_at_once(queue, start, folder):
+    path = beside(folder, 1)
+    info = LocalFileSystem().info(path)
+    job = queue.submit_dataset(path, double, retries=5)
+    data = bytearray((folder / "lone-1.parquet").read_bytes())
+    data[-200:-8] = bytes(192)  # the footer; size and time stay
+    (folder / "lone-1.parquet").write_bytes(data)
+    os.utime(path, (info["mtime"], info["mtime"]))
+    start()
+    job.wait(WAIT_S)
+    errors = job.errors()
+    assert (len(errors), set(errors["attempt"])) == (250, {1})
+    assert errors["message"].str.contains("cannot be read").all()
+
+
+@pytest.mark.parametrize("error", (TimeoutError("slow"), ConnectionError("refused"), OSError(5, "I/O error")))
+def test_store_that_is_away_puts_off_its_own_job_alone_and_is_shown(queue, start, folder, broken, monkeypatch, error):
+    monkeypatch.setattr(source, "FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr(source, "LONGEST_WAIT_S", 0.2)
+    monkeypatch.setattr(worker, "NEWS_EVERY_S", 0.0)
+    monkeypatch.setattr(diagnosis, "LOOK_EVERY_S", 0.0)
+    job = queue.submit_dataset(beside(folder, 1), double, priority=200, retries=0)
+    broken["lone-1.parquet"] = error
+    start()
+    others = [queue.submit_dataset(beside(folder, n), double, priority=1) for n in (2, 3)]
+    assert [len(other.result(WAIT_S)) for other in others] == [250, 250]
+    told = until(lambda: (why := job.why()) and "cannot run it" in why and why)
+    assert "it cannot read the inputs, " in told
+    assert type(error).__name__ in told
+    assert job.counts()["failed"] == 0
+    broken.clear()
+    assert len(job.result(WAIT_S)) == 250
+    until(lambda: not any(list(record.refusals) for record in workers(queue.repository)))
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_bucket_that_denies_fails_its_own_rows_and_stalls_nothing(seaweed, aws, start, folder, monkeypatch):
+    monkeypatch.setattr(connect, "_default", [])
+    seaweed.create_bucket("denied-data")
+    files = fsspec.filesystem("s3", endpoint_url=seaweed.endpoint_url)
+    files.pipe_file("denied-data/in/0.parquet", (folder / "0.parquet").read_bytes())
+    with FaultProxy(seaweed.endpoint_url, seed=1) as proxy:
+        queue = oq.connect("s3://denied-data/queue", endpoint_url=proxy.url)
+        job = queue.submit_dataset("s3://denied-data/in/0.parquet", double, retries=1, backoff=0.01, priority=200)
+        proxy.inject(Fault(FaultKind.STATUS, key="in/0.parquet", status=403))
+        other = queue.submit_frame(pd.DataFrame({"x": [1.0], "y": [2]}), double, priority=1)
+        start()
+        assert other.result(WAIT_S)["double"].tolist() == [4.0]
+        job.wait(WAIT_S)
+        assert set(job.errors()["type"]) == {"Denied"}
+        start.stop()

@@ -1,0 +1,148 @@
+"""A module that is edited while workers run: nobody computes with the old version what was asked of the new one."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+import oqkit as oq
+from oqkit.client import diagnosis
+from oqkit.task.modules import LoadedModules
+from tests.local import WAIT_S, until
+
+FRAME = pd.DataFrame({"x": [1, 2, 3]})
+FIRST = "FACTOR = 10\n\n\ndef scaled(x):\n    return x * FACTOR\n"
+HELPER = "def helped(x):\n    return x + 100\n"
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Write a module beside the tests, and (re)load it; each version has a size and a time of its own."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    names = []
+
+    def write(name, text):
+        path = folder / f"{name}.py"
+        before = path.stat().st_mtime if path.exists() else 0.0
+        path.write_text(text)
+        if before:
+            os.utime(path, (before + 10, before + 10))  # Python compares times by the second
+        importlib.invalidate_caches()
+        names.append(name)
+        module = sys.modules.get(name)
+        return importlib.reload(module) if module is not None else importlib.import_module(name)
+
+    yield write
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.slow
+def test_local_workers_run_the_new_version_of_a_module_that_was_edited(folder_queue, write):
+    with oq.local_workers(1) as workers:
+        module = write("edited_scale", FIRST)
+        assert oq.submit_frame(FRAME, module.scaled).result(WAIT_S)["scaled"].tolist() == [10, 20, 30]
+        (pid,) = workers.pids
+        module = write("edited_scale", FIRST.replace("FACTOR = 10", "FACTOR = 1000"))
+        assert oq.submit_frame(FRAME, module.scaled).result(WAIT_S)["scaled"].tolist() == [1000, 2000, 3000]
+        assert workers.pids != [pid]
+        # the same of what a function by value takes from a module, and of a function that is new in one
+        helper = write("edited_helper", HELPER)
+        assert oq.submit_frame(FRAME, lambda x: -helper.helped(x)).result(WAIT_S)["lambda_"].tolist() == [
+            -101,
+            -102,
+            -103,
+        ]
+        helper = write("edited_helper", HELPER.replace("100", "20000") + "\n\ndef added(x):\n    return -x\n")
+        by_value = oq.submit_frame(FRAME, lambda x: -helper.helped(x))
+        assert by_value.result(WAIT_S)["lambda_"].tolist() == [-20001, -20002, -20003]
+        assert oq.submit_frame(FRAME, helper.added).result(WAIT_S)["added"].tolist() == [-1, -2, -3]
+
+
+@pytest.mark.slow
+def test_worker_that_nobody_starts_anew_leaves_the_new_version_alone_and_says_so(folder_queue, write, monkeypatch):
+    monkeypatch.setattr(diagnosis, "LOOK_EVERY_S", 0.0)
+    module = write("edited_alone", FIRST)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}  # noqa: PTH109
+    command = [sys.executable, "-m", "oqkit", "worker", "edited_alone:scaled", "--url", folder_queue.url]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as worker:
+        try:
+            assert oq.submit_frame(FRAME, module.scaled).result(WAIT_S)["scaled"].tolist() == [10, 20, 30]
+            module = write("edited_alone", FIRST.replace("FACTOR = 10", "FACTOR = 1000"))
+            job = oq.submit_frame(FRAME, module.scaled)
+            told = until(lambda: (why := job.why()) and "cannot run it" in why and why)
+            assert "1 worker saw it and cannot run it: what it has loaded as edited_alone:scaled is not" in told
+            assert "Start it anew with the code that was submitted" in told
+            assert job.status == "pending"
+            assert worker.poll() is None
+        finally:
+            worker.terminate()
+            worker.communicate()
+
+
+def test_changed_modules_are_those_whose_files_differ_from_when_they_were_seen(write, tmp_path):
+    write("seen_first", FIRST)
+    seen = LoadedModules()
+    assert "seen_first" not in seen.changed()
+    write("seen_later", HELPER)
+    seen.note()
+    write("seen_first", FIRST + "# more\n")
+    assert seen.changed() == ["seen_first"]
+    (tmp_path / "modules" / "seen_later.py").unlink()
+    assert seen.changed() == ["seen_first", "seen_later"]
+
+
+OTHER = """
+import json, sys
+from oqkit.cli import main
+print(json.dumps(list(sys.version_info[:2])), flush=True)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_worker_of_another_python_leaves_a_function_by_value_alone_and_says_so(folder_queue, monkeypatch):
+    monkeypatch.setattr(diagnosis, "LOOK_EVERY_S", 0.0)
+    other = other_python()
+    job = oq.submit_frame(FRAME, lambda x: x)
+    command = [*other, "-c", OTHER, "worker", "--trust-code", "--url", folder_queue.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as worker:
+        try:
+            major, minor = json.loads(worker.stdout.readline())
+            told = until(lambda: (why := job.why()) and "saw it" in why and why, wait_s=120)
+            here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+            assert f"1 worker saw it and cannot run it: it runs {major}.{minor}, this needs {here}." in told
+            assert worker.poll() is None, "it is alive, and leaves the job to others"
+        finally:
+            worker.terminate()
+            worker.communicate()
+    assert job.status == "pending"
+
+
+def other_python():
+    """Return the command of a Python of another version that has oqkit, made by uv if need be; skip if none can be had."""
+    root = os.path.dirname(os.path.dirname(oq.__file__))  # noqa: PTH120
+    tried = []
+    for version in ("3.12", "3.13", "3.11"):
+        if version == f"{sys.version_info[0]}.{sys.version_info[1]}":
+            continue
+        command = [
+            *(sys.executable, "-m", "uv", "run", "--quiet", "--isolated", "--no-project", "--python", version),
+            *("--with-editable", root, "python"),
+        ]
+        made = subprocess.run(
+            [*command, "-c", "import oqkit"], check=False, capture_output=True, text=True, timeout=400
+        )
+        if made.returncode == 0:
+            return command
+        tried.append(f"{version}: {made.stderr.strip()[-200:]}")
+    pytest.skip(f"no other Python with oqkit can be had, so none was tried: {'; '.join(tried)}")
