@@ -13,6 +13,7 @@ import reprlib
 import uuid
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from itertools import chain
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -35,7 +36,8 @@ STORABLE: Final = "numbers, text, bytes, dates, times, Decimal, UUID, arrays, an
 
 def dumps(value: Any) -> str:
     """Write one value as JSON text (NaN and infinities as JavaScript spells them), or raise `SchemaError`."""
-    packed = _Packer().pack(value)
+    check_size(value)
+    packed = _pack(value)
     try:
         text = json.dumps(packed, ensure_ascii=False, separators=(",", ":"))
     except ValueError as error:
@@ -99,54 +101,68 @@ class NoForm(SchemaError):
         return f"{self.kind} cannot be stored; convert it to {STORABLE}"
 
 
-class _Packer:
-    """Makes of one value what `json` can write; refuses what has no end, or is too deep to be read everywhere."""
+def check_size(value: Any) -> None:
+    """Raise `SchemaError` if a value contains itself, or is too deep or too large to be written out.
 
-    __slots__ = ("_level", "_n_left")
-
-    def __init__(self) -> None:
-        self._level = 0
-        self._n_left = _MAX_ENTRIES
-
-    def pack(self, value: Any) -> Any:
-        kind = type(value)
-        if value is None or kind in {str, int, float, bool}:
-            return value
-        if kind in _CONTAINERS:
-            self._enter(value)
-            packed = _CONTAINERS[kind](self, value)
-            self._level -= 1
-            return packed
-        if isinstance(value, np.str_):
-            return str(value)
-        return _packed_leaf(value)
-
-    def _enter(self, value: Any) -> None:
-        self._level += 1
-        self._n_left -= len(value)
-        if self._level > MAX_LEVELS:
-            msg = f"{show(value)} contains itself or is nested too deeply to be stored: more than {MAX_LEVELS} levels"
-            raise SchemaError(msg)
-        if self._n_left < 0:
-            msg = f"{show(value)} cannot be stored: with all that is in it, it has more than {_MAX_ENTRIES:,} entries"
-            raise SchemaError(msg)
-
-    def many(self, values: Iterable[Any]) -> list[Any]:
-        return [self.pack(item) for item in values]
-
-    def mapping(self, value: dict[Any, Any]) -> dict[str, Any]:
-        if TAG not in value and all(type(key) is str for key in value):
-            return {key: self.pack(item) for key, item in value.items()}
-        return {TAG: ["dict", [[self.pack(key), self.pack(item)] for key, item in value.items()]]}
+    An object that is in it many times is looked at once, and counts each time.
+    """
+    if type(value) in _CONTAINERS:
+        _measured(value, {}, 0)
 
 
-_CONTAINERS: Final[dict[type, Callable[[_Packer, Any], Any]]] = {
-    list: _Packer.many,
-    dict: _Packer.mapping,
-    tuple: lambda packer, value: {TAG: ["tuple", packer.many(value)]},
+def _measured(value: Any, known: dict[int, tuple[int, int]], level: int) -> tuple[int, int]:
+    """Return how many entries a container has with all that is in it, and how deep it is."""
+    size, height = len(value), 0
+    if level >= MAX_LEVELS:
+        _refuse_depth(value)
+    known[id(value)] = (0, 0)  # until it is measured: only what contains itself meets that
+    for item in chain(value, value.values()) if type(value) is dict else value:
+        if type(item) in _CONTAINERS:
+            inner = known.get(id(item)) or _measured(item, known, level + 1)
+            if inner == (0, 0) and len(item):
+                _refuse_depth(value)
+            size, height = size + inner[0], max(height, inner[1])
+    if level + height >= MAX_LEVELS:
+        _refuse_depth(value)
+    if size > _MAX_ENTRIES:
+        msg = f"{show(value)} cannot be stored: with all that is in it, it has more than {_MAX_ENTRIES:,} entries"
+        raise SchemaError(msg)
+    known[id(value)] = size, height + 1
+    return size, height + 1
+
+
+def _refuse_depth(value: Any) -> None:
+    msg = f"{show(value)} cannot be stored: it contains itself or is nested too deeply (more than {MAX_LEVELS} levels)"
+    raise SchemaError(msg)
+
+
+def _pack(value: Any) -> Any:
+    kind = type(value)
+    if value is None or kind in {str, int, float, bool}:
+        return value
+    pack = _CONTAINERS.get(kind)
+    if pack is not None:
+        return pack(value)
+    return str(value) if isinstance(value, np.str_) else _packed_leaf(value)
+
+
+def _pack_list(value: Iterable[Any]) -> list[Any]:
+    return [_pack(item) for item in value]
+
+
+def _pack_dict(value: dict[Any, Any]) -> dict[str, Any]:
+    if TAG not in value and all(type(key) is str for key in value):
+        return {key: _pack(item) for key, item in value.items()}
+    return {TAG: ["dict", [[_pack(key), _pack(item)] for key, item in value.items()]]}
+
+
+_CONTAINERS: Final[dict[type, Callable[[Any], Any]]] = {
+    list: _pack_list,
+    dict: _pack_dict,
+    tuple: lambda value: {TAG: ["tuple", _pack_list(value)]},
     # Sorted by text: the order of a set differs between processes, and equal frames must give equal bytes.
-    set: lambda packer, value: {TAG: ["set", sorted(packer.many(value), key=json.dumps)]},
-    frozenset: lambda packer, value: {TAG: ["frozenset", sorted(packer.many(value), key=json.dumps)]},
+    set: lambda value: {TAG: ["set", sorted(_pack_list(value), key=json.dumps)]},
+    frozenset: lambda value: {TAG: ["frozenset", sorted(_pack_list(value), key=json.dumps)]},
 }
 
 
@@ -200,7 +216,10 @@ def _pack_numpy(value: Any) -> list[Any]:
 
 
 def _pack_ndarray(value: Any) -> list[Any]:
-    if value.dtype.kind not in "biufU" or (value.dtype.itemsize > 8 and value.dtype.kind == "f"):  # noqa: PLR2004
+    kind = value.dtype.kind
+    if kind in "mM":
+        return [value.dtype.str, list(value.shape), value.astype("i8").ravel().tolist()]
+    if kind not in "biufU" or (value.dtype.itemsize > 8 and kind == "f"):  # noqa: PLR2004
         msg = f"an array of {value.dtype} cannot be stored in one cell; convert it to an array of numbers or a list"
         raise SchemaError(msg)
     return [value.dtype.str, list(value.shape), value.ravel().tolist()]
@@ -246,6 +265,12 @@ def _unpack_numpy(name: str, value: Any) -> Any:
     return np.int64(value).view(dtype) if dtype.kind in "mM" else dtype.type(value)
 
 
+def _unpack_ndarray(text: str, shape: list[int], items: list[Any]) -> Any:
+    dtype = np.dtype(text)
+    flat = np.array(items, "i8").astype(dtype) if dtype.kind in "mM" else np.array(items, dtype)
+    return flat.reshape(shape)
+
+
 def _unpack_timestamp(value: int, unit: str, zone: Any) -> Any:
     naive = pd.Timestamp(np.int64(value).view(f"M8[{unit}]"))
     if zone is None:
@@ -270,5 +295,5 @@ _UNPACKERS: Final[dict[str, Callable[..., Any]]] = {
     "NA": lambda: pd.NA,
     "NaT": lambda: pd.NaT,
     "numpy": _unpack_numpy,
-    "ndarray": lambda dtype, shape, items: np.array(items, dtype).reshape(shape),
+    "ndarray": _unpack_ndarray,
 }

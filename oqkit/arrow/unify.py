@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -107,9 +108,11 @@ def _common_meta(variants: list[Column], kind: pa.DataType) -> ColumnMeta | None
     if len(metas) <= 1:
         return metas[0] if metas else NATURAL
     encodings = {meta.encoding for meta in metas}
-    if encodings == {Encoding.CATEGORY} and not any(meta.ordered for meta in metas):
-        return _joined_category(metas)
+    if encodings == {Encoding.CATEGORY} and (joined := _joined_category(metas)) is not None:
+        return joined
     if Encoding.CATEGORY in encodings:  # back to plain values
+        if any(meta.ordered for meta in metas):
+            warnings.warn(_NO_ORDER, stacklevel=2)
         return _common_meta([replace(it, meta=_value_meta(it.meta)) for it in variants], kind)
     return _mixed_meta(variants, kind, encodings)
 
@@ -130,18 +133,44 @@ def _mixed_meta(variants: list[Column], kind: pa.DataType, encodings: set[Encodi
     return meta if own == kind or (_is_text(own) and _is_text(kind)) else NATURAL
 
 
+_NO_ORDER: Final = (
+    "slices were returned with ordered categories whose orders do not go together, so the values come without an order; "
+    "return every slice with the same pd.CategoricalDtype([...], ordered=True)"
+)
 #: A column of one of these encodings and a natural one of the same type go together, as Int64 and int64 do.
 _MIXABLE: Final = frozenset({Encoding.NATURAL, Encoding.EXTENSION, Encoding.ARROW, Encoding.OBJECT})
 
 
-def _joined_category(metas: list[ColumnMeta]) -> ColumnMeta:
+def _joined_category(metas: list[ColumnMeta]) -> ColumnMeta | None:
+    """Return the category of all values of these; an order has to hold in each of them, and to leave no doubt."""
     parts = [
         column.to_index(it.array, it.meta, name=None) for it in (unpack_array(meta.categories or "") for meta in metas)
     ]
+    if len({meta.ordered for meta in metas}) > 1:
+        return None
     joined: Any = parts[0]
     for part in parts[1:]:
-        joined = joined.append(part)
-    return replace(metas[0], categories=pack_array(column.encode(pd.Index(joined.unique()))))
+        joined = _in_order(joined, part) if metas[0].ordered else joined.append(part).unique()
+        if joined is None:
+            return None
+    return replace(metas[0], categories=pack_array(column.encode(pd.Index(joined))))
+
+
+def _in_order(one: Any, other: Any) -> Any:
+    """Return the labels of two orders in the one order that holds in both, None if there is none, or several."""
+    before, after = list(one), list(other)
+    merged: list[Any] = []
+    while before and after:
+        if before[0] == after[0]:
+            merged.append(before.pop(0))
+            after.pop(0)
+        elif before[0] not in after and after[0] in before:
+            merged.append(before.pop(0))
+        elif after[0] not in before and before[0] in after:
+            merged.append(after.pop(0))
+        else:
+            return None
+    return pd.Index([*merged, *before, *after])
 
 
 # --- one type ------------------------------------------------------------------------------------

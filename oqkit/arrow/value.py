@@ -159,9 +159,23 @@ def _encode(values: Sequence[Any], kinds: set[type]) -> tuple[Column, dict[int, 
     stored = _encode_typed(values, kinds - _NOTHING)
     if stored is not None:
         return stored, {}
-    values = [plain(value) for value in values]
+    endless = _endless(values)
+    values = [None if position in endless else plain(value) for position, value in enumerate(values)]
     stored = _encode_typed(values, set(map(type, values)) - _NOTHING)
-    return (stored, {}) if stored is not None else _encode_json(values)
+    if stored is not None:
+        return stored, endless
+    stored, problems = _encode_json(values)
+    return stored, {**problems, **endless}
+
+
+def _endless(values: Sequence[Any]) -> dict[int, str]:
+    problems: dict[int, str] = {}
+    for position, value in enumerate(values):
+        try:
+            tagged_json.check_size(value)
+        except SchemaError as error:
+            problems[position] = str(error)
+    return problems
 
 
 def _encode_typed(values: Sequence[Any], kinds: set[type]) -> Column | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable
 from dataclasses import replace
@@ -198,7 +199,9 @@ class Job:
 
     def _results(self, errors: Errors, *, join: bool | pd.DataFrame) -> Any:
         missing: Literal["null", "drop"] = "drop" if errors == "drop" else "null"
-        frame = self._collector.frame(self._collector.pieces(), missing=missing)
+        pieces = self._collector.pieces()
+        self._tell_unreadable(errors)
+        frame = self._collector.frame(pieces, missing=missing)
         return frame if join is False else self._joined(frame, missing, join)
 
     def _joined(self, frame: Any, missing: str, join: bool | pd.DataFrame) -> Any:  # noqa: FBT001 - as in `result`
@@ -226,6 +229,23 @@ class Job:
             return self._source.frame
         joining.check_whole(job.input)
         return self._collector.stored()
+
+    def _tell_unreadable(self, errors: Errors) -> None:
+        """Raise `JobFailed`, or warn, if results that were committed cannot be read."""
+        rows = self._collector.unreadable()
+        if not len(rows):
+            return
+        reasons = "; ".join(dict.fromkeys(rows["message"].iloc[:3]))
+        told = (
+            f"{len(rows):,} tasks of job {self.name or self.id} completed, but their results cannot be read: {reasons}."
+        )
+        if errors == "raise":
+            raise JobFailed(
+                f"{told} result(errors='coerce') or errors='drop' gives the others; submitting with on_duplicate='rerun' "
+                "runs the job again",
+                rows,
+            )
+        warnings.warn(told, stacklevel=4)
 
     def _raise_for_failures(self) -> None:
         counts = self._view.state.counts()

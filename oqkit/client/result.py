@@ -13,7 +13,7 @@ import pyarrow as pa
 from oqkit.arrow.align import align
 from oqkit.arrow.metadata import label_of
 from oqkit.arrow.table import Layout, index_of, to_frame
-from oqkit.errors import OqError
+from oqkit.errors import FormatError, OqError
 from oqkit.payload.codec import ParquetCodec
 from oqkit.payload.dataset import KIND
 from oqkit.payload.output import Outcomes, read_output
@@ -21,6 +21,7 @@ from oqkit.queue.job import Job
 from oqkit.queue.key import task_id
 from oqkit.queue.part import Part
 from oqkit.queue.repository import Repository
+from oqkit.queue.rows import Rows
 from oqkit.queue.task_state import TaskState
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobView
@@ -39,6 +40,8 @@ class ResultReader:
         self._view = view
         self._index = index
         self._outputs: dict[tuple[int, str], Outcomes] = {}
+        self._damaged: dict[tuple[int, str], str] = {}
+        """Outputs that cannot be read, and why."""
 
     @property
     def _job(self) -> Job:
@@ -119,7 +122,7 @@ class ResultReader:
 
     def _piece(self, part: Part, name: str, outcomes: Outcomes) -> Piece:
         current = np.zeros(part.n_rows, "bool")
-        for first, stop in part.rows(lambda task: task.output == name and task.status is Status.COMPLETED).ranges:
+        for first, stop in _rows_naming(part, name).ranges:
             current[first:stop] = True
         chosen = current[outcomes.rows]
         rows, values = outcomes.rows, outcomes.values  # noqa: PD011 - a field, not the pandas attribute
@@ -132,11 +135,40 @@ class ResultReader:
         known = self._outputs if keep else dict(self._outputs)
         missing = [(part, name) for part, name in wanted if (part.index, name) not in known]
         for (part, name), outcomes in zip(missing, self._repository.map(self._fetch, missing), strict=True):
-            known[part.index, name] = outcomes
-        return ((part, name, known[part.index, name]) for part, name in wanted)
+            if outcomes is not None:
+                known[part.index, name] = outcomes
+        return (
+            (part, name, known[part.index, name]) for part, name in wanted if (part.index, name) not in self._damaged
+        )
 
-    def _fetch(self, wanted: tuple[Part, str]) -> Outcomes:
-        return read_output(self._repository, self._job, *wanted)
+    def _fetch(self, wanted: tuple[Part, str]) -> Outcomes | None:
+        part, name = wanted
+        try:
+            outcomes = read_output(self._repository, self._job, part, name)
+        except FormatError as error:  # costs these rows, not the others
+            self._damaged[part.index, name] = str(error)
+            return None
+        self._damaged.pop((part.index, name), None)
+        return outcomes
+
+    def unreadable(self) -> pd.DataFrame:
+        """Return one row a completed task whose result cannot be read, as far as was tried: `ERROR_COLUMNS`."""
+        rows = [
+            (number, task_id(self._job.id, number), "FormatError", self._damaged[part.index, name], "", 0, "")
+            for part, name in self._completed()
+            if (part.index, name) in self._damaged
+            for number in (part.index * self._job.part_rows + row for row in _rows_naming(part, name))
+        ]
+        return self._error_frame(rows)
+
+    def trouble(self) -> str:
+        """Say which results were committed and cannot be read, as far as was tried; empty if there are none."""
+        rows = self.unreadable()
+        if not len(rows):
+            return ""
+        reasons = "; ".join(list(dict.fromkeys(rows["message"]))[:3])
+        name = self._job.name or self._job.id
+        return f"{len(rows):,} tasks of job {name} completed, but their results cannot be read: {reasons}."
 
     # --- errors and tasks ------------------------------------------------------------------------
 
@@ -151,6 +183,9 @@ class ResultReader:
             if task.status is Status.FAILED
             for row in range(first, stop)
         ]
+        return self._error_frame(rows)
+
+    def _error_frame(self, rows: list[tuple[Any, ...]]) -> pd.DataFrame:
         frame = pd.DataFrame.from_records(rows, columns=list(ERROR_COLUMNS))
         frame.index = self.index()[frame["row"].to_numpy("int64")]
         return frame
@@ -162,6 +197,9 @@ class ResultReader:
         identity = (number, task_id(self._job.id, number))
         known = outputs.get((part.index, task.output))
         failure = known.failures.get(row) if known else None
+        damage = self._damaged.get((part.index, task.output))
+        if damage is not None:
+            return (*identity, "FormatError", f"it failed, but why cannot be read: {damage}", "", task.used, "")
         if failure is None:
             return (*identity, *_unwritten(task), "", task.used, "")
         return (*identity, failure.type, failure.message, failure.traceback, failure.attempt, failure.worker)
@@ -208,6 +246,10 @@ def _unwritten(task: TaskState) -> tuple[str, str]:
 
 def _named(part: Part, status: Status) -> list[str]:
     return list(dict.fromkeys(task.output for _, _, task in part.stretches() if task.status is status and task.output))
+
+
+def _rows_naming(part: Part, name: str) -> Rows:
+    return part.rows(lambda task: task.output == name and task.status is Status.COMPLETED)
 
 
 def _ranges(starts: list[int], lengths: list[int]) -> np.ndarray:

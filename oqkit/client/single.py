@@ -11,7 +11,7 @@ import pandas as pd
 from oqkit.arrow.value import decode_values
 from oqkit.client.handle import Job
 from oqkit.client.wait import interruptible, limit_s
-from oqkit.errors import IllegalTransition, JobFailed, UsageError
+from oqkit.errors import FormatError, IllegalTransition, JobFailed, UsageError
 from oqkit.payload.codec import ParquetCodec
 from oqkit.printable import printable
 from oqkit.queue.job import Job as JobObject
@@ -97,6 +97,8 @@ class Task:
             place = np.flatnonzero(rows == self.row)
             if len(place):
                 return decode_values(values.slice(int(place[0]), 1))[0]
+        for reason in self.job._collector.unreadable()["message"]:
+            raise FormatError(f"task {self.id} completed, but its result cannot be read: {reason}")
         raise AssertionError(f"completed task {self.id} has no output")
 
     def error(self) -> dict[str, Any] | None:

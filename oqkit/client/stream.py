@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -64,3 +65,5 @@ class AsCompleted:
         self._seen |= new
         if pieces:
             yield self._collector.frame(pieces, missing="drop")
+        if self._view.state.is_final and (told := self._collector.trouble()):
+            warnings.warn(told, stacklevel=2)

@@ -13,7 +13,7 @@ import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 import pandas as pd
@@ -65,6 +65,8 @@ class Dataset:
     files: tuple[DatasetFile, ...]
     stored: tuple[str, ...]
     """The columns to read: those that the function is given, and those of a pandas index."""
+    nulls: Mapping[str, bool] = field(default_factory=dict)
+    """Columns of ints or bools that hold nulls anywhere; False where the files do not say, and may."""
 
     @property
     def n_rows(self) -> int:
@@ -77,6 +79,7 @@ class Dataset:
             "protocol": self.protocol,
             "options": dict(self.options),
             "stored": list(self.stored),
+            **({"nulls": dict(self.nulls)} if self.nulls else {}),
             "files": [[file.path, file.size_bytes, file.tag, _packed(file.groups)] for file in self.files],
         }
 
@@ -88,6 +91,7 @@ class Dataset:
                 protocol=_typed(doc["protocol"], str),
                 options=dict(_typed(doc["options"], dict)),
                 stored=tuple(_typed(name, str) for name in doc["stored"]),
+                nulls={name: _typed(known, bool) for name, known in doc.get("nulls", {}).items()},
                 files=tuple(
                     DatasetFile(
                         path=_typed(path, str),
@@ -144,7 +148,7 @@ def find_dataset(
     found = list(dict.fromkeys(path for one in wanted for path in _expand(system, one)))
     if not found:
         raise UsageError(f"no Parquet files match {paths!r}")
-    files, schema = [], None
+    files, footers, schema = [], [], None
     for path in found:
         info = system.info(path)
         footer = _footer(system, path, int(info["size"]))
@@ -154,8 +158,15 @@ def find_dataset(
         schema = its_schema if schema is None else schema
         groups = tuple(footer.row_group(number).num_rows for number in range(footer.num_row_groups))
         files.append(DatasetFile(path=path, size_bytes=int(info["size"]), tag=_tag(info), groups=groups))
+        footers.append(footer)
     assert schema is not None, "there is at least one file"  # noqa: S101
-    dataset = Dataset(protocol=protocol, options=options, files=tuple(files), stored=tuple(schema.names))
+    dataset = Dataset(
+        protocol=protocol,
+        options=options,
+        files=tuple(files),
+        stored=tuple(schema.names),
+        nulls=_nulls_in(footers, schema),
+    )
     access.grant(protocol, dataset.to_json()["files"])
     return dataset, schema
 
@@ -250,6 +261,55 @@ def _is_denial(error: BaseException) -> bool:
     return any(isinstance(value, int) and value in _DENIED for value in values)
 
 
+def _nulls_in(footers: Sequence[Any], schema: pa.Schema) -> dict[str, bool]:
+    """Return the int and bool columns that hold nulls, or may: then False."""
+    wanted = {one.name for one in schema if one.nullable and _is_plain(one.type)}
+    found: dict[str, bool] = {}
+    for footer in footers:
+        for number in range(footer.num_columns if footer.num_row_groups else 0):
+            name = footer.row_group(0).column(number).path_in_schema
+            if name in wanted and not found.get(name):
+                counts = [_null_count(footer.row_group(group).column(number)) for group in range(footer.num_row_groups)]
+                if any(counts):
+                    found[name] = True
+                elif None in counts:
+                    found[name] = False
+    return found
+
+
+def _null_count(chunk: Any) -> int | None:
+    statistics = chunk.statistics
+    return statistics.null_count if statistics is not None and statistics.has_null_count else None
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind))
+
+
+def _to_pandas(table: pa.Table, nulls: Mapping[str, bool]) -> pd.DataFrame:
+    """Return the frame of some rows, with the dtypes that all rows together would have."""
+    for place, one in enumerate(table.schema):
+        if pa.types.is_dictionary(one.type):
+            table = table.set_column(place, one.name, table.column(place).cast(one.type.value_type))
+        elif nulls.get(one.name) and pa.types.is_integer(one.type):
+            table = table.set_column(place, one.name, table.column(place).cast(pa.float64(), safe=False))
+    df: pd.DataFrame = table.to_pandas()
+    for name, is_known in nulls.items():
+        if name in df.columns and not is_known:
+            df[name] = _nullable(table.column(name))
+        elif name in df.columns and pa.types.is_boolean(table.schema.field(name).type):
+            df[name] = df[name].astype(object)
+    return df
+
+
+def _nullable(array: pa.ChunkedArray) -> Any:
+    name = (
+        "boolean" if pa.types.is_boolean(array.type) else str(array.type).replace("uint", "UInt").replace("int", "Int")
+    )
+    dtype: Any = pd.api.types.pandas_dtype(name)
+    return dtype.__from_arrow__(array)
+
+
 class DatasetReader:
     """Reads rows of a dataset by their numbers. Threads may share one."""
 
@@ -268,9 +328,12 @@ class DatasetReader:
         self._lock = threading.Lock()
 
     def frame(self, first: int, stop: int) -> Frame:
-        """Return rows ``first`` to ``stop`` as `pandas.read_parquet` gives them, in the form of submitted frames."""
-        table = self._rows(first, stop)
-        df = table.to_pandas()
+        """Return rows ``first`` to ``stop`` as `pandas.read_parquet` gives them, in the form of submitted frames.
+
+        Every slice has the same dtypes. So what only the whole shows is another than there: an int or bool column of
+        which the files do not say whether it has nulls is of Int64 or boolean, and a categorical one of its values.
+        """
+        df = _to_pandas(self._rows(first, stop), self.dataset.nulls)
         is_numbered = isinstance(df.index, pd.RangeIndex)
         frame = to_table(df)
         if not is_numbered:

@@ -163,6 +163,36 @@ def test_assemble_keeps_an_ordered_category_that_all_pieces_share():
     pd.testing.assert_series_equal(got, pd.Series([3, 1, None], dtype=dtype, name="score"))
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "joined"),
+    (
+        (["low", "mid"], ["mid", "high"], ["low", "mid", "high"]),
+        (["low", "mid", "high"], ["low", "high"], ["low", "mid", "high"]),
+        (["low"], ["low", "mid", "high"], ["low", "mid", "high"]),
+    ),
+)
+def test_assemble_joins_ordered_categories_whose_orders_go_together(one, other, joined):
+    dtypes = [pd.CategoricalDtype(labels, ordered=True) for labels in (one, other)]
+    parts = [pd.Series(dtype.categories[:1], dtype=dtype) for dtype in dtypes]
+
+    got = assembled(piece([0], parts[0]), piece([1], parts[1]))["score"]
+
+    assert got.dtype == pd.CategoricalDtype(joined, ordered=True)
+    assert got.tolist() == [one[0], other[0]]
+
+
+@pytest.mark.parametrize("other", (["mid", "low"], ["other"]))
+def test_assemble_says_when_ordered_categories_lose_their_order(other):
+    parts = [
+        pd.Series(labels[:1], dtype=pd.CategoricalDtype(labels, ordered=True)) for labels in (["low", "mid"], other)
+    ]
+
+    with pytest.warns(UserWarning, match="whose orders do not go together"):
+        got = assembled(piece([0], parts[0]), piece([1], parts[1]))["score"]
+
+    assert got.tolist() == ["low", other[0]]
+
+
 def test_assemble_fills_fields_that_a_piece_does_not_have():
     got = assembled(piece([0], [{"a": 1}]), piece([1], [{"b": "x", "a": 2}]), piece([2], [None]))
 

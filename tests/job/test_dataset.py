@@ -7,6 +7,8 @@ import os
 import fsspec
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
@@ -67,6 +69,42 @@ def test_batch_function_gets_slices_with_their_row_numbers(queue, start, folder)
     result = queue.submit_dataset(f"{folder}/*.parquet", whole, part_rows=100).result(WAIT_S)
     assert result["number"].tolist() == list(range(1250))
     assert result["s"].tolist() == rows_of(folder)["s"].str.upper().tolist()
+
+
+@oq.task(batch=True)
+def dtypes(frame: pd.DataFrame) -> list[str]:
+    return [str(frame.dtypes.to_dict())] * len(frame)
+
+
+@pytest.mark.parametrize("write_statistics", (True, False), ids=["statistics", "no statistics"])
+def test_every_slice_has_the_dtypes_of_the_whole(queue, start, tmp_path, write_statistics):
+    columns = {
+        "full": pa.array(range(6), pa.int64()),
+        "gap": pa.array([1, 2, None, 4, 5, 2**53 + 1], pa.int64()),
+        "flag": pa.array([True, None, False, True, True, True]),
+        "kind": pa.array(["a", "a", "b", "c", "c", "a"]).dictionary_encode(),
+        "text": pa.array(["a", None, "b", "c", "d", "e"]),
+        "day": pa.array([1, None, 3, 4, 5, 6], pa.date32()),
+    }
+    path = tmp_path / "one.parquet"
+    pq.write_table(pa.table(columns), path, row_group_size=2, write_statistics=write_statistics)
+    start()
+    seen = queue.submit_dataset(str(path), dtypes, part_rows=1).result(WAIT_S)["dtypes"].unique().tolist()
+    expected = pd.read_parquet(path).assign(kind=lambda df: df["kind"].astype("str"))
+    if not write_statistics:
+        expected = expected.astype({"full": "Int64", "gap": "Int64", "flag": "boolean"})
+    assert seen == [str(expected.dtypes.to_dict())]
+
+
+def shown(gap):
+    return repr(gap)
+
+
+def test_row_function_gets_the_numbers_of_a_column_with_nulls(queue, start, tmp_path):
+    pq.write_table(pa.table({"gap": pa.array([1, None, 3], pa.int64())}), tmp_path / "one.parquet", row_group_size=1)
+    start()
+    result = queue.submit_dataset(str(tmp_path / "one.parquet"), shown, part_rows=1).result(WAIT_S)
+    assert result["shown"].tolist() == [repr(value) for value in (1.0, float("nan"), 3.0)]
 
 
 def test_input_columns_can_be_joined(queue, start, folder):
