@@ -265,11 +265,9 @@ STORED: dict[str, Kind] = {
     "int or float": lambda rng: rng.choice((_int, _float))(rng),
     "big int": lambda rng: rng.choice((1, -1)) * rng.getrandbits(rng.choice((64, 200, 3000))),
     "surrogate": lambda rng: rng.choice(("\ud800", ["\udfff"], {"\ud800": 1}, {"a": "\ud800"})),
-    "ordered dict": lambda rng: collections.OrderedDict(_row(rng)),
     "model": lambda rng: Model(x=rng.randrange(9), y=[rng.random()]),
     "time": lambda rng: rng.choice((_datetime(rng).time(), _zoned(rng).timetz())),
     "nested point": lambda rng: [_point(rng), {"k": _point(rng)}],
-    "arrow scalar": lambda rng: pa.scalar(rng.choice((1, "a", None, 2.5, [1], dt.datetime(2020, 1, 1)))),
     "edge of time": lambda rng: rng.choice((dt.datetime.max, dt.datetime.min)).replace(tzinfo=rng.choice([None, *ZONES])),
 }  # fmt: skip
 
@@ -298,6 +296,8 @@ def _abyss(rng: random.Random) -> Any:
 
 
 ODD: dict[str, Kind] = {
+    "ordered dict": lambda rng: collections.OrderedDict(_row(rng)),
+    "arrow scalar": lambda rng: pa.scalar(rng.choice((1, "a", None, 2.5, [1], dt.datetime(2020, 1, 1)))),
     "loop": _loop,
     "bomb": _bomb,
     "abyss": _abyss,
