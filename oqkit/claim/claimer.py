@@ -11,13 +11,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from oqkit.claim.aside import Aside
 from oqkit.claim.cursor import JobCursor
 from oqkit.claim.finished import FinishedMarkers
 from oqkit.claim.lease import HeldLease
 from oqkit.claim.poller import Listing, Poller, Topics
 from oqkit.clock import new_id
 from oqkit.errors import FormatError, Missing, StoreError
-from oqkit.printable import printable
 from oqkit.queue import gate
 from oqkit.queue import key as keys
 from oqkit.queue.cas import Versioned
@@ -57,6 +57,7 @@ class Claimer:
         self._can_run = can_run
         self._lease_rows = lease_rows
         self._cursors: dict[str, JobCursor] = {}
+        self._aside = Aside()
         self.finished = FinishedMarkers(repository)
         self.discovery = Poller(repository, topics)
 
@@ -87,7 +88,11 @@ class Claimer:
 
     def is_done(self) -> bool:
         """Whether, as far as is known, no open job has or will have anything for this worker."""
-        return all(one.is_left_to_others for one in self._cursors.values())
+        now = self._repository.now()
+        return all(
+            one.is_left_to_others or (now < one.not_before and (now < self._aside.until(job_id) or one.is_stuck))
+            for job_id, one in self._cursors.items()
+        )
 
     def ended(self, lease: HeldLease) -> None:
         """Take in what the last commit of a lease showed of its part."""
@@ -95,6 +100,7 @@ class Claimer:
         if one is None or one.latest is None:
             return
         one.recheck_s = one.not_before = 0.0
+        self._aside.works(lease.job.id)
 
         def take_in() -> None:
             one.learn(lease.held)
@@ -116,20 +122,27 @@ class Claimer:
         if one is not None:
             one.parts.pop(lease.index, None)
 
+    def put_aside(self, job_id: str, error: Exception) -> None:
+        """Leave a job alone for a while with which something went wrong; the others go on."""
+        until = self._aside.put(job_id, error, now=self._repository.now())
+        if (one := self._cursors.get(job_id)) is not None:
+            one.not_before = until
+
     # --- choosing a job --------------------------------------------------------------------------
 
     def _take_in(self, listing: Listing) -> None:
         now = self._repository.store.clock.monotonic()
         seen: dict[str, dict[str, keys.Marker]] = {}
         for marker in listing.markers:
-            if marker.key not in self.finished:
+            if marker.key not in self.finished and self._aside.until(marker.key) <= self._repository.now():
                 seen.setdefault(marker.job, {})[marker.key] = marker
         if listing.is_complete:
             for job in self._cursors.keys() - seen.keys():
                 self._miss(job, self._cursors[job], now)
         for job, markers in seen.items():
             is_new = job not in self._cursors
-            one = self._cursors.setdefault(job, JobCursor(self._repository))
+            one = self._cursors.setdefault(job, JobCursor(self._repository, self._aside))
+            one.not_before = max(one.not_before, self._aside.until(job))
             one.meet(markers, are_all=listing.is_complete)
             if listing.job is None:
                 one.heard, one.is_unmarked = None, False
@@ -163,20 +176,30 @@ class Claimer:
         def claim_in() -> HeldLease | None:
             if one.latest is None or one.latest.gen < one.gen:
                 one.read_job(job_id)
+                self._drop_premature(one)
             return self._claim_in(one)
 
         return self._unless_gone(one, job_id, claim_in)
 
     def _unless_gone(self, one: JobCursor, job_id: str, action: Callable[[], T]) -> T | None:
-        """Do something with a job, or nothing if its object turns out to be gone or not to parse."""
+        """Do something with a job; it is taken down if it is gone, and put aside if anything is wrong with it."""
         try:
             return action()
         except Missing:
             self._take_down(one, job_id)  # the job was deleted: its markers are all that is left of it
-        except FormatError as error:
-            log.warning("left alone: %s", printable(error))
-            one.not_before = float("inf")
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - guarantee G9: whatever a document brings about, the others go on
+            self.put_aside(job_id, error)
         return None
+
+    def _drop_premature(self, one: JobCursor) -> None:
+        """Pass over markers of a generation that the job, read after them, does not have: they mean nothing."""
+        job, now = one.job, self._repository.now()
+        for key in [key for key, marker in one.markers.items() if marker.gen > job.gen]:
+            error = FormatError(f"marker {key!r}: job {job.id} has had {job.gen - 1} orders, not so many")
+            self._aside.put(key, error, now=now)
+            del one.markers[key]
 
     def _claim_in(self, one: JobCursor) -> HeldLease | None:
         job = one.job
@@ -232,13 +255,13 @@ class Claimer:
         known = one.parts.get(index) or Versioned(job.fresh_part(index), None)
         try:
             held = repository.update_part(job, index, change, applied=has_lease, held=known)
+            one.learn(held)
         except FormatError as error:
             one.leave_alone(index, error)
             return None
         except Missing:
             one.read_job(job.id)  # the part was deleted: is the job?
             return None
-        one.learn(held)
         if not has_lease(held.doc):
             self.finished.met_another()
             one.give_way()
@@ -275,6 +298,9 @@ class Claimer:
     def _rest(self, one: JobCursor) -> None:
         """Leave a job alone until its rows fall due, or for a while that grows as long as nothing happens."""
         now, poll_s = self._repository.now(), self._repository.store.poll_s
+        if one.is_stuck:
+            one.not_before = max(now + poll_s, min(one.unreadable.values()))
+            return
         if one.is_unmarked:
             self._put_marker(one, one.job, due=gate.due(one.job, now))
         if one.cursor:

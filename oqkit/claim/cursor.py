@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 
+from oqkit.claim.aside import Aside
 from oqkit.claim.picker import PartPicker
 from oqkit.errors import FormatError
-from oqkit.printable import printable
 from oqkit.queue import key as keys
 from oqkit.queue.cas import Versioned
-from oqkit.queue.job import Job, is_settled
+from oqkit.queue.job import Job, check_orders, is_settled
 from oqkit.queue.part import MAX_LEASES, Part
 from oqkit.queue.repository import Repository
-
-log = logging.getLogger(__name__)
 
 READS = 16
 WINDOW = 1000
@@ -28,6 +25,7 @@ class JobCursor:
     """
 
     repository: Repository
+    aside: Aside
     markers: dict[str, keys.Marker] = field(default_factory=dict)
     heard: float | None = None
     """Since when it is known from the doorbell only, in monotonic seconds; None once a listing has shown a marker."""
@@ -39,8 +37,8 @@ class JobCursor:
     """Parts that were read and are not final."""
     final: set[int] = field(default_factory=set)
     """Parts in which nothing is left to do in the job's present generation."""
-    poison: set[int] = field(default_factory=set)
-    """Parts that do not parse."""
+    unreadable: dict[int, float] = field(default_factory=dict)
+    """Parts that were not understood, and until when each is left alone (epoch seconds)."""
     untouched: PartPicker = field(default_factory=PartPicker)
     """Parts that had no object when last listed."""
     unread: list[int] = field(default_factory=list)
@@ -88,6 +86,11 @@ class JobCursor:
         return len(self.final) >= self.job.n_parts
 
     @property
+    def is_stuck(self) -> bool:
+        """Whether nothing is left but parts that were not understood."""
+        return bool(self.unreadable) and len(self.final) + len(self.unreadable) >= self.job.n_parts
+
+    @property
     def is_ending(self) -> bool:
         """Whether so few parts are untouched that workers have to share the others."""
         return len(self.untouched) < MAX_LEASES
@@ -117,10 +120,15 @@ class JobCursor:
         self.start_over(self.repository.read_job(job_id).doc)
 
     def learn(self, held: Versioned[Part]) -> None:
-        """Take in the state of a part; one that has seen more orders than the job as last read makes that be read."""
+        """Take in the state of a part; one that has seen more orders than the job as last read makes that be read.
+
+        Raise `FormatError` if it has seen more than the job has.
+        """
         part = held.doc
         if part.gen > self.job.gen:
             self.read_job(self.job.id)
+        check_orders(part, self.job)
+        self.unreadable.pop(part.index, None)
         if is_settled(part, self.job):
             self.final.add(part.index)
             self.parts.pop(part.index, None)
@@ -128,9 +136,9 @@ class JobCursor:
             self.parts[part.index] = held
 
     def leave_alone(self, index: int, error: FormatError) -> None:
-        """Put aside a part that does not parse."""
-        log.warning("left alone: %s", printable(error))
-        self.poison.add(index)
+        """Put aside a part that is not understood."""
+        name = self.repository.keys_of(self.job).part(index)
+        self.unreadable[index] = self.aside.put(name, error, now=self.repository.now())
         self.parts.pop(index, None)
 
     def give_way(self) -> None:
@@ -165,7 +173,7 @@ class JobCursor:
         if job.n_parts == 1:
             if not self.is_known:
                 self.untouched = PartPicker([0])  # most likely nobody was here: the claim itself will tell
-            elif 0 not in self.poison:
+            elif not self._is_aside(0):
                 self._read(0)
             self.is_known = True
             return
@@ -188,11 +196,13 @@ class JobCursor:
 
         Of a part that was read it is known when its leases run out, whatever else changes in it.
         """
-        skipped = self.final | self.poison
-        new = [n for n in found if n not in skipped and n not in self.parts]
+        new = [n for n in found if n not in self.final and n not in self.parts and not self._is_aside(n)]
         changed = [n for n, held in self.parts.items() if found.get(n, held.etag) != held.etag]
         self.repository.rng.shuffle(new)
         return self.repository.rng.sample(changed, min(READS, len(changed))) + new
+
+    def _is_aside(self, index: int) -> bool:
+        return self.unreadable.get(index, 0.0) > self.repository.now()
 
     def _read_some(self) -> None:
         now, self.unread = self.unread[-READS:], self.unread[:-READS]

@@ -246,10 +246,12 @@ class Poller:
 
     def _read(self, key: str) -> keys.Marker | None:
         marker = _parsed(key)
-        if marker is None and key not in self._strange:
+        if marker is not None and marker.shard == keys.shard_of(marker.job, self.repository.settings.shards):
+            return marker
+        if key not in self._strange and len(self._strange) < PAGE:
             log.warning("left alone: %r is not a marker that this oqkit knows", key)
             self._strange.add(key)
-        return marker
+        return None
 
 
 def _parsed(key: str) -> keys.Marker | None:

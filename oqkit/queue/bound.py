@@ -17,7 +17,7 @@ MAX_TIME_S = 3.4e10
 MAX_SPAN_S = 1.0e10
 """Three centuries: twice as much from now on is before `MAX_TIME_S`."""
 MAX_COUNT = 2**53
-MAX_PART_ROWS = 2**20
+MAX_PART_ROWS = 2**17
 MAX_PARTS = 10**7
 """The names of parts have seven digits, and sort by them."""
 MAX_TEXT = 10_000

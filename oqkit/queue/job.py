@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from oqkit.errors import FormatError
 from oqkit.queue.bound import STATED, Digest, Id, Moment, Name, Text, Unknown
 from oqkit.queue.part import Part, cancel, fresh, reopen
 from oqkit.queue.policy import Policy
@@ -163,6 +164,14 @@ def caught_up(part: Part, job: Job, *, now: float) -> Part:
         elif control.verb is ControlVerb.RETRY:
             part = reopen(part, rows, now=now, statuses=statuses)
     return replace(part, gen=max(part.gen, job.gen))
+
+
+def check_orders(part: Part, job: Job) -> None:
+    """Raise `FormatError` if a part has seen more orders than its job, read after it, has."""
+    if part.gen > job.gen:
+        raise FormatError(
+            f"part {part.index} of job {job.id} has seen {part.gen - 1} orders, and the job has {job.gen - 1}"
+        )
 
 
 def is_settled(part: Part, job: Job) -> bool:

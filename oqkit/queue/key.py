@@ -26,7 +26,8 @@ from dataclasses import dataclass
 
 from oqkit.clock import base32
 from oqkit.errors import FormatError, UsageError
-from oqkit.store.base import Entry, check_key
+from oqkit.queue.bound import MAX_PRIORITY, MAX_TIME_S
+from oqkit.store.base import Entry
 
 SETTINGS = "queue.json"
 BELL = "bell"
@@ -37,7 +38,7 @@ OPEN = "open/"
 WORKERS = "workers/"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
-_PART = re.compile(r"([0-9]{7,})\.json")
+_PART = re.compile(r"([0-9]{7})\.json")
 _MILLIS = 1 << 45  # enough until the year 3084
 _ID_LENGTH = 18
 
@@ -205,20 +206,29 @@ def type_of(topic: str) -> str:
 
 def parse_marker(key: str) -> Marker:
     """Read a marker's name, or raise `FormatError`."""
-    try:
-        _, shard, topic, when, name = key.split("/")
-        one, two, rest = name.split("-")
-        job, _, gen = rest.partition(".")
-        due, rank = {"later": (one, two), "ready": (two, one)}[when]
-        check_key(job)  # it becomes part of one
-        return Marker(
-            job=job,
-            gen=int(gen),
-            priority=255 - int(rank),
-            due=int(due) / 1000,
-            is_later=when == "later",
-            topic=topic,
-            shard=shard,
-        )
-    except (KeyError, ValueError):
-        raise FormatError(f"{key!r} is not a marker that this oqkit knows") from None
+    name = _READY.fullmatch(key) or _LATER.fullmatch(key)
+    marker = None if name is None else _marker(name)
+    if marker is None or marker.key != key:
+        raise FormatError(f"{key!r:.200} is not a marker that this oqkit knows")
+    return marker
+
+
+_TOPIC = r"open/(?P<shard>[0-9a-f]{4})/(?P<topic>code|(?:code|type)-[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63})"
+_JOB = r"(?P<job>[0k][0-9a-z]{17})\.(?P<gen>[1-9][0-9]{0,15})"
+_READY = re.compile(rf"{_TOPIC}/ready/(?P<rank>[0-9]{{3}})-(?P<due>[0-9]{{14}})-{_JOB}")
+_LATER = re.compile(rf"{_TOPIC}/later/(?P<due>[0-9]{{14}})-(?P<rank>[0-9]{{3}})-{_JOB}")
+
+
+def _marker(name: re.Match[str]) -> Marker | None:
+    rank, due = int(name["rank"]), int(name["due"]) / 1000
+    if rank > MAX_PRIORITY or due > MAX_TIME_S:
+        return None
+    return Marker(
+        job=name["job"],
+        gen=int(name["gen"]),
+        priority=MAX_PRIORITY - rank,
+        due=due,
+        is_later=name.re is _LATER,
+        topic=name["topic"],
+        shard=name["shard"],
+    )

@@ -47,6 +47,9 @@ class Source(Protocol):
     def ended(self, runner: LeaseRunner) -> None:
         """Take back a runner that has finished."""
 
+    def put_aside(self, job_id: str, error: Exception) -> None:
+        """Leave a job alone for a while with which something unforeseen went wrong."""
+
     def wait_s(self) -> float:
         """Return how long there will be nothing to do, in seconds."""
 
@@ -101,14 +104,28 @@ class Slot:
     def _step(self, runner: LeaseRunner) -> bool:
         try:
             return runner.step()
-        except OqError:  # of this lease alone: its rows go to others when it runs out
-            log.exception("lease %s is given up", runner.lease.id)
-            runner.abort()
+        except Exception as error:  # noqa: BLE001 - of this lease alone: its rows go to others when it runs out
+            self._give_up(runner, error)
             return True
+
+    def _give_up(self, runner: LeaseRunner, error: Exception) -> None:
+        """Leave a lease to its end; with it the job, for a while, if what went wrong is none of the errors foreseen."""
+        log.error("lease %s is given up, and what is not committed with it", runner.lease.id, exc_info=error)
+        runner.abort()
+        if not isinstance(error, OqError):
+            self._source.put_aside(runner.lease.job.id, error)
 
     def _begin(self, runner: LeaseRunner | None) -> LeaseRunner | None:
         if runner is None:
             return None
+        try:
+            return self._begun(runner)
+        except Exception as error:  # noqa: BLE001 - as in _step()
+            self._give_up(runner, error)
+            self._source.ended(runner)
+            return None
+
+    def _begun(self, runner: LeaseRunner) -> LeaseRunner | None:
         if (runner.wants_solitude or runner.wants_isolation) and not self._withdraw(runner):
             self._end(runner)
             return None
@@ -173,8 +190,7 @@ class Slot:
     def _end(self, runner: LeaseRunner) -> None:
         try:
             runner.finish()
-        except OqError:  # as in _step()
-            log.exception("lease %s is given up, and its last results with it", runner.lease.id)
-            runner.abort()
+        except Exception as error:  # noqa: BLE001 - as in _step()
+            self._give_up(runner, error)
         finally:
             self._source.ended(runner)

@@ -90,7 +90,7 @@ class LeaseSource:
             with self._lock:
                 lease = self._claimer.find()
             if lease is not None:
-                runner = self._runner(lease, executor)
+                runner = self._prepared(lease, executor)
             self.trouble.works(since=began, has_work=runner is not None, answered=self._claimer.discovery.answered)
         except OqError as error:
             self.trouble.note(error, since=began, now=self.monotonic())
@@ -118,6 +118,11 @@ class LeaseSource:
             except StoreError as error:  # the outcomes are committed: only what is next must be found out anew
                 log.warning("job %s will be looked at again: %s", lease.job.id, error)
             self._claimer.lost(lease)
+
+    def put_aside(self, job_id: str, error: Exception) -> None:
+        """Leave a job alone for a while with which something unforeseen went wrong."""
+        with self._lock:
+            self._claimer.put_aside(job_id, error)
 
     def wait_s(self) -> float:
         """Return how long there will be nothing to do, in seconds."""
@@ -147,6 +152,17 @@ class LeaseSource:
         if handler is None:
             raise AssertionError(f"job {job.id} was chosen without a handler")
         return handler
+
+    def _prepared(self, lease: HeldLease, executor: Executor) -> LeaseRunner | None:
+        """Return what runs a lease; if that cannot be made, hand the rows back and put the job aside."""
+        try:
+            return self._runner(lease, executor)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - guarantee G9: whatever the job holds, other jobs go on
+            self.put_aside(lease.job.id, error)
+        lease.commit([], is_last=True)
+        return None
 
     def _runner(self, lease: HeldLease, executor: Executor) -> LeaseRunner | None:
         handler = self._handler(lease.job)

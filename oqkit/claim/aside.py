@@ -1,0 +1,58 @@
+"""What a worker puts aside: documents it cannot understand, and jobs with which something unforeseen went wrong.
+
+Whatever an object holds must not end a worker, keep it busy or keep it from other jobs. So what fails is named once,
+and left alone for a time that doubles with every try: somebody may repair it, or upgrade this worker.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from oqkit.errors import OqError
+from oqkit.printable import printable
+
+log = logging.getLogger(__name__)
+
+FIRST_S = 10.0
+LONGEST_S = 600.0
+MOST_NAMES = 10_000
+"""How many are remembered; of more, the ones put aside first are tried again and named again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    until: float
+    wait_s: float
+    said: str
+
+
+class Aside:
+    """Names of objects and jobs, and until when each is left alone; times in epoch seconds."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, _Entry] = {}
+
+    def until(self, name: str) -> float:
+        """Return until when to leave something alone; 0 if it was not put aside."""
+        entry = self._entries.get(name)
+        return entry.until if entry is not None else 0.0
+
+    def put(self, name: str, error: Exception, *, now: float) -> float:
+        """Put something aside and return until when; tell people why, once."""
+        known = self._entries.pop(name, None)
+        wait_s = FIRST_S if known is None else min(2 * known.wait_s, LONGEST_S)
+        said = f"{type(error).__name__}: {error}"
+        if known is None or known.said != said:
+            is_expected = isinstance(error, OqError)
+            log.warning(
+                "left alone: %s", printable(error if is_expected else name), exc_info=None if is_expected else error
+            )
+        self._entries[name] = _Entry(now + wait_s, wait_s, said)
+        if len(self._entries) > MOST_NAMES:
+            del self._entries[next(iter(self._entries))]
+        return now + wait_s
+
+    def works(self, name: str) -> None:
+        """Take in that it is as it should be: the next trouble is named again."""
+        self._entries.pop(name, None)
