@@ -81,6 +81,14 @@ def base32(number: int, *, length: int) -> str:
     return "".join(_ALPHABET[(number >> 5 * place) & 31] for place in reversed(range(length)))
 
 
+def from_base32(text: str) -> int:
+    """Read what `base32` wrote, or raise `ValueError`."""
+    number = 0
+    for letter in text:
+        number = number << 5 | _ALPHABET.index(letter)
+    return number
+
+
 def new_id(rng: random.Random) -> str:
     """Return 16 random letters (80 bits)."""
     return base32(rng.getrandbits(80), length=16)

@@ -90,12 +90,18 @@ class Job:
 
     @property
     def status(self) -> str:
-        """One word: pending, running, paused, cancelling, completed, failed, cancelled or expired. Asks the queue."""
+        """One word: pending, running, paused, cancelling, completed, failed, cancelled or expired. Asks the queue.
+
+        It is unreadable where the state of some tasks cannot be read.
+        """
         self._refresh()
         return str(self._view.state.status)
 
     def counts(self) -> dict[str, int]:
-        """Return how many tasks are in each status; sums to ``len(job)``. Asks the queue."""
+        """Return how many tasks are in each status; sums to ``len(job)``. Asks the queue.
+
+        If the state of some tasks cannot be read there is one more entry, ``"unreadable"``.
+        """
         self._refresh()
         return self._known_counts()
 
@@ -106,7 +112,9 @@ class Job:
             self._view.refresh()
 
     def _known_counts(self) -> dict[str, int]:
-        return {status.value: n for status, n in self._view.state.counts().items()}
+        state = self._view.state
+        known = {status.value: n for status, n in state.counts().items()}
+        return {**known, "unreadable": state.n_unreadable} if state.n_unreadable else known
 
     def done(self) -> bool:
         """Whether every task has ended. Asks the queue."""
@@ -125,10 +133,12 @@ class Job:
     def wait(self, timeout: float | None = None, *, progress: bool | None = None) -> Job:
         """Wait until every task has ended, however it ended, and return the job.
 
-        Raise `WaitTimeout` after `timeout` seconds. Ctrl-C stops the waiting, not the work. `progress`
-        shows a bar, by default where a person can see it.
+        Raise `WaitTimeout` after `timeout` seconds, and `FormatError` if all have ended but those of parts that
+        cannot be read here. Ctrl-C stops the waiting, not the work. `progress` shows a bar, by default where a
+        person can see it.
         """
         self._wait(timeout, progress=progress)
+        self._view.state.check()
         return self
 
     def _wait(
@@ -144,7 +154,7 @@ class Job:
 
         try:
             with interruptible(self._view):
-                self._watch().until(lambda: self._view.state.is_final, timeout=limit, on_poll=on_poll)
+                self._watch().until(lambda: self._view.state.has_ended, timeout=limit, on_poll=on_poll)
         finally:
             bar.close()
         self._learn_pace()
@@ -157,10 +167,11 @@ class Job:
         bar = Bar(self._view, workers=self._workers, show=None, handle=self, blocks=False)
         try:
             with interruptible(self._view):
-                await self._watch().until_async(lambda: self._view.state.is_final, limit_s=None, on_poll=bar.update)
+                await self._watch().until_async(lambda: self._view.state.has_ended, limit_s=None, on_poll=bar.update)
         finally:
             bar.close()
         self._learn_pace()
+        self._view.state.check()
         return self
 
     def _learn_pace(self) -> None:
@@ -188,6 +199,7 @@ class Job:
         _check_errors(errors)
         self._wait(timeout, meanwhile=self._collector.read_ahead)
         if errors == "raise":
+            self._view.state.check()
             self._raise_for_failures()
         return self._results(errors, join=join)
 

@@ -27,7 +27,7 @@ from oqkit.payload.codec import ParquetCodec
 from oqkit.queue import key as keys
 from oqkit.queue.history import history
 from oqkit.queue.job import Job as JobObject
-from oqkit.queue.listing import newest_jobs
+from oqkit.queue.listing import ListedJob, newest_jobs
 from oqkit.queue.repository import Repository
 from oqkit.queue.submission import JOB_SCOPE, latest
 from oqkit.queue.transition import Status
@@ -38,7 +38,8 @@ from oqkit.task.timer import RowTimer
 
 OnDuplicate = Literal["attach", "rerun", "raise"]
 
-JOB_STATUSES = ("pending", "running", "paused", "cancelling", "completed", "failed", "cancelled", "expired")
+UNREADABLE = "unreadable"
+JOB_STATUSES = ("pending", "running", "paused", "cancelling", "completed", "failed", "cancelled", "expired", UNREADABLE)
 JOB_COLUMNS = ("name", "type", "status", "tasks", *(status.value for status in Status), "created")
 
 
@@ -216,7 +217,8 @@ class Queue:
         """Return the newest `limit` jobs, newest first, as a frame; the filters choose among those.
 
         Columns: name, type, status, tasks, the count in each status, created (UTC); the index is the
-        job id. `since` is a datetime with a time zone or epoch seconds.
+        job id. `since` is a datetime with a time zone or epoch seconds. Of a job whose objects cannot be
+        read the status is ``unreadable: `` and why; what is not known of it is NaN.
         """
         whole(limit, what="limit", low=1, high=10**6)
         if status is not None and status not in JOB_STATUSES:
@@ -228,23 +230,30 @@ class Queue:
         frame = pd.DataFrame.from_records([row for _, row in rows], columns=list(JOB_COLUMNS))
         frame.index = pd.Index([job_id for job_id, _ in rows], name="job", dtype=object)
         frame["created"] = pd.to_datetime(frame["created"].astype("float64"), unit="s", utc=True).dt.floor("ms")
-        return frame if status is None else frame[frame["status"] == status]
+        return frame if status is None else frame[frame["status"].str.partition(":")[0] == status]
 
-    def _job_row(self, job: JobObject) -> tuple[str, tuple[Any, ...]]:
-        state = JobView(self.repository, job).refresh()
-        counts = state.counts()
-        return job.id, (job.name, job.type, str(state.status), job.n_tasks, *(counts[s] for s in Status), job.created)
+    def _job_row(self, listed: ListedJob) -> tuple[str, tuple[Any, ...]]:
+        if listed.job is None:
+            unknown = [float("nan")] * len(Status)
+            told = f"{UNREADABLE}: {listed.why}"
+            return listed.id, ("", "", told, float("nan"), *unknown, listed.created or float("nan"))
+        job, state = listed.job, JobView(self.repository, listed.job).refresh()
+        counts, why = state.counts(), state.why_unreadable
+        told = f"{UNREADABLE}: {why}" if why else str(state.status)
+        return job.id, (job.name, job.type, told, job.n_tasks, *(counts[s] for s in Status), job.created)
 
     def workers(self) -> pd.DataFrame:
         """Return one row a worker that ever reported: host, pid, types, rows, requests, started, seen, stopped, python, refusals.
 
         `refusals` is a list of what it found and leaves alone: the function or job, and why.
-        `requests` is a dict of counts by kind. A worker reports when it starts and stops, every minute
-        while it has work and every ten minutes while it has none.
+        `requests` is a dict of counts by kind; of a record that cannot be read `host` says why. A worker reports when
+        it starts and stops, every minute while it has work and every ten minutes while it has none.
         """
         records = [
-            {**asdict(record), "refusals": [f"{one.subject}: {one.hurdle} {one.detail}" for one in record.refusals]}
-            for record in workers(self.repository)
+            {**asdict(one), "refusals": [f"{each.subject}: {each.hurdle} {each.detail}" for each in one.refusals]}
+            if isinstance(one, WorkerRecord)
+            else {"name": one.name, "host": f"{UNREADABLE}: {one.why}"}
+            for one in workers(self.repository)
         ]
         names = [field.name for field in fields(WorkerRecord)]
         names = [name for name in names if name not in {"magic", "every_s"}]
@@ -285,9 +294,13 @@ def _text(value: Any, what: str) -> str:
     return value
 
 
-def _matches(job: JobObject, *, type: str | None, tags: Mapping[str, str], since: Any) -> bool:  # noqa: A002
+def _matches(listed: ListedJob, *, type: str | None, tags: Mapping[str, str], since: Any) -> bool:  # noqa: A002
+    """Whether a job is wanted; one that cannot be read may be of any type and have any tags."""
+    job = listed.job
+    if since is not None and listed.created < since:
+        return False
+    if job is None:
+        return True
     if type is not None and job.type != type:
         return False
-    if any(job.tags.get(name) != value for name, value in tags.items()):
-        return False
-    return since is None or job.created >= since
+    return all(job.tags.get(name) == value for name, value in tags.items())

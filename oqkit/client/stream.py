@@ -30,7 +30,8 @@ class AsCompleted:
             with self._naming_timeout(), interruptible(self._view):
                 self._watch.until(self._has_news, timeout=self._left(end))
             yield from self._news()
-            if self._view.state.is_final:
+            if self._view.state.has_ended:
+                self._view.state.check()
                 return
 
     async def __aiter__(self) -> AsyncIterator[Any]:
@@ -40,7 +41,8 @@ class AsCompleted:
                 await self._watch.until_async(self._has_news, limit_s=self._left(end))
             for frame in await asyncio.to_thread(lambda: list(self._news())):
                 yield frame
-            if self._view.state.is_final:
+            if self._view.state.has_ended:
+                self._view.state.check()
                 return
 
     def _end(self) -> float | None:
@@ -57,7 +59,7 @@ class AsCompleted:
             raise WaitTimeout(self._watch.unfinished(self._timeout)) from None
 
     def _has_news(self) -> bool:
-        return self._view.state.is_final or bool(self._collector.completed_outputs() - self._seen)
+        return self._view.state.has_ended or bool(self._collector.completed_outputs() - self._seen)
 
     def _news(self) -> Iterator[Any]:
         new = self._collector.completed_outputs()

@@ -11,7 +11,7 @@ from oqkit.notebook.html import base_css, read_front
 from oqkit.notebook.humanize import first_line, moment, plural
 from oqkit.notebook.snapshot import FINAL, SEGMENTS, segments
 from oqkit.notebook.state import fitted
-from oqkit.queue.listing import newest_jobs
+from oqkit.queue.listing import ListedJob, newest_jobs
 from oqkit.queue.repository import Repository
 from oqkit.queue.view import JobState, JobView
 
@@ -30,10 +30,14 @@ class JobLine:
     counts: Mapping[str, int]
     """By `SEGMENTS`."""
     created: float
+    trouble: str = ""
+    """Why it cannot be read, or not in full."""
 
     @property
     def told(self) -> str:
         """The counts in words."""
+        if self.trouble:
+            return f"cannot be read: {self.trouble}"
         return ", ".join(f"{self.counts[name]:,} {name}" for name in SEGMENTS if self.counts[name]) or "no tasks"
 
 
@@ -57,15 +61,20 @@ class Jobs:
     def look(self) -> BoardSnapshot:
         """Ask the queue which jobs there are, and how far each is."""
         known, self._views = self._views, {}
-        for job in newest_jobs(self._repository, limit=self._limit):
+        lines: list[JobLine] = []
+        for listed in newest_jobs(self._repository, limit=self._limit):
+            job = listed.job
+            if job is None:
+                lines.append(_unreadable_line(listed))
+                continue
             view = known.get(job.id)
             if view is None or view.state.job.rev != job.rev or str(view.state.status) not in FINAL:
                 view = view or JobView(self._repository, job)
                 view.adopt(job)
                 view.refresh()
             self._views[job.id] = view
-        lines = tuple(_line(view.state) for view in self._views.values())
-        return BoardSnapshot(url=self._repository.store.url, lines=lines, now=self._repository.now())
+            lines.append(_line(view.state))
+        return BoardSnapshot(url=self._repository.store.url, lines=tuple(lines), now=self._repository.now())
 
 
 def _line(state: JobState) -> JobLine:
@@ -80,6 +89,20 @@ def _line(state: JobState) -> JobLine:
             job.n_tasks, ((task, len(rows)) for part in state.touched() for task, rows in part.states.items())
         ),
         created=job.created,
+        trouble=state.why_unreadable,
+    )
+
+
+def _unreadable_line(listed: ListedJob) -> JobLine:
+    return JobLine(
+        id=listed.id,
+        label=listed.id,
+        type="",
+        status="unreadable",
+        n_tasks=0,
+        counts=dict.fromkeys(SEGMENTS, 0),
+        created=listed.created,
+        trouble=listed.why,
     )
 
 

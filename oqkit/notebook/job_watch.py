@@ -27,7 +27,7 @@ class JobWatch:
         self.wants_errors = False
         """Whether somebody looks at the errors of a job that still runs."""
         self.trouble = ""
-        """Why what is known may be old; empty if it is not."""
+        """Why what is known may be old, or is not all; empty if neither is so."""
         self._history: ProgressHistory | None = None
         self._n_requests = 0
 
@@ -48,7 +48,7 @@ class JobWatch:
             self.job._reconciler.look(self.state)  # noqa: SLF001 - the same
             self.errors.read(state, most=self._n_readable(state))
             self.workers.why(state)
-            self.trouble = ""
+            self.trouble = f"Not all of it is known: {why}" if (why := state.why_unreadable) else ""
         except OqError as error:
             self.trouble = f"What is shown may be old, for the queue did not answer: {error}"
         self._n_requests += sum(self.repository.store.requests.snapshot().values()) - before

@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from oqkit.clock import base32
+from oqkit.clock import base32, from_base32
 from oqkit.errors import FormatError, UsageError
 from oqkit.queue.bound import MAX_PRIORITY, MAX_TIME_S
 from oqkit.store.base import Entry
@@ -90,6 +90,19 @@ def stamp(now: float) -> str:
     return base32(_MILLIS - 1 - int(now * 1000), length=9)
 
 
+def time_of_stamp(text: str) -> float:
+    """Return the time that `stamp` wrote, to the millisecond; 0 for what it did not write."""
+    try:
+        return max(0.0, (_MILLIS - 1 - from_base32(text)) / 1000)
+    except ValueError:
+        return 0.0
+
+
+def created_hint(job_id: str) -> float:
+    """Return when a job without a key was submitted, as its id says; 0 for others."""
+    return time_of_stamp(job_id[1:10]) if job_id.startswith("0") else 0.0
+
+
 def shard_of(job_id: str, shards: int) -> str:
     """Return the shard of a job: four hexadecimal digits."""
     return f"{int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:4]) % shards:04x}"
@@ -149,6 +162,11 @@ def part_etags(entries: Iterable[Entry], *, n_parts: int) -> dict[int, str]:
 def job_of_folder(folder: str) -> str:
     """Return the job id of a folder below `WORK`."""
     return folder.rstrip("/").rpartition("-")[2]
+
+
+def created_of_folder(folder: str) -> float:
+    """Return when the job of a folder below `WORK` was submitted."""
+    return time_of_stamp(folder.rstrip("/").rpartition("/")[2].partition("-")[0])
 
 
 def code_key(digest: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from oqkit.errors import FormatError, Missing
 from oqkit.queue import key as keys
@@ -12,52 +13,69 @@ from oqkit.queue.repository import Repository
 OPEN_PAGES = 5
 
 
-def newest_jobs(repository: Repository, *, limit: int) -> list[Job]:
-    """Return up to `limit` jobs, newest first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedJob:
+    """A job of a listing: its object, or why that cannot be read."""
+
+    id: str
+    created: float
+    """Epoch seconds; what the keys tell where the object cannot be read, and 0 if they do not."""
+    job: Job | None
+    why: str = ""
+
+
+def newest_jobs(repository: Repository, *, limit: int) -> list[ListedJob]:
+    """Return up to `limit` jobs, newest first; also those whose object cannot be read.
 
     Three listings together know every job: folders of jobs with stored inputs or a claimed part,
     jobs without a key (their ids sort by time), and markers. Only of jobs that have a key, no
     stored inputs and no claimed part are those beyond the first few thousand markers left out.
     """
-    ids: dict[str, None] = {}
+    found: dict[str, float] = {}
     for number in range(repository.settings.shards):
         shard = f"{number:04x}"
-        ids.update(dict.fromkeys(_with_folder(repository, shard, limit)))
-        ids.update(dict.fromkeys(_without_key(repository, shard, limit)))
-        ids.update(dict.fromkeys(_open(repository, shard)))
-    jobs = [job for job in repository.map(lambda job_id: _read(repository, job_id), list(ids)) if job is not None]
+        found.update(_open(repository, shard))
+        found.update(_without_key(repository, shard, limit))
+        found.update(_with_folder(repository, shard, limit))
+    ids = [one for one in found.items() if keys.is_job_id(one[0])]
+    jobs = [job for job in repository.map(lambda one: _read(repository, *one), ids) if job is not None]
     return sorted(jobs, key=lambda job: -job.created)[:limit]
 
 
-def _with_folder(repository: Repository, shard: str, limit: int) -> Iterator[str]:
+def _with_folder(repository: Repository, shard: str, limit: int) -> Iterator[tuple[str, float]]:
     left = limit
     for page in repository.store.list_all(f"{keys.WORK}{shard}/", folders=True):
-        yield from map(keys.job_of_folder, page.folders[:left])
+        for folder in page.folders[:left]:
+            yield keys.job_of_folder(folder), keys.created_of_folder(folder)
         left -= len(page.folders)
         if left <= 0:
             return
 
 
-def _without_key(repository: Repository, shard: str, limit: int) -> Iterator[str]:
+def _without_key(repository: Repository, shard: str, limit: int) -> Iterator[tuple[str, float]]:
     page = repository.store.list(f"{keys.JOBS}{shard}/0", limit=min(limit, 1000))
-    return (keys.job_of_key(entry.key) for entry in page.entries)
+    ids = (keys.job_of_key(entry.key) for entry in page.entries)
+    return ((job_id, keys.created_hint(job_id)) for job_id in ids)
 
 
-def _open(repository: Repository, shard: str) -> Iterator[str]:
+def _open(repository: Repository, shard: str) -> Iterator[tuple[str, float]]:
     for number, page in enumerate(repository.store.list_all(keys.open_prefix(shard))):
         for entry in page.entries:
             try:
-                job_id = keys.parse_marker(entry.key).job
+                marker = keys.parse_marker(entry.key)
             except FormatError:
                 continue
-            if job_id.startswith("k"):
-                yield job_id
+            if marker.job.startswith("k"):
+                yield marker.job, marker.due
         if number + 1 >= OPEN_PAGES:
             return
 
 
-def _read(repository: Repository, job_id: str) -> Job | None:
+def _read(repository: Repository, job_id: str, created: float) -> ListedJob | None:
     try:
-        return repository.read_job(job_id).doc
-    except (Missing, FormatError):
-        return None  # deleted meanwhile, or of a newer oqkit
+        job = repository.read_job(job_id).doc
+    except Missing:
+        return None  # deleted meanwhile
+    except FormatError as error:
+        return ListedJob(id=job_id, created=created, job=None, why=str(error))
+    return ListedJob(id=job_id, created=job.created, job=job)

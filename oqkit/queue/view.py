@@ -6,12 +6,16 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from oqkit.errors import FormatError
 from oqkit.queue import key as keys
 from oqkit.queue.cas import Versioned
-from oqkit.queue.job import ControlVerb, Job, concerned, is_settled
+from oqkit.queue.job import ControlVerb, Job, check_orders, concerned, is_settled
 from oqkit.queue.part import Part
 from oqkit.queue.repository import Repository
 from oqkit.queue.transition import Status, Verb
+
+Found = Versioned[Part] | str | None
+"""A part that was read; why it cannot be; None if it is as it was, or nobody has touched it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,24 +27,30 @@ class JobState:
     """When the parts were asked for, in epoch seconds by the store's clock."""
     known: Mapping[int, Versioned[Part]] = field(default_factory=dict)
     """The parts that have a state object."""
+    unreadable: Mapping[int, UnreadablePart] = field(default_factory=dict)
+    """The parts whose state object was not understood."""
+    doubt: str = ""
+    """Why the job object, which was given new orders, cannot be read any more; empty if it can."""
 
     def parts(self) -> Iterator[Part]:
-        """Yield the state of every part, in order; untouched ones as fresh."""
-        return (self.part(index) for index in range(self.job.n_parts))
+        """Yield the state of every part that can be read, in order; untouched ones as fresh."""
+        return (self.part(index) for index in range(self.job.n_parts) if index not in self.unreadable)
 
     def touched(self) -> list[Part]:
         """Return the parts that have a state object, in order."""
         return [self.known[index].doc for index in sorted(self.known)]
 
     def part(self, index: int) -> Part:
-        """Return the state of one part."""
+        """Return the state of one part, or raise `FormatError`."""
+        if index in self.unreadable:
+            raise FormatError(self.unreadable[index].why)
         held = self.known.get(index)
         return held.doc if held else self.job.fresh_part(index)
 
     def counts(self) -> dict[Status, int]:
-        """Return how many tasks are in each status; sums to the number of tasks."""
+        """Return how many tasks are in each status; with `n_unreadable` that sums to the number of tasks."""
         total = dict.fromkeys(Status, 0)
-        touched = 0
+        touched = self.n_unreadable
         for held in self.known.values():
             touched += held.doc.n_rows
             for status, n in held.doc.counts().items():
@@ -49,9 +59,31 @@ class JobState:
         return total
 
     @property
+    def n_unreadable(self) -> int:
+        """How many tasks are in parts that cannot be read."""
+        return sum(self.job.part_size(index) for index in self.unreadable)
+
+    @property
+    def why_unreadable(self) -> str:
+        """Why it is not known how all of the tasks are; empty if it is."""
+        return self.doubt or next((self.unreadable[index].why for index in sorted(self.unreadable)), "")
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is final, or will not become so for this reader: all that it can read is."""
+        if len(self.known) + len(self.unreadable) < self.job.n_parts:
+            return False
+        return bool(self.doubt) or all(is_settled(held.doc, self.job) for held in self.known.values())
+
+    def check(self) -> None:
+        """Raise `FormatError` if there is something that cannot be read."""
+        if self.why_unreadable:
+            raise FormatError(f"job {self.job.name or self.job.id} is not known in full: {self.why_unreadable}")
+
+    @property
     def is_final(self) -> bool:
         """Whether every task has a final status, written in its part, that no order given will change."""
-        if len(self.known) < self.job.n_parts:
+        if len(self.known) < self.job.n_parts or self.doubt:
             return False
         return all(is_settled(held.doc, self.job) for held in self.known.values())
 
@@ -77,8 +109,11 @@ class JobState:
         """One word for the whole job.
 
         ``completed``, ``failed`` (some task failed), ``cancelled`` or ``expired`` when every task is
-        final; before that ``cancelling``, ``paused``, ``running`` or ``pending``.
+        final; before that ``cancelling``, ``paused``, ``running`` or ``pending``; ``unreadable`` if that is
+        not known of all of them.
         """
+        if self.why_unreadable:
+            return "unreadable"
         counts = self.counts()
         if self.is_final:
             worst = (Status.FAILED, Status.CANCELLED, Status.EXPIRED)
@@ -93,6 +128,15 @@ class JobState:
         if not self.job.controls or self.job.controls[-1].verb is not ControlVerb.CANCEL:
             return False
         return any(self.part(index).gen < self.job.gen for index in concerned(self.job, self.job.controls[-1]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadablePart:
+    """A part whose object is there and was not understood."""
+
+    etag: str
+    """Of what was read; empty if that is not known."""
+    why: str
 
 
 class JobView:
@@ -119,15 +163,30 @@ class JobView:
             if self._refreshed is not None and now - self._refreshed < unless_within_s:
                 return self.state
             asked = self._repository.now()
-            changed = [0] if self.state.job.n_parts == 1 else self._changed()
-            found = {one.doc.index: one for one in self._repository.map(self._read, changed) if one is not None}
-            known = {**self.state.known, **found}
-            job = self.state.job
-            if any(one.doc.gen > job.gen for one in known.values()):
-                job = self._repository.read_job(job.id).doc
-            self.state = JobState(job=job, at=asked, known=known)
+            changed = {0: ""} if self.state.job.n_parts == 1 else self._changed()
+            found = dict(zip(changed, self._repository.map(self._read, changed), strict=True))
+            self.state = self._taken_in(found, changed, asked=asked)
             self._refreshed = self._repository.store.clock.monotonic()
             return self.state
+
+    def _taken_in(self, found: Mapping[int, Found], etags: Mapping[int, str], *, asked: float) -> JobState:
+        """Return the state with the parts that were read now, and the job read again if they know of newer orders."""
+        bad = {n: UnreadablePart(etag=etags[n], why=one) for n, one in found.items() if isinstance(one, str)}
+        read = {n: one for n, one in found.items() if isinstance(one, Versioned)}
+        known = {n: one for n, one in {**self.state.known, **read}.items() if n not in bad}
+        unreadable = {n: one for n, one in {**self.state.unreadable, **bad}.items() if n not in read}
+        job = self.state.job
+        if any(one.doc.gen > job.gen for one in known.values()):
+            try:
+                job = self._repository.read_job(job.id).doc
+            except FormatError as error:
+                return JobState(job=job, at=asked, known=known, unreadable=unreadable, doubt=str(error))
+        for index, one in list(known.items()):
+            try:
+                check_orders(one.doc, job)
+            except FormatError as error:
+                unreadable[index] = UnreadablePart(etag=known.pop(index).etag or "", why=str(error))
+        return JobState(job=job, at=asked, known=known, unreadable=unreadable)
 
     def reload(self) -> None:
         """Read the job object again, to see orders given elsewhere."""
@@ -138,13 +197,20 @@ class JobView:
         with self._lock:
             self.state = replace(self.state, job=job)
 
-    def _changed(self) -> list[int]:
-        job, known = self.state.job, self.state.known
+    def _changed(self) -> dict[int, str]:
+        job = self.state.job
+        known: dict[int, UnreadablePart | Versioned[Part]] = {**self.state.unreadable, **self.state.known}
         pages = self._repository.store.list_all(self._repository.keys_of(job).parts)
         found = keys.part_etags((entry for page in pages for entry in page.entries), n_parts=job.n_parts)
-        return [n for n, etag in found.items() if n not in known or known[n].etag != etag]
+        return {n: etag for n, etag in found.items() if n not in known or known[n].etag != etag}
 
-    def _read(self, index: int) -> Versioned[Part] | None:
+    def _read(self, index: int) -> Found:
+        try:
+            return self._read_part(index)
+        except FormatError as error:
+            return str(error)
+
+    def _read_part(self, index: int) -> Versioned[Part] | None:
         job, known = self.state.job, self.state.known.get(index)
         if known is None or known.etag is None:
             found = self._repository.read_part(job, index)

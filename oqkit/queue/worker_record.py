@@ -79,15 +79,30 @@ def put_worker(repository: Repository, record: WorkerRecord) -> None:
     )
 
 
-def workers(repository: Repository) -> list[WorkerRecord]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadableRecord:
+    """A worker's record that was not understood."""
+
+    name: str
+    why: str
+
+
+def workers(repository: Repository) -> list[WorkerRecord | UnreadableRecord]:
     """Return every worker's record, also of those that ended or died."""
     found = [entry.key for page in repository.store.list_all(keys.WORKERS) for entry in page.entries]
-    return [record for record in repository.map(lambda key: read_worker(repository, key), found) if record is not None]
+    return [record for record in repository.map(lambda key: _read(repository, key), found) if record is not None]
 
 
 def read_worker(repository: Repository, key: str) -> WorkerRecord | None:
-    """Return the record under a key; None if it was removed meanwhile, or is of a newer oqkit."""
+    """Return the record under a key; None if it was removed meanwhile, or cannot be read."""
+    found = _read(repository, key)
+    return found if isinstance(found, WorkerRecord) else None
+
+
+def _read(repository: Repository, key: str) -> WorkerRecord | UnreadableRecord | None:
     try:
         return load_as(WorkerRecord, repository.store.read(key).data, what=f"worker {key!r}")
-    except (Missing, FormatError):
-        return None
+    except Missing:
+        return None  # removed meanwhile
+    except FormatError as error:
+        return UnreadableRecord(name=key.removeprefix(keys.WORKERS).removesuffix(".json"), why=str(error))
