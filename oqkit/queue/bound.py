@@ -40,8 +40,10 @@ Type = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}\Z")]
 Digest = Annotated[str, Meta(pattern=r"\A(?:[0-9a-f]{16,128})?\Z")]
 """A digest in hexadecimal digits, or nothing; it becomes part of a key."""
 LeaseId = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z_\-]{0,64}\Z")]
-OutputId = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z_\-]{1,64}\.[0-9]{1,16}\Z")]
-"""A lease and the number of a commit; it becomes part of a key."""
+CommitId = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z_\-]{1,64}\.[0-9]{1,16}\Z")]
+"""A lease and the number of a commit."""
+OutputId = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z_\-][0-9A-Za-z_.\-]{0,80}\Z")]
+"""The name of an output, which becomes part of a key."""
 
 Unknown = tuple[tuple[str, str], ...]
 """Fields that a newer oqkit wrote, as (name, JSON): they are written again as they were read."""

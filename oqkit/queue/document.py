@@ -20,6 +20,7 @@ from oqkit.queue.bound import (
     MAX_PART_ROWS,
     MAX_PARTS,
     MAX_PRIORITY,
+    CommitId,
     Count,
     Generation,
     Id,
@@ -209,7 +210,7 @@ class _Part(msgspec.Struct, kw_only=True):
     """What 0.1 wrote in place of the states: neighbours in one state together."""
     leases: Annotated[tuple[Lease, ...], Meta(max_length=1_000)]
     outputs: list[tuple[OutputId, Any]]
-    done: Annotated[tuple[OutputId, ...], Meta(max_length=1_000)]
+    done: Annotated[tuple[CommitId, ...], Meta(max_length=1_000)]
     log: Annotated[tuple[Event, ...], Meta(max_length=1_000)]
     unknown: Unknown = ()
 
