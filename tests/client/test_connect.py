@@ -262,7 +262,7 @@ def test_connect_keeps_the_shards_of_a_queue(tmp_path):
     assert oq.connect(tmp_path / "q").repository.settings.shards == 4
     with pytest.raises(UsageError, match="was created with 4 shards, not 2"):
         oq.connect(tmp_path / "q", shards=2)
-    with pytest.raises(UsageError, match="shards=0 must be between 1 and 4096"):
+    with pytest.raises(UsageError, match="shards=0 must be a whole number from 1 to 4,096"):
         oq.connect(tmp_path / "r", shards=0)
 
 
