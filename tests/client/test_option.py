@@ -21,6 +21,10 @@ def _no_calls():
     CALLS.clear()
 
 
+def note_time(x):
+    return time.monotonic()
+
+
 def note(x):
     CALLS.append(x)
     return x
@@ -113,16 +117,13 @@ def test_delayed_job_starts_when_it_is_due(queue, start, how):
     start()
     began = time.monotonic()
     options = {"delay": 0.4} if how == "delay" else {"at": dt.datetime.now(dt.UTC) + dt.timedelta(seconds=0.4)}
-    job = queue.submit_frame(FRAME, note, **options)
-    time.sleep(0.2)
-    assert (CALLS, job.status) == ([], "pending")
-    job.result(WAIT_S)
-    assert 0.35 <= time.monotonic() - began < 2
+    job = queue.submit_frame(FRAME, note_time, **options)
+    assert min(job.result(WAIT_S)["note_time"]) - began >= 0.35
 
 
 def test_moment_in_the_past_is_due_at_once(queue, start):
     start()
-    assert queue.submit_frame(FRAME, note, at=0).result(timeout=5)["note"].tolist() == [1, 2, 3]
+    assert queue.submit_frame(FRAME, note, at=0).result(WAIT_S)["note"].tolist() == [1, 2, 3]
 
 
 def test_tasks_that_nobody_started_in_time_expire(queue, start):
@@ -140,11 +141,11 @@ def test_tasks_that_nobody_started_in_time_expire(queue, start):
 
 def test_tasks_that_were_started_in_time_do_not_expire(queue, start):
     def nap(x):
-        time.sleep(0.5)
+        time.sleep(3.0)
         return x
 
     start()
-    job = queue.submit_frame(FRAME[:1], nap, ttl=0.4)
+    job = queue.submit_frame(FRAME[:1], nap, ttl=3.0)
     assert job.result(WAIT_S)["nap"].tolist() == [1]
 
 

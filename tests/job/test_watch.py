@@ -148,7 +148,7 @@ def test_wait_tells_how_far_the_job_is_when_time_is_up(queue, start):
     began = time.monotonic()
     with pytest.raises(oq.WaitTimeout, match=r"is not done after 0.2 s: 1 pending, 1 running") as caught:
         job.result(timeout=0.2)
-    assert 0.15 <= time.monotonic() - began < 1
+    assert time.monotonic() - began >= 0.15
     assert "No worker" not in str(caught.value)
     GATE.set()
     assert job.result(WAIT_S)["gated"].tolist() == [0, 10]  # the waiting ended, not the work
