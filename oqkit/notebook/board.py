@@ -11,6 +11,7 @@ from oqkit.notebook.html import base_css, read_front
 from oqkit.notebook.humanize import first_line, moment, plural
 from oqkit.notebook.snapshot import FINAL, SEGMENTS, segments
 from oqkit.notebook.state import fitted
+from oqkit.printable import printable
 from oqkit.queue.listing import ListedJob, newest_jobs
 from oqkit.queue.repository import Repository
 from oqkit.queue.view import JobState, JobView
@@ -131,7 +132,7 @@ def board_text(board: BoardSnapshot) -> str:
     lines = [
         "  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows
     ]
-    clean = ["".join(letter if letter.isprintable() else "�" for letter in line) for line in lines]
+    clean = [printable(line) for line in lines]
     return "\n".join([f"{plural(len(rows), 'job')} in {board.url}", *clean])
 
 

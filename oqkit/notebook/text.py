@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from oqkit.notebook.humanize import advice, facts, group_title, headline, legend, percent
 from oqkit.notebook.snapshot import SEGMENTS, Snapshot
+from oqkit.printable import printable
 
 WIDTH = 60
 MAX_GROUPS = 5
@@ -21,12 +22,12 @@ INK = {
 def to_text(snapshot: Snapshot) -> str:
     """Return the job in a few lines of plain text."""
     lines = [
-        f"{_plain(snapshot.label)}: {snapshot.status}, {_plain(headline(snapshot))}",
+        f"{printable(snapshot.label)}: {snapshot.status}, {printable(headline(snapshot))}",
         f"[{bar(snapshot)}] {percent(snapshot)}",
         " · ".join(text for _, _, text in legend(snapshot)),
         " · ".join(fact.text for fact in facts(snapshot)),
-        *(_plain(group_title(group)) for group in snapshot.groups[:MAX_GROUPS]),
-        _plain(advice(snapshot)),
+        *(printable(group_title(group)) for group in snapshot.groups[:MAX_GROUPS]),
+        printable(advice(snapshot)),
     ]
     return "\n".join(line for line in lines if line)
 
@@ -46,8 +47,3 @@ def widths(snapshot: Snapshot, width: int) -> list[int]:
     widest = max(range(len(out)), key=counts.__getitem__)
     out[widest] += width - sum(out)
     return out
-
-
-def _plain(text: str) -> str:
-    """Replace what would move the cursor or start an escape sequence."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)
