@@ -38,6 +38,10 @@ REFUSED_S = 10.0
 """How long a job that this worker cannot run is left alone: what is missing may be there by then."""
 
 
+def _any(_job: Job) -> bool:
+    return True
+
+
 class Claimer:
     """Finds and claims work for one worker; call it from one thread at a time."""
 
@@ -58,11 +62,13 @@ class Claimer:
         self._lease_rows = lease_rows
         self._cursors: dict[str, JobCursor] = {}
         self._aside = Aside()
+        self._is_wanted: Callable[[Job], bool] = _any
         self.finished = FinishedMarkers(repository)
         self.discovery = Poller(repository, topics)
 
-    def find(self) -> HeldLease | None:
-        """Claim rows of some job, or return None if there is nothing to claim right now."""
+    def find(self, *, only: Callable[[Job], bool] = _any) -> HeldLease | None:
+        """Claim rows of some job, of `only` some if so, or return None if there is nothing to claim right now."""
+        self._is_wanted = only
         choices = self._choices()
         if self.discovery.is_due(has_work=bool(choices)):
             self._take_in(self.discovery.look())
@@ -167,7 +173,11 @@ class Claimer:
     def _choices(self) -> list[str]:
         """Return a few jobs to try: of the highest priority that has any, in random order."""
         now = self._repository.now()
-        ready = [(one.rank, job) for job, one in self._cursors.items() if one.not_before <= now and one.due <= now]
+        ready = [
+            (one.rank, job)
+            for job, one in self._cursors.items()
+            if one.not_before <= now and one.due <= now and (one.latest is None or self._is_wanted(one.latest))
+        ]
         self._repository.rng.shuffle(ready)
         ready.sort(key=lambda pair: -pair[0])
         return [job for _, job in ready[:JOBS_A_CALL]]
@@ -230,7 +240,7 @@ class Claimer:
         elif (when := gate.opens(job, self._repository.now())) is not None:
             self._move_marker(one, job, due=when)
         else:
-            return True
+            return self._is_wanted(job)
         return False
 
     # --- claiming --------------------------------------------------------------------------------

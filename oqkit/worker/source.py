@@ -49,6 +49,7 @@ class LeaseSource:
         lease_s: float,
         isolates_after: int,
         threads: Threads,
+        most_coroutines: int = COROUTINES,
     ) -> None:
         self.solitude = Solitude(threads)
         self.trouble = Trouble(threads)
@@ -62,6 +63,11 @@ class LeaseSource:
         self._worker = worker
         self._isolates_after = isolates_after
         self._timer = RowTimer()
+        self._most_coroutines = most_coroutines
+        self._coroutines: dict[LeaseRunner, int] = {}
+        """Leases of coroutines that were not ended, and how many of those run at once."""
+        self.on_coroutines: Callable[[], None] = _nothing
+        """Called when a lease of coroutines was claimed: there may be room for more."""
         self._lock = threads.lock()
         self._now = repository.now
         self._waits_s: dict[str, float] = {}
@@ -81,14 +87,19 @@ class LeaseSource:
         self.sweep = Sweep(repository, marked=lambda: self._claimer.discovery.marked)
         """The search for lost jobs, another one."""
 
-    def acquire(self, executor: Executor) -> LeaseRunner | None:
+    @property
+    def has_room(self) -> bool:
+        """Whether coroutines run, but fewer than may run at once."""
+        return 0 < sum(list(self._coroutines.values())) < self._most_coroutines
+
+    def acquire(self, executor: Executor, *, only_coroutines: bool = False) -> LeaseRunner | None:
         """Claim a lease, to be run by `executor`; None if there is nothing to do now. What it raises is in `trouble`."""
         if not self.solitude.enter():
             return None
         runner, began = None, self.monotonic()
         try:
             with self._lock:
-                lease = self._claimer.find()
+                lease = self._claimer.find(only=self._is_async) if only_coroutines else self._claimer.find()
             if lease is not None:
                 runner = self._prepared(lease, executor)
             self.trouble.works(since=began, has_work=runner is not None, answered=self._claimer.discovery.answered)
@@ -98,11 +109,15 @@ class LeaseSource:
         finally:
             if runner is None:
                 self.solitude.leave()
+        if runner is not None and self._is_async(runner.lease.job):
+            self._coroutines[runner] = min(COROUTINES, len(runner.lease.rows))
+            self.on_coroutines()
         return runner
 
     def ended(self, runner: LeaseRunner) -> None:
         """Take back a runner that has finished."""
         self.solitude.leave(runner)
+        self._coroutines.pop(runner, None)
         if runner.is_exposed:
             self._exposed.add(_function(runner.lease.job))
         self._over(runner.lease, is_lost=runner.is_lost, n_finished=runner.n_finished)
@@ -146,6 +161,10 @@ class LeaseSource:
             return at_once, None
         least, most = known
         return max(at_once, most if handler.is_batch else least), max(at_once, most)
+
+    def _is_async(self, job: Job) -> bool:
+        handler = self._registry.handler(job)
+        return handler is not None and handler.is_async
 
     def _handler(self, job: Job) -> Handler:
         handler = self._registry.handler(job)
@@ -241,6 +260,10 @@ class LeaseSource:
             in_order=self._codec.in_order,
             is_suspect=lease.is_suspect(after=self._isolates_after),
         )
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _function(job: Job) -> tuple[str, Code]:

@@ -16,13 +16,15 @@ from oqkit.errors import Unavailable, UsageError
 from oqkit.queue.repository import Repository
 from oqkit.queue.worker_record import WorkerRecord
 from oqkit.task.function import TaskFunction
+from oqkit.worker.call import COROUTINES
+from oqkit.worker.coroutine_slots import CoroutineSlots
 from oqkit.worker.duty import Duties
 from oqkit.worker.executor import Executor, ThreadExecutor
 from oqkit.worker.interface import Codec
 from oqkit.worker.process import ProcessExecutor
 from oqkit.worker.registry import HandlerRegistry
 from oqkit.worker.report import Report
-from oqkit.worker.slot import Slot
+from oqkit.worker.slot import Slot, Source
 from oqkit.worker.source import LeaseSource
 from oqkit.worker.thread import SystemThreads, Thread, Threads
 
@@ -79,7 +81,11 @@ class WorkerLoop:
             lease_s=lease_s,
             isolates_after=isolates_after,
             threads=self._threads,
+            most_coroutines=concurrency * COROUTINES,
         )
+        self._more = CoroutineSlots(self._source, make=self._slot, start=self._start)
+        if executor == "thread":  # a slot of another kind may need a process of its own
+            self._source.on_coroutines = self._more.fill_up
         self._broken: list[BaseException] = []
         self.is_stuck = False
         """Whether it ended although the store never answered: threads that wait for it are left behind."""
@@ -92,14 +98,15 @@ class WorkerLoop:
         """
         duties = self._take_up_duties()
         duties.begin_due()
-        slots = [self._slot() for _ in range(self._concurrency)]
+        slots = [self._slot(self._source) for _ in range(self._concurrency)]
         threads = [self._start(slot.run, name="oqkit-slot") for slot in slots]
         try:
             while any(thread.is_alive() for thread in threads):
                 threads[0].join(0.05 if until_idle else 0.2)
                 self._source.stopping.wait(0.05)
                 duties.begin_due()
-                if until_idle and all(slot.is_idle for slot in slots) and self._source.is_done():
+                is_idle = all(slot.is_idle for slot in slots) and not self._more.threads
+                if until_idle and is_idle and self._source.is_done():
                     self.stop()
                 if self._source.stopping.is_set():
                     break
@@ -121,6 +128,7 @@ class WorkerLoop:
     def _drain(self, threads: list[Thread], duties: Duties) -> None:
         """Give calls in progress the grace time, then leave them; whatever the store does, this comes to an end."""
         self._source.stopping.set()
+        threads = [*threads, *self._more.threads]
         self._join(threads, self._grace_s)
         self._source.killing.set()
         has_ended = self._join(threads, SETTLE_S)
@@ -167,8 +175,8 @@ class WorkerLoop:
     def _executors(self) -> dict[ExecutorName, Callable[[], Executor]]:
         return {"thread": lambda: ThreadExecutor(self._threads, isolating=_child_executor), "process": ProcessExecutor}
 
-    def _slot(self) -> Slot:
-        return Slot(self._source, self._make_executor(), self._threads.queue(name="oqkit-commit"))
+    def _slot(self, source: Source) -> Slot:
+        return Slot(source, self._make_executor(), self._threads.queue(name="oqkit-commit"))
 
     def _start(self, call: Callable[[], None], *, name: str) -> Thread:
         return self._threads.start(partial(self._guard, call), name=name)

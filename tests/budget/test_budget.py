@@ -293,7 +293,7 @@ class Idler:
 
         self._worker = oq.Worker(self.queue, [arrive])
         self._worker._source.stopping = self.stop_sign
-        self._slot, self._duties = self._worker._slot(), self._worker._take_up_duties()
+        self._slot, self._duties = self._worker._slot(self._worker._source), self._worker._take_up_duties()
         self._report()
 
     def _report(self):

@@ -149,10 +149,10 @@ class Worker(Actor):
         a_job = 2 + cursor.READS + 2 * claimer.CLAIMS_A_JOB + MARKERS
         most = 4 + 2 * len(self.plan.types) + claimer.JOBS_A_CALL * a_job
 
-        def metered() -> HeldLease | None:
+        def metered(**more: Any) -> HeldLease | None:
             me = current()
             requests, troubles = me.n_requests, me.n_troubles
-            found = find()
+            found = find(**more)
             n = me.n_requests - requests
             oracle.expect(n <= most or me.n_troubles > troubles, "budget of a poll", f"{n} requests, at most {most}")
             return found
