@@ -99,6 +99,10 @@ class PassingSource:
         self._n_held -= 1
         self._source.ended(runner)
 
+    def put_aside(self, job_id: str, error: Exception) -> None:
+        """Leave a job alone for a while with which something unforeseen went wrong."""
+        self._source.put_aside(job_id, error)
+
     def wait_s(self) -> float:
         """Return how long there will be nothing to do, in seconds."""
         return max(LOOK_S, self._source.wait_s())
