@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import subprocess
 import sys
@@ -98,51 +97,3 @@ def test_changed_modules_are_those_whose_files_differ_from_when_they_were_seen(w
     assert seen.changed() == ["seen_first"]
     (tmp_path / "modules" / "seen_later.py").unlink()
     assert seen.changed() == ["seen_first", "seen_later"]
-
-
-OTHER = """
-import json, sys
-from oqkit.cli import main
-print(json.dumps(list(sys.version_info[:2])), flush=True)
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_worker_of_another_python_leaves_a_function_by_value_alone_and_says_so(folder_queue, monkeypatch):
-    monkeypatch.setattr(diagnosis, "LOOK_EVERY_S", 0.0)
-    other = other_python()
-    job = oq.submit_frame(FRAME, lambda x: x)
-    command = [*other, "-c", OTHER, "worker", "--trust-code", "--url", folder_queue.url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as worker:
-        try:
-            major, minor = json.loads(worker.stdout.readline())
-            told = until(lambda: (why := job.why()) and "saw it" in why and why, wait_s=120)
-            here = f"{sys.version_info[0]}.{sys.version_info[1]}"
-            assert f"1 worker saw it and cannot run it: it runs {major}.{minor}, this needs {here}." in told
-            assert worker.poll() is None, "it is alive, and leaves the job to others"
-        finally:
-            worker.terminate()
-            worker.communicate()
-    assert job.status == "pending"
-
-
-def other_python():
-    """Return the command of a Python of another version that has oqkit, made by uv if need be; skip if none can be had."""
-    root = os.path.dirname(os.path.dirname(oq.__file__))  # noqa: PTH120
-    tried = []
-    for version in ("3.12", "3.13", "3.11"):
-        if version == f"{sys.version_info[0]}.{sys.version_info[1]}":
-            continue
-        command = [
-            *(sys.executable, "-m", "uv", "run", "--quiet", "--isolated", "--no-project", "--python", version),
-            *("--with-editable", root, "python"),
-        ]
-        made = subprocess.run(
-            [*command, "-c", "import oqkit"], check=False, capture_output=True, text=True, timeout=400
-        )
-        if made.returncode == 0:
-            return command
-        tried.append(f"{version}: {made.stderr.strip()[-200:]}")
-    pytest.skip(f"no other Python with oqkit can be had, so none was tried: {'; '.join(tried)}")
