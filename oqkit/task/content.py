@@ -27,7 +27,7 @@ from oqkit.task.installed import is_installed, version_of
 PLAIN = frozenset({int, float, complex, str, bytes, bool, type(None)})
 _NESTED = frozenset({list, tuple, dict})
 _MAX_DEPTH = 100
-_MAX_ITEMS = 10**8
+_MAX_SHARED = 10**5
 
 
 class UnknownContentError(Exception):
@@ -103,8 +103,8 @@ def is_plain(value: Any) -> bool:
         nested = [it for it in level if type(it) in _NESTED]
         level = list(chain.from_iterable(_members(it) for it in nested))
         n_items += len(level)
-        if n_items > _MAX_ITEMS:
-            return False
+        if n_items > _MAX_SHARED and len(set(map(id, nested))) < len(nested):
+            return False  # written in full, what is shared might be endless
     return False
 
 

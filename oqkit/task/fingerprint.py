@@ -229,12 +229,14 @@ class _Graph:
         kind = type(value)
         if kind in PLAIN or (kind in {list, tuple, dict} and is_plain(value)):
             return b"plain" + plain_bytes(value)
-        if isinstance(value, (types.FunctionType, type, types.ModuleType)):
-            named = _named(value)
-            return named.text().encode() if named else self._number(value)
         if id(value) in self._known:
             return self._known[id(value)][1]
-        return self._composite(value)
+        if not isinstance(value, (types.FunctionType, type, types.ModuleType)):
+            return self._composite(value)
+        named = _named(value)
+        digest = named.text().encode() if named else self._number(value)
+        self._known[id(value)] = (value, digest)
+        return digest
 
     def _composite(self, value: Any) -> bytes:
         """Hash a value that consists of others; where it meets itself again, by how far up that is."""
