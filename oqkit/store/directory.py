@@ -53,7 +53,7 @@ from oqkit.store.file import (
     walk,
     write_all,
 )
-from oqkit.store.permission import ABSENT, DENIED, open_file, refuse_links, store_error, written_by_others
+from oqkit.store.permission import ABSENT, DENIED, Fence, open_file, store_error, written_by_others
 
 _SLOTS = 256
 _LOCK_POLL_S = 0.001
@@ -107,7 +107,9 @@ class DirectoryStore(Store):
         self._has_links = True
         self._dated_s: float | None = None
         self._mode = _PRIVATE
+        self._fence = Fence(str(self.root))
         self._open()
+        self._fence.is_lasting = not self.written_by_others()
 
     def written_by_others(self) -> str:
         return written_by_others(self.root, names=("queue.json", "jobs", "code", "open", "work"))
@@ -178,7 +180,7 @@ class DirectoryStore(Store):
         check_prefix(prefix)
         self.requests.add("list")
         with self._reading(prefix):
-            refuse_links(str(self.root), prefix)
+            self._refuse_links(prefix)
             self._look_at_clock()
             return Page.cut(walk(str(self.root), prefix, after=after or "", folders=folders), limit=limit)
 
@@ -189,7 +191,7 @@ class DirectoryStore(Store):
         self.requests.add("list")
         folder = f"{self.root}/.versions/{key}"
         with self._reading(key):
-            refuse_links(str(self.root), f".versions/{key}/")
+            self._refuse_links(f".versions/{key}/")
             ids = sorted((name for name in names_in(folder) if not name.endswith("/")), reverse=True)
         for id_ in ids:
             if present is None or id_ < present.id:  # else it is what was present, superseded meanwhile
@@ -204,11 +206,14 @@ class DirectoryStore(Store):
 
     def _inside(self, name: str) -> str:
         """Return the path of what is called `name` in this directory; raise `Denied` if a link would lead out of it."""
+        self._refuse_links(name)
+        return f"{self.root}/{name}"
+
+    def _refuse_links(self, name: str) -> None:
         try:
-            refuse_links(str(self.root), name)
+            self._fence.check(name)
         except OSError as error:
             raise self._error(name, error) from None
-        return f"{self.root}/{name}"
 
     def _version(self, key: str, path: str) -> Version | None:
         self.requests.add("get")
@@ -360,7 +365,7 @@ class DirectoryStore(Store):
     def _sweep(self) -> None:
         """Remove the temporary files of processes that were killed."""
         oldest_s = self.server.now() - _STALE_TEMP_S
-        refuse_links(str(self.root), ".tmp/")
+        self._refuse_links(".tmp/")
         remove_stale(f"{self.root}/.tmp", before_s=oldest_s)
 
     @contextlib.contextmanager

@@ -17,6 +17,7 @@ ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP)
 _UNFIT = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_MAX_PLAIN = 10_000
 
 
 def open_file(path: str) -> int:
@@ -29,17 +30,24 @@ def open_file(path: str) -> int:
     return fd
 
 
-def refuse_links(root: str, name: str) -> None:
-    """Raise `OSError` if a folder between `root` and the file `name` below it is a link, which would lead elsewhere."""
-    end = name.find("/")
-    while end >= 0:
-        try:
-            status = os.lstat(f"{root}/{name[:end]}")
-        except ABSENT:
+class Fence:
+    """Keeps a store inside of its directory. What is found once holds as long as nobody else can change it: `is_lasting`."""
+
+    def __init__(self, root: str) -> None:
+        self.is_lasting = False
+        self._root = root
+        self._plain: set[str] = set()
+
+    def check(self, name: str) -> None:
+        """Raise `OSError` if a folder between the root and the file `name` below it is a link."""
+        folder = name[: name.rfind("/") + 1]
+        if folder in self._plain:
             return
-        if stat.S_ISLNK(status.st_mode):
-            raise OSError(errno.ELOOP, f"{name[:end]!r} is a symbolic link, which leads out of the queue")
-        end = name.find("/", end + 1)
+        _refuse_links(self._root, folder)
+        if self.is_lasting:
+            if len(self._plain) >= _MAX_PLAIN:
+                self._plain.clear()
+            self._plain.add(folder)
 
 
 def written_by_others(root: Path, *, names: Sequence[str]) -> str:
@@ -68,3 +76,15 @@ def store_error(what: str, error: OSError) -> StoreError | UsageError:
     if error.errno in _FULL:
         return Unavailable(f"cannot write {text}; free some space and try again")
     return Unavailable(f"no answer about {text}")
+
+
+def _refuse_links(root: str, name: str) -> None:
+    end = name.find("/")
+    while end >= 0:
+        try:
+            status = os.lstat(f"{root}/{name[:end]}")
+        except ABSENT:
+            return
+        if stat.S_ISLNK(status.st_mode):
+            raise OSError(errno.ELOOP, f"{name[:end]!r} is a symbolic link, which leads out of the queue")
+        end = name.find("/", end + 1)
