@@ -14,6 +14,7 @@ from urllib.request import url2pathname
 
 from oqkit.config import Settings
 from oqkit.errors import UsageError
+from oqkit.queue import key as keys
 from oqkit.store.base import Store
 from oqkit.store.directory import DirectoryStore
 from oqkit.store.memory import MemoryStore
@@ -30,7 +31,7 @@ def open_store(chosen: Settings) -> Store:
     scheme = urlsplit(url).scheme
     if scheme in _BUILT_IN:
         return _BUILT_IN[scheme](chosen)
-    return _factory(url, scheme)(chosen) if "://" in url else DirectoryStore(Path(url))
+    return _factory(url, scheme)(chosen) if "://" in url else _in_directory(Path(url))
 
 
 def _factory(url: str, scheme: str) -> StoreFactory:
@@ -49,7 +50,11 @@ def _directory(chosen: Settings) -> Store:
     parts = urlsplit(chosen.url or "")
     if parts.netloc not in {"", "localhost"}:
         raise UsageError(f"{chosen.url!r}: write file:///dir, with three slashes, for a local directory")
-    return DirectoryStore(Path(url2pathname(parts.path)))
+    return _in_directory(Path(url2pathname(parts.path)))
+
+
+def _in_directory(path: Path) -> Store:
+    return DirectoryStore(path, unversioned=keys.UNVERSIONED)
 
 
 def _memory(chosen: Settings) -> Store:

@@ -32,6 +32,8 @@ from oqkit.store.base import Entry
 SETTINGS = "queue.json"
 BELL = "bell"
 SWEEP = "sweep.json"
+UNVERSIONED = (BELL, SWEEP)
+"""What is rewritten all the time and says nothing worth keeping."""
 JOBS = "jobs/"
 WORK = "work/"
 OPEN = "open/"

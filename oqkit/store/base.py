@@ -130,9 +130,9 @@ class Store(abc.ABC):
     applied.
     """
 
-    #: How long an idle worker waits between two looks at the doorbell, in seconds: what polling costs decides.
+    #: How long to wait between two looks at one object that may have changed, in seconds: what a request costs decides.
     poll_s: ClassVar[float] = 0.7
-    #: How often the doorbell is rung at most, in seconds: one object takes few writes.
+    #: How often one object should be overwritten at most, in seconds: S3 takes few writes of one key. 0: as often as one likes.
     ring_s: ClassVar[float] = 1.0
     #: How many requests are worth sending at once: 1 where latency is nothing.
     parallel: ClassVar[int] = 1
@@ -155,7 +155,7 @@ class Store(abc.ABC):
     def now(self) -> float:
         """Return the store's own time in epoch seconds, never this machine's wall clock."""
         if not self.server.is_set:
-            self.list("queue.json", limit=1)  # any reply carries a date
+            self.list("", limit=1)  # any reply carries a date
         return self.server.now()
 
     def written_by_others(self) -> str:

@@ -84,8 +84,8 @@ if hasattr(os, "register_at_fork"):
 class DirectoryStore(Store):
     """Objects as files below `path`, which is made when it does not exist; `~` is understood.
 
-    Keys that start with one of `unversioned` keep no past: the doorbell is rewritten all the time and
-    says nothing worth keeping. Old versions of all others stay until somebody removes ``.versions``.
+    Keys that start with one of `unversioned` keep no past: give those that are rewritten all the time and
+    say nothing worth keeping. Old versions of all others stay until somebody removes ``.versions``.
     """
 
     poll_s = 0.03
@@ -98,7 +98,7 @@ class DirectoryStore(Store):
         path: str | os.PathLike[str],
         *,
         clock: Clock | None = None,
-        unversioned: tuple[str, ...] = ("bell",),
+        unversioned: tuple[str, ...] = (),
     ) -> None:
         self.root = Path(path).expanduser().absolute()
         super().__init__(self.root.as_uri(), clock=clock)

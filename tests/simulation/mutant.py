@@ -537,14 +537,6 @@ def _has_parts(repository, job):
     return bool(repository.store.list(repository.keys_of(job).parts, limit=1).entries)
 
 
-def resume_only_if_nobody_has_started(patch: Patch) -> None:
-    """A second submission puts up the marker only if no part exists; a worker may have heard of the job by the bell."""
-    original = submission.resume
-    patch.setattr(
-        submission, "resume", lambda repository, job: None if _has_parts(repository, job) else original(repository, job)
-    )
-
-
 def search_ignores_started_jobs(patch: Patch) -> None:
     """The search for lost jobs takes one with parts for one that somebody works on."""
     original = sweep.is_done
@@ -618,7 +610,6 @@ MUTANTS = {
         ended_leases_are_forgotten,
         rows_go_back_too_late,
         failure_is_final,
-        resume_only_if_nobody_has_started,
         search_ignores_started_jobs,
         search_forgets_open_jobs,
         empty_listing_means_gone,

@@ -27,6 +27,7 @@ TRICKS = (
     "later marker",
     "no marker",
     "lost marker",
+    "lost marker",
     "no bell",
     "strange marker",
     "crowd",
