@@ -131,6 +131,7 @@ def _worker(queue: Queue, options: argparse.Namespace) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    os.environ.pop("OQ_SIGNING_KEY", None)  # it was read: no process that a function starts needs to have it
     if not {"", os.getcwd()} & set(sys.path):  # noqa: PTH109 - as text, like the entries
         sys.path.append(os.getcwd())  # noqa: PTH109 - local modules are found, but last: they shadow nothing
     worker = Worker(

@@ -32,6 +32,11 @@ class Settings:
     trust_code: bool | None = None
     data_roots: Mapping[str, Mapping[str, Any]] | None = field(default=None, repr=False)
     """What jobs may read beside the queue's own bucket: URL of a folder or bucket → how `fsspec` opens it here."""
+    signing_key: str | None = field(default=None, repr=False)
+    signing_key_file: str | None = None
+    """Keys to sign jobs with, or a file that has them: see `oqkit.client.signing`."""
+    signing_scope: str | None = None
+    """What stands for the queue in signatures, the same for all who reach it by different URLs; None: the URL."""
 
     def over(self, other: Settings) -> Settings:
         """Return these settings, with those of `other` where these say nothing."""
@@ -47,6 +52,9 @@ _VARIABLES = {
     "addressing_style": "OQ_ADDRESSING_STYLE",
     "trust_code": "OQ_TRUST_CODE",
     "data_roots": "OQ_DATA_ROOTS",
+    "signing_key": "OQ_SIGNING_KEY",
+    "signing_key_file": "OQ_SIGNING_KEY_FILE",
+    "signing_scope": "OQ_SIGNING_SCOPE",
 }
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 
@@ -200,6 +208,10 @@ def _table(table: Mapping[str, Any], path: Path, where: str, *, is_own: bool) ->
             raise UsageError(f"{path}: {where + '.' if where else ''}{name} is none of {', '.join(known)}")
         if name != "data_roots" and not isinstance(value, bool if name == "trust_code" else str):
             raise UsageError(f"{path}: {name}={value!r} must be {'true or false' if name == 'trust_code' else 'text'}")
+        if name == "signing_key":
+            raise UsageError(
+                f"{path}: put the key into a file of its own (mode 0600), and name that as signing_key_file"
+            )
         if name in _WIDENING and not is_own and value is not False:
             raise UsageError(
                 f"{path}: {name} is not read from the oq.toml of a folder, which may have come with somebody else's files. "
@@ -212,4 +224,6 @@ def _table(table: Mapping[str, Any], path: Path, where: str, *, is_own: bool) ->
 _WIDENING: Final = {
     "trust_code": "Start the worker with --trust-code, or set OQ_TRUST_CODE=1",
     "data_roots": f"Put it into {_OWN}, or set OQ_DATA_ROOTS",
+    "signing_key_file": f"Put it into {_OWN}, or set OQ_SIGNING_KEY_FILE",
+    "signing_scope": f"Put it into {_OWN}, or set OQ_SIGNING_SCOPE",
 }

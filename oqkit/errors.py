@@ -106,6 +106,10 @@ class FormatError(OqError):
     """A document in the queue does not parse, or was written by a newer oqkit."""
 
 
+class NotSigned(FormatError):
+    """A job has no signature that this worker, which runs signed jobs only, can accept."""
+
+
 # --- the call: fix the arguments -----------------------------------------------------------------
 
 

@@ -54,12 +54,14 @@ class Claimer:
         lease_s: float,
         can_run: Callable[[Job], bool],
         lease_rows: Callable[[Job], tuple[int, int | None]],
+        on_aside: Callable[[str, Exception], None] = lambda job_id, error: None,  # noqa: ARG005 - nobody to tell
     ) -> None:
         self._repository = repository
         self._worker = worker
         self._lease_s = lease_s
         self._can_run = can_run
         self._lease_rows = lease_rows
+        self._on_aside = on_aside
         self._cursors: dict[str, JobCursor] = {}
         self._aside = Aside()
         self._is_wanted: Callable[[Job], bool] = _any
@@ -130,6 +132,7 @@ class Claimer:
 
     def put_aside(self, job_id: str, error: Exception) -> None:
         """Leave a job alone for a while with which something went wrong; the others go on."""
+        self._on_aside(job_id, error)
         until = self._aside.put(job_id, error, now=self._repository.now())
         if (one := self._cursors.get(job_id)) is not None:
             one.not_before = until

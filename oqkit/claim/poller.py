@@ -223,7 +223,7 @@ class Poller:
         if blob is None:
             return False
         self._bell = blob.etag
-        self._news = load_news(blob.data, now=self.repository.now())
+        self._news = load_news(blob.data, now=self.repository.now(), load=self.repository.load_job)
         return True
 
     def look(self) -> Listing:

@@ -8,6 +8,7 @@ from typing import Any
 
 from oqkit.client.queue import Queue
 from oqkit.client.scheme import open_store
+from oqkit.client.signing import signer
 from oqkit.config import Settings, settings
 from oqkit.config import data_roots as read_data_roots
 from oqkit.queue.repository import open_repository
@@ -44,7 +45,8 @@ def connect(
         data_roots=None if data_roots is None else read_data_roots(data_roots),
     )
     chosen = settings(given, profile=profile)
-    queue = Queue(open_repository(open_store(chosen), shards=shards), chosen)
+    store = open_store(chosen)
+    queue = Queue(open_repository(store, shards=shards, signer=signer(chosen, url=store.url)), chosen)
     _default[:] = [queue]
     return queue
 

@@ -134,6 +134,11 @@ def remedy(refusal: Refusal, job: Job, *, address: Mapping[str, str]) -> str:
         Hurdle.DIFFERENT: (
             "Start it anew with the code that was submitted, or give the function as it is now with job.retry(fn=...)."
         ),
+        Hurdle.SIGNATURE: (
+            "Give those who submit and those who work the same key (OQ_SIGNING_KEY_FILE); local workers run what others "
+            "submitted with oq.local_workers(2, trust='everyone')"
+        ),
+        Hurdle.UNREADABLE: "It tries again by itself.",
         Hurdle.INPUTS: "It tries again by itself.",
     }[refusal.hurdle]
 

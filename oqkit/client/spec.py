@@ -22,7 +22,7 @@ from oqkit.errors import SchemaError, UsageError
 from oqkit.payload.access import Access
 from oqkit.payload.codec import JSON_COLUMN, TAGGED
 from oqkit.payload.dataset import KIND, find_dataset
-from oqkit.payload.parquet import encode_payload
+from oqkit.payload.parquet import PayloadFile, encode_payload
 from oqkit.queue import key as keys
 from oqkit.queue.gate import NEVER
 from oqkit.queue.job import Code, Job
@@ -81,11 +81,10 @@ class JobSpec:
     source: Submitted | None = None
     """The frame itself, if it is of pandas."""
 
-    def files(self) -> Iterator[tuple[int, int, bytes]]:
-        """Yield the input files: (first part, number of parts, bytes)."""
+    def files(self) -> Iterator[PayloadFile]:
+        """Yield the input files."""
         if self.table is not None:
-            for file in encode_payload(self.table, part_rows=self.part_rows):
-                yield file.first_part, file.n_parts, file.data
+            yield from encode_payload(self.table, part_rows=self.part_rows)
 
 
 def function_of(function: Any) -> Function:

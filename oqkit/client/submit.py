@@ -93,7 +93,7 @@ class Submitter:
             put_code(self._repository, function.code, function.data)
             self._codes.add(function.code.digest)
         submission = Submission(self._repository, job)
-        files = [[submission.put_input(data), first, n, len(data)] for first, n, data in spec.files()]
+        files = [list(file.ref(submission.put_input(file.data))) for file in spec.files()]
         return submission.commit(replace(job, input={**spec.input, **({"files": files} if files else {})}))
 
 

@@ -13,16 +13,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from oqkit.client.connect import default_queue
 from oqkit.client.queue import Queue
+from oqkit.client.signing import own_environment, verifier
 from oqkit.client.wait import tell
 from oqkit.config import to_environment
 from oqkit.errors import UsageError
 from oqkit.payload.codec import ParquetCodec
 from oqkit.task.function import as_task
 from oqkit.worker.worker import GRACE_S, LEASE_S, ExecutorName, WorkerLoop
+
+Trust = Literal["own", "everyone"]
 
 RESTART_EVERY_S = 1.0
 RESTART_SLOWLY_S = 30.0
@@ -60,7 +63,8 @@ class Worker(WorkerLoop):
         queue = queue or default_queue()
         if trust_code:
             refuse_trust(queue)
-        repository = queue.repository
+        keys = verifier(queue.settings, url=queue.url)
+        repository = queue.repository if keys is None else queue.repository.verifying(keys)
         super().__init__(
             repository,
             ParquetCodec(repository, queue.access.everywhere() if trust_code else queue.access),
@@ -95,16 +99,24 @@ class LocalWorkers:
     new version. All end when this process does.
     """
 
-    def __init__(self, n: int, *, queue: Queue, arguments: list[str]) -> None:
+    def __init__(self, n: int, *, queue: Queue, arguments: list[str], trust: Trust = "own") -> None:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise UsageError(f"n={n!r} must be the number of processes, 1 or more")
         if queue.url.startswith("memory://"):
             raise UsageError("a memory:// queue exists in this process alone; use a directory, or run oq.Worker here")
         refuse_trust(queue)
+        if trust not in {"own", "everyone"}:
+            raise UsageError(f"trust={trust!r} must be 'own' or 'everyone'")
+        if trust == "everyone" and verifier(queue.settings, url=queue.url) is not None:
+            raise UsageError(
+                "trust='everyone' contradicts the signing key that is configured (OQ_SIGNING_KEY, OQ_SIGNING_KEY_FILE): "
+                "workers that have one run signed jobs only"
+            )
         self._command = [sys.executable, "-P", "-m", "oqkit", "worker", "--exit-with", str(os.getpid()), *arguments]
         self._environment = {
             **os.environ,
             **to_environment(replace(queue.settings, url=queue.url)),
+            **(own_environment(queue.settings, url=queue.url) if trust == "own" else {}),
             "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
         }
         with tempfile.NamedTemporaryFile(prefix="oqkit-workers-", suffix=".log", delete=False) as file:
@@ -199,13 +211,20 @@ def local_workers(
     queue: Queue | None = None,
     lease_s: float = LEASE_S,
     executor: ExecutorName = "thread",
+    trust: Trust = "own",
 ) -> LocalWorkers:
     """Start `n` worker processes on this machine (None: one a processor) for the default queue, or `queue`.
 
-    They trust code from the queue, so that functions typed into a notebook run. `functions` names
-    more to run, as ``module:name``, for jobs that were submitted by the name of a task type.
+    They run the code that you submitted, so that functions typed into a notebook run. Of a queue in a bucket, which
+    others may write, they run no job but those that you signed: submissions are signed with a key of yours, kept in
+    ``~/.oqkit``, or with the one that is configured (``OQ_SIGNING_KEY_FILE``). With ``trust="everyone"`` they run
+    whatever is stored there. `functions` names more to run, as ``module:name``, for jobs that were submitted by the
+    name of a task type.
     """
     arguments = ["--trust-code", "--lease", f"{lease_s:g}", "--executor", executor, *functions]
     return LocalWorkers(
-        n if n is not None else os.cpu_count() or 1, queue=queue or default_queue(), arguments=arguments
+        n if n is not None else os.cpu_count() or 1,
+        queue=queue or default_queue(),
+        arguments=arguments,
+        trust=trust,
     )

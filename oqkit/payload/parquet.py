@@ -37,6 +37,10 @@ class PayloadFile:
     n_parts: int
     data: bytes
 
+    def ref(self, key: str) -> PayloadRef:
+        """Return what finds it again, and knows it again, once it is stored under `key`."""
+        return PayloadRef(key, self.first_part, self.n_parts, len(self.data), seal.of(self.data))
+
 
 class PayloadRef(NamedTuple):
     """Where one file of a payload lies; a plain tuple in this order does as well."""
@@ -45,6 +49,8 @@ class PayloadRef(NamedTuple):
     first_part: int
     n_parts: int
     size_bytes: int
+    seal: str = ""
+    """The SHA-256 of its footer, which has that of each row group; empty if it is not known."""
 
 
 # --- write ---------------------------------------------------------------------------------------
@@ -136,7 +142,7 @@ class PayloadReader:
     part is one ranged GET. Raise `Missing` and the other errors of the store, and `FormatError`.
     """
 
-    def __init__(self, store: Source, files: Sequence[tuple[str, int, int, int]]) -> None:
+    def __init__(self, store: Source, files: Sequence[PayloadRef | tuple[str, int, int, int]]) -> None:
         self._store = store
         self._refs = sorted((PayloadRef(*ref) for ref in files), key=lambda ref: ref.first_part)
         self._firsts = [ref.first_part for ref in self._refs]
@@ -189,13 +195,13 @@ class PayloadReader:
     def _fill(self, ref: PayloadRef, file: _OpenFile) -> None:
         if ref.size_bytes <= _SMALL_BYTES:
             data = self._store.read(ref.key).data
-            file.footer = _checked(ref, lambda: _read_footer(data))
+            file.footer = _checked(ref, lambda: _read_footer(data, expected=ref.seal))
             file.data = data
             return
         tail = footer_bytes(
             lambda length: self._store.read_range(ref.key, start=-length, length=length), size_bytes=ref.size_bytes
         )
-        file.footer = _checked(ref, lambda: _read_footer(tail))
+        file.footer = _checked(ref, lambda: _read_footer(tail, expected=ref.seal))
 
 
 def footer_bytes(read_end: Callable[[int], bytes], *, size_bytes: int) -> bytes:
@@ -205,8 +211,8 @@ def footer_bytes(read_end: Callable[[int], bytes], *, size_bytes: int) -> bytes:
     return read_end(needed) if len(tail) < needed <= size_bytes else tail
 
 
-def _read_footer(tail: bytes) -> Any:
-    seal.check_footer(tail)
+def _read_footer(tail: bytes, *, expected: str = "") -> Any:
+    seal.check_footer(tail, expected=expected)
     return pq.read_metadata(pa.BufferReader(tail))
 
 

@@ -16,7 +16,7 @@ from oqkit.errors import FormatError
 _GROUPS: Final = b"oq.groups"
 _FOOTER: Final = b"oq.footer"
 _EMPTY: Final = "0" * 64
-_GROUP_DIGITS: Final = 32
+_GROUP_DIGITS: Final = 64
 _SEAL: Final = re.compile(rb"oq\.footer\x18\x40([0-9a-f]{64})")  # as Thrift writes a key and a text of 64 bytes
 _END: Final = 8  # four bytes of length, then "PAR1"
 
@@ -37,13 +37,21 @@ def close(data: bytes) -> bytes:
     return b"".join((data[:start], _digest(footer).encode(), data[start + len(_EMPTY) :]))
 
 
-def check_footer(tail: bytes) -> None:
+def of(tail: bytes) -> str:
+    """Return the digest that stands in the footer of a file; empty if there is none."""
+    found = _SEAL.search(_footer(tail))
+    return found[1].decode() if found else ""
+
+
+def check_footer(tail: bytes, *, expected: str = "") -> None:
     """Raise `FormatError` unless the end of a file, which has all of its footer, is as it was written.
 
-    To be asked before anything parses it.
+    With the digest that is `expected` of it, it has to be this very file. To be asked before anything parses it.
     """
     footer = _footer(tail)
     found = _SEAL.search(footer)
+    if expected and (found is None or found[1] != expected.encode()):
+        raise FormatError("it is another file than the job was submitted with")
     if found is None and _GROUPS not in footer and _FOOTER not in footer:
         return
     if found is None or _digest(footer.replace(found[1], _EMPTY.encode())).encode() != found[1]:

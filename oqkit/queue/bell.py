@@ -8,11 +8,12 @@ knowledge of a job that a worker keeps while it works, and a claim that is based
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from oqkit.errors import FormatError
 from oqkit.queue import key as keys
-from oqkit.queue.document import dump_job, load_job
+from oqkit.queue.document import dump_job
 from oqkit.queue.job import Job
 
 MAX_BYTES = 16_384
@@ -33,12 +34,15 @@ def dump_news(news: News | None, *, op: str) -> bytes:
     return op.encode() + (b"\n" + said if 0 < len(said) <= MAX_BYTES else b"")
 
 
-def load_news(data: bytes, *, now: float) -> News | None:
-    """Return what the bell says, or None if that is nothing, or old, or not to be understood: then list."""
+def load_news(data: bytes, *, now: float, load: Callable[[bytes, str], Job]) -> News | None:
+    """Return what the bell says, or None if that is nothing, or old, or not to be understood: then list.
+
+    `load` reads the job as if it were its object.
+    """
     _, _, said = data.partition(b"\n")
     name, _, document = said.partition(b"\n")
     try:
-        news = News(marker=keys.parse_marker(name.decode()), job=load_job(document, key=keys.BELL))
+        news = News(marker=keys.parse_marker(name.decode()), job=load(document, keys.BELL))
     except (FormatError, UnicodeDecodeError):
         return None
     is_one = (news.marker.job, news.marker.gen) == (news.job.id, news.job.gen)

@@ -66,7 +66,7 @@ def _order(repository: Repository, job_id: str, verb: ControlVerb, *, code: Code
     control = Control(op=new_id(repository.rng), verb=verb, at=now, **what)
     job = repository.update_job(
         job_id,
-        lambda doc: with_control(doc, control, code=code),
+        lambda doc: _ordered(repository, doc, control, code),
         applied=lambda doc: has_control(doc, control.op),
     ).doc
     if not job.n_tasks:
@@ -74,6 +74,11 @@ def _order(repository: Repository, job_id: str, verb: ControlVerb, *, code: Code
     repository.announce(repository.marker(job, due=due(job, now)))
     bring_up(repository, job, control)
     return job
+
+
+def _ordered(repository: Repository, job: Job, control: Control, code: Code | None) -> Job:
+    job = with_control(job, control, code=code)
+    return job if code is None else repository.signed(job)
 
 
 def bring_up(repository: Repository, job: Job, control: Control) -> None:

@@ -36,6 +36,7 @@ from oqkit.queue.job import Code, Control, Job
 from oqkit.queue.part import Event, Lease, Part
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows, union
+from oqkit.queue.signature import Keyring, Signature
 from oqkit.queue.task_state import TaskState, grouped
 from oqkit.queue.transition import Status
 
@@ -66,12 +67,16 @@ def load(data: bytes, *, what: str) -> dict[str, Any]:
         raise FormatError(f"{what} does not parse: {error!r:.200}") from None
     if type(known) is not int or known != FORMAT:
         raise FormatError(f"{what} is of format {known!r:.20}, this oqkit reads format {FORMAT}: upgrade oqkit here")
+    _check_required(required, what=what)
+    return dict(document)
+
+
+def _check_required(required: Any, *, what: str) -> None:
     if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
         raise FormatError(f"{what} does not parse: requires={required!r:.80} is no list of names")
     if strange := [name for name in required if name not in FEATURES]:
         names = ", ".join(map(repr, strange))
         raise FormatError(f"{what} was written by a newer oqkit, which knows {names:.200}: upgrade oqkit here")
-    return dict(document)
 
 
 def load_as(cls: type[T], data: bytes, *, what: str) -> T:
@@ -135,16 +140,35 @@ class _Job(msgspec.Struct, kw_only=True):
     rev: Count
     op: Id
     input: dict[str, Any]
+    code_rev: Count = 0
+    valid_until: Moment | None = None
+    signature: Signature | None = None
     unknown: Unknown = ()
 
 
+_SIGNED = (
+    *("format", "requires", "job", "type", "n_tasks", "part_rows", "created", "valid_until"),
+    *("mode", "code", "code_rev", "policy", "timeout_s", "input"),
+)
+"""What decides what a job runs, and on what: of a signed job these are taken from the signed text alone."""
 _SAME_IN_JOB = tuple(name for name in _Job.__struct_fields__ if name not in {"format", "job"})
 
 
 def dump_job(job: Job) -> bytes:
     """Write the job object, or raise `UsageError` if nobody could read it."""
-    what = f"job {job.name or job.id!r}"
-    doc = {
+    data = dump(record.with_unknown(_job_fields(job), job.unknown))
+    return _checked(data, _job, what=f"job {job.name or job.id!r}")
+
+
+def signed_text(job: Job) -> str:
+    """Return what there is to sign of a job."""
+    fields = {"code_rev": 0, "valid_until": None, **_job_fields(job)}
+    return record.encode({name: fields[name] for name in _SIGNED}).decode()
+
+
+def _job_fields(job: Job) -> dict[str, Any]:
+    signed = {"code_rev": job.code_rev, "valid_until": job.valid_until}
+    return {
         "format": FORMAT,
         "requires": job.requires,
         "job": job.id,
@@ -166,19 +190,31 @@ def dump_job(job: Job) -> bytes:
         "rev": job.rev,
         "op": job.op,
         "input": record.free(dict(job.input)),
+        **{name: value for name, value in signed.items() if value},
+        **({} if job.signature is None else {"signature": record.write(job.signature)}),
     }
-    data = dump(record.with_unknown(doc, job.unknown))
-    return _checked(data, _job, what=what)
 
 
-def load_job(data: bytes, *, key: str) -> Job:
-    """Read a job object, or raise `FormatError`."""
+def load_job(data: bytes, *, key: str, keyring: Keyring | None = None) -> Job:
+    """Read a job object, or raise `FormatError`; with a keyring also `NotSigned`, before anything signed is read."""
     what = f"job object {key!r}"
     doc = load(data, what=what)
+    if keyring is not None:
+        keyring.verify(_parsed(lambda: _signature(doc), what=what), what=what)
     return _parsed(lambda: _job(doc), what=what)
 
 
+def _signature(doc: dict[str, Any]) -> Signature | None:
+    found = doc.get("signature")
+    return None if found is None else record.read(Signature, found)
+
+
 def _job(doc: dict[str, Any]) -> Job:
+    signature = _signature(doc)
+    if signature is not None:
+        signed = record.parse(signature.text.encode())
+        _check_required(signed["requires"], what="its signed text")
+        doc = {**doc, **{name: signed[name] for name in _SIGNED}}
     if not {"content_digest", "options_digest"} <= doc.keys() and "fingerprint" not in doc:  # which 0.1 had
         raise ValueError("its digests of content and options are missing")
     found = record.read(_Job, doc)

@@ -25,6 +25,10 @@ class Hurdle(StrEnum):
     """Importing or unpickling the function raised an error."""
     DIFFERENT = "different"
     """What it has under the function's name does something else than what was submitted."""
+    SIGNATURE = "signature"
+    """It runs signed jobs only, and this one has no signature that it accepts."""
+    UNREADABLE = "unreadable"
+    """It does not understand what the job's objects hold."""
     INPUTS = "inputs"
     """It cannot read the job's inputs now."""
 
@@ -80,5 +84,7 @@ _REASONS = {
     Hurdle.DAMAGED: "{what} is damaged in the queue, the bytes of {detail!r} are not those that were submitted",
     Hurdle.UNLOADABLE: "it says that {detail}",
     Hurdle.DIFFERENT: "what it has loaded as {what} is not the function that was submitted",
+    Hurdle.SIGNATURE: "{detail}",
+    Hurdle.UNREADABLE: "{detail}",
     Hurdle.INPUTS: "it cannot read the inputs, {detail}",
 }

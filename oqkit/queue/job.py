@@ -18,6 +18,7 @@ from oqkit.queue.bound import STATED, Digest, Id, Moment, Name, Text, Unknown
 from oqkit.queue.part import Part, cancel, fresh, reopen
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows
+from oqkit.queue.signature import Signature
 from oqkit.queue.transition import Status
 
 
@@ -106,6 +107,11 @@ class Job:
     op: str = ""
     requires: tuple[str, ...] = ()
     """Features without which nobody may run it."""
+    code_rev: int = 0
+    """How often the function was replaced."""
+    valid_until: float | None = None
+    """When its signature runs out, in epoch seconds; None: never, or it has none."""
+    signature: Signature | None = None
     unknown: Unknown = ()
     """What a newer oqkit wrote beside these, to be written again."""
 
@@ -142,8 +148,9 @@ class Job:
 
 
 def with_control(job: Job, control: Control, *, code: Code | None = None) -> Job:
-    """Add an order; `code` replaces the function from here on."""
-    return replace(job, controls=(*job.controls, control), code=code or job.code)
+    """Add an order; `code` replaces the function from here on, which nobody has signed yet."""
+    job = replace(job, controls=(*job.controls, control))
+    return job if code is None else replace(job, code=code, code_rev=job.code_rev + 1, valid_until=None, signature=None)
 
 
 def has_control(job: Job, op: str) -> bool:

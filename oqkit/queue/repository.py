@@ -17,9 +17,10 @@ from oqkit.printable import printable
 from oqkit.queue import key as keys
 from oqkit.queue.bell import News, dump_news
 from oqkit.queue.cas import JOB, PART, CasLoop, DocumentType, Versioned
-from oqkit.queue.document import FORMAT, dump, load_as, load_job, load_part
+from oqkit.queue.document import FORMAT, dump, load_as, load_job, load_part, signed_text
 from oqkit.queue.job import Job
 from oqkit.queue.part import Part
+from oqkit.queue.signature import Keyring
 from oqkit.store.base import Store
 from oqkit.store.probe import probe
 
@@ -29,6 +30,8 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 MAX_SHARDS = 4096
+VALID_S = 365 * 86_400.0
+"""How long a signature is good for."""
 LATE_S = 0.5
 
 
@@ -42,13 +45,27 @@ class Settings:
 class Repository:
     """One queue. Make it with `open_repository`."""
 
-    def __init__(self, store: Store, settings: Settings, *, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        rng: random.Random | None = None,
+        signer: Callable[[], Keyring] | None = None,
+        keyring: Keyring | None = None,
+    ) -> None:
         self.store = store
         self.settings = settings
         self.rng = rng or system_random()
+        self._signer = signer
+        self._keyring = keyring
         self.loop = CasLoop(store, self.rng)
         self._rang: float | None = None
         self._is_delete_denied = False
+
+    def verifying(self, keyring: Keyring) -> Repository:
+        """Return this queue for somebody who reads only jobs that are signed with one of these keys."""
+        return Repository(self.store, self.settings, rng=self.rng, signer=self._signer, keyring=keyring)
 
     def now(self) -> float:
         """Return the store's time in epoch seconds."""
@@ -74,12 +91,28 @@ class Repository:
 
     def read_job(self, job_id: str) -> Versioned[Job]:
         """Return a job object, or raise `Missing`; `FormatError` if it is not the one of that id."""
-        return self.loop.read(_job_type(job_id), keys.job_key(job_id, self.settings.shards))
+        return self.loop.read(self._job_type(job_id), keys.job_key(job_id, self.settings.shards))
+
+    def load_job(self, data: bytes, key: str) -> Job:
+        """Read a job that was found somewhere, or raise `FormatError`; `NotSigned` if it has to be signed and is not."""
+        job = load_job(data, key=key, keyring=self._keyring)
+        if self._keyring is not None:
+            revision, valid_until = job.code_rev, job.valid_until
+            what = f"job object {key!r}"
+            self._keyring.check_age(job.id, revision=revision, valid_until=valid_until, now=self.now(), what=what)
+        return job
+
+    def signed(self, job: Job) -> Job:
+        """Return a job with the signature of whoever submits here."""
+        if self._signer is None:
+            return job
+        job = replace(job, valid_until=self.now() + VALID_S)
+        return replace(job, signature=self._signer().sign(signed_text(job)))
 
     def create_job(self, job: Job) -> Versioned[Job]:
         """Create the job object, or return the one that is there: `origin` tells which of the two happened."""
         key = keys.job_key(job.id, self.settings.shards)
-        job = replace(job, rev=1, op=new_id(self.rng))
+        job = self.signed(replace(job, rev=1, op=new_id(self.rng)))
         last: Exception | None = None
         for _ in self.loop.attempts():
             try:
@@ -87,7 +120,7 @@ class Repository:
             except (Conflict, Unavailable) as error:
                 last = error
             try:
-                return self.loop.read(_job_type(job.id), key)
+                return self.loop.read(self._job_type(job.id), key)
             except (Missing, Unavailable):
                 continue  # not applied so far, which proves nothing: repeat the same create
         raise Unavailable(f"job {job.id} may or may not have been submitted: {last}") from last
@@ -97,7 +130,18 @@ class Repository:
     ) -> Versioned[Job]:
         """Change a job object through the compare-and-set loop."""
         key = keys.job_key(job_id, self.settings.shards)
-        return self.loop.update(_job_type(job_id), key, change, applied=applied)
+        return self.loop.update(self._job_type(job_id), key, change, applied=applied)
+
+    def _job_type(self, job_id: str) -> DocumentType[Job]:
+        """Return how to read the job object of this job: another one at its key is refused."""
+
+        def load_own(data: bytes, key: str) -> Job:
+            job = self.load_job(data, key)
+            if job.id != job_id:
+                raise FormatError(f"job object {key!r} is that of another job: {job.id!r}")
+            return job
+
+        return replace(JOB, load=load_own)
 
     # --- parts -----------------------------------------------------------------------------------
 
@@ -202,18 +246,6 @@ def _call(call: Callable[[], A]) -> A:
 # --- whose a document is -------------------------------------------------------------------------
 
 
-def _job_type(job_id: str) -> DocumentType[Job]:
-    """Return how to read the job object of this job: another one at its key is refused."""
-
-    def load_own(data: bytes, key: str) -> Job:
-        job = load_job(data, key=key)
-        if job.id != job_id:
-            raise FormatError(f"job object {key!r} is that of another job: {job.id!r}")
-        return job
-
-    return replace(JOB, load=load_own)
-
-
 def _part_type(job: Job, index: int) -> DocumentType[Part]:
     """Return how to read a part of this job: another one at its key is refused."""
 
@@ -231,10 +263,16 @@ def _part_type(job: Job, index: int) -> DocumentType[Part]:
 # --- opening -------------------------------------------------------------------------------------
 
 
-def open_repository(store: Store, *, shards: int | None = None, rng: random.Random | None = None) -> Repository:
+def open_repository(
+    store: Store,
+    *,
+    shards: int | None = None,
+    rng: random.Random | None = None,
+    signer: Callable[[], Keyring] | None = None,
+) -> Repository:
     """Open the queue in `store`, creating it if it is new; refuse a store that cannot hold one (guarantee G8).
 
-    `shards` only counts for a new queue; None takes what is there, or 1.
+    `shards` only counts for a new queue; None takes what is there, or 1. `signer` gives the keys to sign jobs with.
     """
     if shards is not None and not (type(shards) is int and 1 <= shards <= MAX_SHARDS):
         raise UsageError(f"shards={shards!r} must be a whole number from 1 to {MAX_SHARDS:,}")
@@ -247,7 +285,7 @@ def open_repository(store: Store, *, shards: int | None = None, rng: random.Rand
         raise UsageError(
             f"the queue at {store.url} was created with {settings.shards} shards, not {shards}: leave shards= out"
         )
-    return Repository(store, settings, rng=rng)
+    return Repository(store, settings, rng=rng, signer=signer)
 
 
 def _create(store: Store, settings: Settings, rng: random.Random) -> Settings:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from oqkit.claim.claimer import Claimer
 from oqkit.claim.lease import HeldLease
-from oqkit.errors import FormatError, LeaseLost, Missing, OqError, StoreError, UsageError
+from oqkit.errors import FormatError, LeaseLost, Missing, NotSigned, OqError, StoreError, UsageError
 from oqkit.printable import printable
 from oqkit.queue.eligibility import Hurdle, Refusal
 from oqkit.queue.job import Code, Job
@@ -81,6 +81,7 @@ class LeaseSource:
             lease_s=lease_s,
             can_run=registry.can_run,
             lease_rows=self._lease_rows,
+            on_aside=self._note,
         )
         self.finished = self._claimer.finished
         """The markers of jobs that are done: a duty of the worker."""
@@ -138,6 +139,10 @@ class LeaseSource:
         """Leave a job alone for a while with which something unforeseen went wrong."""
         with self._lock:
             self._claimer.put_aside(job_id, error)
+
+    def _note(self, job_id: str, error: Exception) -> None:
+        hurdle = Hurdle.SIGNATURE if isinstance(error, NotSigned) else Hurdle.UNREADABLE
+        self._registry.note(job_id, Refusal(hurdle=hurdle, detail=printable(error)))
 
     def wait_s(self) -> float:
         """Return how long there will be nothing to do, in seconds."""

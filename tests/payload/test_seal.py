@@ -107,3 +107,22 @@ def test_file_without_digests_is_read():
     pq.write_table(TABLE, sink)
 
     assert read_whole(sink.getvalue().to_pybytes()).equals(TABLE)
+
+
+@pytest.mark.parametrize("is_small", (True, False), ids=["read whole", "read by ranges"])
+@pytest.mark.parametrize("has_digests", (True, False))
+def test_another_file_under_the_name_of_an_input_is_refused(has_digests, is_small):
+    (file,) = encode_payload(TABLE, part_rows=500)
+    forged = TABLE.set_column(0, "i", pa.array(range(1, 501)))
+    if has_digests:
+        (other,) = encode_payload(forged, part_rows=500)
+        data = other.data
+    else:
+        sink = pa.BufferOutputStream()
+        pq.write_table(forged, sink)
+        data = sink.getvalue().to_pybytes()
+    ref = file.ref("in-0.parquet")._replace(size_bytes=len(data) if is_small else 2**21)
+
+    assert PayloadReader(Files(file.data), [ref]).part(0).equals(TABLE)
+    with pytest.raises(FormatError, match="another file than the job was submitted with"):
+        PayloadReader(Files(data), [ref]).part(0)

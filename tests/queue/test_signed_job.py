@@ -1,0 +1,232 @@
+"""Signed jobs: what a worker with a key runs is what was signed, whatever else the bucket says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from oqkit.errors import FormatError, NotSigned
+from oqkit.queue import control
+from oqkit.queue.bell import FRESH_S
+from oqkit.queue.document import dump_job, load_job
+from oqkit.queue.job import Code
+from oqkit.queue.key import BELL, job_key
+from oqkit.queue.policy import Policy
+from oqkit.queue.repository import VALID_S, Repository
+from oqkit.queue.signature import Keyring
+from oqkit.queue.transition import Status, Verb
+from tests.queue.faulty import WrappedStore
+
+OURS, THEIRS = b"ours " * 8, b"theirs " * 8
+SCOPE = "s3://bucket/queue"
+CODE = Code(digest="a" * 64)
+COVERED = {
+    "format": 2,
+    "requires": ["something new"],
+    "job": "0" * 17 + "9",
+    "type": "evil",
+    "n_tasks": 1_000,
+    "part_rows": 7,
+    "created": 1.0,
+    "valid_until": 9e9,
+    "mode": "value",
+    "code": {"digest": "b" * 64},
+    "code_rev": 5,
+    "policy": {"retries": 99, "backoff": {}},
+    "timeout_s": 5.0,
+    "input": {"kind": "values", "values": ["evil"]},
+}
+
+
+def ring(*secrets, scope=SCOPE):
+    return Keyring(secrets or (OURS,), scope=scope)
+
+
+def submitter(world, *secrets, scope=SCOPE):
+    store = WrappedStore(world.inner)
+    return Repository(store, world.settings, rng=world.rng, signer=lambda: ring(*secrets, scope=scope))
+
+
+def verifying_worker(world, *secrets):
+    return world.worker(repository=world.repository().verifying(ring(*secrets)), everything=True)
+
+
+def submit(world, *secrets, number=1, scope=SCOPE, **more):
+    return world.submit(world.job(number, code=CODE, **more), submitter(world, *secrets, scope=scope)).job
+
+
+def edit(world, job, change):
+    """Do to the stored job what somebody does who can write the bucket."""
+    key = job_key(job.id, 1)
+    doc = json.loads(world.inner.read(key).data)
+    change(doc)
+    world.inner.overwrite(key, json.dumps(doc).encode())
+
+
+def in_text(**fields):
+    def change(doc):
+        text = {**json.loads(doc["signature"]["text"]), **fields}
+        doc["signature"]["text"] = json.dumps(text, separators=(",", ":"))
+
+    return change
+
+
+# --- what is signed ------------------------------------------------------------------------------
+
+
+def test_signed_job_reads_as_it_was_written(world):
+    job = submit(world)
+    assert job.signature is not None
+    assert job.valid_until == pytest.approx(job.created + VALID_S)
+    assert load_job(dump_job(job), key="k", keyring=ring()) == job
+
+
+def test_every_signed_field_has_a_forgery_here(world):
+    assert json.loads(submit(world).signature.text).keys() == COVERED.keys()
+
+
+@pytest.mark.parametrize(
+    "name", sorted(COVERED.keys() - {"format", "requires"})
+)  # with others of these nobody reads on
+def test_signed_field_is_taken_from_the_text_whatever_stands_beside_it(world, name):
+    job = submit(world)
+    forged = {**json.loads(dump_job(job)), name: COVERED[name]}
+    assert load_job(json.dumps(forged).encode(), key="k") == job
+
+
+@pytest.mark.parametrize("name", COVERED)
+def test_change_of_the_signed_text_is_seen(world, name):
+    job = submit(world)
+    edit(world, job, in_text(**{name: COVERED[name]}))
+    with pytest.raises(NotSigned, match="does not fit"):
+        world.repository().verifying(ring()).read_job(job.id)
+
+
+def test_signed_text_that_requires_something_new_is_left_alone(world):
+    job = submit(world)
+    edit(world, job, in_text(requires=["something new"]))
+    with pytest.raises(FormatError, match="newer oqkit, which knows 'something new'"):
+        world.repository().read_job(job.id)
+
+
+# --- who runs what -------------------------------------------------------------------------------
+
+
+def spoilers():
+    def another_key(world):
+        return submit(world, THEIRS)
+
+    def another_queue(world):
+        return submit(world, scope="s3://bucket/elsewhere")
+
+    def unsigned(world):
+        return world.submit(world.job(1, code=CODE)).job
+
+    def stripped(world):
+        job = submit(world)
+        edit(world, job, lambda doc: doc.pop("signature"))
+        return job
+
+    def other_inputs(world):
+        job = submit(world)
+        edit(world, job, in_text(input={"kind": "values", "values": ["evil"]}))
+        return job
+
+    def other_code(world):
+        job = submit(world)
+        edit(world, job, in_text(code={"digest": "b" * 64}))
+        return job
+
+    return [another_key, another_queue, unsigned, stripped, other_inputs, other_code]
+
+
+@pytest.mark.parametrize("spoil", spoilers(), ids=lambda one: one.__name__)
+def test_worker_with_a_key_leaves_alone_what_is_not_signed_with_it(world, spoil):
+    job = spoil(world)
+    world.clock.sleep(FRESH_S + 1)  # the bell holds the job as it was
+    good = submit(world, number=3)
+    assert verifying_worker(world).drain() == 1
+    assert world.parts(good)[0].is_final
+    assert world.statuses(job) == {"pending": 1}
+    assert world.worker(everything=True).drain() == 1, "one without a key runs what it trusts"
+
+
+def test_signed_text_of_another_job_is_left_alone_by_everybody(world):
+    job, other = submit(world), submit(world, number=2, n_tasks=0)
+    signature = json.loads(world.inner.read(job_key(other.id, 1)).data)["signature"]
+    edit(world, job, lambda doc: doc.update(signature=signature))
+    world.clock.sleep(FRESH_S + 1)  # the bell holds the job as it was
+    assert world.worker(everything=True).drain() == verifying_worker(world).drain() == 0
+    with pytest.raises(FormatError, match="that of another job"):
+        world.repository().read_job(job.id)
+
+
+def test_bell_is_believed_only_if_the_job_in_it_is_signed(world):
+    worker = verifying_worker(world)
+    assert worker.find() is None
+    forged = world.submit(world.job(1, code=CODE)).job
+    assert forged.id.encode() in world.inner.read(BELL).data
+    for _ in range(100):
+        assert worker.find() is None
+        world.clock.sleep(0.5)
+    good = submit(world, number=2)
+    assert worker.drain() == 1
+    assert world.parts(good)[0].is_final
+
+
+def test_every_key_of_a_worker_is_good(world):
+    submit(world, OURS)
+    submit(world, THEIRS, number=2)
+    assert verifying_worker(world, OURS, THEIRS).drain() == 2
+
+
+def test_signature_runs_out(world):
+    submit(world)
+    world.clock.sleep(VALID_S + 1)
+    assert verifying_worker(world).drain() == 0
+
+
+# --- orders --------------------------------------------------------------------------------------
+
+
+def test_order_of_somebody_without_a_key_leaves_the_signature_as_it_is(world):
+    job = submit(world, n_tasks=3)
+    after = control.cancel(world.repository(), job.id, rows=None, reason="no key needed")
+    assert after.signature == job.signature
+    assert world.repository().verifying(ring()).read_job(job.id).doc.controls == after.controls
+
+
+def test_corrected_function_is_signed_anew(world):
+    job = submit(world, policy=Policy(retries=0))
+    verifying_worker(world).drain(verb=Verb.FAIL)
+    after = control.retry(submitter(world), job.id, code=Code(digest="c" * 64))
+    assert (after.code.digest, after.code_rev) == ("c" * 64, 1)
+    assert verifying_worker(world).drain() == 1
+    assert world.statuses(job) == {Status.COMPLETED: 1}
+
+
+def test_corrected_function_of_somebody_without_a_key_is_left_alone(world):
+    job = submit(world, policy=Policy(retries=0))
+    verifying_worker(world).drain(verb=Verb.FAIL)
+    after = control.retry(world.repository(), job.id, code=Code(digest="c" * 64))
+    assert after.signature is None
+    assert verifying_worker(world).drain() == 0
+
+
+def test_old_copy_of_a_job_is_refused_once_the_new_one_was_seen(world):
+    job = submit(world, policy=Policy(retries=0))
+    verifying_worker(world).drain(verb=Verb.FAIL)
+    old = world.inner.read(job_key(job.id, 1)).data
+    control.retry(submitter(world), job.id, code=Code(digest="c" * 64))
+    repository = world.repository().verifying(ring())
+    assert repository.read_job(job.id).doc.code_rev == 1
+    world.inner.overwrite(job_key(job.id, 1), old)
+    with pytest.raises(NotSigned, match="older function"):
+        repository.read_job(job.id)
+
+
+def test_job_of_no_key_has_no_trace_of_signatures(world):
+    doc = json.loads(dump_job(replace(world.job(1), rev=1, op="op")))
+    assert not {"signature", "code_rev", "valid_until"} & doc.keys()
