@@ -5,6 +5,7 @@ Submit, claim, commit, fail, expire, cancel, retry, pause, resume, collect.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -28,7 +29,9 @@ from oqkit.task.failure import Failure
 from oqkit.worker.interface import Finished
 from tests.queue.faulty import World
 
-pytestmark = pytest.mark.timeout(600)  # two hundred examples of fifty steps: a minute on an idle machine
+pytestmark = pytest.mark.timeout(600)
+N_EXAMPLES = int(os.environ.get("OQ_MACHINE_EXAMPLES", "60"))
+"""Of fifty steps each: ten seconds on an idle machine."""
 
 LEASE_S = 60.0
 WAIT_S = 5.0
@@ -479,5 +482,5 @@ def expanded(part):
 
 TestQueueMachine = QueueMachine.TestCase
 TestQueueMachine.settings = settings(
-    max_examples=200, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=N_EXAMPLES, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )
