@@ -75,14 +75,14 @@ class Access:
         Raise `NotAllowed` if nothing of this protocol may be opened here, or an option is not one that a job may set.
         """
         protocol = canonical_protocol(protocol)
-        check_options(protocol, options)
+        first = next((str(path) for path, *_ in files), "")
+        options = self.options_of_a_job(protocol, first, options)
         is_free = self._is_everywhere or _digest(protocol, files) in self._granted
         if not is_free and not any(one == protocol for one, _ in self._roots):
             raise NotAllowed(
                 f"no file may be read by {protocol!r} here: a job asks for it, and nothing in this machine's own "
                 f"configuration allows it. If it should, name the folder or bucket: {_HOW}"
             )
-        first = next((str(path) for path, *_ in files), "")
         system = self.system(protocol, first, options)
         real = _real if protocol == LOCAL else _plain
 
@@ -91,21 +91,29 @@ class Access:
 
         return system, check
 
+    def options_of_a_job(self, protocol: str, path: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Leave out the options that hold here anyway; raise `NotAllowed` if another is not one that a job may set."""
+        own = self._own(protocol, path)
+        asked = {name: value for name, value in options.items() if name not in own or own[name] != value}
+        check_options(protocol, asked)
+        return asked
+
     def system(self, protocol: str, path: str, options: Mapping[str, Any]) -> Any:
-        """Open the `fsspec` file system for a path as this machine's own configuration says, or raise `UsageError`."""
+        """Open the `fsspec` file system of a path as this machine's own configuration says, or raise `UsageError`."""
         import fsspec  # with s3fs it takes half a second to import: only who uses datasets pays for it
 
-        protocol = canonical_protocol(protocol)
-        own = {
-            **self._storage.get(protocol, {}),
-            **(self._options(protocol, _real(path) if protocol == LOCAL else path) or {}),
-        }
+        own = self._own(protocol, path)
         try:
             system = fsspec.filesystem(protocol, **own, **{n: v for n, v in options.items() if n not in own})
         except (ImportError, TypeError, ValueError) as error:
             raise UsageError(f"files cannot be read by {protocol!r} here: {error}") from error
         system.invalidate_cache()  # what this process listed before may be out of date
         return system
+
+    def _own(self, protocol: str, path: str) -> dict[str, Any]:
+        """Return what this machine's own configuration opens the file system of a path with."""
+        real = _real(path) if protocol == LOCAL else path
+        return {**self._storage.get(protocol, {}), **(self._options(protocol, real) or {})}
 
     def _below_a_root(self, protocol: str, path: str, *, real: PathCheck, first: str) -> str:
         found = real(path)

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from oqkit.arrow.table import Frame, to_table
 from oqkit.config import LOCAL, canonical_protocol
 from oqkit.errors import Denied, FormatError, Missing, OqError, SchemaError, Unavailable, UsageError
-from oqkit.payload.access import Access, check_options, check_paths
+from oqkit.payload.access import Access, check_paths
 from oqkit.payload.parquet import PayloadReader, PayloadRef, footer_bytes
 from oqkit.store.base import Blob
 
@@ -143,8 +143,9 @@ def find_dataset(
         raise UsageError(f"paths={paths!r:.80} must be a path, glob or folder of Parquet files, or a list of them")
     check_paths(wanted)
     protocol = canonical_protocol(wanted[0].partition("://")[0] if "://" in wanted[0] else LOCAL)
-    check_options(protocol, options)
-    system = access.system(protocol, wanted[0].rpartition("://")[2], options)
+    first = wanted[0].rpartition("://")[2]
+    options = access.options_of_a_job(protocol, first, options)
+    system = access.system(protocol, first, options)
     found = list(dict.fromkeys(path for one in wanted for path in _expand(system, one)))
     if not found:
         raise UsageError(f"no Parquet files match {paths!r}")

@@ -154,6 +154,20 @@ def test_files_in_s3_are_reached_as_the_queue_is_and_others_as_their_root_says(o
     ]
 
 
+def test_option_that_holds_here_anyway_is_no_part_of_a_job_and_refused_nowhere(opened):
+    own = {"endpoint_url": "http://own", "client_kwargs": {"region_name": "r"}}
+    access = Access.of(Settings(url="s3://b/q", endpoint_url="http://own", region="r"))
+    assert access.options_of_a_job("s3", "b/x", {**own, "anon": True}) == {"anon": True}
+    access.open("s3", own, [["b/x", 1, "t", []]])
+    assert opened == [("s3", own)]
+    for other in (
+        {"endpoint_url": "http://other"},
+        {"client_kwargs": {"region_name": "r", "endpoint_url": "http://x"}},
+    ):
+        with pytest.raises(NotAllowed):
+            access.open("s3", other, [["b/x", 1, "t", []]])
+
+
 def test_files_below_roots_that_are_reached_differently_are_no_one_dataset(opened):
     access = Access({"s3://a": {}, "s3://b": {"endpoint_url": "http://x"}})
     _, check = access.open("s3", {}, [["a/x", 1, "t", []], ["b/y", 1, "t", []]])
