@@ -17,7 +17,8 @@ import sys
 import types
 import warnings
 from collections import ChainMap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -41,7 +42,7 @@ def code_of(task: TaskFunction) -> tuple[Code, bytes | None]:
     known = described(task)
     if known.reference:
         return known, None
-    data = _dump(task)
+    data = dump(task)
     return replace(known, digest=hashlib.sha256(data).hexdigest()), data
 
 
@@ -136,6 +137,24 @@ def _imported(module_name: str, name: str) -> Any:
     return found
 
 
+@contextmanager
+def _by_value(names: Iterable[str]) -> Iterator[None]:
+    """Let cloudpickle treat modules as if nobody could import them."""
+    found = [sys.modules[name] for name in names if name in sys.modules]
+    if not found:
+        yield
+        return
+    import cloudpickle  # see below
+
+    for module in found:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in found:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
 @functools.cache
 def _pickler() -> Any:
     """Return cloudpickle's pickler, with what it does otherwise lose: caches of functions, and whose method a method is."""
@@ -170,10 +189,12 @@ def _reduced_method(method: types.MethodType) -> Any:
     return types.MethodType, (method.__func__, owner)
 
 
-def _dump(task: TaskFunction) -> bytes:
+def dump(task: TaskFunction, *, modules: Iterable[str] = ()) -> bytes:
+    """Pickle a function, with what it takes from these modules as that is in this process; raise `UsageError`."""
     sink = io.BytesIO()
     try:
-        _pickler()(sink).dump(task)
+        with _by_value(modules):
+            _pickler()(sink).dump(task)
         data = sink.getvalue()
     except Exception as error:  # pickling runs the user's __reduce__
         raise UsageError(

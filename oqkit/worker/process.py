@@ -24,9 +24,10 @@ from typing import Any
 
 from oqkit.errors import SchemaError, UsageError
 from oqkit.queue.rows import Rows
-from oqkit.task.code import code_of
+from oqkit.task.code import code_of, dump
 from oqkit.task.failure import text_of, type_name
 from oqkit.task.function import TaskFunction
+from oqkit.task.modules import LoadedModules
 from oqkit.worker.buffer import Load, ResultBuffer
 from oqkit.worker.call import Work, fail, lay_table, refuse
 from oqkit.worker.child import METER_BYTES, STOP, Kind, Order, Stop, shared_meter
@@ -53,6 +54,8 @@ class ProcessExecutor:
     def __init__(self) -> None:
         if sys.platform == "win32":
             raise UsageError("executor='process' needs Linux or macOS; on Windows start more workers instead")
+        self._modules = LoadedModules()
+        """How the source files of this process looked when they were imported: a child imports them later."""
         self._child: ChildProcess | None = None
         self._execution: ProcessExecution | None = None
 
@@ -60,7 +63,7 @@ class ProcessExecutor:
         """Begin to run `work` in the child."""
         self._settle()
         if self._child is None or not self._child.is_alive():
-            self._child = ChildProcess()
+            self._child = ChildProcess(self._modules)
         self._execution = ProcessExecution(work, buffer, self._child)
         return self._execution
 
@@ -226,7 +229,8 @@ def _unpickle(data: bytes) -> Any:
 class ChildProcess:
     """A child process from outside."""
 
-    def __init__(self) -> None:
+    def __init__(self, modules: LoadedModules | None = None) -> None:
+        self._modules = modules or LoadedModules()
         self._connection, theirs = Pipe()
         life, self._life = Pipe(duplex=False)  # both ends close with their objects: the child dies with this process
         self._sent: dict[TaskFunction, int] = {}
@@ -272,8 +276,7 @@ class ChildProcess:
         task, rows = work.handler.task, Rows.of(work.rows)
         code: str | bytes = ""
         if task not in self._sent:
-            reference, data = code_of(task)
-            code = reference.reference or data or b""
+            code = self._code(task)
         number = self._sent.setdefault(task, next(self._numbers))
         apart = {"handler", "rows", "inputs", "table"}
         return Order(
@@ -286,6 +289,14 @@ class ChildProcess:
             options={f.name: getattr(work, f.name) for f in fields(work) if f.name not in apart},
             serial=next(self._serials),
         )
+
+    def _code(self, task: TaskFunction) -> str | bytes:
+        """Return the import name of a function, or all of it if a file that the child would import is not what it was."""
+        self._modules.note()
+        if changed := self._modules.changed():
+            return dump(task, modules=changed)
+        reference, data = code_of(task)
+        return reference.reference or data or b""
 
     def forget(self, task: TaskFunction) -> None:
         """Send the code of `task` again with its next work: the child could not make use of it."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pandas as pd
+import psutil
 import pytest
 
 import oqkit as oq
@@ -97,3 +98,16 @@ def test_changed_modules_are_those_whose_files_differ_from_when_they_were_seen(w
     assert seen.changed() == ["seen_first"]
     (tmp_path / "modules" / "seen_later.py").unlink()
     assert seen.changed() == ["seen_first", "seen_later"]
+
+
+def test_child_process_that_starts_after_an_edit_runs_what_its_worker_has_loaded(queue, start, write, tmp_path):
+    module = write("edited_child", FIRST)
+    start(module.scaled, executor="process", trust_code=False)
+    job = queue.submit_frame(FRAME, module.scaled)
+    assert job.result(WAIT_S)["scaled"].tolist() == [10, 20, 30]
+    (tmp_path / "modules" / "edited_child.py").write_text(FIRST.replace("FACTOR = 10", "FACTOR = 1000"))
+    (child,) = psutil.Process().children()
+    child.kill()
+    child.wait()
+    again = queue.submit_frame(FRAME, module.scaled, on_duplicate="rerun")
+    assert again.result(WAIT_S)["scaled"].tolist() == [10, 20, 30], "what was submitted, and not what the file says now"
