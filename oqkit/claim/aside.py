@@ -7,6 +7,7 @@ and left alone for a time that doubles with every try: somebody may repair it, o
 from __future__ import annotations
 
 import logging
+import random
 from dataclasses import dataclass
 
 from oqkit.errors import OqError
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 
 FIRST_S = 10.0
 LONGEST_S = 600.0
+SPACING_S = 0.5
+"""How far apart tries are on average, however many things are put aside."""
 MOST_NAMES = 10_000
 """How many are remembered; of more, the ones put aside first are tried again and named again."""
 
@@ -30,7 +33,8 @@ class _Entry:
 class Aside:
     """Names of objects and jobs, and until when each is left alone; times in epoch seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
         self._entries: dict[str, _Entry] = {}
 
     def until(self, name: str) -> float:
@@ -48,10 +52,11 @@ class Aside:
             log.warning(
                 "left alone: %s", printable(error if is_expected else name), exc_info=None if is_expected else error
             )
-        self._entries[name] = _Entry(now + wait_s, wait_s, said)
+        until = now + max(wait_s, SPACING_S * len(self._entries)) * self._rng.uniform(1.0, 2.0)
+        self._entries[name] = _Entry(until, wait_s, said)
         if len(self._entries) > MOST_NAMES:
             del self._entries[next(iter(self._entries))]
-        return now + wait_s
+        return until
 
     def works(self, name: str) -> None:
         """Take in that it is as it should be: the next trouble is named again."""

@@ -63,7 +63,7 @@ class Claimer:
         self._lease_rows = lease_rows
         self._on_aside = on_aside
         self._cursors: dict[str, JobCursor] = {}
-        self._aside = Aside()
+        self._aside = Aside(repository.rng)
         self._is_wanted: Callable[[Job], bool] = _any
         self.finished = FinishedMarkers(repository)
         self.discovery = Poller(repository, topics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from oqkit.errors import FormatError, OqError
 from oqkit.payload.codec import ParquetCodec
 from oqkit.payload.dataset import KIND
 from oqkit.payload.output import Outcomes, read_output
+from oqkit.printable import printable
 from oqkit.queue.job import Job
 from oqkit.queue.key import task_id
 from oqkit.queue.part import Part
@@ -25,6 +27,8 @@ from oqkit.queue.rows import Rows
 from oqkit.queue.task_state import TaskState
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobView
+
+log = logging.getLogger(__name__)
 
 ERROR_COLUMNS = ("row", "task_id", "type", "message", "traceback", "attempt", "worker")
 
@@ -55,8 +59,24 @@ class ResultReader:
     def index(self) -> Any:
         """Return the pandas index of the submitted frame, read back if this process did not submit it."""
         if self._index is None:
-            self._index = self._read_index()
+            try:
+                found = self._read_index()
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                raise FormatError(f"the index of job {self._job.id} is not readable here: {error!r:.200}") from error
+            if len(found) != self._job.n_tasks:
+                raise FormatError(
+                    f"the index of job {self._job.id} has {len(found)} labels for {self._job.n_tasks} tasks"
+                )
+            self._index = found
         return self._index
+
+    def _labels(self, rows: np.ndarray) -> Any:
+        """Return what the submitter calls these rows; their numbers where that cannot be read."""
+        try:
+            return self.index()[rows]
+        except OqError as error:
+            log.warning("rows have their numbers as an index: %s", printable(error))
+            return pd.Index(rows)
 
     def _read_index(self) -> Any:
         if self._job.input.get("kind") != "frame":
@@ -187,7 +207,7 @@ class ResultReader:
 
     def _error_frame(self, rows: list[tuple[Any, ...]]) -> pd.DataFrame:
         frame = pd.DataFrame.from_records(rows, columns=list(ERROR_COLUMNS))
-        frame.index = self.index()[frame["row"].to_numpy("int64")]
+        frame.index = self._labels(frame["row"].to_numpy("int64"))
         return frame
 
     def _error(
@@ -229,7 +249,7 @@ class ResultReader:
                 "due": pd.DatetimeIndex(due, tz="UTC").repeat(lengths) if tasks else pd.DatetimeIndex([], tz="UTC"),
             }
         )
-        frame.index = self.index()[rows]
+        frame.index = self._labels(rows)
         return frame
 
 

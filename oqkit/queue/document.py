@@ -35,7 +35,7 @@ from oqkit.queue.bound import (
 from oqkit.queue.job import Code, Control, Job
 from oqkit.queue.part import Event, Lease, Part
 from oqkit.queue.policy import Policy
-from oqkit.queue.rows import Rows, union
+from oqkit.queue.rows import Rows, covers_once
 from oqkit.queue.signature import Keyring, Signature
 from oqkit.queue.task_state import TaskState, grouped
 from oqkit.queue.transition import Status
@@ -298,7 +298,7 @@ def _part(doc: dict[str, Any]) -> Part:
         outputs=dict(found.outputs),
         **{name: getattr(found, name) for name in _SAME_IN_PART},
     )
-    if union(part.states.values()) != Rows.span(0, part.n_rows) or sum(len(rows) for _, rows in states) != part.n_rows:
+    if not covers_once((rows for _, rows in states), part.n_rows):
         raise ValueError(f"its states do not cover its {part.n_rows} rows once")
     holders = {lease.id for lease in part.leases}
     if any((state.lease in holders) != (state.status is Status.RUNNING) for state in part.states):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import itertools
+import operator
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -189,7 +190,7 @@ class Rows:
         """Return what `from_json` reads: ranges where they are few, else one text."""
         if len(self.borders) <= 2 * READABLE:
             return [list(one) for one in self.ranges]
-        gaps = [self.borders[0], *(stop - first for first, stop in itertools.pairwise(self.borders))]
+        gaps = [self.borders[0], *map(operator.sub, self.borders[1:], self.borders[:-1])]
         data = bytes(gaps) if max(gaps) < _MORE else b"".join(map(_varint, gaps))
         return base64.b64encode(zlib.compress(data)).decode()
 
@@ -221,6 +222,14 @@ def union(sets: Iterable[Rows]) -> Rows:
     """Return the rows that are in any of these."""
     found = list(sets)
     return found[0] if len(found) == 1 else Rows.ranged(itertools.chain.from_iterable(one.ranges for one in found))
+
+
+def covers_once(sets: Iterable[Rows], n_rows: int) -> bool:
+    """Whether each row from 0 to `n_rows` is in exactly one of these, and no other row is in any."""
+    found = list(sets)
+    firsts = sorted(itertools.chain.from_iterable(one.borders[::2] for one in found))
+    stops = sorted(itertools.chain.from_iterable(one.borders[1::2] for one in found))
+    return [*firsts, n_rows] == [0, *stops] if n_rows else not firsts
 
 
 _MORE = 0x80

@@ -13,6 +13,7 @@ from oqkit.clock import new_id
 from oqkit.errors import Missing
 from oqkit.queue import gate
 from oqkit.queue import key as keys
+from oqkit.queue.cas import JOB
 from oqkit.queue.job import Job
 from oqkit.queue.reconcile import READS, is_done, restore_marker
 from oqkit.queue.repository import Repository
@@ -31,11 +32,14 @@ class Submission:
 
     def __init__(self, repository: Repository, job: Job) -> None:
         self._repository = repository
+        self._job = job
         self._keys = repository.keys_of(job)
         self._uploaded: list[str] = []
 
     def put_input(self, data: bytes) -> str:
-        """Upload the next input file and return its key."""
+        """Upload the next input file and return its key; raise `UsageError` if the job itself cannot be stored."""
+        if not self._uploaded:
+            JOB.dump(self._job)
         digest = hashlib.sha256(data).hexdigest()[:32]
         key = self._keys.input(len(self._uploaded), digest)
         self._repository.loop.put_once(key, data)
