@@ -123,11 +123,11 @@ def remedy(refusal: Refusal, job: Job, *, address: Mapping[str, str]) -> str:
     """Say what to do about a refusal; commands are complete, to be copied into a shell."""
     where = " ".join(f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in address.items())
     python = job.code.python or "3"
-    starts = f"or oq.local_workers(2) here starts some: oq worker {where}"
+    what = job.code.reference or "--trust-code"
     return {
-        Hurdle.TYPE: f"One that has it, {starts} MODULE:{job.type}",
-        Hurdle.TRUST: f"One that may, {starts} {job.code.reference or '--trust-code'}",
-        Hurdle.PYTHON: f"One with Python {python}: python{python} -m oqkit worker {where} --trust-code",
+        Hurdle.TYPE: f"Start one that has it: oq worker {where} MODULE:{job.type}",
+        Hurdle.TRUST: f"oq.local_workers(2) starts some here that may; on any machine: oq worker {where} {what}",
+        Hurdle.PYTHON: f"Start one with Python {python}: python{python} -m oqkit worker {where} --trust-code",
         Hurdle.MISSING: "job.retry(fn=...) with the function stores it anew.",
         Hurdle.DAMAGED: "job.retry(fn=...) with the function stores it anew.",
         Hurdle.UNLOADABLE: "Install there what the function needs, or give another one with job.retry(fn=...).",

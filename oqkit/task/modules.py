@@ -20,9 +20,14 @@ class LoadedModules:
             if isinstance(file, str):
                 self._seen[name] = file, _look(file)
 
+    def has_changed(self, name: str) -> bool:
+        """Whether one of them is not what it was; False of a module that was never seen."""
+        file, look = self._seen.get(name, ("", None))
+        return look is not None and _look(file) != look
+
     def changed(self) -> list[str]:
         """Return the modules whose files have been written or removed since they were imported."""
-        return sorted(name for name, (file, look) in self._seen.items() if look is not None and _look(file) != look)
+        return sorted(filter(self.has_changed, self._seen))
 
 
 def _look(file: str) -> tuple[int, int] | None:

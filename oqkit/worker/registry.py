@@ -67,13 +67,14 @@ class HandlerRegistry:
 
         Code from the queue is never touched without trust (guarantee G7).
         """
-        if self.handler(job) is not None:
+        is_outdated = self._is_outdated(job.code)
+        if self.handler(job) is not None and not is_outdated:
             return True
         which = job.type, job.code
         known = self._refused.get(which)
         if known is not None and (job.id, job.gen) in known.jobs and self._monotonic() < known.again:
             return False
-        found = self._look(job)
+        found = Refusal(hurdle=Hurdle.DIFFERENT) if is_outdated else self._look(job)
         if isinstance(found, Refusal):
             self._refuse(job, found, known)
             return False
@@ -124,6 +125,11 @@ class HandlerRegistry:
         if refusal.hurdle in _OUTDATED and not self.is_outdated and (changed := self._modules.changed()):
             self.is_outdated = True
             log.warning("modules have changed since they were loaded here: %s", ", ".join(changed[:8]))
+
+    def _is_outdated(self, code: Code) -> bool:
+        """Whether a function that nobody can compare comes from a module whose file has changed since it was imported."""
+        module = code.reference.partition(":")[0]
+        return module != "" and not code.fingerprint and self._modules.has_changed(module)
 
     # --- looking at functions --------------------------------------------------------------------
 

@@ -111,3 +111,20 @@ def test_child_process_that_starts_after_an_edit_runs_what_its_worker_has_loaded
     child.wait()
     again = queue.submit_frame(FRAME, module.scaled, on_duplicate="rerun")
     assert again.result(WAIT_S)["scaled"].tolist() == [10, 20, 30], "what was submitted, and not what the file says now"
+
+
+LOCKED = "import threading\n\nLOCK, FACTOR = threading.Lock(), 10\n\n\ndef locked(x):\n    with LOCK:\n        return x * FACTOR\n"
+
+
+def test_function_that_cannot_be_compared_is_left_alone_once_its_file_has_changed(queue, start, write, monkeypatch):
+    monkeypatch.setattr(diagnosis, "LOOK_EVERY_S", 0.0)
+    module = write("edited_locked", LOCKED)
+    worker = start(module.locked)
+    first = queue.submit_frame(FRAME, module.locked)
+    assert first._view.state.job.code.fingerprint == "", "a lock has no content that could be compared"
+    assert first.result(WAIT_S)["locked"].tolist() == [10, 20, 30]
+    write("edited_locked", LOCKED.replace("10", "1000"))
+    job = queue.submit_frame(FRAME, sys.modules["edited_locked"].locked)
+    told = until(lambda: (why := job.why()) and "cannot run it" in why and why)
+    assert "what it has loaded as edited_locked:locked is not the function that was submitted" in told
+    assert worker.is_outdated
