@@ -21,6 +21,7 @@ from oqkit.queue.view import JobState
 STALLED_S = 10.0
 RARER = 4
 LONGEST_S = 3600.0
+REFUSED_S = 60.0
 READS = 16
 
 
@@ -92,18 +93,21 @@ class Reconciler:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._seen: tuple[int, int] | None = None
-        self._since = self._asks = -math.inf
+        self._since = self._again = -math.inf
         self._patience_s = STALLED_S
 
     def look(self, state: JobState) -> bool:
-        """Do what the job needs; return whether parts were written. Trouble with the store is left to the next look."""
+        """Do what the job needs; return whether parts were written. After trouble with the store it waits a while."""
+        now = self._repository.store.clock.monotonic()
+        if now < self._again:
+            return False
         try:
-            return self._look(state)
+            return self._look(state, now)
         except StoreError:  # whoever only may read cannot help; a worker will
+            self._again = now + REFUSED_S
             return False
 
-    def _look(self, state: JobState) -> bool:
-        now = self._repository.store.clock.monotonic()
+    def _look(self, state: JobState, now: float) -> bool:
         progress = (state.job.gen, sum(held.doc.rev for held in state.known.values()))
         if progress != self._seen:
             self._seen, self._since, self._patience_s = progress, now, STALLED_S

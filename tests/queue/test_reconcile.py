@@ -165,8 +165,11 @@ def test_somebody_who_may_only_read_watches_without_trouble(world):
     world.submit(job)
     store = FaultyStore(world.inner)
     store.before_write = lambda verb, key: (_ for _ in ()).throw(Denied(key))
-    Watcher(world, job, store).watch(100.0)
+    watcher = Watcher(world, job, store)
+    watcher.watch(50.0)
+    sent = spent(world, lambda: watcher.watch(100.0))
     assert world.statuses(job) == {"pending": 1}
+    assert sent["get"] <= 100 + 2, "and does not try again and again"
 
 
 # --- as people meet it --------------------------------------------------------------------------

@@ -178,7 +178,6 @@ class SimStore(Store):
         me = current()
         (self.searches if me.name == "oqkit-sweep" else self.requests).add(KINDS[verb])
         if self.deaf_at_s is not None and self.node.kernel.now >= self.deaf_at_s:
-            self.weather.counts["silence"] += 1
             me.park()
         sent = self.clock.monotonic()
         _Request(self, me, verb=verb, key=key, apply=apply, data=data, fate=self._fate(verb)).send()
