@@ -309,10 +309,14 @@ def _decode_category(array: pa.Array, meta: ColumnMeta) -> Any:
         return pd.Categorical.from_codes(np.full(len(array), -1), dtype=dtype)
     try:  # a few distinct values are looked up once each
         coded = array.dictionary_encode()
+        labels, places_of = coded.dictionary, coded.indices
     except pa.ArrowNotImplementedError:
-        return pd.Categorical.from_codes(categories.get_indexer(decode(array, stored.meta)), dtype=dtype)
-    places = categories.get_indexer(decode(coded.dictionary, stored.meta))
-    codes = np.append(places, -1)[coded.indices.fill_null(len(places)).to_numpy()]
+        labels, present = array.drop_null(), np.flatnonzero(array.is_valid().to_numpy(zero_copy_only=False))
+        positions = np.full(len(array), -1)
+        positions[present] = np.arange(len(present))
+        places_of = pa.array(positions, mask=positions < 0)
+    places = categories.get_indexer(decode(labels, stored.meta))
+    codes = np.append(places, -1)[places_of.fill_null(len(places)).to_numpy()]
     return pd.Categorical.from_codes(codes, dtype=dtype)
 
 

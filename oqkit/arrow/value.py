@@ -135,6 +135,8 @@ def _field_names(rows: Iterable[dict[str, Any] | None]) -> list[str]:
 
 def _row_reader(kind: type) -> Callable[[Any], dict[str, Any]] | None:
     """Return how to read the fields of this type of value, or None if it has none."""
+    if issubclass(kind, pa.MapScalar):  # whose keys may occur twice
+        return None
     if issubclass(kind, Mapping):
         return dict
     if dataclasses.is_dataclass(kind):

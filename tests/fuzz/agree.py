@@ -20,8 +20,10 @@ def agrees(got: Any, given: Any) -> bool:
     Missing values are one; an int may be a float of that very number; what has fields is a dict of them.
     """
     given = _plain(given)
-    if _is_missing(given) or _is_missing(got):
-        return _is_missing(given) and _is_missing(got)
+    if _is_missing(given):
+        return _is_missing(got) or (isinstance(got, float) and math.isnan(got))  # as columns of floats and text show it
+    if _is_missing(got):
+        return False
     if isinstance(given, bool | np.bool_):
         return isinstance(got, bool | np.bool_) and bool(got) == bool(given)
     for test, compare in _COMPARED:

@@ -93,7 +93,7 @@ def came_back(result: pd.DataFrame, row: int, given) -> bool:
     """Whether a row of a result says what was returned: in one column, or with each field in its own."""
     fields = values_by_field(given)
     cells = {name: result[name].to_numpy(object)[row] for name in result}
-    if len(cells) == 1 and agrees(next(iter(cells.values())), given):
+    if len(cells) == 1 and is_value(next(iter(cells.values())), given, fields):
         return True
     if fields is None:
         return all(agrees(cell, None) for cell in cells.values()) and agrees(None, given)
@@ -101,6 +101,14 @@ def came_back(result: pd.DataFrame, row: int, given) -> bool:
     return all(name in cells and agrees(cells[name], value) for name, value in fields.items()) and all(
         agrees(cell, None) for cell in missing
     )
+
+
+def is_value(cell, given, fields):
+    """Whether a cell is what was returned; a row of fields that were all None, or lacked some, may have been columns."""
+    if fields is None or agrees(cell, given):
+        return agrees(cell, given)
+    mine = {} if cell is None else cell
+    return isinstance(mine, dict) and all(agrees(mine.get(name), fields.get(name)) for name in {**mine, **fields})
 
 
 def values_by_field(given):
