@@ -131,7 +131,10 @@ def encode_arrow(array: pa.ChunkedArray, *, encoding: Encoding = Encoding.NATURA
     is_coarse = "[s" in text or "time32[s]" in text or "date64" in text
     if is_coarse and not storable.fits(array):
         raise Unstorable(None, f"{kind} cannot be stored for so distant times; cast it to int64")
-    is_changed = is_coarse or pa.types.is_dictionary(kind)
+    is_view = pa.types.is_string_view(kind) or pa.types.is_binary_view(kind)
+    if is_view:  # Arrow cannot take rows of those
+        array = array.cast(pa.large_string() if pa.types.is_string_view(kind) else pa.large_binary())
+    is_changed = is_coarse or is_view or pa.types.is_dictionary(kind)
     if pa.types.is_fixed_size_list(kind) and array.null_count:  # PyArrow 25 writes such to Parquet, and cannot read it
         array, is_changed = array.cast(pa.list_(kind.value_field)), True
     return Column(array=array, meta=ColumnMeta(encoding=encoding, arrow=pack_type(kind) if is_changed else None))

@@ -77,7 +77,7 @@ class Queue:
     ) -> Task:
         """Submit one call, and return its `Task` once it is stored for good.
 
-        `fn` is a function, or the name of a task type. `input` is a JSON value: a dict whose keys are
+        `fn` is a function, or the name of a task type. `input` is a value of Python's own types, or of numpy's: a dict whose keys are
         the parameters is passed by keyword, anything else as the only argument. With `key` the same
         call is submitted once however often this runs; the same key with another input raises
         `DuplicateJob`. Options: see `oq.Options`.
@@ -100,7 +100,7 @@ class Queue:
         max_tasks: int | None = None,
         **options: Any,
     ) -> Job:
-        """Submit one call for each of `inputs` (JSON values, as in `submit`) as one job."""
+        """Submit one call for each of `inputs` (as in `submit`) as one job."""
         spec = spec_of_values(_many(inputs), fn, part_rows=part_rows, timer=self._timer)
         return self._submit(spec, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
 
@@ -153,6 +153,9 @@ class Queue:
         do not trust code from the queue read the bucket of the queue and their data roots, and nothing else.
         `storage_options` are stored in the job; they may be ``anon`` and ``requester_pays``. Results are indexed
         by the row number over all files. The rest is as in `submit_frame`.
+
+        All slices of a batch function have the same dtypes: of an int or bool column those of the whole, or Int64 or
+        boolean where the files do not say whether it has nulls; a categorical column comes as its values.
         """
         spec = spec_of_dataset(
             paths,

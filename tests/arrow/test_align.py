@@ -275,3 +275,13 @@ def test_assemble_does_not_depend_on_where_leases_cut(values, data):
 
     assert set(got.columns) == set(whole.columns)
     pd.testing.assert_frame_equal(got[whole.columns], whole)  # an int is equal to the float it may become beside text
+
+
+def test_assemble_orders_text_of_every_arrow_type():
+    for kind in (pa.string(), pa.large_string(), pa.string_view(), pa.binary_view()):
+        parts = [pa.array([text], pa.string()).cast(kind) for text in ("a", "b")]
+
+        got = assembled(piece([1], parts[0]), piece([0], parts[1]), n_rows=3, backend="arrow")
+
+        assert got.column(0).to_pylist()[2] is None
+        assert [str(text) for text in got.column(0).to_pylist()[:2]] in (["b", "a"], ["b'b'", "b'a'"])

@@ -328,6 +328,8 @@ ODD: dict[str, Kind] = {
     "many fields": lambda rng: {f"f{rng.randrange(10**9)}": 1 for _ in range(200)},
 }  # fmt: skip
 
+OF_CLASSES = {"point", "model", "nested point"}
+"""Rows of fields; in a column of objects they are refused."""
 KINDS = {**STORED, **ODD}
 NAMES = list(KINDS)
 
