@@ -9,7 +9,7 @@ import pytest
 from oqkit.claim import claimer, lease
 from oqkit.claim.lease import HeldLease
 from oqkit.client import result
-from oqkit.errors import Conflict, LeaseLost, Missing, Unavailable
+from oqkit.errors import Conflict, FormatError, LeaseLost, Missing, Unavailable
 from oqkit.queue import cas, control, part, submission, sweep
 from oqkit.queue import job as job_module
 from oqkit.queue.cas import CasLoop, Versioned
@@ -569,9 +569,37 @@ def stopping_waits_for_ever(patch: Patch) -> None:
     patch.setattr(WorkerLoop, "_join", lambda self, threads, patience_s: original(self, threads, 1e9))
 
 
+# --- documents of a newer version ----------------------------------------------------------------
+
+
+def _unless_gone(patch: Patch, *, gone: tuple[type[Exception], ...]) -> None:
+    """Replace what puts a job aside by something that knows only jobs that are gone."""
+
+    def act(self, one, job_id, action):
+        try:
+            return action()
+        except gone:
+            self._take_down(one, job_id)
+            return None
+
+    patch.setattr(claimer.Claimer, "_unless_gone", act)
+
+
+def unreadable_job_is_trouble(patch: Patch) -> None:
+    """A job that is not understood is taken for a store that does not work: the worker waits, and tries it again."""
+    _unless_gone(patch, gone=(Missing,))
+
+
+def unreadable_job_is_gone(patch: Patch) -> None:
+    """A job that is not understood is taken for one that was deleted: nobody is told of it any more."""
+    _unless_gone(patch, gone=(Missing, FormatError))
+
+
 MUTANTS = {
     function.__name__: function
     for function in (
+        unreadable_job_is_trouble,
+        unreadable_job_is_gone,
         conflict_means_lost,
         one_read_decides,
         silence_means_done,

@@ -357,19 +357,25 @@ def play(world: World, trick: Trick) -> None:
         bucket.drop(keys.BELL)
     elif trick.what == "strange marker":
         bucket.put(f"{keys.open_prefix('0000')}type-alpha/ready/junk", b"", modified_s=bucket.now())
+    elif trick.what == "unreadable":
+        oracle.put_unreadable(_marker(bucket.now(), job_id=f"0y{trick.job:016d}", topic="alpha"))
     elif trick.what == "crowd":
         for n in range(CROWD):
             oracle.put_behind(_marker(bucket.now() - n, job_id=f"0{n:017d}", topic=("alpha", "zeta")[n % 2]))
     elif job is not None and trick.what in ("no marker", "lost marker"):
-        oracle.take_down_behind(job.id)
-        if trick.what == "lost marker":
-            return  # somebody must find out
-        Operator(world, OrderPlan(name=f"{trick.name}.mend", at_s=0.0, job=trick.job, verb="resume", kills=())).live()
+        _lose_marker(world, trick, job.id)
     elif job is not None:
         gen = 1 if trick.what == "old marker" else job.gen
         due = bucket.now() + (20.0 if trick.what == "later marker" else -30.0)
         marker = _marker(due, job_id=job.id, topic=job.type, gen=gen, is_later=due > bucket.now())
         oracle.put_behind(replace(marker, priority=job.priority))
+
+
+def _lose_marker(world: World, trick: Trick, job_id: str) -> None:
+    world.oracle.take_down_behind(job_id)
+    if trick.what == "lost marker":
+        return  # somebody must find out
+    Operator(world, OrderPlan(name=f"{trick.name}.mend", at_s=0.0, job=trick.job, verb="resume", kills=())).live()
 
 
 def _marker(due: float, *, job_id: str, topic: str, gen: int = 1, is_later: bool = False) -> keys.Marker:

@@ -37,6 +37,8 @@ from oqkit.testing.simulation.fact import (
 from oqkit.testing.simulation.kernel import Node, current
 from oqkit.testing.simulation.step import Step
 
+NEWER = b'{"format": 1, "requires": ["what nobody knows"]}'
+
 
 class Oracle:
     """Watches a bucket. The first violation is raised where it happens and kept in `violation`."""
@@ -70,6 +72,8 @@ class Oracle:
         """(job, row, lease) to its executions: whether each was isolated."""
         self._outputs: dict[str, Outcomes] = {}
         self._markers: defaultdict[str, set[str]] = defaultdict(set)
+        self.unreadable: set[str] = set()
+        """Jobs of a newer version, which nobody here understands."""
         bucket.watcher = self
 
     def fail(self, rule: str, message: str) -> None:
@@ -123,7 +127,9 @@ class Oracle:
         """Judge a write that was applied."""
         key = write.key
         self.n_writes += not key.startswith((keys.WORKERS, keys.SWEEP))
-        if key.startswith(keys.JOBS):
+        if any(job_id in key for job_id in self.unreadable):
+            self.fail("unreadable touched", key)  # nobody runs, rewrites or hides what he does not understand
+        elif key.startswith(keys.JOBS):
             self._wrote_job(write)
         elif key.startswith(keys.OPEN):
             self._wrote_marker(write)
@@ -268,6 +274,12 @@ class Oracle:
         """Put up a marker behind everybody's back."""
         self.bucket.put(marker.key, b"", modified_s=self.bucket.now())
         self._markers[marker.job].add(marker.key)
+
+    def put_unreadable(self, marker: keys.Marker) -> None:
+        """Put in a job of a newer version, which comes before all others."""
+        self.unreadable.add(marker.job)
+        self.bucket.put(keys.job_key(marker.job, 1), NEWER, modified_s=self.bucket.now())
+        self.bucket.put(replace(marker, priority=255).key, b"", modified_s=self.bucket.now())
 
     def take_down_behind(self, job_id: str) -> None:
         """Take a job's markers down behind everybody's back: nobody has announced it any more."""

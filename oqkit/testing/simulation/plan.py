@@ -31,6 +31,7 @@ TRICKS = (
     "no bell",
     "strange marker",
     "crowd",
+    "unreadable",
 )
 
 
