@@ -44,7 +44,9 @@ class Bytecode:
 
     digest: bytes
     globals: frozenset[str]
-    """Names that it looks up outside itself, and those that a text of it asks a frame for (``query("x > @limit")``)."""
+    """Names that it looks up outside itself."""
+    asked: frozenset[str]
+    """Names that are looked up for it: by the body of a class in it, or by a text, such as ``query("x > @limit")``."""
     names: frozenset[str]
     """Every name that it may take from a module: attributes, and texts that could be given to `getattr`."""
     imports: tuple[Import, ...]
@@ -59,8 +61,11 @@ def read_code(code: CodeType) -> Bytecode:
     texts = set(_texts(code.co_consts))
     return Bytecode(
         digest=_digest(code, steps, inner),
-        globals=frozenset(_globals(code, steps)).union(
-            *(_IN_QUERY.findall(it) for it in texts), *(f.globals for f in found)
+        globals=frozenset(code.co_names[it >> 1] for op, it in steps if op == _LOAD_GLOBAL).union(
+            *(f.globals for f in found)  # the lowest bit says how it is called
+        ),
+        asked=frozenset(code.co_names[it] for op, it in steps if op in _LOAD_NAME).union(
+            *(_IN_QUERY.findall(it) for it in texts), *(f.asked for f in found)
         ),
         names=frozenset(code.co_names).union(filter(str.isidentifier, texts), *(f.names for f in found)),
         imports=(*_imports(code, steps), *(one for f in found for one in f.imports)),
@@ -104,14 +109,6 @@ def _constant(value: Any) -> str:
     if isinstance(value, tuple):
         return f"tuple:{list(map(_constant, value))}"
     return f"{type(value).__name__}:{value!r}"
-
-
-def _globals(code: CodeType, steps: list[tuple[int, int]]) -> Iterator[str]:
-    for operation, argument in steps:
-        if operation == _LOAD_GLOBAL:
-            yield code.co_names[argument >> 1]  # the lowest bit says how it is called
-        elif operation in _LOAD_NAME:
-            yield code.co_names[argument]
 
 
 def _imports(code: CodeType, steps: list[tuple[int, int]]) -> Iterator[Import]:

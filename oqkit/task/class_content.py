@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import types
 from typing import Any
 
 #: What a class holds beside what was written in it, some of it only since it was first used.
@@ -22,12 +23,18 @@ def members_of(kind: type) -> list[tuple[str, Any]]:
     names: Any = kind.__members__ if issubclass(kind, enum.Enum) else {}
     found = [("members", [[name, it.value] for name, it in names.items()])] if names else []
     for name, value in sorted(vars(kind).items()):
-        if name not in names and not _is_noise(name, is_enum=bool(names)) and (name, value) != ("__annotations__", {}):
+        if (
+            name not in names
+            and not _is_noise(name, value, is_enum=bool(names))
+            and (name, value) != ("__annotations__", {})
+        ):
             found.append((name, _pydantic_decorators(value) if name == _DECORATORS else value))
     return found
 
 
-def _is_noise(name: str, *, is_enum: bool) -> bool:
+def _is_noise(name: str, value: Any, *, is_enum: bool) -> bool:
+    if type(value) is types.MemberDescriptorType:  # `__slots__` says it
+        return True
     if name.startswith("__pydantic_"):
         return name not in _PYDANTIC
     return name in _NOISE or (is_enum and name.startswith("_") and not name.startswith("__"))

@@ -143,8 +143,11 @@ def _reduced(value: Any) -> Any:
 
 
 def _sorted_state(state: Any, kind: type) -> Any:
-    if isinstance(state, tuple) and len(state) == 2:  # noqa: PLR2004 - (__dict__, slots)
-        return tuple(_sorted(it, kind) for it in state)
+    if isinstance(state, tuple) and len(state) == 2 and all(it is None or type(it) is dict for it in state):  # noqa: PLR2004
+        state = {
+            **(state[0] or {}),
+            **(state[1] or {}),
+        }  # __dict__ and slots: a class that was pickled has no slots left
     return _sorted(state, kind)
 
 

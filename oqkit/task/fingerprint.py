@@ -168,7 +168,8 @@ class _Graph:
         self._names |= code.names
         for one in code.imports:
             yield from self._import(one, function)
-        yield from self._globals(function, code.globals)
+        # By value travels only what the code itself looks up: the rest would be missing where it was loaded.
+        yield from self._globals(function, code.globals | (code.asked if _is_importable(function) else set()))
 
     def _globals(self, function: types.FunctionType, names: frozenset[str]) -> Iterator[bytes]:
         found = function.__globals__
@@ -302,10 +303,16 @@ def _named(value: Any) -> Named | None:
     module = value.__globals__.get("__name__")  # `__module__` is what a decorator made of it
     if not is_installed(module):
         return None
-    found: Any = sys.modules.get(module)
-    for name in value.__qualname__.split("."):
+    return Named(module, value.__qualname__) if _is_importable(value) else None
+
+
+def _is_importable(function: types.FunctionType) -> bool:
+    """Whether importing the module of a function and taking what has its name gives this very function."""
+    module = function.__globals__.get("__name__")
+    found: Any = None if module == "__main__" else sys.modules.get(module or "")
+    for name in function.__qualname__.split("."):
         found = getattr(found, name, None)
-    return Named(module, value.__qualname__) if found is value else None
+    return function in (found, getattr(found, "function", None))
 
 
 def _attribute(module: dict[str, Any], name: str) -> Any:

@@ -61,8 +61,7 @@ SOURCE_CHANGES = [
     ("global", "A = 1\ndef f(x): return A", "A = 2\ndef f(x): return A"),
     ("global in a comprehension", "A = 1\ndef f(x): return [A for _ in x]", "A = 2\ndef f(x): return [A for _ in x]"),
     ("global in a lambda", "A = 1\ndef f(x): return (lambda: A)()", "A = 2\ndef f(x): return (lambda: A)()"),
-    ("global in a class in it", "A = 1\ndef f(x):\n class C: a = A\n return C.a", "A = 2\ndef f(x):\n class C: a = A\n return C.a"),
-    ("global in a query", "A = 1\ndef f(d): return d.query('x > @A')", "A = 2\ndef f(d): return d.query('x > @A')"),
+
     ("closure", "f = cap(1)", "f = cap(2)"),
     ("helper", "def h(x): return 1\ndef f(x): return h(x)", "def h(x): return 2\ndef f(x): return h(x)"),
     ("helper's helper", "g = lambda: 1\nh = lambda: g()\ndef f(x): return h()", "g = lambda: 2\nh = lambda: g()\ndef f(x): return h()"),
@@ -260,6 +259,8 @@ NEEDLESS = [
 
 #: (what, source of a module, the same changed, source of the function beside it)
 MODULE_CHANGES = [
+    ("global in a query", "A = 1\ndef g(d): return d.query('x > @A')", "A = 2\ndef g(d): return d.query('x > @A')", "from own import g\ndef f(d): return g(d)"),
+    ("global in a class in it", "A = 1\ndef g():\n class C: a = A\n return C.a", "A = 2\ndef g():\n class C: a = A\n return C.a", "import own\ndef f(x): return own.g()"),
     ("used function", "def g(): return 1", "def g(): return 2", "import own\ndef f(x): return own.g()"),
     ("used constant", "A = 1", "A = 2", "import own\ndef f(x): return own.A"),
     ("function imported by name", "def g(): return 1", "def g(): return 2", "from own import g\ndef f(x): return g()"),
