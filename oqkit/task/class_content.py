@@ -33,6 +33,9 @@ def members_of(kind: type) -> list[tuple[str, Any]]:
 
 
 def _is_noise(name: str, value: Any, *, is_enum: bool) -> bool:
+    code = getattr(value, "__func__", value)
+    if isinstance(code, types.FunctionType) and code.__globals__.get("__name__") == "typing":  # what a Protocol gets
+        return True
     if type(value) is types.MemberDescriptorType:  # `__slots__` says it
         return True
     if name.startswith("__pydantic_"):
