@@ -79,8 +79,9 @@ class Queue:
 
         `fn` is a function, or the name of a task type. `input` is a value of Python's own types, or of numpy's: a dict whose keys are
         the parameters is passed by keyword, anything else as the only argument. With `key` the same
-        call is submitted once however often this runs; the same key with another input raises
-        `DuplicateJob`. Options: see `oq.Options`.
+        call is submitted once however often this runs, whatever becomes of the function's code and the
+        options; the same key with another input raises `DuplicateJob`, which names what differs. An input
+        that does not fit the function raises `SchemaError`. Options: see `oq.Options`.
         """
         chosen = options_of({"retries": retries, "timeout": timeout, **options})
         spec = spec_of_values([input], fn, part_rows=1, timer=self._timer)
@@ -124,7 +125,7 @@ class Queue:
         takes columns by parameter name; a batch function takes slices of the frame (of `columns`, or
         all). Submitting the same function, content and options again attaches to the job that is there,
         whether it runs or has ended; ``on_duplicate="rerun"`` runs it once more, ``"raise"`` raises
-        `DuplicateJob`, and so does a `name` that is taken by other content. `part_rows` is how many
+        `DuplicateJob`, and so does a `name` that is taken by other work, or by what cannot be compared. `part_rows` is how many
         tasks share a state object, `max_tasks` a limit against mistakes. Options: see `oq.Options`.
         """
         spec = spec_of_frame(df, fn, columns=columns, part_rows=part_rows, timer=self._timer)
