@@ -31,7 +31,11 @@ _MAX_SHARED = 10**5
 
 
 class UnknownContentError(Exception):
-    """It cannot be told what an object consists of; the text names it."""
+    """It cannot be told what an object consists of; the text names it, and where it was met first."""
+
+    def at(self, where: str) -> UnknownContentError:
+        """Return the error with the place in the text; the innermost place stays."""
+        return self if " refers to " in str(self) else UnknownContentError(f"{where} refers to {self}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,10 +145,8 @@ class _Graph:
         return _hash(b"class", *self._class(node))
 
     def _function(self, function: types.FunctionType) -> Iterator[bytes]:
-        if function.__globals__ is vars(functools) and hasattr(
-            function, "registry"
-        ):  # `singledispatch`: the rest is a cache
-            yield self._value(dict(function.registry))
+        if function.__globals__ is vars(functools) and hasattr(function, "registry"):
+            yield self._value(dict(function.registry))  # of `singledispatch`: the rest is a cache
             return
         code = read_code(function.__code__)
         name = getattr(function, "__name__", "?")
@@ -160,10 +158,10 @@ class _Graph:
             except ValueError:  # a name that nothing has been given to yet
                 continue
             yield self._at(f"the variable {variable!r} of {name!r}", [variable, content])
-        attributes = {key: it for key, it in sorted(vars(function).items()) if key != "__wrapped__"}
-        yield self._at(f"an attribute of {name!r}", attributes)
-        if is_installed(function.__globals__.get("__name__")):
-            yield Named(function.__globals__["__name__"], function.__qualname__).text().encode()
+        yield self._at(f"an attribute of {name!r}", dict(sorted(vars(function).items())))
+        library = _library_of(function)
+        if library:
+            yield Named(library, function.__qualname__).text().encode()
             return
         self._names |= code.names
         for one in code.imports:
@@ -183,7 +181,10 @@ class _Graph:
     def _import(self, one: Import, function: types.FunctionType) -> Iterator[bytes]:
         """Read what a function imports when it runs; a module of the user's is imported here."""
         package = function.__globals__.get("__package__") or ""
-        name = importlib.util.resolve_name("." * one.level + one.module, package) if one.level else one.module
+        try:
+            name = importlib.util.resolve_name("." * one.level + one.module, package)
+        except ImportError as error:
+            raise UnknownContentError(f"{function.__name__!r} imports {one.module!r}: {error}") from error
         if is_installed(name):
             yield Named(name, "").text().encode()
             return
@@ -218,11 +219,7 @@ class _Graph:
         try:
             return self._value(value)
         except UnknownContentError as error:
-            if getattr(error, "where", None):
-                raise
-            told = UnknownContentError(f"{where} refers to {error}")
-            told.where = where  # type: ignore[attr-defined]
-            raise told from None
+            raise error.at(where) from None
 
     def _value(self, value: Any) -> bytes:
         if isinstance(value, TaskFunction):
@@ -300,10 +297,14 @@ def _named(value: Any) -> Named | None:
         return Named(value.__name__, "") if is_installed(value.__name__) else None
     if isinstance(value, type):
         return Named(value.__module__, value.__qualname__) if is_installed(value.__module__) else None
-    module = value.__globals__.get("__name__")  # `__module__` is what a decorator made of it
-    if not is_installed(module):
-        return None
-    return Named(module, value.__qualname__) if _is_importable(value) else None
+    library = _library_of(value)
+    return Named(library, value.__qualname__) if library and _is_importable(value) else None
+
+
+def _library_of(function: types.FunctionType) -> str:
+    """Return the module of a library in which a function was written, whatever its `__module__` says; empty for the user's."""
+    module = function.__globals__.get("__name__") or ""
+    return module if module and is_installed(module) else ""
 
 
 def _is_importable(function: types.FunctionType) -> bool:
