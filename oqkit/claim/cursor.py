@@ -171,7 +171,7 @@ class JobCursor:
         job = self.job
         self.looked = self.repository.store.clock.monotonic()
         if job.n_parts == 1:
-            if not self.is_known:
+            if not self.is_known and not self._is_aside(0):
                 self.untouched = PartPicker([0])  # most likely nobody was here: the claim itself will tell
             elif not self._is_aside(0):
                 self._read(0)

@@ -102,3 +102,25 @@ def test_stored_queue_takes_orders(stored):
     assert counts(paused) == {"completed": 8}
     assert counts(queue.job(expected["untouched"]["id"])) == {"completed": 37, "cancelled": 3}
     assert counts(queue.job(expected["failed"]["id"])) == {"completed": 40}
+
+
+@pytest.mark.parametrize("place", ("jobs/", "/parts/0000000.json"))
+def test_what_requires_an_unknown_feature_is_left_alone_by_a_worker_and_shown(stored, place, caplog):
+    queue, expected = stored
+    queue.job(expected["paused"]["id"]).resume()
+    store, job_id = queue.repository.store, expected["scattered"]["id"]
+    (key,) = [
+        entry.key for page in store.list_all("") for entry in page.entries if place in entry.key and job_id in entry.key
+    ]
+    store.overwrite(key, json.dumps({**json.loads(store.read(key).data), "requires": ["dependencies"]}).encode())
+    data = store.read(key).data
+    markers = [entry.key for entry in store.list("open/").entries if job_id in entry.key]
+    worker = oq.Worker(queue, [task.double, task.parts, task.picky, task.hold, task.again], grace_s=1.0)
+    worker.run(until_idle=True)
+    assert store.read(key).data == data
+    assert [entry.key for entry in store.list("open/").entries if job_id in entry.key] == markers
+    why = "written by a newer oqkit, which knows 'dependencies': upgrade"
+    assert why in queue.jobs().loc[job_id, "status"]
+    assert len([record for record in caplog.records if why in record.getMessage()]) == 1
+    others = {name: counts(queue.job(told["id"])) for name, told in expected.items() if name != "scattered"}
+    assert others == {name: told for name, told in FINISHED.items() if name != "scattered"}
