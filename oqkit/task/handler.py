@@ -14,6 +14,7 @@ from oqkit.task.context import Context
 from oqkit.task.function import TaskFunction, is_async
 
 _SCALARS = (int, float, complex, bool, str, bytes)
+_MAX_BOUND = 1_000
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -118,6 +119,8 @@ class Handler:
             return False
         keys = tuple(value)
         if keys not in self._bound:
+            if len(self._bound) >= _MAX_BOUND:  # a function of any keys may meet any number of them
+                self._bound.clear()
             self._bound[keys] = self._binds(value)
         return self._bound[keys]
 
