@@ -17,13 +17,13 @@ from oqkit.queue.repository import Repository
 from oqkit.queue.worker_record import WorkerRecord
 from oqkit.task.function import TaskFunction
 from oqkit.worker.call import COROUTINES
-from oqkit.worker.coroutine_slots import CoroutineSlots
+from oqkit.worker.coroutine_slot import CoroutineSlots
 from oqkit.worker.duty import Duties
 from oqkit.worker.executor import Executor, ThreadExecutor
 from oqkit.worker.interface import Codec
 from oqkit.worker.process import ProcessExecutor
 from oqkit.worker.registry import HandlerRegistry
-from oqkit.worker.report import Report
+from oqkit.worker.reporter import Report
 from oqkit.worker.slot import Slot, Source
 from oqkit.worker.source import LeaseSource
 from oqkit.worker.thread import SystemThreads, Thread, Threads

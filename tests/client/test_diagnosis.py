@@ -23,7 +23,7 @@ from oqkit.notebook.text import to_text
 from oqkit.queue.eligibility import Hurdle, Refusal
 from oqkit.queue.key import code_key
 from oqkit.queue.worker_record import workers
-from oqkit.worker import registry, report
+from oqkit.worker import registry, reporter
 from tests.local import WAIT_S, until
 
 FRAME = pd.DataFrame({"x": [1, 2, 3]})
@@ -34,7 +34,7 @@ def quick(monkeypatch):
     """Let news be told at once, so that no test waits for a time."""
     monkeypatch.setattr(diagnosis, "LOOK_EVERY_S", 0.0)
     monkeypatch.setattr(diagnosis, "PATIENCE_S", 0.0)
-    monkeypatch.setattr(report, "NEWS_EVERY_S", 0.0)
+    monkeypatch.setattr(reporter, "NEWS_EVERY_S", 0.0)
 
 
 def twice(x):

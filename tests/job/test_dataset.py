@@ -17,7 +17,7 @@ from oqkit.client import connect, diagnosis
 from oqkit.queue.worker_record import workers
 from oqkit.testing.fault import Fault, FaultKind
 from oqkit.testing.proxy import FaultProxy
-from oqkit.worker import report, source
+from oqkit.worker import reporter, source
 from tests.local import WAIT_S, keys_in, until
 
 
@@ -298,7 +298,7 @@ def test_damaged_file_fails_its_rows_at_once(queue, start, folder):
 def test_store_that_is_away_puts_off_its_own_job_alone_and_is_shown(queue, start, folder, broken, monkeypatch, error):
     monkeypatch.setattr(source, "FIRST_WAIT_S", 0.05)
     monkeypatch.setattr(source, "LONGEST_WAIT_S", 0.2)
-    monkeypatch.setattr(report, "NEWS_EVERY_S", 0.0)
+    monkeypatch.setattr(reporter, "NEWS_EVERY_S", 0.0)
     monkeypatch.setattr(diagnosis, "LOOK_EVERY_S", 0.0)
     job = queue.submit_dataset(beside(folder, 1), double, priority=200, retries=0)
     broken["lone-1.parquet"] = error

@@ -21,7 +21,7 @@ from oqkit.errors import Denied, StoreError, Unavailable
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue.repository import open_repository
 from oqkit.store.memory import MemoryStore
-from oqkit.worker import checkpoint, report, trouble, worker
+from oqkit.worker import checkpoint, reporter, trouble, worker
 from oqkit.worker.registry import HandlerRegistry
 from oqkit.worker.source import LeaseSource
 from oqkit.worker.thread import SystemThreads
@@ -104,7 +104,7 @@ def test_worker_whose_commit_never_returns_is_gone_after_its_grace_time(store, m
 def test_worker_whose_record_is_never_written_can_be_stopped(store, monkeypatch):
     monkeypatch.setattr(worker, "FAREWELL_S", 0.2)
     queue, shut = queue_on(store), threading.Event()
-    monkeypatch.setattr(report, "put_worker", lambda *_: shut.wait())
+    monkeypatch.setattr(reporter, "put_worker", lambda *_: shut.wait())
     made, thread, raised = started(queue, grace_s=0.2)
     job = queue.submit_frame(pd.DataFrame({"x": [1]}), double)
     assert job.result(WAIT_S)["double"].tolist() == [2]
