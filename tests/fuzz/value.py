@@ -182,7 +182,8 @@ def _array(rng: random.Random) -> Any:
 def _stamp(rng: random.Random) -> Any:
     unit = rng.choice(("s", "ms", "us", "ns"))
     stamp = pd.Timestamp(np.datetime64(rng.randrange(-(10**9), 9 * 10**9), "s")).as_unit(unit)
-    return stamp if rng.random() < 0.5 else stamp.tz_localize("UTC").tz_convert(rng.choice(ZONES))
+    is_plain = rng.random() < 0.5 or (pd.__version__ < "3" and stamp.year > 2036)  # pandas 2 knows no zones after 2037
+    return stamp if is_plain else stamp.tz_localize("UTC").tz_convert(rng.choice(ZONES))
 
 
 def _far(rng: random.Random) -> Any:
