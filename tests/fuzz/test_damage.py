@@ -1,6 +1,6 @@
 """Damaged objects of every kind beside a live worker: it lives, it does not spin, other work is done, and listings show it.
 
-``OQKIT_DAMAGED=2000`` damages so many objects instead of the few of a normal run.
+``OQ_FUZZ_DOCUMENTS=2000`` damages so many objects instead of the few of a normal run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from oqkit.notebook.board import Jobs, board_html, board_state, board_text
 from oqkit.queue.repository import open_repository
 from tests.fuzz.mutation import mutated, renamed
 
-N_DAMAGED = int(os.environ.get("OQKIT_DAMAGED", "80"))
+N_DAMAGED = int(os.environ.get("OQ_FUZZ_DOCUMENTS", "80"))
 A_ROUND = 40
 POLL_S = 2.0
 WINDOW_S = 1.0
