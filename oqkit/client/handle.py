@@ -90,18 +90,12 @@ class Job:
 
     @property
     def status(self) -> str:
-        """One word: pending, running, paused, cancelling, completed, failed, cancelled or expired. Asks the queue.
-
-        It is unreadable where the state of some tasks cannot be read.
-        """
+        """One of `oqkit.client.queue.JOB_STATUSES`: unreadable if the state of some tasks is. Asks the queue."""
         self._refresh()
         return str(self._view.state.status)
 
     def counts(self) -> dict[str, int]:
-        """Return how many tasks are in each status; sums to ``len(job)``. Asks the queue.
-
-        If the state of some tasks cannot be read there is one more entry, ``"unreadable"``.
-        """
+        """Return how many tasks are in each status, or "unreadable"; sums to ``len(job)``. Asks the queue."""
         self._refresh()
         return self._known_counts()
 
