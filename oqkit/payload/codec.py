@@ -7,6 +7,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -45,6 +46,18 @@ _UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, Typ
 _MUTABLE = frozenset({dict, list, tuple, set, np.ndarray})
 
 
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Let whatever somebody may have written into a stored frame be told as a `SchemaError`: it fails its rows."""
+    try:
+        yield
+    except (*_UNREADABLE, FormatError) as error:
+        if isinstance(error, SchemaError):
+            raise
+        reason = f"{type(error).__name__}: {error}"
+        raise SchemaError(f"the inputs are not readable here: {reason:.500}") from error
+
+
 @dataclass(frozen=True, slots=True)
 class FrameInputs:
     """Rows of a stored frame; `table` holds just those of `rows`, in order."""
@@ -57,14 +70,16 @@ class FrameInputs:
     @property
     def columns(self) -> tuple[str, ...]:
         """Return the columns that a row function can name."""
-        labels = (label_of(self.table.schema.field(name)) for name in self.layout.columns)
+        with _readable():
+            labels = [label_of(self.table.schema.field(name)) for name in self.layout.columns]
         return tuple(label for label in labels if isinstance(label, str))
 
     def arguments(self, names: Sequence[str], rows: Rows) -> Iterator[tuple[Any, ...]]:
         """Yield the values of the named columns, row by row."""
         if not names:
             return iter([()] * len(rows))
-        lists = to_lists(self._select(rows), self.layout, columns=names)
+        with _readable():
+            lists = to_lists(self._select(rows), self.layout, columns=names)
         return zip(*(lists[name] for name in names), strict=True)
 
     def values(self, rows: Rows) -> Iterator[Any]:
@@ -75,7 +90,8 @@ class FrameInputs:
     def frame(self, rows: Rows) -> Any:
         """Return the rows as a slice of the user's frame."""
         first = self.first_task + (rows.first if rows else 0)
-        return to_frame(self._select(rows), self.layout, rows=first)
+        with _readable():
+            return to_frame(self._select(rows), self.layout, rows=first)
 
     def only(self, rows: Rows) -> FrameInputs:
         """Return the inputs of these rows alone."""

@@ -8,17 +8,21 @@ from pathlib import Path
 
 import fsspec
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import oqkit as oq
+from oqkit.arrow.table import Layout
 from oqkit.cli import main
 from oqkit.client import connect
 from oqkit.config import Settings
-from oqkit.errors import FormatError, NotAllowed, UsageError
+from oqkit.errors import FormatError, NotAllowed, SchemaError, UsageError
 from oqkit.payload.access import Access, check_options, check_paths
+from oqkit.payload.codec import FrameInputs
 from oqkit.payload.dataset import Dataset, DatasetReader
+from oqkit.queue.rows import Rows
 from tests.local import WAIT_S, folder_queue, queue, start
-from tests.trust.corpus import Place, cases
+from tests.trust.corpus import Place, cases, hostile_metadata
 
 __all__ = ["folder_queue", "queue", "start"]  # fixtures
 
@@ -230,6 +234,20 @@ def test_path_that_holds_a_secret_is_refused_and_not_repeated(queue, path):
 
 def test_paths_without_secrets_pass():
     check_paths(["/a@b/c", "s3://b/k@2", "abfs://container@account/x", "https://host/x?version=2", "~/x"])
+
+
+@pytest.mark.parametrize("is_batch", (True, False))
+@pytest.mark.parametrize("name", hostile_metadata())
+def test_dangerous_columns_fail_their_rows_or_are_data(queue, name, is_batch):
+    schema = pa.schema([pa.field("x", pa.binary(), metadata=hostile_metadata()[name])])
+    table = pa.Table.from_arrays([pa.array([b"1", b"2"])], schema=schema)
+    inputs = FrameInputs(table, Layout(backend="pandas", columns=("x",)), Rows.span(0, 2), 0)
+    try:
+        said = inputs.frame(Rows.span(0, 2)) if is_batch else list(inputs.arguments(["x"], Rows.span(0, 2)))
+    except SchemaError as error:
+        said = str(error)
+        assert "not readable here" in said
+    assert len(said) >= 2
 
 
 # --- how it feels --------------------------------------------------------------------------------

@@ -51,6 +51,18 @@ TRAPS = (
 TRAP = "import pathlib; pathlib.Path({!r}).touch()\ndef run(*_): pathlib.Path({!r}).touch()\n"
 
 
+def chosen(place: Place) -> list[Case]:
+    """Return the cases for real processes: a third of the many protocols and options, or with OQ_HOSTILE_JOBS=all every one.
+
+    `tests/payload/test_access.py` goes through all of them without a process.
+    """
+    every = list(cases(place))
+    if os.environ.get("OQ_HOSTILE_JOBS") == "all":
+        return every
+    many = [case for case in every if case.name.startswith(("protocol ", "options "))]
+    return [case for case in every if case not in many or many.index(case) % 3 == 0]
+
+
 class Attack:
     """A queue in a bucket, a worker without trust, sound jobs of every kind, and somebody who may write the bucket."""
 
@@ -134,6 +146,7 @@ class Attack:
         job_id = keys.timed_job_id(self.queue.repository.now(), self.queue.repository.rng)
         doc.update(job=job_id, name=case.name, origin=job_id, created=self.queue.repository.now(), priority=priority)
         doc["policy"]["retries"] = 0
+        doc.pop("signature", None)  # which the attacker cannot make; this worker asks for none
         case.change(doc)
         self.store.create(keys.job_key(job_id, 1), json.dumps(doc).encode())
         job = replace(self.queue.repository.read_job(self.sound[case.kind].id).doc, id=job_id, priority=priority)
@@ -149,7 +162,7 @@ class Attack:
         job = replace(self.queue.repository.read_job(self.sound["frame"].id).doc, id=doc["job"], created=doc["created"])
         key = self.queue.repository.keys_of(job).input(0, "0" * 32)
         self.store.overwrite(key, data)
-        doc["input"]["files"][0][0], doc["input"]["files"][0][3] = key, len(data)
+        doc["input"]["files"][0] = [key, 0, len(FRAME), len(data)]  # without the digest of another
 
     def environment(self, roots: str) -> dict[str, str]:
         return {
@@ -196,7 +209,7 @@ def told(attack):
     try:
         until(lambda: all(job.done() for job in attack.sound.values()), wait_s=WAIT_S)
         before = log.stat().st_size
-        ids = {case.name: attack.plant(case) for case in cases(attack.place)}
+        ids = {case.name: attack.plant(case) for case in chosen(attack.place)}
         for name, data in hostile_files().items():
             ids[name] = attack.plant_file(name, data)
         last = attack.plant(Case(name="last", kind="values", change=lambda _: None, told=None), priority=0)
@@ -232,7 +245,7 @@ def hostile_files() -> dict[str, bytes]:
 def parquet(schema: pa.Schema, columns) -> bytes:
     sink = pa.BufferOutputStream()
     arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), sink)
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), sink, row_group_size=1)
     return sink.getvalue().to_pybytes()
 
 
@@ -273,18 +286,19 @@ def check_events(attack, events) -> None:
 def test_corpus_is_large_enough(attack):
     names = [case.name for case in cases(attack.place)]
     assert len(set(names)) == len(names) >= 100
+    assert len(chosen(attack.place)) >= 70
 
 
 def test_worker_without_trust_imports_opens_and_calls_nothing_that_a_job_asks_for(attack, told):
     ids, events, _ = told
     check_events(attack, events)
-    assert len(ids) >= 100
+    assert len(ids) >= 70
 
 
 def test_hostile_input_is_refused_with_its_reason(attack, told):
     ids, _, said = told
     wrong = []
-    for case in cases(attack.place):
+    for case in chosen(attack.place):
         if case.told is None:
             continue
         job = attack.queue.job(ids[case.name])
@@ -296,7 +310,7 @@ def test_hostile_input_is_refused_with_its_reason(attack, told):
 
 def test_hostile_code_is_left_alone_or_stands_for_the_workers_own_function(attack, told):
     ids, _, _ = told
-    for case in cases(attack.place):
+    for case in chosen(attack.place):
         if case.told is None:
             job = attack.queue.job(ids[case.name])
             assert job.status == "pending" or job.result()["score"].tolist() == [2.0], case.name
@@ -313,6 +327,6 @@ def test_client_that_collects_imports_opens_and_calls_nothing_that_a_job_asks_fo
     assert not parts[attack.sound["dataset"].id], parts[attack.sound["dataset"].id]
     events = events_after(log, 0)
     check_events(attack, events[events.index(("mark", "hostile")) + 1 :])
-    for case in cases(attack.place):
+    for case in chosen(attack.place):
         if case.told is not None and case.kind == "dataset":
             assert re.search(case.told, parts[ids[case.name]], re.DOTALL), case.name
