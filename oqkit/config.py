@@ -70,7 +70,15 @@ def settings(given: Settings, *, profile: str | None = None, environ: Mapping[st
     found = given.over(file.over(variables) if profile else variables.over(file))
     for name in ("url", "endpoint_url"):
         _refuse_password(name, getattr(found, name))
-    return found if found.url else replace(found, url=DEFAULT_FOLDER.expanduser().as_uri())
+    return found if found.url else replace(found, url=expanded(DEFAULT_FOLDER).as_uri())
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path whose ``~`` stands for a home directory, or raise `UsageError` where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{path}: {error} Write the path in full, or set HOME") from None
 
 
 def _refuse_password(name: str, url: str | None) -> None:
@@ -141,7 +149,7 @@ def split_root(root: str) -> tuple[str, str]:
     """Return (protocol, path) of a data root: ``s3://`` is every bucket, ``file:///`` every file; or raise `UsageError`."""
     protocol, separator, path = root.partition("://")
     if not separator:
-        protocol, path = LOCAL, str(Path(root).expanduser().absolute())
+        protocol, path = LOCAL, str(expanded(root).absolute())
     if protocol == LOCAL and not path.startswith("/") and os.name != "nt":
         raise UsageError(f"data root {root!r}: write file:///dir, with three slashes, or just the path")
     if ".." in path.split("/") or (protocol != "abfs" and "@" in path.partition("/")[0]):
@@ -172,12 +180,15 @@ def data_roots(value: Any, *, what: str = "data_roots") -> Mapping[str, Mapping[
 
 def _from_files(profile: str | None) -> Settings:
     """Read the first file there is; the data roots of the one at home hold whatever that is."""
-    path = next((path for file in FILES if (path := file.expanduser()).is_file()), None)
+    try:
+        own = expanded(_OWN)
+    except UsageError:  # then it has no oq.toml
+        own = Path(os.devnull)
+    path = next((path for path in (*FILES[:-1], own) if path.is_file()), None)
     if path is None:
         if profile:
             raise UsageError(f"profile {profile!r} is asked for, but there is no oq.toml here or in ~/.oqkit")
         return Settings()
-    own = _OWN.expanduser()
     is_own = own.is_file() and path.samefile(own)
     found = _from_file(path, profile, is_own=is_own)
     if is_own or not own.is_file():

@@ -8,6 +8,7 @@ for that.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import stat
@@ -18,9 +19,11 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from oqkit.config import Settings
+from oqkit.config import Settings, expanded
 from oqkit.errors import UsageError
 from oqkit.queue.signature import Keyring
+
+log = logging.getLogger(__name__)
 
 OWN_KEY = Path("~/.oqkit/signing.key")
 
@@ -32,7 +35,7 @@ def configured_keys(chosen: Settings) -> tuple[bytes, ...]:
     if chosen.signing_key:
         return _split(chosen.signing_key, what="OQ_SIGNING_KEY")
     if chosen.signing_key_file:
-        return _read(Path(chosen.signing_key_file).expanduser())
+        return _read(expanded(chosen.signing_key_file))
     return ()
 
 
@@ -74,12 +77,19 @@ def _keyring(chosen: Settings, keys: tuple[bytes, ...], *, url: str) -> Keyring:
 
 
 def own_key_file() -> Path | None:
-    """Return the file that holds this user's own key, made if there is none; None where it cannot be kept."""
-    path = OWN_KEY.expanduser()
+    """Return the file that holds this user's own key, made if there is none; None where it cannot be kept.
+
+    Nobody has asked for that key, so whatever is the matter with it keeps nobody from submitting.
+    """
     try:
+        path = expanded(OWN_KEY)
         if not path.exists():
             _create(path)
+        _read(path)
     except OSError:  # a home that cannot be written: the key lives as long as this process
+        return None
+    except UsageError as error:
+        _tell_once(str(error))
         return None
     return path
 
@@ -88,6 +98,11 @@ def own_keys() -> tuple[bytes, ...]:
     """Return this user's own key, which lasts as long as the home directory does, or else this process."""
     path = own_key_file()
     return (passing_key().encode(),) if path is None else _read(path)
+
+
+@cache
+def _tell_once(why: str) -> None:
+    log.warning("%s. Until then, local workers run only what was submitted by the process that started them", why)
 
 
 @cache

@@ -6,7 +6,7 @@ import copy
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -67,6 +67,9 @@ class FrameInputs:
     rows: Rows
     first_task: int
 
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
     @property
     def columns(self) -> tuple[str, ...]:
         """Return the columns that a row function can name."""
@@ -111,6 +114,9 @@ class ValueInputs:
     items: tuple[Any, ...]
     columns: tuple[str, ...] = ()
 
+    def __len__(self) -> int:
+        return len(self.items)
+
     def values(self, rows: Rows) -> Iterator[Any]:
         """Yield the values, each a copy: what a call does to its own is not seen by the next attempt."""
         return (
@@ -145,7 +151,8 @@ class ParquetCodec:
     def __init__(self, repository: Repository, access: Access | None = None) -> None:
         self._repository = repository
         self._access = access or Access()
-        self._readers: OrderedDict[str, PayloadReader | DatasetReader] = OrderedDict()
+        self._readers: OrderedDict[str, tuple[Mapping[str, Any], Any]] = OrderedDict()
+        """By the id of a job: of which inputs, and the reader."""
         self._lock = threading.Lock()
 
     def open(self, job: Job, index: int) -> FrameInputs | ValueInputs:
@@ -155,12 +162,16 @@ class ParquetCodec:
         them; `NotAllowed` if they lie where this machine does not read; and the errors of the store.
         """
         try:
-            return self._open(job, index)
+            inputs = self._open(job, index)
         except _UNREADABLE as error:  # whoever can write the queue can write anything into a job and its files
             if isinstance(error, OqError):
                 raise
             reason = f"{type(error).__name__}: {error}"
             raise FormatError(f"the inputs of job {job.id} are not readable here: {reason:.500}") from error
+        found, wanted = len(inputs), job.part_size(index)
+        if found != wanted:
+            raise FormatError(f"the inputs of part {index} of job {job.id} have {found:,} rows, not {wanted:,}")
+        return inputs
 
     def _open(self, job: Job, index: int) -> FrameInputs | ValueInputs:
         kind = job.input.get("kind")
@@ -217,14 +228,13 @@ class ParquetCodec:
 
     def _opened(self, job: Job, make: Callable[[], R]) -> R:
         with self._lock:
-            reader: Any = self._readers.get(job.id)
-            if reader is None:
-                reader = make()
-                self._readers[job.id] = reader
+            known = self._readers.get(job.id)
+            if known is None or known[0] != job.input:  # a job that was deleted and submitted again has the same id
+                known = self._readers[job.id] = (job.input, make())
             self._readers.move_to_end(job.id)
             if len(self._readers) > _MAX_READERS:
                 self._readers.popitem(last=False)
-        return cast("R", reader)
+        return cast("R", known[1])
 
     def table(self, result: Any, n_rows: int) -> Any:
         """Check and convert what a batch function returned."""

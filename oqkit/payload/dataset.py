@@ -334,7 +334,10 @@ class DatasetReader:
         Every slice has the same dtypes. So what only the whole shows is another than there: an int or bool column of
         which the files do not say whether it has nulls is of Int64 or boolean, and a categorical one of its values.
         """
-        df = _to_pandas(self._rows(first, stop), self.dataset.nulls)
+        if self.dataset.stored:
+            df = _to_pandas(self._rows(first, stop), self.dataset.nulls)
+        else:  # of which there is nothing to read
+            df = pd.DataFrame(index=range(stop - first))
         is_numbered = isinstance(df.index, pd.RangeIndex)
         frame = to_table(df)
         if not is_numbered:

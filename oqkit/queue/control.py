@@ -77,8 +77,8 @@ def _order(repository: Repository, job_id: str, verb: ControlVerb, *, code: Code
 
 
 def _ordered(repository: Repository, job: Job, control: Control, code: Code | None) -> Job:
-    job = with_control(job, control, code=code)
-    return job if code is None else repository.signed(job)
+    after = with_control(job, control, code=code)
+    return after if code is None else repository.signed_anew(after, before=job)
 
 
 def bring_up(repository: Repository, job: Job, control: Control) -> None:

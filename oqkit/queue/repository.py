@@ -7,12 +7,13 @@ import random
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Annotated, TypeVar
 
 from msgspec import Meta
 
 from oqkit.clock import new_id, system_random
-from oqkit.errors import Conflict, Denied, FormatError, Missing, Unavailable, UsageError
+from oqkit.errors import Conflict, Denied, FormatError, Missing, NotSigned, Unavailable, UsageError
 from oqkit.printable import printable
 from oqkit.queue import key as keys
 from oqkit.queue.bell import News, dump_news
@@ -33,6 +34,8 @@ MAX_SHARDS = 4096
 VALID_S = 365 * 86_400.0
 """How long a signature is good for."""
 LATE_S = 0.5
+_AHEAD = 1000
+"""How many calls wait for a thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +66,10 @@ class Repository:
         self._rang: float | None = None
         self._is_delete_denied = False
 
-    def verifying(self, keyring: Keyring) -> Repository:
-        """Return this queue for somebody who reads only jobs that are signed with one of these keys."""
+    def verifying(self, keyring: Keyring | None) -> Repository:
+        """Return this queue for somebody who reads only jobs that are signed with one of these keys; None: all jobs."""
+        if keyring is self._keyring:
+            return self
         return Repository(self.store, self.settings, rng=self.rng, signer=self._signer, keyring=keyring)
 
     def now(self) -> float:
@@ -73,12 +78,16 @@ class Repository:
 
     def map(self, function: Callable[[A], B], items: Iterable[A]) -> list[B]:
         """Apply `function` to every item, in parallel where the store's latency makes that worth it."""
-        work = list(items)
+        left = iter(items)
+        work = list(islice(left, _AHEAD))
         if self.store.parallel == 1 or len(work) <= 1:
-            return [function(item) for item in work]
-        pool = ThreadPoolExecutor(min(self.store.parallel, len(work)), "oqkit-io")
+            return [function(item) for item in chain(work, left)]
+        pool, found = ThreadPoolExecutor(min(self.store.parallel, len(work)), "oqkit-io"), list[B]()
         try:
-            return list(pool.map(function, work))
+            while work:  # never all at once: a job may have ten million parts
+                found += pool.map(function, work)
+                work = list(islice(left, _AHEAD))
+            return found
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # so that Ctrl-C returns at once
 
@@ -97,9 +106,8 @@ class Repository:
         """Read a job that was found somewhere, or raise `FormatError`; `NotSigned` if it has to be signed and is not."""
         job = load_job(data, key=key, keyring=self._keyring)
         if self._keyring is not None:
-            revision, valid_until = job.code_rev, job.valid_until
-            what = f"job object {key!r}"
-            self._keyring.check_age(job.id, revision=revision, valid_until=valid_until, now=self.now(), what=what)
+            what, age, valid_until = f"job object {key!r}", (job.created, job.code_rev), job.valid_until
+            self._keyring.check_age(job.id, age=age, valid_until=valid_until, now=self.now(), what=what)
         return job
 
     def signed(self, job: Job) -> Job:
@@ -108,6 +116,20 @@ class Repository:
             return job
         job = replace(job, valid_until=self.now() + VALID_S)
         return replace(job, signature=self._signer().sign(signed_text(job)))
+
+    def signed_anew(self, job: Job, *, before: Job) -> Job:
+        """Return a job whose function was replaced with a new signature, if it had one of ours before.
+
+        If not, nobody here has ever vouched for its inputs: then it is left without, and that is said.
+        """
+        if self._signer is None:
+            return job
+        try:
+            self._signer().verify(before.signature, what=f"job {job.id}")
+        except NotSigned as error:
+            log.warning("not signed anew, so workers that run signed jobs leave it alone: %s", printable(error))
+            return job
+        return self.signed(job)
 
     def create_job(self, job: Job) -> Versioned[Job]:
         """Create the job object, or return the one that is there: `origin` tells which of the two happened."""

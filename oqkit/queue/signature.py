@@ -19,7 +19,7 @@ from msgspec import Meta
 from oqkit.errors import NotSigned, UsageError
 
 MIN_KEY_BYTES: Final = 32
-MAX_REVISIONS: Final = 100_000
+MAX_JOBS: Final = 100_000
 _HASH: Final = "sha256"
 _QUEUE: Final = b"oqkit/job/v1\0"
 _KEY_ID: Final = b"oqkit/key-id/v1\0"
@@ -55,7 +55,7 @@ class Keyring:
         keys = [_derived(secret, scope) for secret in secrets]
         self._keys = {_mac(key, _KEY_ID)[:16]: key for key in keys}
         self._first = next(iter(self._keys))
-        self._revisions: LRUCache[str, int] = LRUCache(MAX_REVISIONS)
+        self._newest: LRUCache[str, tuple[float, int]] = LRUCache(MAX_JOBS)
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -81,14 +81,22 @@ class Keyring:
                 "(OQ_SIGNING_SCOPE must be the same for all who reach one queue by different URLs)",
             )
 
-    def check_age(self, job_id: str, *, revision: int, valid_until: float | None, now: float, what: str) -> None:
-        """Raise `NotSigned` for what was valid once: its time is over, or a later revision of its function was seen here."""
+    def check_age(
+        self, job_id: str, *, age: tuple[float, int], valid_until: float | None, now: float, what: str
+    ) -> None:
+        """Raise `NotSigned` for what was valid once: its time is over, or something newer was seen here in its place.
+
+        `age` is when it was submitted, and how often its function was replaced since: an id may be used again once a
+        job was deleted.
+        """
         if valid_until is not None and now > valid_until:
             raise _refusal(what, "its signature has run out: submit it again")
         with self._lock:
-            if revision < self._revisions.get(job_id, 0):
-                raise _refusal(what, "it holds an older function than it held before: somebody put an old copy back")
-            self._revisions[job_id] = revision
+            if age < self._newest.get(job_id, age):
+                raise _refusal(
+                    what, "it holds an older function or job than it held before: somebody put an old copy back"
+                )
+            self._newest[job_id] = age
 
     def _named(self) -> str:
         return ", ".join(map(repr, self._keys))

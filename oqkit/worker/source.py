@@ -85,8 +85,8 @@ class LeaseSource:
         )
         self.finished = self._claimer.finished
         """The markers of jobs that are done: a duty of the worker."""
-        self.sweep = Sweep(repository, marked=lambda: self._claimer.discovery.marked)
-        """The search for lost jobs, another one."""
+        self.sweep = Sweep(repository.verifying(None), marked=lambda: self._claimer.discovery.marked)
+        """The search for lost jobs, another one: for everybody, so also for jobs that this worker would not run."""
 
     @property
     def has_room(self) -> bool:

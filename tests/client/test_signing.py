@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pwd
 import stat
 import subprocess
 import sys
@@ -123,6 +124,50 @@ def test_home_that_cannot_be_written_gives_a_key_for_this_process(monkeypatch, t
     monkeypatch.setenv("HOME", str(key_file(tmp_path / "a file, no folder")))
     assert own_keys() == own_keys()
     assert own_environment(Settings(), url=BUCKET) == {"OQ_SIGNING_KEY": own_keys()[0].decode()}
+
+
+def spoiled():
+    def readable_by_others(path):
+        path.chmod(0o644)  # as on a file system without permissions
+
+    def empty(path):
+        path.write_text("", encoding="utf-8")
+
+    def folder(path):
+        path.unlink()
+        path.mkdir()
+
+    def link_to_nothing(path):
+        path.unlink()
+        path.symlink_to("nowhere")
+
+    return [readable_by_others, empty, folder, link_to_nothing]
+
+
+@pytest.mark.parametrize("spoil", spoiled(), ids=lambda one: one.__name__)
+def test_own_key_that_cannot_be_used_keeps_nobody_from_submitting_and_is_said_once(home, spoil, caplog):
+    path = own_key_file()
+    unused = path.read_text(encoding="utf-8").strip()
+    spoil(path)
+    with caplog.at_level(logging.WARNING, "oqkit"):
+        keys = own_keys()
+        assert signer(Settings(), url=BUCKET)().sign("text") == signer(Settings(), url=BUCKET)().sign("text")
+    assert own_environment(Settings(), url=BUCKET) == {"OQ_SIGNING_KEY": keys[0].decode()}
+    assert [record.getMessage().count(str(path)) > 0 for record in caplog.records] == [True]
+    assert unused not in caplog.text
+
+
+def test_user_without_a_home_directory_can_use_a_bucket(monkeypatch):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert settings(Settings(url=BUCKET)).url == BUCKET
+    assert own_keys() == own_keys()
+    for chosen in (Settings(), Settings(url=BUCKET, data_roots=None, signing_key_file="~/key")):
+        with pytest.raises(UsageError, match="Write the path in full"):
+            configured_keys(settings(chosen))
 
 
 def test_what_is_for_its_owner_alone_needs_no_signature(home):

@@ -63,18 +63,21 @@ def test_first_key_signs_and_every_key_verifies():
 
 def test_signature_runs_out():
     mine = keyring()
-    mine.check_age("job", revision=0, valid_until=100.0, now=99.0, what="job")
+    mine.check_age("job", age=(1.0, 0), valid_until=100.0, now=99.0, what="job")
     with pytest.raises(NotSigned, match="run out"):
-        mine.check_age("job", revision=0, valid_until=100.0, now=101.0, what="job")
+        mine.check_age("job", age=(1.0, 0), valid_until=100.0, now=101.0, what="job")
 
 
 def test_older_function_is_refused_once_a_newer_one_was_seen():
     mine = keyring()
-    mine.check_age("job", revision=2, valid_until=None, now=0.0, what="job")
-    mine.check_age("job", revision=2, valid_until=None, now=0.0, what="job")
-    mine.check_age("other", revision=1, valid_until=None, now=0.0, what="job")
+    mine.check_age("job", age=(1.0, 2), valid_until=None, now=0.0, what="job")
+    mine.check_age("job", age=(1.0, 2), valid_until=None, now=0.0, what="job")
+    mine.check_age("other", age=(1.0, 1), valid_until=None, now=0.0, what="job")
     with pytest.raises(NotSigned, match="older"):
-        mine.check_age("job", revision=1, valid_until=None, now=0.0, what="job")
+        mine.check_age("job", age=(1.0, 1), valid_until=None, now=0.0, what="job")
+    mine.check_age("job", age=(2.0, 0), valid_until=None, now=0.0, what="job")
+    with pytest.raises(NotSigned, match="older"):
+        mine.check_age("job", age=(1.0, 2), valid_until=None, now=0.0, what="job")
 
 
 @pytest.mark.parametrize("secrets", ([], [b"short"], [OURS, b"x" * 31]))

@@ -12,11 +12,14 @@ from oqkit.queue import control
 from oqkit.queue.bell import FRESH_S
 from oqkit.queue.document import dump_job, load_job
 from oqkit.queue.job import Code
-from oqkit.queue.key import BELL, job_key
+from oqkit.queue.key import BELL, job_key, parse_marker
 from oqkit.queue.policy import Policy
 from oqkit.queue.repository import VALID_S, Repository
 from oqkit.queue.signature import Keyring
 from oqkit.queue.transition import Status, Verb
+from oqkit.worker.registry import HandlerRegistry
+from oqkit.worker.source import LeaseSource
+from oqkit.worker.thread import SystemThreads
 from tests.queue.faulty import WrappedStore
 
 OURS, THEIRS = b"ours " * 8, b"theirs " * 8
@@ -215,6 +218,48 @@ def test_corrected_function_of_somebody_without_a_key_is_left_alone(world):
     assert verifying_worker(world).drain() == 0
 
 
+FORGERIES = {
+    "stripped, with other inputs": lambda doc: doc.update(input={"kind": "values", "values": ["evil"]}, signature=None),
+    "with other inputs in the text": in_text(input={"kind": "values", "values": ["evil"]}),
+    "with a longer time-out in the text": in_text(timeout_s=9e9),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_corrected_function_does_not_get_inputs_signed_that_nobody_vouched_for(world, forgery, caplog):
+    job = submit(world, policy=Policy(retries=0))
+    verifying_worker(world).drain(verb=Verb.FAIL)
+    edit(world, job, FORGERIES[forgery])
+    after = control.retry(submitter(world), job.id, code=Code(digest="c" * 64))
+    assert (after.code.digest, after.signature) == ("c" * 64, None)
+    assert "not signed anew" in caplog.text
+    assert verifying_worker(world).drain() == 0
+    assert world.worker(everything=True).drain() == 1
+
+
+def test_corrected_function_of_a_job_that_another_key_signed_is_not_signed_with_ours(world):
+    job = submit(world, THEIRS, policy=Policy(retries=0))
+    verifying_worker(world, THEIRS).drain(verb=Verb.FAIL)
+    assert control.retry(submitter(world), job.id, code=Code(digest="c" * 64)).signature is None
+    again = submit(world, THEIRS, number=2)
+    assert control.retry(submitter(world, OURS, THEIRS), again.id, code=Code(digest="c" * 64)).signature is not None
+
+
+def test_job_that_was_deleted_and_submitted_again_runs_and_its_old_copy_does_not(world):
+    job = submit(world)
+    control.retry(submitter(world), job.id, code=Code(digest="c" * 64))
+    repository = world.repository().verifying(ring())
+    assert repository.read_job(job.id).doc.code_rev == 1
+    old = world.inner.read(job_key(job.id, 1)).data
+    world.inner.delete(job_key(job.id, 1))
+    world.clock.sleep(1)
+    assert submit(world).code_rev == 0
+    assert repository.read_job(job.id).doc.code_rev == 0
+    world.inner.overwrite(job_key(job.id, 1), old)
+    with pytest.raises(NotSigned, match="old copy"):
+        repository.read_job(job.id)
+
+
 def test_old_copy_of_a_job_is_refused_once_the_new_one_was_seen(world):
     job = submit(world, policy=Policy(retries=0))
     verifying_worker(world).drain(verb=Verb.FAIL)
@@ -230,3 +275,21 @@ def test_old_copy_of_a_job_is_refused_once_the_new_one_was_seen(world):
 def test_job_of_no_key_has_no_trace_of_signatures(world):
     doc = json.loads(dump_job(replace(world.job(1), rev=1, op="op")))
     assert not {"signature", "code_rev", "valid_until"} & doc.keys()
+
+
+# --- what is for everybody -----------------------------------------------------------------------
+
+
+def test_worker_with_a_key_finds_the_lost_jobs_of_others_again(world):
+    """The search is one for the whole queue: what its step passes over, nobody looks at again."""
+    job = world.submit(world.job(1, code=CODE)).job
+    for key in world.listed("open/"):
+        world.inner.delete(key)
+    registry = HandlerRegistry(repository := world.repository().verifying(ring()), [], trusts_code=True)
+    search = LeaseSource(
+        repository, None, registry, worker="w", lease_s=60.0, isolates_after=2, threads=SystemThreads()
+    ).sweep
+    for _ in range(2):
+        world.clock.sleep(search.wait_s() + 60.0)
+        search.perform()
+    assert [parse_marker(key).job for key in world.listed("open/")] == [job.id]
