@@ -36,7 +36,7 @@ class Settings:
     signing_key_file: str | None = None
     """Keys to sign jobs with, or a file that has them: see `oqkit.client.signing`."""
     signing_scope: str | None = None
-    """What stands for the queue in signatures, the same for all who reach it by different URLs; None: the URL."""
+    """What stands for the queue in signatures, the same for all who reach it by different URLs; None: the URL and the endpoint."""
 
     def over(self, other: Settings) -> Settings:
         """Return these settings, with those of `other` where these say nothing."""

@@ -73,7 +73,9 @@ def is_shared(url: str) -> bool:
 
 
 def _keyring(chosen: Settings, keys: tuple[bytes, ...], *, url: str) -> Keyring:
-    return Keyring(keys, scope=chosen.signing_scope or url)
+    """Return the keys for the queue at this place: buckets of one name at two endpoints are two."""
+    place = f"{url} at {chosen.endpoint_url.rstrip('/')}" if chosen.endpoint_url else url
+    return Keyring(keys, scope=chosen.signing_scope or place)
 
 
 def own_key_file() -> Path | None:

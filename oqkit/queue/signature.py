@@ -72,14 +72,12 @@ class Keyring:
         key = self._keys.get(signature.kid)
         if key is None:
             raise _refusal(
-                what, f"it is signed with the key {signature.kid!r:.40}, and this worker has {self._named()}"
+                what,
+                f"it is signed with the key {signature.kid!r:.40}, and this worker has {self._named()} for {self.scope}; "
+                "the secret and OQ_SIGNING_SCOPE must be the same",
             )
         if not hmac.compare_digest(_signed(key, signature.text).encode(), signature.mac.encode(errors="replace")):
-            raise _refusal(
-                what,
-                f"its signature does not fit: it was changed, or signed for another queue than {self.scope} "
-                "(OQ_SIGNING_SCOPE must be the same for all who reach one queue by different URLs)",
-            )
+            raise _refusal(what, "its signature does not fit: it was changed since")
 
     def check_age(
         self, job_id: str, *, age: tuple[float, int], valid_until: float | None, now: float, what: str

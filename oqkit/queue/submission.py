@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 
 from oqkit.clock import new_id
-from oqkit.errors import Missing
+from oqkit.errors import FormatError, Missing
 from oqkit.queue import gate
 from oqkit.queue import key as keys
 from oqkit.queue.cas import JOB
@@ -124,7 +124,10 @@ def _followed(repository: Repository, job: Job) -> Job:
     """Return the job that `job` points to; itself if it is no pointer, or if that job was deleted."""
     if job.input.get("kind") != POINTER:
         return job
+    target = job.input.get("job")
+    if not isinstance(target, str) or not keys.is_job_id(target):
+        raise FormatError(f"job {job.id} stands for {target!r:.80}, which is the id of no job")
     try:
-        return repository.read_job(job.input["job"]).doc
+        return repository.read_job(target).doc
     except Missing:
         return job

@@ -17,7 +17,7 @@ import oqkit as oq
 from oqkit.client import diagnosis, signing
 from oqkit.client.signing import configured_keys, own_environment, own_key_file, own_keys, signer, verifier
 from oqkit.config import Settings, settings
-from oqkit.errors import UsageError
+from oqkit.errors import NotSigned, UsageError
 from tests.local import WAIT_S, until
 
 KEY, OTHER = "k" * 40, "o" * 40
@@ -90,6 +90,14 @@ def test_scope_is_the_url_unless_one_is_agreed_on():
     here, there = (verifier(Settings(signing_key=KEY), url=url) for url in (BUCKET, BUCKET + "2"))
     same = [verifier(Settings(signing_key=KEY, signing_scope="orders"), url=url) for url in (BUCKET, BUCKET + "2")]
     assert here.sign("text") != there.sign("text")
+    ends = [f"http://{host}:9000" for host in ("test", "live", "live")]
+    test, live, also = (verifier(Settings(signing_key=KEY, endpoint_url=end), url=BUCKET) for end in ends)
+    live.verify(also.sign("text"), what="job")
+    for other in (test, here):
+        with pytest.raises(
+            NotSigned, match=r"has '[0-9a-f]{16}' for s3://bucket/queue at http://live:9000; .*OQ_SIGNING_SCOPE"
+        ):
+            live.verify(other.sign("text"), what="job")
     assert same[0].sign("text") == same[1].sign("text")
 
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from oqkit.errors import UsageError
+from oqkit.errors import FormatError, UsageError
 from oqkit.queue import key as keys
 from oqkit.queue.job import Job
 from oqkit.queue.key import parse_marker
@@ -269,3 +269,13 @@ def test_bell_that_was_left_out_is_rung_if_the_marker_took_until_it_was_due(worl
     world.clock.sleep(0.2)
     submit(repository, world.job(3))
     assert order.count("bell") == 2
+
+
+@pytest.mark.parametrize("target", (None, 7, ["x"], "../../../etc/passwd", "x" * 5_000, "\ud800", ""))
+def test_name_that_stands_for_no_job_is_refused_and_no_object_of_that_name_asked_for(world, target):
+    """Whoever can write the queue can write anything into what leads from one name to another job."""
+    submit(world.repository(), named(world, n_tasks=0, input={"kind": "job", "job": target}), data=())
+    before = world.inner.requests.snapshot()
+    with pytest.raises(FormatError, match="the id of no job"):
+        latest(world.repository(), JOB_SCOPE, "report")
+    assert (world.inner.requests.snapshot() - before).total() == 1
