@@ -360,14 +360,22 @@ class QueueMachine(RuleBasedStateMachine):
         where = data.draw(st.sampled_from(["rows", "rows", *words]), label="where")
         return (sorted(rows), rows) if where == "rows" else (where, set(range(len(model.rows))))
 
+    def opened(self, model):
+        """Return a handle of a job; who has one settles what is overdue there: follow that."""
+        job = self.client().job(model.id)
+        job.counts()
+        self.time_has_told()
+        return job
+
     @precondition(lambda self: self.jobs)
     @rule(data=st.data())
     def somebody_cancels(self, data):
         model = data.draw(st.sampled_from(self.jobs), label="job")
+        job = self.opened(model)
         where, rows = self.chosen(data, model, ("all", "pending", "running"))
         statuses = {where} if where in ("pending", "running") else {"pending", "running"}
         hit = [model.rows[n] for n in rows if model.rows[n].status in statuses]
-        assert self.client().job(model.id).cancel(where) == len(hit)
+        assert job.cancel(where) == len(hit)
         if where in ("all", "pending"):
             model.paused_until = 0.0
         leases = {row.lease for row in hit} - {""}
@@ -380,6 +388,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def somebody_cancels_one_task(self, data):
         model = data.draw(st.sampled_from(self.jobs), label="job")
+        self.opened(model)
         number = data.draw(st.integers(0, len(model.rows) - 1), label="row")
         row, task = model.rows[number], self.client().get(task_id(model.id, number))
         if row.status in ("completed", "failed", "expired"):
@@ -396,10 +405,11 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def somebody_retries(self, data):
         model = data.draw(st.sampled_from(self.jobs), label="job")
+        job = self.opened(model)
         where, rows = self.chosen(data, model, ("failed", "cancelled", "expired", "all"))
         statuses = {where} if where in FINAL else {"failed", "cancelled", "expired"}
         hit = [model.rows[n] for n in rows if model.rows[n].status in statuses]
-        assert self.client().job(model.id).retry(where) == len(hit)
+        assert job.retry(where) == len(hit)
         for row in hit:
             row.status, row.used, row.due, row.is_reopened = "pending", 0, 0.0, True
             row.lost = row.deaths = 0
@@ -408,11 +418,12 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data(), for_s=st.sampled_from([None, 5.0, 40.0]))
     def somebody_pauses(self, data, for_s):
         model = data.draw(st.sampled_from(self.jobs), label="job")
+        job = self.opened(model)
         if all(row.status in FINAL for row in model.rows):
             with pytest.raises(UsageError, match="has ended"):
-                self.client().job(model.id).pause(resume_after=for_s)
+                job.pause(resume_after=for_s)
             return
-        self.client().job(model.id).pause(resume_after=for_s)
+        job.pause(resume_after=for_s)
         model.paused_at = self.now
         model.paused_until = float("inf") if for_s is None else self.now + for_s
 
@@ -420,7 +431,8 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def somebody_resumes(self, data):
         model = data.draw(st.sampled_from(self.jobs), label="job")
-        self.client().job(model.id).resume()
+        job = self.opened(model)
+        job.resume()
         model.paused_until = 0.0
 
     # --- what everybody sees ---------------------------------------------------------------------
@@ -445,7 +457,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def somebody_looks(self, data):
         model = data.draw(st.sampled_from(self.jobs), label="job")
-        job = self.client().job(model.id)
+        job = self.opened(model)
         counts = job.counts()
         assert {status: n for status, n in counts.items() if n} == model.counts()
         assert sum(counts.values()) == len(job) == len(model.rows)
