@@ -38,6 +38,12 @@ class Settings:
     signing_scope: str | None = None
     """What stands for the queue in signatures, the same for all who reach it by different URLs; None: the URL and the endpoint."""
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse to be pickled with secrets, as part of a function that is stored in the queue for every reader of it."""
+        if self.signing_key or self.data_roots:
+            raise TypeError("settings that hold a signing key or the options of data roots stay in their process")
+        return object.__reduce_ex__(self, protocol)
+
     def over(self, other: Settings) -> Settings:
         """Return these settings, with those of `other` where these say nothing."""
         given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}

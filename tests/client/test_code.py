@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import time
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
+from oqkit.config import Settings
 from oqkit.errors import UsageError
 from tests.local import WAIT_S, keys_in, until
 
@@ -160,6 +162,28 @@ def test_what_cannot_be_pickled_is_named(queue, function, what):
     )
     assert "Create connections, locks and files inside the function" in told
     assert keys_in(queue) == before
+
+
+def test_environment_is_that_of_the_worker_and_is_not_stored(queue, start, monkeypatch):
+    environment, variables = os.environ, os.environb
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret of this process")
+    job = queue.submit_frame(FRAME, lambda x: (environment["OQ_TEST_PLACE"], variables[b"OQ_TEST_PLACE"].decode()))
+    stored = [queue.repository.store.read(key).data for key in keys_in(queue)]
+    assert not any(b"a secret of this process" in data for data in stored)
+    monkeypatch.setenv("OQ_TEST_PLACE", "worker")
+    start()
+    assert job.result(WAIT_S).iloc[0, 0] == ("worker", "worker")
+
+
+@pytest.mark.parametrize("secret", ({"signing_key": "k" * 40}, {"data_roots": {"s3://lab": {"secret": "k" * 40}}}))
+def test_settings_with_secrets_are_not_stored(queue, secret):
+    chosen = Settings(url="s3://bucket/queue", **secret)
+    with pytest.raises(UsageError, match=r"the variable 'chosen' cannot be pickled.*stay in their process"):
+        queue.submit_frame(FRAME, lambda x: chosen.url and x)
+    assert not any(b"kkkk" in queue.repository.store.read(key).data for key in keys_in(queue))
+    plain = Settings(url="s3://bucket/queue")
+    queue.submit_frame(FRAME, lambda x: plain.url and x)
+    assert copy.deepcopy(plain) == plain
 
 
 @pytest.mark.parametrize(
