@@ -22,7 +22,7 @@ from oqkit.testing.simulation.world import Score, SimRepository, World, quiet, t
 
 DRAIN_S = 150.0
 TIDY_S = 150.0
-SETTLE_S = 20.0
+SETTLE_S = LIST_EVERY_S + 5.0
 #: How long after the weather has cleared up a write may still land.
 LANDED_S = READ_TIMEOUT_S + LATEST_S + 1.0
 IDLE_S = 35.0
