@@ -111,7 +111,9 @@ class LeaseRunner:
         return is_over
 
     def _step(self, running: Running) -> bool:
-        is_over = running.execution.finished.wait(self._tick_s(running.work))
+        tick_s, before = self._tick_s(running.work), self._clock()
+        is_over = running.execution.finished.wait(tick_s)
+        running.forgive(self._clock() - before - tick_s)
         if self.is_lost or self._is_given_up:
             return True
         if is_over:

@@ -10,6 +10,8 @@ from oqkit.worker.call import Work
 from oqkit.worker.executor import Executor
 
 BLOCKED_S = 0.5
+STOOD_STILL_S = 1.0
+"""By how much a wait is late if that is not for the machine being busy."""
 
 
 class Running:
@@ -48,6 +50,11 @@ class Running:
         # Coroutines have a time-out of their own, within which all in progress must end: unless one blocks the others.
         patience_s = 2 * timeout_s + BLOCKED_S if handler.is_async else timeout_s
         return now - self._mark_since >= patience_s
+
+    def forgive(self, late_s: float) -> None:
+        """Do not count it against the call in progress if this whole process stood still: it was stopped, or slept."""
+        if late_s > STOOD_STILL_S:
+            self._mark_since += late_s
 
     def keep(self, n_rows: int) -> None:
         """Start at most `n_rows` more; `leaving` tells which rows that leaves to others."""

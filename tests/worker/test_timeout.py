@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
-from oqkit.worker.call import COROUTINES
+from oqkit.task.handler import Handler
+from oqkit.worker.call import COROUTINES, Work
+from oqkit.worker.running import Running
 from tests.local import WAIT_S, until
 
 GATE = threading.Event()
@@ -201,3 +203,41 @@ def test_worker_is_listed_with_what_it_did(queue):
     assert row["types"] == ["nap"]
     assert row["requests"]["put"] > 0
     assert row["started"] <= row["seen"]
+
+
+# --- a process that stood still ------------------------------------------------------------------
+
+
+class Nowhere:
+    """An executor in which one row was started, and goes on for ever."""
+
+    def start(self, work, buffer):
+        buffer.taken = 1
+        return self
+
+    def stop(self, at):
+        pass
+
+
+def one_running(timeout_s):
+    work = Work(
+        handler=Handler(oq.task(lambda x: x)), job_id="j", mode="frame", first_task=0, rows=range(3), inputs=None,
+        attempts=(), worker="w", timeout_s=timeout_s, first_batch=1, max_batch=1, table=None,
+    )  # fmt: skip
+    running = Running(work, Nowhere(), is_isolated=False, now=100.0)
+    assert not running.is_overdue(101.0)  # from here on it is known to be in progress
+    return running
+
+
+def test_time_in_which_the_whole_worker_stood_still_is_no_time_of_the_call():
+    running = one_running(timeout_s=4.0)
+    running.forgive(16.0)
+    assert not running.is_overdue(120.9)
+    assert running.is_overdue(121.0)
+
+
+def test_wait_that_is_a_little_late_is_time_of_the_call():
+    running = one_running(timeout_s=4.0)
+    for _ in range(10):
+        running.forgive(0.9)
+    assert running.is_overdue(105.0)

@@ -103,6 +103,8 @@ class Worker(Actor):
     def _pause(self, seconds: float) -> None:
         if self.node is not None and not self.node.is_dead:
             self.node.pause(seconds)
+            oracle = self.world.oracle
+            oracle.longest_pause_s = max(oracle.longest_pause_s, seconds)
             self.world.score.pauses += 1
 
     def begin(self, node: Node, store: SimStore, kill: Kill | None) -> None:

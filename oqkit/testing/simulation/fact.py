@@ -55,6 +55,19 @@ class Grant:
     """Whether it ever ended without its holder's doing, also if the same call, not knowing of it, took it once more."""
 
 
+class Attempt(int):
+    """Which attempt of a row that is, and under which lease: after a loss, which counts for nothing, two have one number."""
+
+    lease: str
+
+    @classmethod
+    def under(cls, lease: str, number: int) -> Attempt:
+        """Return the attempt of that number."""
+        attempt = cls(number)
+        attempt.lease = lease
+        return attempt
+
+
 @dataclass(frozen=True, slots=True)
 class Execution:
     """One execution of one row."""

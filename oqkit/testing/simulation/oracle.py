@@ -27,6 +27,7 @@ from oqkit.testing.simulation.fact import (
     CANCELLED,
     EXPIRED,
     FAILED,
+    Attempt,
     Call,
     Execution,
     Grant,
@@ -74,6 +75,8 @@ class Oracle:
         self._markers: defaultdict[str, set[str]] = defaultdict(set)
         self.unreadable: set[str] = set()
         """Jobs of a newer version, which nobody here understands."""
+        self.longest_pause_s = 0.0
+        """How long a worker stood still at most."""
         bucket.watcher = self
 
     def fail(self, rule: str, message: str) -> None:
@@ -264,7 +267,11 @@ class Oracle:
         self.expect(one.status.is_final, "not final", which)
         if one.status is FAILED:
             is_used_up = one.deaths >= job.policy.max_losses
-            self.expect(raised or is_used_up, "failed for no reason", f"{which}: {one.used} attempts")
+            is_late = (
+                job.timeout_s is not None and self.longest_pause_s >= job.timeout_s
+            )  # which no one could tell apart
+            reason = raised or is_used_up or is_late
+            self.expect(reason, "failed for no reason", f"{which}: {one.used} attempts")
         if one.status is CANCELLED:
             self.expect(any(it.verb is ControlVerb.CANCEL for it in job.controls), "cancelled unasked", which)
         if one.status is EXPIRED:
@@ -290,7 +297,7 @@ class Oracle:
     # --- executions ------------------------------------------------------------------------------
 
     def execute(
-        self, node: Node, job_id: str, row: int, *, attempt: int | None, is_isolated: bool, isolates_after: int
+        self, node: Node, job_id: str, row: int, *, attempt: Attempt | None, is_isolated: bool, isolates_after: int
     ) -> int:
         """Note that a node begins to run a row, and return the number of this execution.
 
@@ -301,9 +308,8 @@ class Oracle:
         held = self.holds[job_id, row, node.name]
         fits = list(held) if attempt is None else [lease for lease, used in held.items() if used == attempt]
         self.expect(fits, "ran without a lease", f"{job_id}.{row}, attempt {attempt}, on {node.name}: {held}")
-        # After a loss, which is charged to nobody, two leases of one node have the same attempt: each may run it once.
-        unused = [lease for lease in fits if not self._ran.get((job_id, row, lease))]
-        lease = (unused or fits)[-1] if fits and attempt is not None else ""
+        lease = attempt.lease if attempt is not None else ""
+        self.expect(not lease or lease in fits, "ran without a lease", f"{job_id}.{row} under {lease}: {held}")
         before = self._ran.setdefault((job_id, row, lease), [])
         is_cleared = before == [True] and not is_isolated  # it had not killed the process, but was not valid there
         self.expect(not lease or not before or is_cleared, "ran twice under one lease", f"{job_id}.{row} {lease}")

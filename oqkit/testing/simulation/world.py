@@ -10,10 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
+from unittest.mock import patch
 
 import pandas as pd
 
 from oqkit.claim import claimer, cursor, poller
+from oqkit.claim.lease import HeldLease
 from oqkit.client.queue import Queue
 from oqkit.config import Settings as Config
 from oqkit.errors import PermanentError, Reschedule, Skip
@@ -26,10 +28,12 @@ from oqkit.queue.cas import Versioned
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.part import Part
 from oqkit.queue.repository import Repository, Settings
+from oqkit.queue.rows import Rows
 from oqkit.task import timer
 from oqkit.task.context import Context
 from oqkit.task.function import Options, TaskFunction
 from oqkit.testing.simulation.bucket import Bucket, SimStore
+from oqkit.testing.simulation.fact import Attempt
 from oqkit.testing.simulation.green_thread import SimThreads
 from oqkit.testing.simulation.kernel import Kernel, Node, current
 from oqkit.testing.simulation.oracle import Oracle
@@ -290,7 +294,7 @@ class World:
         job_id, row = keys.parse_task_id(ctx.task_id)
         self.oracle.expect(xs[0] % 1000 == row, "input of another row", f"{ctx.task_id} got {xs}")
         plan = next(job for job in self.plan.jobs if job.number == xs[0] // 1000)
-        attempt = None if plan.type == TYPES[-1] else ctx.attempt
+        attempt = ctx.attempt if isinstance(ctx.attempt, Attempt) and plan.type != TYPES[-1] else None
         rows = [x % 1000 for x in xs]
         is_isolated = isinstance(current().context, ProcessLikeExecution)
         executions = [
@@ -342,12 +346,18 @@ class World:
 def turned(knobs: dict[str, float]) -> Iterator[None]:
     """Set limits of the code under test, wherever a module has them."""
     modules = (cursor, codec, poller, timer, part, claimer, share, sweep)
+    real = HeldLease.attempts
+
+    def attempts(lease: HeldLease) -> tuple[tuple[Rows, int], ...]:
+        return tuple((rows, Attempt.under(lease.id, number)) for rows, number in real(lease))
+
     found = [(module, name) for name in knobs for module in modules if hasattr(module, name)]
     before = [(module, name, getattr(module, name)) for module, name in found]
     try:
         for module, name in found:
             setattr(module, name, knobs[name])
-        yield
+        with patch.object(HeldLease, "attempts", attempts):  # so that every call can be told to be of its lease
+            yield
     finally:
         for module, name, value in before:
             setattr(module, name, value)
