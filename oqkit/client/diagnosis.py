@@ -24,6 +24,8 @@ from oqkit.queue.worker_record import WorkerRecord, read_worker
 PATIENCE_S = 5.0
 """How long a job may wait before something seems to be missing."""
 LOOK_EVERY_S = 10.0
+LOOK_SELDOM_S = 30.0
+"""How often workers are asked, at first and when nothing has happened for a while."""
 LATE_S = 30.0
 """By how much a report may be late before its worker counts as gone."""
 RECENT_S = 90.0
@@ -154,6 +156,7 @@ class WorkerWatch:
         self._records: dict[str, tuple[str, WorkerRecord | None]] = {}
         """By key: the etag, and what that version says."""
         self._looked = float("-inf")
+        self._wait_s = 0.0
         self._said: tuple[JobState, str] | None = None
 
     def why(self, state: JobState, *, patience_s: float | None = None, has_refused: bool = False) -> str:
@@ -162,14 +165,15 @@ class WorkerWatch:
         With `has_refused` also empty unless some worker keeps away from it for a reason: that nobody has come means
         nothing at first.
 
-        One LIST, and one GET for each record that changed, at most every `LOOK_EVERY_S`, and none while tasks run.
+        One LIST, and one GET for each record that changed, at most every `LOOK_EVERY_S`, later every `LOOK_SELDOM_S`, and
+        none while tasks run.
         """
         if not is_still(state, patience_s=PATIENCE_S if patience_s is None else patience_s):
-            self._said = None
+            self._said, self._wait_s = None, 0.0
             return ""
         store = self._repository.store
-        if store.clock.monotonic() - self._looked >= LOOK_EVERY_S:
-            self._looked = store.clock.monotonic()
+        if store.clock.monotonic() - self._looked >= max(self._wait_s, LOOK_EVERY_S):
+            self._looked, self._wait_s = store.clock.monotonic(), min(self._wait_s + LOOK_EVERY_S, LOOK_SELDOM_S)
             try:
                 self._look()
             except StoreError:  # whoever asks for the job itself says so

@@ -40,14 +40,18 @@ class JobWatch:
         """Return this machine's monotonic time, in seconds."""
         return self.repository.store.clock.monotonic()
 
-    def refresh(self, *, unless_within_s: float = 0.0) -> None:
-        """Ask the queue what changed, and note what went wrong with that instead of raising."""
+    def refresh(self, *, unless_within_s: float = 0.0, is_seen: bool = True) -> None:
+        """Ask the queue what changed, and note what went wrong with that instead of raising.
+
+        While nobody has seen it for long, workers are not asked why nothing happens.
+        """
         before = sum(self.repository.store.requests.snapshot().values())
         try:
             state = self.view.refresh(unless_within_s=unless_within_s)
             self.job._reconciler.look(self.state)  # noqa: SLF001 - the same
             self.errors.read(state, most=self._n_readable(state))
-            self.workers.why(state)
+            if is_seen:
+                self.workers.why(state)
             self.trouble = f"Not all of it is known: {why}" if (why := state.why_unreadable) else ""
         except OqError as error:
             self.trouble = f"What is shown may be old, for the queue did not answer: {error}"

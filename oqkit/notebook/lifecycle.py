@@ -122,6 +122,10 @@ class Lifecycle:
             return True
         return self.heard <= self.opened or (not self.fronts and now - self.opened < HELLO_S)
 
+    def is_silent(self, now: float) -> bool:
+        """Whether no front end has spoken for so long that it may be gone."""
+        return self._silence_s(now) > 0
+
     def next_step(self, now: float) -> float | None:
         """Return when `step` next has something to do, or None while nobody looks or there is nothing to see."""
         match self.phase:

@@ -138,7 +138,7 @@ class Live:
         if (early_s := self.life.painted + PAINT_S - self.watch.now()) > 0:
             self.watch.repository.store.clock.sleep(early_s)
         start = self.watch.now()
-        self.watch.refresh(unless_within_s=PAINT_S / 2)
+        self.watch.refresh(unless_within_s=PAINT_S / 2, is_seen=not self.life.is_silent(start))
         snapshot = self.watch.snapshot()
         with self._lock:
             self.life = self.life.see(is_final=snapshot.is_final)
