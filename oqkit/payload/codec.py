@@ -245,8 +245,8 @@ class ParquetCodec:
         """Return the function that orders what a batch function returned by its index."""
         return in_order
 
-    def pack(self, finished: Finished, *, refuse: Callable[[int, str], Failure]) -> Packed:
-        """Encode outcomes: as JSON if they are few and plain, else as Parquet."""
+    def pack(self, finished: Finished, *, refuse: Callable[[int, str], Failure], has_room: bool = True) -> Packed:
+        """Encode outcomes: as JSON if they are few and plain, and the part has room for that, else as Parquet."""
         numbers = [_numbers(finished.rows)]
         tables = [table for _, table in finished.tables]
         refused: dict[int, Failure] = {}
@@ -260,7 +260,7 @@ class ParquetCodec:
             return Packed()
         values = pa.concat_tables(unify(tables)) if len(tables) > 1 else tables[0] if tables else None
         failures = {**finished.failures, **refused}
-        inline = encode_inline(rows, values, failures, limit_bytes=INLINE_BYTES)
+        inline = encode_inline(rows, values, failures, limit_bytes=INLINE_BYTES if has_room else 0)
         if inline is not None:
             return Packed(inline=inline, refused=refused)
         try:

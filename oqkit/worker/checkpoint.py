@@ -77,7 +77,9 @@ class Checkpointer:
         """Record outcomes and extend the lease; end it with `is_last`. `ended` is when the last row ended (None: now)."""
         self._sent = self._lease.monotonic()
         before, self._told = self._told, self._sent if ended is None else ended
-        packed = self._codec.pack(finished(load), refuse=self._refuse) if load else Packed()
+        packed = Packed()
+        if load:
+            packed = self._codec.pack(finished(load), refuse=self._refuse, has_room=self._lease.has_room)
         outcomes = outcomes_of(load, packed, took_s=round(max(0.0, self._told - before), 6))
         self._persist(
             Commit(outcomes=outcomes, packed=packed, release=release, is_last=is_last, is_alone=is_alone),

@@ -78,5 +78,5 @@ class Codec(Protocol):
     def in_order(self) -> Callable[[Any, Any], Any]:
         """Return the function, which pickles, that puts what a batch function returned in the order of an index."""
 
-    def pack(self, finished: Finished, *, refuse: Callable[[int, str], Failure]) -> Packed:
-        """Encode outcomes; `refuse` describes a row whose value cannot be stored."""
+    def pack(self, finished: Finished, *, refuse: Callable[[int, str], Failure], has_room: bool = True) -> Packed:
+        """Encode outcomes, apart from the part unless that `has_room`; `refuse` describes a row whose value cannot be stored."""

@@ -1,0 +1,33 @@
+"""A lease in a part that many of them have been in."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from oqkit.claim.lease import MOST_INLINE
+from oqkit.payload.codec import ParquetCodec
+from oqkit.queue.part import Outcome
+from oqkit.queue.transition import Verb
+from oqkit.worker.interface import Finished
+
+
+def test_part_of_many_commits_stays_small(world):
+    """Each commit writes the outputs again that the part holds itself; so it holds a bounded number of them."""
+    job = world.submit(world.job(1, n_tasks=100, part_rows=100)).job
+    worker = world.worker(max_rows=1)
+    codec = ParquetCodec(worker.repository)
+    for _ in range(100):
+        lease = worker.find()
+        row = lease.rows.first
+        packed = codec.pack(
+            Finished(rows=[row], values=["v" * 1000], tables=[], failures={}), refuse=None, has_room=lease.has_room
+        )
+        if packed.data is not None:
+            lease.put_output(packed.data)
+        outcome = Outcome(verb=Verb.COMPLETE, rows=lease.rows)
+        lease.commit([outcome], output=packed.inline, has_output=True, is_last=True)
+        worker.claimer.ended(lease)
+    (part,) = world.parts(job)
+    assert part.is_final
+    assert Counter(output is None for output in part.outputs.values()) == {False: MOST_INLINE, True: 100 - MOST_INLINE}
+    assert len(world.inner.read(worker.repository.keys_of(job).part(0)).data) < 100_000
