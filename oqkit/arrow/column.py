@@ -21,7 +21,7 @@ from oqkit.arrow.metadata import (
     unpack_array,
     unpack_type,
 )
-from oqkit.arrow.zone import arrow_zone, zone_of
+from oqkit.arrow.zone import arrow_zone, from_zone, library_of, zone_of
 from oqkit.errors import SchemaError
 
 _MISSING: Final[dict[str, Any]] = {"None": None, "nan": np.nan, "NA": pd.NA, "NaT": pd.NaT}
@@ -96,17 +96,16 @@ def _encode_numpy(values: np.ndarray, problems: dict[int, str] | None) -> Column
 def _encode_zoned(values: Any) -> Column:
     zone = zone_of(values.tz)
     name = arrow_zone(zone)
-    text = f"datetime64[{values.unit}, {zone if isinstance(zone, str) else values.tz}]"
     ticks = values.asi8
-    kept: Any = pd.api.types.pandas_dtype(text)
-    if name is None or zone_of(kept.tz) != zone:
+    if name is None:
         raise Unstorable(
             None, f"dtype {values.dtype} cannot be stored, as its zone has no name; use .dt.tz_convert('UTC')"
         )
     if values.unit == "s" and storable.is_far(ticks):
         raise Unstorable(None, f"dtype {values.dtype} cannot be stored for so distant times; use .dt.tz_localize(None)")
     array = pa.array(ticks, mask=ticks == storable.NAT).cast(pa.timestamp(values.unit, name))
-    return Column(array=array, meta=ColumnMeta(encoding=Encoding.EXTENSION, dtype=text))
+    text = f"datetime64[{values.unit}, {zone if isinstance(zone, str) else from_zone(zone)}]"
+    return Column(array=array, meta=ColumnMeta(encoding=Encoding.EXTENSION, dtype=text, zone=library_of(values.tz)))
 
 
 def _encode_category(values: Any) -> Column:
@@ -250,7 +249,7 @@ def decode(array: pa.Array, meta: ColumnMeta) -> Any:
     """Return the numpy or pandas array that `encode` was given, or the same slice of it."""
     match meta.encoding:
         case Encoding.NATURAL:
-            return _decode_natural(array)
+            return _decode_natural(array, meta.zone)
         case Encoding.NUMPY:
             return _decode_numpy(array, np.dtype(meta.dtype))
         case Encoding.EXTENSION:
@@ -284,10 +283,13 @@ def restore(array: pa.ChunkedArray, meta: ColumnMeta) -> pa.ChunkedArray:
 def _extension(meta: ColumnMeta) -> Any:
     if meta.storage is not None:
         return pd.StringDtype(meta.storage, na_value=_MISSING[meta.missing or "None"])
-    return pd.api.types.pandas_dtype(meta.dtype)
+    dtype: Any = pd.api.types.pandas_dtype(meta.dtype)
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        return pd.DatetimeTZDtype(dtype.unit, from_zone(zone_of(dtype.tz), meta.zone))
+    return dtype
 
 
-def _decode_natural(array: pa.Array) -> Any:
+def _decode_natural(array: pa.Array, library: str | None = None) -> Any:
     """Return what pandas users expect of the Arrow type; ints and bools with nulls become Int64 and boolean."""
     kind = array.type
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
@@ -300,7 +302,8 @@ def _decode_natural(array: pa.Array) -> Any:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _STR.__from_arrow__(array)
     if pa.types.is_timestamp(kind) or pa.types.is_duration(kind) or pa.types.is_dictionary(kind):
-        return array.to_pandas().array
+        is_zoned = pa.types.is_timestamp(kind) and kind.tz is not None
+        return inference.zoned(array, library) if is_zoned else array.to_pandas().array
     return inference.objects(inference.to_python(array), len(array))
 
 

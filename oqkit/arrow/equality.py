@@ -64,9 +64,8 @@ def _times(mine: Any, yours: Any) -> bool:
 
 
 def _timestamps(mine: Any, yours: Any) -> bool:
-    return bool(
-        mine.unit == yours.unit and mine.asm8.view("i8") == yours.asm8.view("i8") and _zones(mine.tzinfo, yours.tzinfo)
-    )
+    is_one_moment = mine.unit == yours.unit and mine.asm8.view("i8") == yours.asm8.view("i8")
+    return bool(is_one_moment and _zones(mine.tzinfo, yours.tzinfo) and mine.utcoffset() == yours.utcoffset())
 
 
 def _timedeltas(mine: Any, yours: Any) -> bool:

@@ -10,10 +10,11 @@ from itertools import chain, pairwise
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from oqkit.arrow.equality import is_same
-from oqkit.arrow.zone import arrow_zone, zone_of
+from oqkit.arrow.zone import arrow_zone, from_arrow_zone, from_zone, zone_of
 from oqkit.errors import SchemaError
 
 #: How deep lists and dicts may be nested in one Arrow type, and how many entries they may have together.
@@ -148,8 +149,21 @@ def to_python(array: pa.Array) -> list[Any]:
     if not array.null_count and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         numbers: list[Any] = array.to_numpy().tolist()
         return numbers
+    if pa.types.is_timestamp(kind) and kind.tz is not None and kind.unit == "ns":
+        return with_none(zoned(array))
     values: list[Any] = array.to_pylist()
     return values
+
+
+def zoned(array: pa.Array, library: str | None = None) -> Any:
+    """Return times of a zone as pandas has them, the zone of `library`; by its name, pandas 2 would take pytz's."""
+    dtype = pd.DatetimeTZDtype(array.type.unit, from_zone(from_arrow_zone(array.type.tz), library))
+    return dtype.__from_arrow__(array)
+
+
+def with_none(times: Any) -> list[Any]:
+    """Return the Timestamps of an array, None for NaT."""
+    return [None if value is pd.NaT else value for value in times.tolist()]
 
 
 def list_bounds(array: pa.Array) -> np.ndarray:

@@ -41,7 +41,8 @@ class ColumnMeta:
     """The sidecar of one column; every field but `encoding` has meaning for some encodings only.
 
     `missing` is what stands for null in an object column: None, ``nan``, ``NA`` or ``NaT``. `storage`
-    belongs to pandas strings. `arrow` is the Arrow type, packed, where Parquet brings back another one.
+    belongs to pandas strings. `arrow` is the Arrow type, packed, where Parquet brings back another one. `zone` is the
+    library that the time zone is of, where that is not Python's own.
     """
 
     encoding: Encoding = Encoding.NATURAL
@@ -52,6 +53,7 @@ class ColumnMeta:
     categories: str | None = None
     ordered: bool = False
     arrow: str | None = None
+    zone: str | None = None
 
     def to_text(self) -> str:
         """Write the fields that say something as JSON text, always the same for the same meta."""

@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow as pa
 
 from oqkit.arrow.equality import is_same
-from oqkit.arrow.zone import arrow_zone, zone_of
+from oqkit.arrow.metadata import Column, ColumnMeta
+from oqkit.arrow.zone import Zone, arrow_zone, library_of, zone_of
 
 _NS: Final = {
     "W": 7 * 86_400 * 10**9,
@@ -30,17 +31,17 @@ _STOP_US: Final = (dt.date.max.toordinal() - dt.date(1970, 1, 1).toordinal()) * 
 _MAX_DAYS: Final = 999_999_999  # of a Python timedelta
 
 
-def timestamps(values: Sequence[Any]) -> pa.Array:
-    """Return the array of these datetimes, pandas Timestamps and numpy datetimes; None and NaT are null.
+def timestamps(values: Sequence[Any]) -> Column:
+    """Return the column of these datetimes, pandas Timestamps and numpy datetimes; None and NaT are null.
 
     In microseconds, in nanoseconds if one value has that unit. Raise `ValueError` if they have several zones, or
     one of them has no exact form.
     """
-    zones = {None if (zone := getattr(value, "tzinfo", None)) is None else zone_of(zone) for value in _present(values)}
+    zones = {_zone(value) for value in _present(values)}
     if len(zones) > 1:
         msg = "datetimes of different zones"
         raise ValueError(msg)
-    zone = zones.pop() if zones else None
+    zone, library = zones.pop() if zones else (None, None)
     name = None if zone is None else arrow_zone(zone)
     if (name is None) != (zone is None):
         msg = f"the zone {zone!r} has no Arrow form"
@@ -50,7 +51,7 @@ def timestamps(values: Sequence[Any]) -> pa.Array:
     if unit == "us" and not all(_FIRST_US <= tick < _STOP_US for tick in ticks if tick is not None):
         msg = "years before 1 or after 9999"
         raise ValueError(msg)
-    return pa.array(ticks, pa.int64()).cast(pa.timestamp(unit, name))
+    return Column(array=pa.array(ticks, pa.int64()).cast(pa.timestamp(unit, name)), meta=ColumnMeta(zone=library))
 
 
 def durations(values: Sequence[Any]) -> pa.Array:
@@ -65,6 +66,12 @@ def durations(values: Sequence[Any]) -> pa.Array:
 
 def _present(values: Sequence[Any]) -> list[Any]:
     return [value for value in values if not _is_null(value)]
+
+
+def _zone(value: Any) -> tuple[Zone | None, str | None]:
+    """Return the zone of a moment, and of which library it is."""
+    zone = getattr(value, "tzinfo", None)
+    return (None, None) if zone is None else (zone_of(zone), library_of(zone))
 
 
 def _is_null(value: Any) -> bool:

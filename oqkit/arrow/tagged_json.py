@@ -22,7 +22,7 @@ import pandas as pd
 
 from oqkit.arrow import inference
 from oqkit.arrow.equality import is_same
-from oqkit.arrow.zone import from_zone, zone_of
+from oqkit.arrow.zone import from_zone, library_of, zone_of
 from oqkit.errors import SchemaError
 
 TAG: Final = "$oq"
@@ -203,7 +203,11 @@ def _pack_zone(value: Any) -> list[Any]:
 
 
 def _pack_timestamp(value: Any) -> list[Any]:
-    return [value.asm8.view("i8").item(), value.unit, None if value.tz is None else zone_of(value.tz)]
+    facts = [value.asm8.view("i8").item(), value.unit]
+    if value.tz is None:
+        return [*facts, None]
+    library = library_of(value.tz)
+    return [*facts, zone_of(value.tz), *([] if library is None else [library])]
 
 
 def _pack_numpy(value: Any) -> list[Any]:
@@ -271,11 +275,11 @@ def _unpack_ndarray(text: str, shape: list[int], items: list[Any]) -> Any:
     return flat.reshape(shape)
 
 
-def _unpack_timestamp(value: int, unit: str, zone: Any) -> Any:
+def _unpack_timestamp(value: int, unit: str, zone: Any, library: str | None = None) -> Any:
     naive = pd.Timestamp(np.int64(value).view(f"M8[{unit}]"))
     if zone is None:
         return naive
-    return naive.tz_localize("UTC").tz_convert(zone if isinstance(zone, str) else from_zone(zone))
+    return naive.tz_localize("UTC").tz_convert(from_zone(zone, library))
 
 
 _UNPACKERS: Final[dict[str, Callable[..., Any]]] = {

@@ -122,6 +122,8 @@ def _value_meta(meta: ColumnMeta) -> ColumnMeta:
 
 
 def _mixed_meta(variants: list[Column], kind: pa.DataType, encodings: set[Encoding]) -> ColumnMeta | None:
+    if len({it.meta.zone for it in variants}) > 1:
+        return None
     if encodings <= {Encoding.NATURAL, Encoding.NUMPY}:
         return NATURAL
     if encodings == {Encoding.OBJECT}:

@@ -223,7 +223,7 @@ def _datetimes(values: list[Any], kinds: set[type]) -> Column:
     """Store in microseconds, in nanoseconds if one value has that unit; all have one zone or none."""
     if kinds == {dt.datetime}:
         return _natural(inference.from_python(values))
-    return Column(array=moment.timestamps(values))
+    return moment.timestamps(values)
 
 
 def _timedeltas(values: list[Any], kinds: set[type]) -> Column:
@@ -370,4 +370,6 @@ def values_of(array: pa.Array, meta: ColumnMeta) -> list[Any]:
     """Return one stored column as Python values."""
     if meta.encoding in column.OBJECTS:
         return column.to_objects(array, meta)
+    if meta.zone is not None:
+        return inference.with_none(inference.zoned(array, meta.zone))
     return inference.to_python(array)

@@ -53,7 +53,7 @@ def _times(rng: random.Random, n: int) -> pd.Series:
 
 
 def _zoned(rng: random.Random, n: int) -> pd.Series:
-    zone = rng.choice([*values.ZONES, *values.OFFSETS, "Europe/Paris", "UTC"])
+    zone = rng.choice([*values.ZONES, *values.OFFSETS, *values.NAMED_ZONES])
     unit = rng.choice(("s", "ms", "us", "ns"))
     return (
         pd.Series(np.array(_ints(rng, n), "i8").view("M8[s]"))
