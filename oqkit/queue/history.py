@@ -48,12 +48,28 @@ def _from_versions(versions: list[Part], row: int) -> Iterator[Step]:
             before.due,
         ):
             new = [event for event in part.log if event not in logged and row in event.rows]
+            yield from _passed(before, state, new)
             event = new[-1] if new else None
             holder = next((lease.worker for lease in part.leases if lease.id == state.lease), "")
             worker = holder or (event.worker if event else "")
             note = event.note if event else ""
             yield Step(at=part.at, status=state.status, attempt=state.attempt, worker=worker, note=note)
         before, logged = state, part.log
+
+
+def _passed(before: TaskState, state: TaskState, events: list[Event]) -> Iterator[Step]:
+    """Yield the states between two versions: a worker may carry out an order and claim its tasks in one write.
+
+    None if the events do not lead from one to the other: of many scattered rows the log keeps only the span.
+    """
+    status, attempt, steps = before.status, before.attempt, list[Step]()
+    for event in events:
+        after = TRANSITIONS.get((event.verb, status))
+        if after is not None:
+            status, attempt = after, attempt + (event.verb is Verb.CLAIM)
+            steps.append(Step(at=event.at, status=status, attempt=attempt, worker=event.worker, note=event.note))
+    if (status, attempt) == (state.status, state.attempt):
+        yield from steps[:-1]
 
 
 def _from_log(part: Part, row: int) -> Iterator[Step]:

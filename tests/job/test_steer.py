@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
+from oqkit.queue import control
 from tests.local import WAIT_S, until
 
 GATE = threading.Event()
@@ -308,6 +309,19 @@ def test_history_tells_every_step_of_a_task(queue, start):
     assert history["attempt"].tolist() == [0, 1, 1, 1, 2, 2]
     assert history["at"].is_monotonic_increasing
     assert queue.history(f"{job.id}.1")["status"].tolist() == ["pending", "running", "completed"]
+
+
+def test_history_tells_every_step_when_a_worker_reopens_and_claims_in_one_write(queue, start, monkeypatch):
+    start()
+    job = queue.submit_frame(frame(2), odd, part_rows=2)
+    job.wait(WAIT_S)
+    monkeypatch.setattr(control, "bring_up", lambda *_: None)  # the worker is quicker than the caller
+    job.retry(fn=mended)
+    job.wait(WAIT_S)
+    history = queue.history(f"{job.id}.0")
+    assert history["status"].tolist() == ["pending", "running", "failed", "pending", "running", "completed"]
+    assert history["attempt"].tolist() == [0, 1, 1, 1, 2, 2]
+    assert history["at"].is_monotonic_increasing
 
 
 def test_history_tells_why_and_by_whom(queue, start):
