@@ -41,7 +41,7 @@ check: $(READY) ## Check style, types and the direction of imports, and run the 
 	@$(BIN)/python $(BIN)/lint-imports --no-logo
 	@$(PYTEST) -m 'not server and not slow'
 
-check-versions: $(READY) ## Run the fast tests with other Pythons and releases; ONLY=lowest for one of newest, pandas2, lowest, next
+check-versions: $(READY) ## Run the tests that a Python or a library can change with other releases; ONLY=lowest for one of newest, pandas2, lowest, next
 	@$(BIN)/python tests/version_check.py --processes $(PROCESSES) $(if $(ONLY),--only $(ONLY))
 
 SEEDS ?= 0:20500

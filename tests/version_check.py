@@ -1,5 +1,8 @@
 """Run the fast tests with the other Pythons and releases that oqkit promises to work with.
 
+These are the tests of what a Python or a library can change: values, frames, functions, jobs. The rooms that are left
+out are named at the end; ``--all`` runs them as well.
+
 Each environment is made by uv in ``build/versions``; `make test` covers one more, the oldest Python with the releases of
 the lock. Run by `make check-versions`, or ``make check-versions ONLY=lowest``; needs a package index, and the Pythons.
 """
@@ -18,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "versions"
 FAST = ("-m", "not server and not slow")
+ROOMS = ("arrow", "client", "format", "fuzz", "job", "payload", "queue", "task", "trust", "worker")
 SHOWN = ("numpy", "pandas", "pyarrow", "polars", "boto3")
 
 
@@ -56,20 +60,33 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="version_check", description=__doc__)
     parser.add_argument("--only", choices=[one.name for one in ENVIRONMENTS], help="just this environment")
     parser.add_argument("--processes", default="2", help="tests at once (2)")
-    parser.add_argument("tests", nargs="*", help="other arguments for pytest, in place of all fast tests")
+    parser.add_argument("--all", action="store_true", help="the fast tests of every room")
+    parser.add_argument("tests", nargs="*", help="other arguments for pytest, in place of the fast tests")
     options = parser.parse_args()
+    rooms = [] if options.all else [f"tests/{room}" for room in ROOMS]
+    tests = options.tests or [*FAST, *rooms]
     said = []
     n_failed = 0
     for one in ENVIRONMENTS:
         if options.only in {None, one.name}:
-            verdict, is_good = check(one, processes=options.processes, tests=options.tests or FAST)
+            verdict, is_good = check(one, processes=options.processes, tests=tests)
             said.append(f"{one}: {verdict}")
             n_failed += not is_good
+    if not options.tests:
+        said.append(
+            f"not run: what is slow or needs a server{'' if options.all else f'; {left_out()} (--all runs them)'}"
+        )
     print("\n" + "\n".join(said))
     return n_failed
 
 
-def check(one: Environment, *, processes: str, tests: tuple[str, ...] | list[str]) -> tuple[str, bool]:
+def left_out() -> str:
+    """Name the rooms whose tests no release of a library is likely to change."""
+    found = {path.parent.relative_to(ROOT / "tests").parts for path in (ROOT / "tests").rglob("test_*.py")}
+    return ", ".join(sorted({f"tests/{parts[0]}" for parts in found if parts} - {f"tests/{room}" for room in ROOMS}))
+
+
+def check(one: Environment, *, processes: str, tests: list[str]) -> tuple[str, bool]:
     """Run the tests in an environment; return what to say of it, and whether that is good."""
     python = interpreter(one.python)
     if python is None:

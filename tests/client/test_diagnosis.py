@@ -66,7 +66,7 @@ def test_function_of_another_python_is_never_loaded_and_the_reason_is_shown(queu
     trap = Trap(str(tmp_path / "trace"))
     job = queue.submit_frame(FRAME, lambda x: trap and x)
     with monkeypatch.context() as other:
-        other.setattr(registry, "MAGIC", "cb0d0d0a")
+        other.setattr(registry, "MAGIC", "ffff0d0a")  # of no Python
         other.setattr(registry, "PYTHON", "3.99")
         start()
     here = f"{sys.version_info[0]}.{sys.version_info[1]}"

@@ -457,6 +457,7 @@ class FakeLease:
     is_over: bool = False
     max_losses = 3
     is_alone: bool = False
+    has_room: bool = True
     certain: list[bool] = field(default_factory=list)
 
     def __post_init__(self):
