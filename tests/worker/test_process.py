@@ -489,7 +489,7 @@ class FakeCodec:
     def __init__(self):
         self.failures = {}
 
-    def pack(self, finished, *, refuse):
+    def pack(self, finished, *, refuse, has_room):
         self.failures.update(finished.failures)
         return Packed(inline={})
 
