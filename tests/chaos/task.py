@@ -1,7 +1,8 @@
 """Functions for workers under attack: each call is on record before it does anything.
 
-A record is one line in a file of the process, written by one `write` to a file opened with
-`O_APPEND`: it is there also if the process is killed right after.
+A record is one line in a file of the worker, written by one `write` to a file opened with
+`O_APPEND`: it is there also if the process is killed right after. Child processes of a worker, in which
+it runs rows that may have killed others, write into its file.
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ import time
 
 import oqkit as oq
 
-RECORD = "CHAOS_RECORD"
+RECORD, OWNER = "CHAOS_RECORD", "CHAOS_OWNER"
+if RECORD in os.environ:  # in a worker, which imports this first, and whose children inherit it
+    os.environ.setdefault(OWNER, str(os.getpid()))
 
 
 @functools.cache
-def _file(pid: int) -> int:
-    return os.open(f"{os.environ[RECORD]}/{pid}.calls", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+def _file() -> int:
+    path = f"{os.environ[RECORD]}/{os.environ[OWNER]}.calls"
+    return os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 
 
 def note(label: str, number: int) -> None:
-    os.write(_file(os.getpid()), f"{label} {number}\n".encode())
+    os.write(_file(), f"{label} {number}\n".encode())
 
 
 @oq.task

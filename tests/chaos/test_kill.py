@@ -58,6 +58,7 @@ def test_twenty_kills_cost_only_the_rows_that_were_not_committed(s3, tmp_path, c
         for moment in moments:
             until(lambda m=moment: n_calls(fleet) >= m, timeout_s=60, what=f"{moment} calls")
             time.sleep(rng.uniform(0, 0.05))
+            until(lambda: any(member.n_calls for member in fleet.living), timeout_s=60, what="a call of one that lives")
             victim = rng.choice([member for member in fleet.living if member.n_calls])
             victim.kill()
             fleet.start(lease_s=LEASE_S)
