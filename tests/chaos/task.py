@@ -18,9 +18,14 @@ if RECORD in os.environ:  # in a worker, which imports this first, and whose chi
     os.environ.setdefault(OWNER, str(os.getpid()))
 
 
+def _owner() -> int:
+    """Return the process id of the worker."""
+    return int(os.environ[OWNER])
+
+
 @functools.cache
 def _file() -> int:
-    path = f"{os.environ[RECORD]}/{os.environ[OWNER]}.calls"
+    path = f"{os.environ[RECORD]}/{_owner()}.calls"
     return os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 
 
@@ -31,14 +36,14 @@ def note(label: str, number: int) -> None:
 @oq.task
 def double(label: str, x: int) -> dict[str, int]:
     note(label, x)
-    return {"y": 2 * x, "pid": os.getpid()}
+    return {"y": 2 * x, "pid": _owner()}
 
 
 @oq.task
 def slow(label: str, x: int, wait_s: float) -> dict[str, int]:
     note(label, x)
     time.sleep(wait_s)
-    return {"y": 2 * x, "pid": os.getpid()}
+    return {"y": 2 * x, "pid": _owner()}
 
 
 @oq.task
@@ -46,4 +51,4 @@ def bulky(label: str, x: int, wait_s: float) -> dict[str, object]:
     """Return so much that the outcomes of a few calls must be a Parquet object."""
     note(label, x)
     time.sleep(wait_s)
-    return {"y": 2 * x, "pid": os.getpid(), "text": os.urandom(5000).hex()}
+    return {"y": 2 * x, "pid": _owner(), "text": os.urandom(5000).hex()}

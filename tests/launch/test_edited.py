@@ -106,7 +106,7 @@ def test_child_process_that_starts_after_an_edit_runs_what_its_worker_has_loaded
     job = queue.submit_frame(FRAME, module.scaled)
     assert job.result(WAIT_S)["scaled"].tolist() == [10, 20, 30]
     (tmp_path / "modules" / "edited_child.py").write_text(FIRST.replace("FACTOR = 10", "FACTOR = 1000"))
-    (child,) = psutil.Process().children()
+    (child,) = [one for one in psutil.Process().children() if "oqkit.worker.child" in " ".join(one.cmdline())]
     child.kill()
     child.wait()
     again = queue.submit_frame(FRAME, module.scaled, on_duplicate="rerun")

@@ -288,6 +288,6 @@ def test_kernel_that_ends_leaves_static_html_behind(tmp_path):
         data = kernel.of("update_display_data")[-1]["data"]
         assert kernel.displays(run)
         assert sorted(data) == ["text/html", "text/plain"]
-        assert "oq.job(&#x27;left&#x27;)" in data["text/html"]
+        assert "oq.job(&#39;left&#39;)" in data["text/html"]
     finally:
         kernel.close()
