@@ -15,19 +15,9 @@ from oqkit.queue.part import MAX_LEASES, Outcome
 from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
-from tests.queue.faulty import Crash, CrashingStore, FaultyStore, World
+from tests.queue.faulty import Crash, CrashingStore, FaultyStore, World, cost
 
 NO_WAIT = Policy(backoff=Backoff(initial_s=0.0))
-
-
-def cost(world, call):
-    before = world.inner.requests.snapshot()
-    call()
-    return world.inner.requests.snapshot() - before
-
-
-def total(requests):
-    return sum(requests.values())
 
 
 # --- draining -----------------------------------------------------------------------------------
@@ -175,7 +165,7 @@ def test_jobs_of_a_type_without_a_handler_here_do_not_block(world, n_jobs):
     worker = world.worker()
     requests = cost(world, worker.step)
     assert world.statuses(mine) == {"completed": 1}
-    assert total(requests) < 15
+    assert requests.total() < 15
 
 
 def test_jobs_that_are_not_due_do_not_block(world):
@@ -184,7 +174,7 @@ def test_jobs_that_are_not_due_do_not_block(world):
     mine = world.job(2000, priority=0)
     world.submit(mine)
     worker = world.worker()
-    assert total(cost(world, worker.step)) < 15
+    assert cost(world, worker.step).total() < 15
     assert world.statuses(mine) == {"completed": 1}
 
 
@@ -362,7 +352,7 @@ def test_marker_of_a_single_part_that_waits_is_moved_out_of_the_way(world):
     assert (marker.is_later, marker.due) == (True, pytest.approx(world.now() + 30.0))
     heir = world.worker("heir")
     assert heir.find() is None
-    assert total(cost(world, heir.find)) == 0
+    assert cost(world, heir.find).total() == 0
     world.clock.sleep(31.0)
     assert heir.step()
     assert world.statuses(job) == {"completed": 1}
@@ -457,7 +447,7 @@ def test_paused_job_costs_an_idle_worker_nothing(world):
     world.clock.sleep(2.0)
     assert worker.find() is None  # the bell rang, so it looks a second time
     world.clock.sleep(5.0)
-    assert total(cost(world, lambda: (worker.find(), worker.find()))) == 1, "the doorbell"
+    assert cost(world, lambda: (worker.find(), worker.find())).total() == 1, "the doorbell"
 
 
 def test_running_lease_of_a_paused_job_is_committed_and_ends_the_job_if_it_was_the_last(world):
@@ -826,7 +816,7 @@ def test_idle_poll_costs_one_request_however_many_jobs_wait_for_others(world, n_
             world.clock.sleep(1.0)
 
     poll()
-    assert total(cost(world, poll)) <= 12
+    assert cost(world, poll).total() <= 12
 
 
 @pytest.mark.parametrize("n_parts", (10, 900))
@@ -838,7 +828,7 @@ def test_poll_of_a_job_that_others_work_on_costs_the_same_for_any_number_of_part
     worker = world.worker("idle")
     costs = []
     for _ in range(10):
-        costs.append(total(cost(world, worker.find)))
+        costs.append(cost(world, worker.find).total())
         world.clock.sleep(max(0.7, worker.claimer.wait_s()))
     assert max(costs) <= 25
 
@@ -899,7 +889,7 @@ def test_worker_that_is_alone_deletes_the_markers_of_a_while_together(world):
     while worker.step():
         pass
     assert open_markers(world) == 5
-    assert total(cost(world, worker.find)) <= 2, "it knows those markers, and asks for nothing behind them"
+    assert cost(world, worker.find).total() <= 2, "it knows those markers, and asks for nothing behind them"
     world.clock.sleep(TOGETHER_S)
     worker.find()
     assert open_markers(world) == 0

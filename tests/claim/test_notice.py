@@ -11,7 +11,7 @@ from oqkit.claim.poller import FOLDERS_A_LOOK, LIST_EVERY_S, PAGE, PAGES_A_LOOK
 from oqkit.queue.bell import News
 from oqkit.queue.key import parse_marker
 from oqkit.queue.policy import Policy
-from tests.queue.faulty import FaultyStore, World, WrappedStore
+from tests.queue.faulty import FaultyStore, World, WrappedStore, cost
 
 PROMISED_S = 2.0
 
@@ -46,12 +46,6 @@ def ring_first(world, job):
     marker = repository.marker(job, due=max(job.policy.not_before, job.created))
     repository.ring(News(marker=marker, job=job))
     return marker
-
-
-def spent(world, call):
-    before = world.inner.requests.snapshot()
-    call()
-    return world.inner.requests.snapshot() - before
 
 
 # --- what only the doorbell told of -------------------------------------------------------------
@@ -112,7 +106,7 @@ def test_job_that_another_worker_ended_is_forgotten_and_gets_no_marker(world):
     pass_time(world, [other], 60.0, until=lambda: other.ran)
     other.claimer.sweep(at_once=True)
     world.clock.sleep(1.0)
-    sent = spent(world, lambda: pass_time(world, [quick], 5.0))
+    sent = cost(world, lambda: pass_time(world, [quick], 5.0))
     assert sent["put"] <= 1, "a claim that comes too late"
     assert quick.claimer.is_done()
     assert world.listed("open/") == []
@@ -150,7 +144,7 @@ def test_tasks_of_all_shards_are_found_by_a_worker_that_comes_later(shards):
         world.submit(world.job(n))
     world.clock.sleep(11.0)
     worker = world.worker()
-    requests = spent(world, lambda: pass_time(world, [worker], 600.0, until=lambda: len(worker.ran) == 20))
+    requests = cost(world, lambda: pass_time(world, [worker], 600.0, until=lambda: len(worker.ran) == 20))
     assert world.clock.time_s - 1011.0 <= PROMISED_S
     assert requests["list"] <= 3
 
@@ -197,7 +191,7 @@ def test_crowded_queue_of_many_shards_is_walked_through_in_few_requests_a_look(s
 
     def counted():
         found = []
-        requests = spent(world, lambda: found.append(go_on()))
+        requests = cost(world, lambda: found.append(go_on()))
         looks.append(requests["list"])
         return found[0]
 
@@ -227,7 +221,7 @@ def test_idle_worker_beside_a_crowd_of_others_jobs_does_not_list_without_end(sha
         repository.put_marker(repository.marker(world.job(n, type="other"), due=world.now()))
     worker = world.worker()
     pass_time(world, [worker], 30.0)
-    requests = spent(world, lambda: pass_time(world, [worker], 300.0))
+    requests = cost(world, lambda: pass_time(world, [worker], 300.0))
     assert requests["list"] <= (300.0 / LIST_EVERY_S + 1) * 5
 
 

@@ -214,6 +214,13 @@ class World:
         return out
 
 
+def cost(world: World, call: Callable[[], object]) -> Counter[str]:
+    """Count by kind the requests that reach the bucket of `world` while `call` runs."""
+    before = world.inner.requests.snapshot()
+    call()
+    return world.inner.requests.snapshot() - before
+
+
 class TinyWorker:
     """Finds, completes, commits: a worker without the work. `ran` counts each row's executions."""
 

@@ -9,7 +9,7 @@ from oqkit.queue import control
 from oqkit.queue.bell import FRESH_S, MAX_BYTES, News, dump_news, load_news
 from oqkit.queue.document import load_job
 from oqkit.queue.key import BELL
-from tests.queue.faulty import FaultyStore
+from tests.queue.faulty import FaultyStore, cost
 
 
 @pytest.fixture
@@ -20,12 +20,6 @@ def news(world):
 
 def read_news(data, *, now):
     return load_news(data, now=now, load=lambda document, key: load_job(document, key=key))
-
-
-def cost(world, call):
-    before = world.inner.requests.snapshot()
-    call()
-    return dict(world.inner.requests.snapshot() - before)
 
 
 def idle_worker(world, **more):

@@ -19,7 +19,7 @@ from oqkit.queue.submission import resume
 from oqkit.queue.transition import Verb
 from oqkit.queue.view import JobView
 from oqkit.store.memory import MemoryStore
-from tests.queue.faulty import FaultyStore
+from tests.queue.faulty import FaultyStore, cost
 
 
 class Watcher:
@@ -40,12 +40,6 @@ class Watcher:
 def lose_markers(world):
     for key in world.listed("open/"):
         world.inner.delete(key)
-
-
-def spent(world, call):
-    before = world.inner.requests.snapshot()
-    call()
-    return world.inner.requests.snapshot() - before
 
 
 # --- lost markers -------------------------------------------------------------------------------
@@ -95,14 +89,14 @@ def test_watched_job_that_is_paused_or_not_due_or_done_is_left_alone(world):
     control.pause(world.repository(), jobs[0].id)
     world.worker().drain(until_s=30.0)
     for job in jobs:
-        assert spent(world, lambda job=job: Watcher(world, job).watch(500.0))["put"] == 0
+        assert cost(world, lambda job=job: Watcher(world, job).watch(500.0))["put"] == 0
 
 
 def test_watching_a_job_that_waits_for_a_worker_costs_little(world):
     job = world.job()
     world.submit(job)
     watcher = Watcher(world, job)
-    assert spent(world, lambda: watcher.watch(1_000.0))["put"] <= 5 + 1_000.0 / LONGEST_S
+    assert cost(world, lambda: watcher.watch(1_000.0))["put"] <= 5 + 1_000.0 / LONGEST_S
     assert len(world.listed("open/")) == 1
 
 
@@ -127,7 +121,7 @@ def test_attaching_to_a_large_job_that_is_done_costs_few_requests_and_puts_up_no
     world.submit(job)
     world.worker().drain()
     assert world.markers() == []
-    sent = spent(world, lambda: resume(world.repository(), job))
+    sent = cost(world, lambda: resume(world.repository(), job))
     assert sent["get"] <= 16
     assert sent["put"] == 0
     assert is_done(world.repository(), job)
@@ -167,7 +161,7 @@ def test_somebody_who_may_only_read_watches_without_trouble(world):
     store.before_write = lambda verb, key: (_ for _ in ()).throw(Denied(key))
     watcher = Watcher(world, job, store)
     watcher.watch(50.0)
-    sent = spent(world, lambda: watcher.watch(100.0))
+    sent = cost(world, lambda: watcher.watch(100.0))
     assert world.statuses(job) == {"pending": 1}
     assert sent["get"] <= 100 + 2, "and does not try again and again"
 

@@ -13,7 +13,7 @@ from oqkit.queue.policy import Policy
 from oqkit.queue.repository import LATE_S, Repository, Settings, open_repository
 from oqkit.queue.submission import JOB_SCOPE, Submission, latest
 from oqkit.store.memory import MemoryStore
-from tests.queue.faulty import FaultyStore
+from tests.queue.faulty import FaultyStore, cost
 
 
 def named(world, name="report", generation=1, **more):
@@ -25,12 +25,6 @@ def submit(repository, job, data=(b"input",)):
     for one in data:
         submission.put_input(one)
     return submission.commit(job)
-
-
-def cost(world, call):
-    before = world.inner.requests.snapshot()
-    call()
-    return dict(world.inner.requests.snapshot() - before)
 
 
 # --- one submission -----------------------------------------------------------------------------

@@ -13,15 +13,9 @@ from oqkit.queue.key import SWEEP, keyed_job_id, parse_marker
 from oqkit.queue.part import Policy
 from oqkit.queue.sweep import EVERY_S, FRESH_S, Sweep
 from oqkit.queue.transition import Verb
-from tests.queue.faulty import Crash, CrashingStore, FaultyStore, World
+from tests.queue.faulty import Crash, CrashingStore, FaultyStore, World, cost
 
 TEN_MINUTES_S = 600.0
-
-
-def spent(world, call):
-    before = world.inner.requests.snapshot()
-    call()
-    return world.inner.requests.snapshot() - before
 
 
 def lose_markers(world):
@@ -166,7 +160,7 @@ def test_step_in_a_quiet_queue_costs_three_requests(world):
     world.worker().drain()
     duty = search(world, 1_500.0)
     world.clock.sleep(EVERY_S)
-    assert spent(world, duty.perform) == {"get": 1, "list": 1, "put": 1}
+    assert cost(world, duty.perform) == {"get": 1, "list": 1, "put": 1}
 
 
 def test_each_job_is_looked_at_once_and_an_open_one_costs_nothing_more(world):
@@ -175,7 +169,7 @@ def test_each_job_is_looked_at_once_and_an_open_one_costs_nothing_more(world):
     n_steps = 5
     for n in range(40):
         world.submit(world.job(n, type="other"))
-    sent = spent(world, lambda: search(world, n_steps * EVERY_S, duty))
+    sent = cost(world, lambda: search(world, n_steps * EVERY_S, duty))
     assert sent["get"] <= n_steps + 40
     assert sent["list"] <= 2 * n_steps
     assert sent["put"] <= n_steps + 1
@@ -192,7 +186,7 @@ def test_many_workers_together_make_little_more_than_one_step_at_a_time(world):
                 if duty.wait_s() <= 0:
                     duty.perform()
 
-    sent = spent(world, run)
+    sent = cost(world, run)
     assert sent["put"] <= 2_400 / (EVERY_S * sweep.EARLY) + 2
     assert sent["get"] <= 50 * (2_400 / EVERY_S + 1) + 10
 
@@ -206,7 +200,7 @@ def test_step_is_bounded_and_goes_on_where_the_last_one_stopped(world, monkeypat
     world.clock.sleep(2 * FRESH_S)
     duty, found = Sweep(world.repository()), set()
     for _ in range(4):
-        sent = spent(world, duty.perform)
+        sent = cost(world, duty.perform)
         world.clock.sleep(EVERY_S)
         assert sent["list"] <= sweep.PAGES + 1
         assert sent["get"] <= 3 * 1_000

@@ -6,7 +6,7 @@ from oqkit.queue import control
 from oqkit.queue.policy import Policy
 from oqkit.queue.transition import Status, Verb
 from oqkit.queue.view import JobView
-from tests.queue.faulty import FaultyStore
+from tests.queue.faulty import FaultyStore, cost
 
 
 def view_of(world, job, **more):
@@ -17,12 +17,6 @@ def view_of(world, job, **more):
 
 def counts(view):
     return {str(status): n for status, n in view.state.counts().items() if n}
-
-
-def cost(world, call):
-    before = world.inner.requests.snapshot()
-    call()
-    return dict(world.inner.requests.snapshot() - before)
 
 
 @pytest.mark.parametrize(("n_tasks", "n_parts"), ((1, 1), (10, 1), (11, 2), (1000, 100)))
