@@ -12,7 +12,7 @@ from oqkit.claim.poller import Topics
 from oqkit.errors import Conflict, Missing, Unavailable
 from oqkit.queue.job import Job
 from oqkit.queue.part import Outcome
-from oqkit.queue.policy import Policy
+from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.repository import Repository, Settings
 from oqkit.queue.submission import Submission, Submitted
 from oqkit.queue.transition import Verb
@@ -20,6 +20,8 @@ from oqkit.store.base import Blob, Page, Store, Version
 from oqkit.store.memory import MemoryStore
 
 EPOCH_S = 1_800_000_000.0
+NO_WAIT = Policy(backoff=Backoff(initial_s=0.0, jitter=0.0))
+PATIENT = Policy(backoff=Backoff(initial_s=30.0, jitter=0.0))
 
 
 class FakeClock:

@@ -14,9 +14,8 @@ from oqkit.queue.rows import Rows
 from oqkit.queue.submission import Submission
 from oqkit.queue.transition import Verb
 from oqkit.queue.view import JobView
-from tests.queue.faulty import Crash, CrashingStore, World
+from tests.queue.faulty import NO_WAIT, Crash, CrashingStore, World
 
-NO_WAIT = Policy(retries=3, backoff=Backoff(initial_s=0.0))
 SHAPES = {"one task": (1, 10), "one part": (7, 10), "three parts": (25, 10)}
 
 shapes = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
