@@ -19,8 +19,8 @@ from oqkit.arrow.align import align
 from oqkit.arrow.batch import encode_batch
 from oqkit.arrow.value import encode_values
 from oqkit.payload.output import decode_outcomes, encode_outcomes
+from tests.arrow.roundtrip import NAN
 
-NAN = float("nan")
 STR = pd.StringDtype(
     "pyarrow", na_value=NAN
 )  # what "str" is in pandas 3; strings come back as this with pandas 2 as well

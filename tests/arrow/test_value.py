@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-import io
 import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pydantic
 import pytest
 from hypothesis import given, settings
@@ -26,14 +24,7 @@ from hypothesis import strategies as st
 from oqkit.arrow.batch import encode_batch
 from oqkit.arrow.value import decode_values, encode_values
 from oqkit.errors import SchemaError
-
-NAN = float("nan")
-
-
-def stored(table):
-    sink = io.BytesIO()
-    pq.write_table(table, sink)
-    return pq.read_table(io.BytesIO(sink.getvalue()))
+from tests.arrow.roundtrip import CELL, NAN, nested, stored
 
 
 def back(values):
@@ -224,15 +215,7 @@ def test_encode_values_makes_the_whole_row_null_when_one_field_cannot_be_stored(
     assert decode_values(table) == [{"a": 1, "b": 2}, {"a": None, "b": None}]
 
 
-CELL = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(max_size=5), st.decimals(allow_nan=False),
-    st.datetimes(), st.dates(), st.times(), st.timedeltas(), st.uuids(),
-)  # fmt: skip
-VALUE = st.recursive(
-    CELL,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-    max_leaves=6,
-)
+VALUE = nested(CELL)
 
 
 def alike(mine, yours):

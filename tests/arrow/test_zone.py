@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-import io
 from pathlib import Path
 from zoneinfo import TZPATH, ZoneInfo
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 from oqkit.arrow.align import align
 from oqkit.arrow.table import to_frame, to_table
 from oqkit.arrow.value import decode_values, encode_values
 from oqkit.errors import SchemaError
+from tests.arrow.roundtrip import stored
 
 try:
     import pytz
@@ -42,12 +41,6 @@ def stamps(zone, unit="us"):
 def seen(values):
     """Return what a user sees of times: wall clock, offset and name of the zone."""
     return [(value.isoformat(), value.tzname()) for value in values]
-
-
-def stored(table):
-    sink = io.BytesIO()
-    pq.write_table(table, sink)
-    return pq.read_table(io.BytesIO(sink.getvalue()))
 
 
 @pytest.mark.parametrize("unit", ("s", "us", "ns"))
