@@ -25,11 +25,6 @@ def root(tmp_path):
     return tmp_path / "above/queue"
 
 
-@pytest.fixture
-def store(root):
-    return DirectoryStore(root)
-
-
 def modes_in(root):
     """Return every mode below a folder: (of folders, of files)."""
     found = [(path.is_dir(), stat.S_IMODE(path.lstat().st_mode)) for path in [root, *root.rglob("*")]]
