@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
 
 import oqkit as oq
 from oqkit.errors import DuplicateJob
-from tests.local import WAIT_S, keys_in
-
-FRAME = pd.DataFrame({"x": [1, 2, 3], "unused": ["a", "b", "c"]})
-RATE = 2
-
-
-def scaled(x):
-    return x * RATE
-
-
-def other(x):
-    return x * RATE + 1
-
-
-def n_jobs(queue):
-    return len(queue.jobs())
-
+from tests.client.sample import FRAME, n_jobs, other, scaled
+from tests.local import WAIT_S
 
 # --- attach --------------------------------------------------------------------------------------
 
@@ -103,7 +86,7 @@ def test_other_function_is_another_job(queue):
 
 def test_changed_global_is_another_job(queue, monkeypatch):
     first = queue.submit_frame(FRAME, scaled)
-    monkeypatch.setattr(f"{__name__}.RATE", 3)
+    monkeypatch.setattr("tests.client.sample.RATE", 3)
     assert queue.submit_frame(FRAME, scaled).id != first.id
     monkeypatch.undo()
     assert queue.submit_frame(FRAME, scaled).id == first.id
@@ -136,107 +119,6 @@ def test_function_that_refers_to_something_unknown_never_attaches(queue):
 
 def _holding(thing):
     return lambda x: thing
-
-
-# --- rerun and raise -----------------------------------------------------------------------------
-
-
-def test_rerun_makes_a_new_job_of_the_same_name(queue, start, capsys):
-    start()
-    first = queue.submit_frame(FRAME, scaled, name="nightly")
-    second = queue.submit_frame(FRAME, scaled, name="nightly", on_duplicate="rerun")
-    assert (second.name, second.id != first.id) == ("nightly", True)
-    assert queue.job("nightly").id == second.id
-    assert second.result(WAIT_S)["scaled"].tolist() == [2, 4, 6]
-    third = queue.submit_frame(FRAME, other, name="nightly", on_duplicate="rerun")  # other content is fine here
-    assert queue.job("nightly").id == third.id
-    assert capsys.readouterr().err == ""
-
-
-def test_rerun_of_what_is_new_just_runs(queue):
-    assert queue.submit_frame(FRAME, scaled, on_duplicate="rerun").status == "pending"
-
-
-def test_raise_refuses_a_second_submission(queue):
-    queue.submit_frame(FRAME, scaled, on_duplicate="raise")
-    with pytest.raises(DuplicateJob, match=r"exists already, with this same work: oq.job"):
-        queue.submit_frame(FRAME, scaled, on_duplicate="raise")
-    assert n_jobs(queue) == 1
-
-
-@pytest.mark.parametrize("on_duplicate", ("attach", "raise"))
-def test_name_that_is_taken_by_other_content_is_an_error(queue, on_duplicate):
-    queue.submit_frame(FRAME, scaled, name="nightly")
-    with pytest.raises(DuplicateJob) as caught:
-        queue.submit_frame(FRAME, other, name="nightly", on_duplicate=on_duplicate)
-    assert str(caught.value) == (
-        "job 'nightly' exists already, with another task type and another function: oq.job('nightly') is it. "
-        "Choose another name=, or pass on_duplicate='rerun' to run this as a new job of that name"
-    )
-    assert n_jobs(queue) == 1
-
-
-def test_refused_submission_leaves_no_input_behind(queue):
-    queue.submit_frame(FRAME, scaled, name="nightly")
-    before = keys_in(queue)
-    with pytest.raises(DuplicateJob):
-        oq.connect(queue.url).submit_frame(FRAME, other, name="nightly")
-    assert [key for key in keys_in(queue) if "in-" in key and key not in before] == []
-
-
-def test_two_threads_that_submit_one_named_frame_make_one_job(queue, start):
-    n = 8
-    barrier = threading.Barrier(n)
-
-    def submit(_):
-        mine = oq.Queue(queue.repository, queue.settings)
-        barrier.wait()
-        return mine.submit_frame(FRAME, scaled, name="one")
-
-    with ThreadPoolExecutor(n) as pool:
-        jobs = list(pool.map(submit, range(n)))
-    assert len({job.id for job in jobs}) == 1
-    start()
-    assert [job.result(WAIT_S)["scaled"].tolist() for job in jobs] == [[2, 4, 6]] * n
-    assert n_jobs(queue) == 1
-
-
-# --- key= ----------------------------------------------------------------------------------------
-
-
-def test_submit_with_a_key_submits_once(queue, start, capsys):
-    first = queue.submit(scaled, {"x": 1}, key="order 7")
-    assert queue.submit(scaled, {"x": 1}, key="order 7").id == first.id
-    start()
-    assert first.result(WAIT_S) == 2
-    assert queue.submit(scaled, {"x": 1}, key="order 7").result(WAIT_S) == 2
-    assert n_jobs(queue) == 1
-
-
-def test_submit_refuses_a_key_of_another_input(queue):
-    first = queue.submit(scaled, {"x": 1}, key="order 7")
-    with pytest.raises(
-        DuplicateJob,
-        match=f"key 'order 7' was already used for another 'scaled' task, {first.id}: x is 1 there and 2 here",
-    ):
-        queue.submit(scaled, {"x": 2}, key="order 7")
-    assert queue.submit(other, {"x": 2}, key="order 7").id != first.id  # keys are of a task type
-
-
-def test_submit_without_a_key_submits_each_time(queue):
-    assert queue.submit(scaled, {"x": 1}).id != queue.submit(scaled, {"x": 1}).id
-
-
-@pytest.mark.parametrize("key", ("", 7, "k" * 513), ids=["empty", "int", "long"])
-def test_submit_refuses_what_is_no_key(queue, key):
-    with pytest.raises(oq.UsageError, match=r"key=.* must be text of 1 to 512 characters"):
-        queue.submit(scaled, {"x": 1}, key=key)
-
-
-@pytest.mark.parametrize("name", ("a/b", "..", "naïve 名", "x" * 512, re.escape(".*"), "-", "0" * 18))
-def test_any_text_can_be_a_name(queue, name):
-    job = queue.submit_frame(FRAME, scaled, name=name)
-    assert queue.job(name).id == job.id
 
 
 # --- what a function cannot see does not count ---------------------------------------------------
@@ -344,80 +226,3 @@ def test_type_given_by_name_attaches_under_a_name_alone(queue):
     assert queue.submit_frame(FRAME, "scaled", name="nightly").id == first.id
     with pytest.raises(DuplicateJob, match="another task type"):
         queue.submit_frame(FRAME, "other", name="nightly")
-
-
-# --- retry(fn=...) --------------------------------------------------------------------------------
-
-
-def broken(x):
-    raise ValueError(x)
-
-
-def fixed(x):
-    return x + 1
-
-
-@pytest.mark.parametrize("name", (None, "nightly"))
-def test_same_cell_attaches_to_the_job_that_was_repaired_and_the_old_function_does_not(queue, start, name):
-    start()
-    first = queue.submit_frame(FRAME, broken, name=name, retries=0)
-    first.wait(WAIT_S)
-    first.retry(fn=fixed)
-    assert first.result(WAIT_S).iloc[:, 0].tolist() == [2, 3, 4]
-    again = oq.Queue(queue.repository, queue.settings).submit_frame(FRAME, fixed, name=name, retries=0)
-    assert again.id == first.id
-    if name is None:
-        assert queue.submit_frame(FRAME, broken, retries=0).id != first.id
-        assert queue.submit_frame(FRAME, fixed, retries=0).id == first.id
-    else:
-        with pytest.raises(DuplicateJob, match="another function"):
-            queue.submit_frame(FRAME, broken, name=name, retries=0)
-
-
-def test_job_that_was_repaired_twice_is_that_of_its_last_function(queue):
-    first = queue.submit_frame(FRAME, broken)
-    first.retry("all", fn=other)
-    first.retry("all", fn=fixed)
-    assert queue.submit_frame(FRAME, fixed).id == first.id
-    assert queue.submit_frame(FRAME, other).id != first.id
-
-
-# --- key= and inputs -----------------------------------------------------------------------------
-
-
-def priced(amount, currency="EUR"):
-    return f"{amount} {currency}"
-
-
-def test_key_is_of_the_input_alone(queue):
-    first = queue.submit(priced, {"amount": 3, "currency": "USD"}, key="order 7")
-
-    def priced_otherwise(amount, currency="EUR"):
-        return amount, currency
-
-    redeployed = oq.task(name="priced", retries=7)(priced_otherwise)
-    again = queue.submit(redeployed, {"currency": "USD", "amount": 3}, key="order 7", tags={"release": "2"})
-    assert again.id == first.id
-    assert n_jobs(queue) == 1
-
-
-@pytest.mark.parametrize(
-    ("changed", "told"),
-    (
-        ({"amount": 4, "currency": "USD"}, "amount is 3 there and 4 here"),
-        ({"amount": 3}, "currency is 'USD' there and missing here"),
-        ({"amount": "3", "currency": "USD"}, "amount is 3 there and '3' here"),
-        ([3], "its input is {'amount': 3, 'currency': 'USD'} there and [3] here"),
-    ),
-)
-def test_key_of_another_input_names_what_differs(queue, changed, told):
-    queue.submit(priced, {"amount": 3, "currency": "USD"}, key="order 7")
-    with pytest.raises(DuplicateJob, match=re.escape(told)):
-        queue.submit(priced, changed, key="order 7")
-
-
-def test_key_of_a_large_input_is_compared_too(queue):
-    first = queue.submit(priced, {"amount": "a" * 100_000, "currency": "EUR"}, key="order 7")
-    assert queue.submit(priced, {"currency": "EUR", "amount": "a" * 100_000}, key="order 7").id == first.id
-    with pytest.raises(DuplicateJob, match="its input is another one"):
-        queue.submit(priced, {"amount": "b" * 100_000, "currency": "EUR"}, key="order 7")
