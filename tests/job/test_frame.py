@@ -1,14 +1,6 @@
-"""`submit_frame` and the frame that comes back: rows, columns and types."""
+"""`submit_frame` and the frame that comes back: rows, index, batches, polars and Arrow, and jobs without rows."""
 
 from __future__ import annotations
-
-import datetime as dt
-import math
-import threading
-import uuid
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,8 +10,8 @@ import pytest
 from pandas.testing import assert_frame_equal, assert_index_equal
 
 import oqkit as oq
-from oqkit.errors import SchemaError, UsageError, WaitTimeout
-from tests.local import WAIT_S, keys_in
+from oqkit.errors import WaitTimeout
+from tests.local import WAIT_S
 
 INDEXES = {
     "default": pd.RangeIndex(7),
@@ -54,132 +46,6 @@ def test_result_of_one_row(queue, start):
     start()
     result = queue.submit_frame(pd.DataFrame({"x": [4]}, index=["only"]), lambda x: x * x).result(WAIT_S)
     assert_frame_equal(result, pd.DataFrame({"lambda_": [16]}, index=["only"]))
-
-
-# --- what functions return -----------------------------------------------------------------------
-
-DAY = dt.datetime(2024, 5, 6, 7, 8, 9, 123456)  # noqa: DTZ001 - functions return such values too
-NUMBER = uuid.UUID(int=5)
-
-
-class Pair(NamedTuple):
-    """A function may return one."""
-
-    stars: int
-    note: str | None
-
-
-@dataclass
-class Rating:
-    """A function may return one."""
-
-    stars: int
-    note: str | None = None
-
-
-RETURNED = {
-    "int": ([1, -2, 2**62], "int64"),
-    "big int": ([2**70, 1, 2], object),
-    "float": ([1.5, float("nan"), float("inf")], "float64"),
-    "int and float": ([1, 2.5, 3], "float64"),
-    "bool": ([True, False, True], "bool"),
-    "str": (["a", "é\0", ""], "str"),
-    "surrogate": (["\ud800", "a", "b"], object),
-    "bytes": ([b"a", b"\0", b""], object),
-    "decimal": ([Decimal("1.10"), Decimal("2.2"), Decimal("-3.30")], object),
-    "datetime": ([DAY, DAY, DAY], "datetime64[us]"),
-    "zoned datetime": ([DAY.replace(tzinfo=dt.UTC)] * 3, "datetime64[us, UTC]"),
-    "date": ([DAY.date()] * 3, object),
-    "timedelta": ([dt.timedelta(hours=1)] * 3, "timedelta64[us]"),
-    "uuid": ([NUMBER] * 3, object),
-    "list": ([[1, 2], [], [3]], object),
-    "tuple": ([(1, 2), (), (3,)], object),
-    "mixed": ([1, "a", None], object),
-    "None": ([None, None, None], object),
-    "int and None": ([1, None, 3], "Int64"),
-    "bool and None": ([True, None, False], "boolean"),
-    "numpy": ([np.int16(1), np.int16(2), np.int16(3)], "int16"),
-    "float32": ([np.float32(1.5)] * 3, "float32"),
-    "datetime64": ([np.datetime64("2024-01-01T00:00:00", "us")] * 3, "datetime64[us]"),
-    "arrow": ([pa.scalar(1, pa.int8()), pa.scalar(2, pa.int8()), pa.scalar(3, pa.int8())], "int8"),
-}
-
-
-def _is_missing(value):
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
-
-
-def _same(one, other):
-    if _is_missing(one) or _is_missing(other):
-        return _is_missing(one) and _is_missing(other)
-    return bool(one == other) and type(one) is type(other)
-
-
-@pytest.mark.parametrize(("values", "dtype"), RETURNED.values(), ids=RETURNED)
-@pytest.mark.parametrize("part_rows", (3, 1), ids=["one part", "three parts"])
-def test_result_has_the_type_of_what_was_returned(queue, start, values, dtype, part_rows):
-    start()
-    job = queue.submit_frame(pd.DataFrame({"x": range(3)}), lambda x: values[x], part_rows=part_rows)
-    column = job.result(WAIT_S)["lambda_"]
-    assert column.dtype == dtype
-    shown = [value.as_py() if isinstance(value, pa.Scalar) else value for value in values]
-    assert all(map(_same, column.tolist(), pd.Series(shown, dtype=dtype).tolist()))
-
-
-def test_result_has_an_array_in_each_cell_when_arrays_were_returned(queue, start):
-    start()
-    result = queue.submit_frame(pd.DataFrame({"x": range(3)}), lambda x: np.full(2, x, "float32")).result(WAIT_S)
-    assert [(cell.dtype, cell.tolist()) for cell in result["lambda_"]] == [("float32", [x, x]) for x in (0, 1, 2)]
-
-
-@pytest.mark.parametrize(
-    "function",
-    (
-        lambda x: {"stars": x, "note": None if x == 1 else "n"},
-        lambda x: Rating(stars=x, note=None if x == 1 else "n"),
-        lambda x: Pair(x, None if x == 1 else "n"),
-    ),
-    ids=["dict", "dataclass", "namedtuple"],
-)
-def test_result_has_a_column_for_each_field(queue, start, function):
-    start()
-    result = queue.submit_frame(pd.DataFrame({"x": range(3)}), function).result(WAIT_S)
-    assert result["stars"].tolist() == [0, 1, 2]
-    assert result["note"].isna().tolist() == [False, True, False]
-    assert list(result.columns) == ["stars", "note"]
-
-
-def test_result_has_the_fields_of_all_rows_when_dicts_differ(queue, start):
-    start()
-    job = queue.submit_frame(pd.DataFrame({"x": range(3)}), lambda x: {"a": x} if x else {"b": "only"}, part_rows=1)
-    result = job.result(WAIT_S)
-    assert sorted(result.columns) == ["a", "b"]
-    assert result["a"].tolist() == [pd.NA, 1, 2]
-    assert result["b"].tolist()[0] == "only"
-
-
-def test_result_keeps_ints_when_some_rows_have_none(queue, start):
-    def odd(x):
-        if x % 2:
-            return 2**60 + x
-        raise oq.Skip("even")
-
-    start()
-    result = queue.submit_frame(pd.DataFrame({"x": range(4)}), odd).result(WAIT_S)
-    assert result["odd"].dtype == "Int64"
-    assert result["odd"].tolist() == [pd.NA, 2**60 + 1, pd.NA, 2**60 + 3]
-
-
-def test_row_fails_alone_when_what_it_returned_cannot_be_stored(queue, start):
-    start()
-    job = queue.submit_frame(
-        pd.DataFrame({"x": range(4)}, index=list("abcd")), lambda x: threading.Lock() if x == 2 else x
-    )
-    result = job.result(WAIT_S, errors="coerce")
-    assert result["lambda_"].tolist() == [0, 1, pd.NA, 3]
-    (error,) = job.errors().itertuples()
-    assert (error.Index, error.row, error.type, error.attempt) == ("c", 2, "SchemaError", 1)
-    assert "_thread.lock cannot be stored; convert it to" in error.message
 
 
 # --- batch functions -----------------------------------------------------------------------------
@@ -289,67 +155,6 @@ def test_polars_failures_give_nulls_or_no_rows(queue, start):
     assert job.result(errors="drop")["lambda_"].to_list() == [4, 1]
 
 
-# --- refused before anything is written ----------------------------------------------------------
-
-
-def _refused(queue, *arguments, **options):
-    before, requests = keys_in(queue), queue.repository.store.requests.snapshot()
-    with pytest.raises(SchemaError) as caught:
-        queue.submit_frame(*arguments, **options)
-    assert (queue.repository.store.requests.snapshot() - requests)["put"] == 0
-    assert keys_in(queue) == before
-    return str(caught.value)
-
-
-def test_submit_frame_refuses_a_column_that_cannot_be_stored(queue):
-    df = pd.DataFrame({"x": [1, 2], "lock": [None, threading.Lock()]}, index=["a", "b"])
-    assert "column 'lock', row 1 (index 'b'): _thread.lock cannot be stored" in _refused(queue, df, lambda lock: 1)
-
-
-def test_submit_frame_refuses_parameters_that_are_no_columns(queue):
-    df = pd.DataFrame({"price": [1], "size": [2]})
-    told = _refused(queue, df, lambda price, colour, weight=1: 1)
-    assert "'colour'" in told
-    assert "the columns are 'price', 'size'" in told
-    assert "weight" not in told
-
-
-@pytest.mark.parametrize("function", (lambda **row: 1, lambda x: 1), ids=["all", "one"])
-def test_submit_frame_refuses_column_names_that_no_parameter_can_have(queue, function):
-    told = _refused(queue, pd.DataFrame([[1, 2]]), function)
-    assert told.startswith("column 0 cannot be passed to row function 'lambda_', whose parameters are the columns")
-    assert "rename the columns to text" in told
-
-
-def test_submit_frame_leaves_out_columns_that_no_parameter_can_name(queue, start):
-    start()
-    df = pd.DataFrame({"x": [1], 7: [2]})
-    assert queue.submit_frame(df, lambda x: x).result(WAIT_S)["lambda_"].tolist() == [1]
-
-
-def test_submit_frame_refuses_columns_that_do_not_exist(queue):
-    assert "no column 'z'; the frame has: 'x'" in _refused(queue, pd.DataFrame({"x": [1]}), lambda x: x, columns=["z"])
-
-
-def test_submit_frame_refuses_a_function_that_names_no_parameters(queue):
-    told = _refused(queue, pd.DataFrame({"x": [1]}), oq.task(name="total")(lambda *values: 1))
-    assert told == (
-        "function 'total' does not name its parameters, so no column can be matched with them; "
-        "wrap it: lambda x: total(x)"
-    )
-
-
-def test_submit_frame_refuses_what_is_no_frame(queue):
-    assert "a list is not a frame; pass a pandas or polars DataFrame" in _refused(queue, [1, 2], lambda x: x)
-
-
-def test_submit_frame_stores_nothing_when_a_limit_is_passed(queue):
-    before = keys_in(queue)
-    with pytest.raises(UsageError, match="2 tasks are more than max_tasks=1"):
-        queue.submit_frame(pd.DataFrame({"x": [1, 2]}), lambda x: x, max_tasks=1)
-    assert keys_in(queue) == before
-
-
 # --- no rows, no workers -------------------------------------------------------------------------
 
 
@@ -390,80 +195,3 @@ def test_wait_says_how_to_start_a_worker_when_none_has_come(queue):
 def test_wait_names_the_task_type_when_no_worker_for_it_has_come(queue):
     with pytest.raises(WaitTimeout, match="for tasks named 'score'"):
         queue.submit_frame(pd.DataFrame({"x": [1]}), "score").wait(timeout=0)
-
-
-# --- join ----------------------------------------------------------------------------------------
-
-
-def test_join_puts_the_submitted_columns_first(queue, start):
-    start()
-    df = pd.DataFrame({"x": [1, 2, 3], "s": list("abc")}, index=[7, 7, 8])
-    job = queue.submit_frame(df, lambda x: {"x": -x, "y": x * 2})
-    expected = df.assign(x_result=[-1, -2, -3], y=[2, 4, 6])
-    assert_frame_equal(job.result(WAIT_S, join=True), expected)
-
-
-def test_join_never_lacks_columns_that_were_submitted(queue, start):
-    start()
-    df = pd.DataFrame({"x": [1, 2, 3], "s": list("abc")}, index=[7, 7, 8])
-    job = queue.submit_frame(df, lambda x: {"x": -x, "y": x * 2})
-    expected = job.result(WAIT_S, join=True)
-    again = queue.job(job.id)
-    with pytest.raises(UsageError, match=r"1 columns of the submitted frame are not stored.*result\(join=df\)"):
-        again.result(join=True)
-    assert_frame_equal(again.result(join=df), expected)
-    for other in (df.assign(x=9), df[["s"]], df.reset_index(drop=True), df[::-1]):
-        with pytest.raises(UsageError, match="not the frame that was submitted"):
-            again.result(join=other)
-
-
-def test_join_from_another_handle_has_all_columns_where_the_function_takes_all(queue, start):
-    start()
-    df = pd.DataFrame({"x": [1, 2, 3], "y": list("abc")}, index=[7, 7, 8])
-    job = queue.submit_frame(df, lambda x, y: x)
-    expected = job.result(WAIT_S, join=True)
-    assert list(expected) == ["x", "y", "lambda_"]
-    assert_frame_equal(queue.job(job.id).result(join=True), expected)
-
-
-@pytest.mark.filterwarnings("ignore:The inplace keyword")  # which users use all the same
-@pytest.mark.parametrize(
-    "change",
-    (
-        lambda df: df.sort_values("x", inplace=True, ignore_index=True),  # noqa: PD002
-        lambda df: df.drop(columns="x", inplace=True),  # noqa: PD002
-        lambda df: df.insert(0, "new", 0),
-        lambda df: df.__setitem__("x", 0),
-        lambda df: df.set_index("x", inplace=True),  # noqa: PD002
-        lambda df: df.loc.__setitem__((1, "x"), 100),
-    ),
-    ids=["sorted", "dropped", "inserted", "overwritten", "reindexed", "one cell"],
-)
-def test_join_pairs_rows_as_submitted_whatever_is_done_to_the_frame_since(queue, start, change):
-    start()
-    df = pd.DataFrame({"x": [3, 1, 2]})
-    job = queue.submit_frame(df, lambda x: x * 2)
-    change(df)
-    assert_frame_equal(job.result(WAIT_S, join=True), pd.DataFrame({"x": [3, 1, 2], "lambda_": [6, 2, 4]}))
-
-
-def test_join_drops_the_same_rows_on_both_sides(queue, start):
-    start()
-    df = pd.DataFrame({"x": [1, 0, 4]}, index=list("abc"))
-    job = queue.submit_frame(df, lambda x: 4 // x, retries=0, part_rows=1)
-    expected = pd.DataFrame({"x": [1, 4], "lambda_": [4, 1]}, index=["a", "c"])
-    assert_frame_equal(job.result(WAIT_S, errors="drop", join=True), expected)
-
-
-def test_join_uses_the_rows_as_submitted_when_the_frame_was_changed_since(queue, start):
-    start()
-    df = pd.DataFrame({"x": [1, 2, 3]})
-    job = queue.submit_frame(df, lambda x: x * 2)
-    df.loc[3] = 9
-    assert_frame_equal(job.result(WAIT_S, join=True), pd.DataFrame({"x": [1, 2, 3], "lambda_": [2, 4, 6]}))
-
-
-def test_join_is_refused_for_a_job_without_a_frame(queue, start):
-    start()
-    with pytest.raises(UsageError, match="submitted as values"):
-        queue.map(lambda x: x, [1]).result(WAIT_S, join=True)
