@@ -11,7 +11,7 @@ from oqkit.notebook.lifecycle import LINGER_S, PAINT_S
 from oqkit.notebook.live import Live
 from oqkit.notebook.message import MessageHandler
 from oqkit.notebook.state import size_bytes
-from tests.notebook.conftest import Model
+from tests.notebook.world import Model
 
 
 def spacing(times):

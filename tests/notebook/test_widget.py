@@ -11,7 +11,7 @@ from oqkit.notebook.html import base_css, read_front
 from oqkit.notebook.message import MessageHandler
 from oqkit.notebook.state import to_state
 from tests.notebook.lab import ARGUMENTS, CHROMIUM
-from tests.notebook.xss import CORPUS
+from tests.notebook.xss import CORPUS, hostile
 
 pytestmark = [
     pytest.mark.slow,
@@ -124,20 +124,6 @@ def page(tmp_path_factory):
         opened.handlers = handlers
         yield opened
         browser.close()
-
-
-def hostile(world, text):
-    output = {
-        "rows": [],
-        "values": [],
-        "failures": {
-            str(row): {"type": text, "message": text, "traceback": f"Traceback\n{text}", "attempt": 1, "worker": text}
-            for row in range(2)
-        },
-    }
-    job = world.queue.map("work", [{text: text}] * 10, name=text, part_rows=10, tags={"tag": text})
-    world.write(job, 0, [("failed", 2), ("running", 8)], output="o", outputs={"o": output}, worker=text)
-    return job
 
 
 @pytest.mark.parametrize("text", CORPUS)

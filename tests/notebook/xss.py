@@ -1,4 +1,8 @@
-"""Fifty texts that a page which does not escape would run, break on or be fooled by."""
+"""Fifty texts that a page which does not escape would run, break on or be fooled by, and jobs full of them."""
+
+from __future__ import annotations
+
+from tests.notebook.world import failures
 
 CORPUS = (
     "<script>alert(1)</script>",
@@ -52,3 +56,11 @@ CORPUS = (
     "\x1b[2J\x1b[31mred\x07\u202egnp.exe",
     '<noscript><p title="</noscript><img src=x onerror=alert(43)>">',
 )
+
+
+def hostile(world, text, *, name=None):
+    """Return a job with a foreign text wherever one can be: name, tag, input, worker, error and traceback."""
+    job = world.queue.map("work", [{text: text}] * 10, name=name or text, part_rows=10, tags={"tag": text})
+    output = failures(range(2), kind=text, message=text, traceback=f"Traceback\n{text}", worker=text)
+    world.write(job, 0, [("failed", 2), ("running", 8)], output="o", outputs={"o": output}, worker=text)
+    return job
