@@ -26,6 +26,7 @@ from oqkit.store.memory import MemoryStore
 from oqkit.store.price import dollars
 from oqkit.store.s3 import S3Store
 from tests.budget.conftest import MemorySite
+from tests.clock import FakeClock
 
 pytestmark = [pytest.mark.timeout(200), pytest.mark.xdist_group("budget")]
 
@@ -245,19 +246,6 @@ def test_worker_that_knows_nothing_finds_few_open_rows_among_many_parts(show):
 # --- idling --------------------------------------------------------------------------------------
 
 
-class FakeClock:
-    """Time that passes when somebody waits."""
-
-    def __init__(self):
-        self.now_s = 1_000.0
-
-    def monotonic(self):
-        return self.now_s
-
-    def sleep(self, seconds):
-        self.now_s += seconds
-
-
 class FakeEvent:
     """The worker's stop sign: waiting for it takes no time but the clock's, and it goes up at `end_s`."""
 
@@ -267,7 +255,7 @@ class FakeEvent:
         self.while_waiting = lambda: None
 
     def is_set(self):
-        return self._clock.now_s >= self.end_s
+        return self._clock.time_s >= self.end_s
 
     def wait(self, seconds=None):
         self._clock.sleep(max(seconds, 0.001))
@@ -275,7 +263,7 @@ class FakeEvent:
         return self.is_set()
 
     def set(self):
-        self.end_s = self._clock.now_s
+        self.end_s = self._clock.time_s
 
 
 class Idler:
@@ -289,7 +277,7 @@ class Idler:
 
         @oq.task
         def arrive(sent_s: float) -> None:
-            self.noticed.append(self.clock.now_s - sent_s)
+            self.noticed.append(self.clock.time_s - sent_s)
 
         self._worker = oq.Worker(self.queue, [arrive])
         self._worker._source.stopping = self.stop_sign
@@ -308,14 +296,14 @@ class Idler:
 
     def idle(self, seconds, *, arrivals=()):
         """Run for so long, while tasks arrive at these moments (seconds from now); return the requests sent."""
-        start_s, due = self.clock.now_s, sorted(arrivals)
+        start_s, due = self.clock.time_s, sorted(arrivals)
         self.stop_sign.end_s = start_s + seconds
 
         def pass_time():
             for commit in list(self._slot._committing):  # in a thread, where no time passes
                 commit.result()
             self._report()
-            while due and self.clock.now_s >= start_s + due[0]:
+            while due and self.clock.time_s >= start_s + due[0]:
                 self.client.submit("arrive", {"sent_s": start_s + due.pop(0)})
 
         self.stop_sign.while_waiting = pass_time
@@ -357,7 +345,7 @@ def test_search_for_lost_jobs_is_within_the_budget_of_an_idle_worker(show):
     show(f"beside 1,000 jobs: ${month(fresh, 560.0):.2f} a month; backed off: ${month(backed_off, 3_600.0):.2f}")
     assert month(fresh, 560.0) <= 2.0
     assert month(backed_off, 3_600.0) <= 0.5
-    lost = idler.client.submit("arrive", {"sent_s": idler.clock.now_s})
+    lost = idler.client.submit("arrive", {"sent_s": idler.clock.time_s})
     for page in idler.client.repository.store.list_all("open/"):
         for entry in page.entries:
             if lost.job.id in entry.key:

@@ -147,8 +147,8 @@ def test_html_bar_draws_at_most_twice_a_second_and_ends_in_the_last_state(world)
     drawn = []
 
     def begin(bundle):
-        drawn.append((world.clock.now, bundle))
-        return lambda later: drawn.append((world.clock.now, later))
+        drawn.append((world.clock.time_s, bundle))
+        return lambda later: drawn.append((world.clock.time_s, later))
 
     shown = HtmlBar(job._view, begin=begin, note="a hint")
     for _ in range(100):

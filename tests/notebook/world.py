@@ -18,38 +18,26 @@ from oqkit.queue.rows import Rows
 from oqkit.queue.task_state import TaskState, grouped
 from oqkit.queue.transition import Status, Verb
 from oqkit.store.memory import MemoryStore
-
-
-class Clock:
-    """A clock that is told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
+from tests.clock import FakeClock
 
 
 class Screen:
     """Keeps what was saved, with the time."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.saved: dict[str, dict] = {}
         self.updates: list[tuple[float, str, int]] = []
 
     def update(self, display_id, bundle):
         self.saved[display_id] = dict(bundle)
-        self.updates.append((self.clock.now, display_id, size_bytes(dict(bundle))))
+        self.updates.append((self.clock.time_s, display_id, size_bytes(dict(bundle))))
 
 
 class Model:
     """Keeps what was painted, with the time."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.painted: list[tuple[float, int]] = []
         self.state: dict = {}
@@ -57,7 +45,7 @@ class Model:
 
     def paint(self, state):
         self.state = json.loads(json.dumps(state))
-        self.painted.append((self.clock.now, size_bytes(state)))
+        self.painted.append((self.clock.time_s, size_bytes(state)))
 
     def bundle(self):
         return {"application/vnd.jupyter.widget-view+json": {"model_id": "m"}}
@@ -70,7 +58,7 @@ class World:
     """A queue in memory, and jobs in it whose parts are written by hand."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.store = MemoryStore(clock=self.clock)
         self.queue = Queue(open_repository(self.store), Settings(url="memory://"))
         self.repository = self.queue.repository
@@ -133,11 +121,11 @@ class World:
 
     def run(self, live, seconds, *, step=0.05, each=lambda: None):
         """Let time pass, and look whenever that is due."""
-        end = self.clock.now + seconds
-        while self.clock.now < end:
+        end = self.clock.time_s + seconds
+        while self.clock.time_s < end:
             each()
             due = live.due()
-            if due is not None and due <= self.clock.now:
+            if due is not None and due <= self.clock.time_s:
                 live.tick()
             self.clock.sleep(step)
 

@@ -18,24 +18,10 @@ from oqkit.queue.submission import Submission, Submitted
 from oqkit.queue.transition import Verb
 from oqkit.store.base import Blob, Page, Store, Version
 from oqkit.store.memory import MemoryStore
+from tests.clock import FakeClock
 
-EPOCH_S = 1_800_000_000.0
 NO_WAIT = Policy(backoff=Backoff(initial_s=0.0, jitter=0.0))
 PATIENT = Policy(backoff=Backoff(initial_s=30.0, jitter=0.0))
-
-
-class FakeClock:
-    def __init__(self, time_s: float = 1000.0) -> None:
-        self.time_s = time_s
-
-    def monotonic(self) -> float:
-        return self.time_s
-
-    def sleep(self, seconds: float) -> None:
-        self.time_s += seconds
-
-    def wall(self) -> float:
-        return EPOCH_S + self.time_s
 
 
 class WrappedStore(Store):

@@ -19,6 +19,7 @@ from oqkit.queue.submission import resume
 from oqkit.queue.transition import Verb
 from oqkit.queue.view import JobView
 from oqkit.store.memory import MemoryStore
+from tests.clock import FakeClock
 from tests.queue.faulty import FaultyStore, cost
 
 
@@ -169,24 +170,9 @@ def test_somebody_who_may_only_read_watches_without_trouble(world):
 # --- as people meet it --------------------------------------------------------------------------
 
 
-class ShortClock:
-    """A clock whose sleeps are short, so that a wait of minutes takes none."""
-
-    def __init__(self):
-        self.now_s = 1_000.0
-        self.on_sleep = lambda: None
-
-    def monotonic(self):
-        return self.now_s
-
-    def sleep(self, seconds):
-        self.now_s += seconds
-        self.on_sleep()
-
-
 @pytest.fixture
 def queue():
-    store = MemoryStore(clock=ShortClock())
+    store = MemoryStore(clock=FakeClock())
     return Queue(open_repository(store), Settings(url=store.url))
 
 

@@ -7,19 +7,9 @@ import pytest
 from oqkit.errors import UsageError
 from oqkit.store.memory import MemoryStore
 from oqkit.testing.contract import StoreContract
+from tests.clock import FakeClock
 
 _names = itertools.count()
-
-
-class FakeClock:
-    def __init__(self):
-        self.time_s = 100.0
-
-    def monotonic(self):
-        return self.time_s
-
-    def sleep(self, seconds):
-        self.time_s += seconds
 
 
 class TestMemoryStore(StoreContract):
@@ -54,7 +44,7 @@ def test_etag_changes_with_every_write_when_the_bytes_are_the_same():
 
 
 def test_now_follows_the_injected_clock():
-    clock = FakeClock()
+    clock = FakeClock(100.0)
     store = MemoryStore(clock=clock)
     before = store.now()
     clock.sleep(3600)
@@ -64,7 +54,7 @@ def test_now_follows_the_injected_clock():
 
 
 def test_now_follows_the_injected_wall():
-    clock = FakeClock()
+    clock = FakeClock(100.0)
     store = MemoryStore(clock=clock, wall=lambda: 5_000.0 + clock.time_s)
     assert store.now() == pytest.approx(5_100, abs=1e-3)
     store.create("a", b"")

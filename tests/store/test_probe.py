@@ -8,19 +8,7 @@ from oqkit.errors import Unavailable, Unsupported
 from oqkit.store.base import Page
 from oqkit.store.memory import MemoryStore
 from oqkit.store.probe import probe
-
-
-class StillClock:
-    """Time that passes only by waiting."""
-
-    def __init__(self):
-        self.time_s = 0.0
-
-    def monotonic(self):
-        return self.time_s
-
-    def sleep(self, seconds):
-        self.time_s += seconds
+from tests.clock import FakeClock
 
 
 class CreatesAnyway(MemoryStore):
@@ -101,7 +89,7 @@ class Busy(MemoryStore):
     """Gives no answer to every so many writes, although it made them."""
 
     def __init__(self, *, every):
-        super().__init__(clock=StillClock())
+        super().__init__(clock=FakeClock(0.0))
         self._every = every
         self._n_writes = 0
 
