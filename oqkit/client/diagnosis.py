@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from oqkit.errors import StoreError
 from oqkit.printable import printable
+from oqkit.queue import gate
 from oqkit.queue import key as keys
 from oqkit.queue.eligibility import Hurdle, Refusal, reason, refusal_of
 from oqkit.queue.job import Job
@@ -63,13 +64,24 @@ def is_still(state: JobState, *, patience_s: float) -> bool:
     """Whether tasks of a job could be started, and for `patience_s` nothing has happened to any."""
     job, now = state.job, state.at
     latest = max(job.created, job.policy.not_before, *(control.at for control in job.controls), 0.0)
-    if now - latest < patience_s or now < latest or job.pause(now) is not None or state.is_final:
+    if now - latest < patience_s or now < latest or gate.held(job, now) is not None or state.is_final:
         return False
     parts = state.touched()
-    if any(now - part.at < patience_s or any(lease.expires > now for lease in part.leases) for part in parts):
+    if is_at_work(state) or any(now - part.at < patience_s for part in parts):
         return False
     changes = (part.next_change() for part in parts)
     return len(parts) < job.n_parts or any(when is not None and when <= now for when in changes)
+
+
+def is_at_work(state: JobState) -> bool:
+    """Whether somebody holds tasks of a job."""
+    return any(lease.expires > state.at for part in state.touched() for lease in part.leases)
+
+
+def why_held(state: JobState) -> str:
+    """Return what the gate says that holds a job back; empty if none does, or while tasks run."""
+    hold = gate.held(state.job, state.at)
+    return "" if hold is None or state.is_final or is_at_work(state) else printable(hold.why)
 
 
 def diagnose(
@@ -169,8 +181,9 @@ class WorkerWatch:
         none while tasks run.
         """
         if not is_still(state, patience_s=PATIENCE_S if patience_s is None else patience_s):
-            self._said, self._wait_s = None, 0.0
-            return ""
+            text = why_held(state)
+            self._said, self._wait_s = (state, text), 0.0
+            return text
         store = self._repository.store
         if store.clock.monotonic() - self._looked >= max(self._wait_s, LOOK_EVERY_S):
             self._looked, self._wait_s = store.clock.monotonic(), min(self._wait_s + LOOK_EVERY_S, LOOK_SELDOM_S)

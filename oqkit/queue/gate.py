@@ -1,42 +1,62 @@
-"""Gates: whether tasks of a job may start now, and if not, from when on. Pure.
+"""Gates: whether tasks of a job may start now, and if not, from when on and why. Pure.
 
 Each gate looks at the job alone. A new reason to hold a job back is one more function in `GATES`: workers start
-nothing of a job that a gate holds, and its marker lies out of everybody's way until the gates are open.
-What is over (a time to live) is not held back but settled: see `oqkit.queue.part.settle`.
+nothing of a job that a gate holds, its marker lies out of everybody's way until the gates are open, and `job.why()`
+and the displays say what the gate says. What is over (a time to live) is not held back but settled: see
+`oqkit.queue.part.settle`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from oqkit.queue.job import Job
 
 NEVER = 7_258_118_400.0
 """The year 2200: when a job may start that is paused for good."""
 
-Gate = Callable[[Job, float], float | None]
-"""Return when a job may start (epoch seconds) if that is later than now, else None."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """That a job may not start yet."""
+
+    until: float
+    """When it may, in epoch seconds: later than now."""
+    why: str = ""
+    """What to tell people who wait for it, as a sentence; empty if that is shown in another way, as a pause is."""
 
 
-def delayed(job: Job, now: float) -> float | None:
+Gate = Callable[[Job, float], Hold | None]
+"""Return what holds a job back at a time (epoch seconds), or None if it may start."""
+
+
+def delayed(job: Job, now: float) -> Hold | None:
     """Hold a job that was submitted with a delay."""
-    return job.policy.not_before if now < job.policy.not_before else None
+    return Hold(until=job.policy.not_before) if now < job.policy.not_before else None
 
 
-def paused(job: Job, now: float) -> float | None:
+def paused(job: Job, now: float) -> Hold | None:
     """Hold a job that was paused."""
     order = job.pause(now)
     if order is None:
         return None
-    return NEVER if order.until is None else order.until
+    return Hold(until=NEVER if order.until is None else order.until)
 
 
 GATES: tuple[Gate, ...] = (delayed, paused)
 
 
+def held(job: Job, now: float) -> Hold | None:
+    """Return what holds a job back for the longest time; None if its tasks may start now."""
+    holds = [hold for gate in GATES if (hold := gate(job, now)) is not None]
+    return max(holds, key=lambda hold: hold.until, default=None)
+
+
 def opens(job: Job, now: float) -> float | None:
     """Return when workers may next start tasks of a job, in epoch seconds; None: now."""
-    return max((when for gate in GATES if (when := gate(job, now)) is not None), default=None)
+    hold = held(job, now)
+    return None if hold is None else hold.until
 
 
 def due(job: Job, now: float) -> float:

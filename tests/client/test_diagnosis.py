@@ -20,6 +20,7 @@ from oqkit.client.diagnosis import Diagnosis, Group, diagnose, explain, is_there
 from oqkit.errors import WaitTimeout
 from oqkit.notebook.job_watch import JobWatch
 from oqkit.notebook.text import to_text
+from oqkit.queue import gate
 from oqkit.queue.eligibility import Hurdle, Refusal
 from oqkit.queue.key import code_key
 from oqkit.queue.worker_record import workers
@@ -267,6 +268,19 @@ def test_job_that_is_not_due_yet_says_so_and_calls_for_no_worker(queue):
     assert "It is not to start before" in told
     assert "No worker" not in told
     assert job.why() == ""
+
+
+def test_gate_says_why_a_job_waits_but_not_while_tasks_of_it_run(queue, start, monkeypatch):
+    waiting = queue.submit_frame(FRAME, "nobody_has_this")
+    start()
+    running = queue.submit_frame(FRAME, lambda x: time.sleep(0.2) or x, part_rows=3)
+    until(lambda: running.counts()["running"])
+    monkeypatch.setattr(gate, "GATES", (lambda job, now: gate.Hold(until=now + 1000.0, why="It is\x1b too early."),))
+    assert running.why() == ""
+    assert waiting.why() == r"It is\x1b too early."
+    assert waiting.why() in repr(waiting)
+    running.wait(WAIT_S)
+    assert running.why() == ""
 
 
 # --- who is there --------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def test_gate_of_ones_own_holds_a_job_and_moves_its_marker(world, monkeypatch):
 
     def office_hours(job, now):
         opens_at = job.created + 3_600.0
-        return opens_at if job.tags.get("when") == "office" and now < opens_at else None
+        return gate.Hold(until=opens_at) if job.tags.get("when") == "office" and now < opens_at else None
 
     monkeypatch.setattr(gate, "GATES", (*gate.GATES, office_hours))
     job, other = world.job(1, tags={"when": "office"}), world.job(2)
