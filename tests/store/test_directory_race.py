@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import fcntl
 import itertools
-import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
 from oqkit.errors import Missing, Unavailable
 from oqkit.store import directory
-from oqkit.testing.race import Increment, check_chain
+from oqkit.store.directory import DirectoryStore
+from oqkit.testing.race import check_chain, create_if_absent, increment
 from tests.store.disk import temporary_files
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-def start(script, *arguments):
-    """Start Python on a script that does its work once it can read a line."""
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+PROCESSES = multiprocessing.get_context("forkserver")  # one process imports everything, and the others come from it
+PROCESSES.set_forkserver_preload([__name__])
+N_PROCESSES = 4
 
 
 def exit_code_of(script, *arguments):
@@ -31,49 +30,44 @@ def exit_code_of(script, *arguments):
     return subprocess.run(command, env=ENVIRONMENT, timeout=60, check=False).returncode
 
 
-def results_of(processes):
-    """Let the processes go at the same moment, and return the JSON that each prints."""
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    outputs = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes)
-    return [json.loads(output) for output in outputs]
+def at_once(act, root):
+    """Call `act(store, number)` in each of some processes, all of them at the same moment; return what the calls give."""
+    start = PROCESSES.Barrier(N_PROCESSES)
+    with ProcessPoolExecutor(N_PROCESSES, PROCESSES, initializer=_remember, initargs=(start,)) as pool:
+        calls = [pool.submit(_wait_and_act, act, root, number) for number in range(N_PROCESSES)]
+        return [call.result() for call in calls]
 
 
-CREATE = """
-import json, sys
-from oqkit.store.directory import DirectoryStore
-from oqkit.testing.race import create_if_absent
-store, me = DirectoryStore(sys.argv[1]), sys.argv[2]
-print("ready", flush=True)
-sys.stdin.readline()
-print(json.dumps([n for n in range(200) if create_if_absent(store, f"race/{n}", me.encode())]))
-"""
-INCREMENT = """
-import dataclasses, json, sys
-from oqkit.store.directory import DirectoryStore
-from oqkit.testing.race import increment
-store = DirectoryStore(sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
-print(json.dumps([dataclasses.asdict(one) for one in increment(store, "count", times=50)]))
-"""
+def _remember(barrier):
+    global _start  # noqa: PLW0603 - a barrier is handed to a new process only
+    _start = barrier
 
 
-def test_create_has_one_winner_when_processes_race(store):
-    won = results_of([start(CREATE, store.root, number) for number in range(4)])
+def _wait_and_act(act, root, number):
+    store = DirectoryStore(root)
+    _start.wait()
+    return act(store, number)
+
+
+def create_200(store, number):
+    return [n for n in range(200) if create_if_absent(store, f"race/{n}", str(number).encode())]
+
+
+def increment_50_times(store, number):
+    return increment(store, "count", times=50)
+
+
+def test_create_has_one_winner_when_processes_race(store, root):
+    won = at_once(create_200, root)
     assert sorted(itertools.chain.from_iterable(won)) == list(range(200))
     for number, mine in enumerate(won):
         assert {store.read(f"race/{n}").data for n in mine} <= {str(number).encode()}
 
 
-def test_replace_loses_no_increment_when_processes_race(store):
+def test_replace_loses_no_increment_when_processes_race(store, root):
     first_etag = store.create("count", b"0")
-    found = results_of([start(INCREMENT, store.root) for _ in range(4)])
-    check_chain(first_etag, [Increment(**one) for mine in found for one in mine])
+    found = at_once(increment_50_times, root)
+    check_chain(first_etag, [one for mine in found for one in mine])
     assert store.read("count").data == b"200"
     assert [int(version.data) for version in store.versions("count")] == list(range(200, -1, -1))
 
