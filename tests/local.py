@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import oqkit as oq
-from oqkit.client import connect
+from oqkit.client import connect, diagnosis
+from oqkit.worker import reporter
 
 WAIT_S = 90.0
 """How long a test waits for what must come; it says nothing of how soon that is, so a busy machine fails no test."""
@@ -64,6 +65,14 @@ def start() -> Iterator[Crew]:
     crew.stop()
 
 
+@pytest.fixture
+def quick_news(monkeypatch) -> None:
+    """Let workers say at once what they leave alone, and clients ask at once why nothing happens."""
+    monkeypatch.setattr(diagnosis, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(diagnosis, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(reporter, "NEWS_EVERY_S", 0.0)
+
+
 def until(claim: Callable[[], Any], *, wait_s: float = WAIT_S) -> Any:
     """Return what `claim` says once that is true; fail if that takes too long."""
     end = time.monotonic() + wait_s
@@ -71,6 +80,11 @@ def until(claim: Callable[[], Any], *, wait_s: float = WAIT_S) -> Any:
         assert time.monotonic() < end, "it never came true"
         time.sleep(0.005)
     return said
+
+
+def refusal(job: oq.Job | oq.Task, *, wait_s: float = WAIT_S) -> str:
+    """Return why nothing happens to a job, once a worker has said that it cannot run it."""
+    return until(lambda: (why := job.why()) and "cannot run it" in why and why, wait_s=wait_s)
 
 
 def keys_in(queue: oq.Queue) -> list[str]:

@@ -24,18 +24,11 @@ from oqkit.queue import gate
 from oqkit.queue.eligibility import Hurdle, Refusal
 from oqkit.queue.key import code_key
 from oqkit.queue.worker_record import workers
-from oqkit.worker import registry, reporter
-from tests.local import WAIT_S, until
+from oqkit.worker import registry
+from tests.local import WAIT_S, refusal, until
 
+pytestmark = pytest.mark.usefixtures("quick_news")
 FRAME = pd.DataFrame({"x": [1, 2, 3]})
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Let news be told at once, so that no test waits for a time."""
-    monkeypatch.setattr(diagnosis, "LOOK_EVERY_S", 0.0)
-    monkeypatch.setattr(diagnosis, "PATIENCE_S", 0.0)
-    monkeypatch.setattr(reporter, "NEWS_EVERY_S", 0.0)
 
 
 def twice(x):
@@ -54,10 +47,6 @@ class Trap:
 
 def code_of(job):
     return job._view.state.job.code
-
-
-def refused(job):
-    return until(lambda: (why := job.why()) and "cannot run it" in why and why)
 
 
 # --- what a worker finds before it loads anything ------------------------------------------------
@@ -86,7 +75,7 @@ def test_missing_function_is_named_and_comes_back_with_retry(queue, start):
     job = queue.submit_frame(FRAME, function)
     queue.repository.store.delete(code_key(code_of(job).digest))
     start()
-    assert f"is missing in the queue, there is no object '{code_key(code_of(job).digest)}'" in refused(job)
+    assert f"is missing in the queue, there is no object '{code_key(code_of(job).digest)}'" in refusal(job)
     job.retry(fn=function)
     assert job.result(WAIT_S)["lambda_"].tolist() == [41, 42, 43]
 
@@ -100,7 +89,7 @@ def test_damaged_function_is_never_loaded_and_mended_with_retry(queue, start, tm
     key = code_key(code_of(job).digest)
     queue.repository.store.overwrite(key, queue.repository.store.read(code_key(code_of(other).digest)).data)
     start()
-    assert "is damaged in the queue" in refused(job)
+    assert "is damaged in the queue" in refusal(job)
     assert not (tmp_path / "trace").exists()
     job.retry(fn=function)
     assert job.result(WAIT_S)["lambda_"].tolist() == [41, 42, 43]
@@ -112,7 +101,7 @@ def test_function_that_cannot_be_loaded_is_named(queue, start, tmp_path):
     trap = Trap(str(tmp_path / "trace"))
     job = queue.submit_frame(FRAME, lambda x: trap and x)
     start()
-    assert "it says that the function cannot be loaded here (FileExistsError" in refused(job)
+    assert "it says that the function cannot be loaded here (FileExistsError" in refusal(job)
 
 
 def test_module_that_breaks_when_it_is_imported_stops_no_worker(queue, start, tmp_path, monkeypatch):
@@ -124,7 +113,7 @@ def test_module_that_breaks_when_it_is_imported_stops_no_worker(queue, start, tm
     (tmp_path / "breaks.py").write_text("import sys\nsys.exit('no such luck')\n")
     monkeypatch.delitem(sys.modules, "breaks")
     start()
-    assert "SystemExit: no such luck" in refused(job)
+    assert "SystemExit: no such luck" in refusal(job)
     assert queue.submit_frame(FRAME, twice).result(WAIT_S)["twice"].tolist() == [2, 4, 6]
 
 
@@ -145,7 +134,7 @@ def test_worker_without_trust_is_named_with_a_command_that_can_be_copied(queue, 
     start(twice, trust_code=False)
     until(lambda: workers(queue.repository))
     job = queue.submit_frame(FRAME, lambda x: x)
-    told = refused(job)
+    told = refusal(job)
     assert told.startswith("1 worker cannot run it: it was not started with the function 'lambda_'")
     assert f"oq worker --url {queue.url} --trust-code" in told
     assert "No worker" not in told
@@ -170,7 +159,7 @@ def test_worker_without_trust_leaves_another_function_of_that_name_alone(queue, 
 
     start(mine, trust_code=False)
     job = queue.submit_frame(FRAME, account)
-    assert "what it has loaded as the function 'account' is not the function that was submitted" in refused(job)
+    assert "what it has loaded as the function 'account' is not the function that was submitted" in refusal(job)
     assert queue.submit_frame(FRAME, mine).result(WAIT_S)["account"].tolist() == [100, 200, 300]
 
 
@@ -214,7 +203,7 @@ def refused_job(queue, start):
     job = queue.submit_frame(FRAME, lambda x: x, name="nightly")
     queue.repository.store.delete(code_key(code_of(job).digest))
     start()
-    refused(job)
+    refusal(job)
     return job
 
 
@@ -331,7 +320,7 @@ def test_worker_that_may_run_it_is_no_reason_to_start_another(queue, start):
     job = queue.submit_frame(FRAME, "nobody_has_this")
     start()
     until(lambda: workers(queue.repository))
-    assert "it has no function for tasks named 'nobody_has_this'" in refused(job)
+    assert "it has no function for tasks named 'nobody_has_this'" in refusal(job)
     able = Group(refusal=None, n=1, has_seen=False, seen=0.0)
     told = explain(Diagnosis(groups=(able,), now=1.0), job._view.state.job, is_started=False, address={})
     assert told == "1 worker may run it and has not come to it yet."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 import time
 
 import pandas as pd
@@ -10,10 +11,12 @@ import pytest
 
 import oqkit as oq
 from oqkit.errors import UsageError
+from oqkit.queue.repository import Repository
 from tests.local import WAIT_S, keys_in, until
 
 FRAME = pd.DataFrame({"x": [1, 2, 3]})
 CALLS: list[object] = []
+IS_OVER = threading.Event()
 
 
 @pytest.fixture(autouse=True)
@@ -139,14 +142,20 @@ def test_tasks_that_nobody_started_in_time_expire(queue, start):
     assert job.result(WAIT_S)["note"].tolist() == [1, 2, 3]
 
 
-def test_tasks_that_were_started_in_time_do_not_expire(queue, start):
-    def nap(x):
-        time.sleep(3.0)
-        return x
+def outlast(x):
+    CALLS.append(x)
+    assert IS_OVER.wait(WAIT_S)
+    return x
 
+
+def test_tasks_that_were_started_in_time_do_not_expire(queue, start, monkeypatch):
+    now = Repository.now
     start()
-    job = queue.submit_frame(FRAME[:1], nap, ttl=3.0)
-    assert job.result(WAIT_S)["nap"].tolist() == [1]
+    job = queue.submit_frame(FRAME[:1], outlast, ttl=30.0)
+    until(lambda: CALLS)
+    monkeypatch.setattr(Repository, "now", lambda self: now(self) + 40.0)  # past its time, but not past its lease
+    IS_OVER.set()
+    assert job.result(WAIT_S)["outlast"].tolist() == [1]
 
 
 def test_higher_priority_goes_first(queue, start):

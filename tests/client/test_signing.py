@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
-from oqkit.client import diagnosis, signing
+from oqkit.client import signing
 from oqkit.client.signing import configured_keys, own_environment, own_key_file, own_keys, signer, verifier
 from oqkit.config import Settings, settings
 from oqkit.errors import NotSigned, UsageError
-from tests.local import WAIT_S, until
+from tests.local import WAIT_S, refusal, until
 
 KEY, OTHER = "k" * 40, "o" * 40
 BUCKET = "s3://bucket/queue"
@@ -27,7 +27,6 @@ FRAME = pd.DataFrame({"x": [1, 2, 3]})
 
 @pytest.fixture(autouse=True)
 def home(monkeypatch, tmp_path):
-    monkeypatch.setattr(diagnosis, "LOOK_EVERY_S", 0.2)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for name in [name for name in os.environ if name.startswith("OQ_")]:
         monkeypatch.delenv(name)
@@ -204,6 +203,7 @@ def connect(tmp_path, monkeypatch, key=None):
     return oq.connect(tmp_path / "queue")
 
 
+@pytest.mark.usefixtures("quick_news")
 def test_worker_with_a_key_runs_what_was_signed_with_it_and_says_why_not(tmp_path, monkeypatch, start, caplog):
     foreign = connect(tmp_path, monkeypatch).submit_frame(FRAME, lambda x: x + 1)
     theirs = connect(tmp_path, monkeypatch, OTHER).submit_frame(FRAME, lambda x: x + 2)
@@ -213,7 +213,7 @@ def test_worker_with_a_key_runs_what_was_signed_with_it_and_says_why_not(tmp_pat
         start(queue=queue)
         assert ours.result(WAIT_S)["lambda_"].tolist() == [4, 5, 6]
         until(lambda: "it is signed with the key" in theirs.why())
-        why = until(lambda: (said := foreign.why()) and "cannot run it" in said and said)
+        why = refusal(foreign)
         assert "1 worker saw it and cannot run it: job object 'jobs/" in why
         assert "has no valid signature for this worker: it is not signed, and this worker runs signed jobs only" in why
     assert foreign.counts()["pending"] == theirs.counts()["pending"] == 3

@@ -13,12 +13,12 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 import oqkit as oq
-from oqkit.client import connect, diagnosis
+from oqkit.client import connect
 from oqkit.queue.worker_record import workers
 from oqkit.testing.fault import Fault, FaultKind
 from oqkit.testing.proxy import FaultProxy
-from oqkit.worker import reporter, source
-from tests.local import WAIT_S, keys_in, until
+from oqkit.worker import source
+from tests.local import WAIT_S, keys_in, refusal, until
 
 
 def double(x: float, y: int) -> float:
@@ -295,17 +295,16 @@ def test_damaged_file_fails_its_rows_at_once(queue, start, folder):
 
 
 @pytest.mark.parametrize("error", (TimeoutError("slow"), ConnectionError("refused"), OSError(5, "I/O error")))
+@pytest.mark.usefixtures("quick_news")
 def test_store_that_is_away_puts_off_its_own_job_alone_and_is_shown(queue, start, folder, broken, monkeypatch, error):
     monkeypatch.setattr(source, "FIRST_WAIT_S", 0.05)
     monkeypatch.setattr(source, "LONGEST_WAIT_S", 0.2)
-    monkeypatch.setattr(reporter, "NEWS_EVERY_S", 0.0)
-    monkeypatch.setattr(diagnosis, "LOOK_EVERY_S", 0.0)
     job = queue.submit_dataset(beside(folder, 1), double, priority=200, retries=0)
     broken["lone-1.parquet"] = error
     start()
     others = [queue.submit_dataset(beside(folder, n), double, priority=1) for n in (2, 3)]
     assert [len(other.result(WAIT_S)) for other in others] == [250, 250]
-    told = until(lambda: (why := job.why()) and "cannot run it" in why and why)
+    told = refusal(job)
     assert "it cannot read the inputs, " in told
     assert type(error).__name__ in told
     assert job.counts()["failed"] == 0

@@ -13,11 +13,20 @@ import pytest
 
 import oqkit as oq
 from oqkit.queue.transition import Verb
+from oqkit.task import timer
+from oqkit.worker import share
 from oqkit.worker.buffer import TAKEN, ResultBuffer
 from oqkit.worker.source import FIRST_BATCH
 from tests.local import WAIT_S
 
 CREW = 6
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Let leases be looked at after a tenth of the usual time."""
+    monkeypatch.setattr(share, "LEAST_S", 0.1)
+    monkeypatch.setattr(timer, "LEAST_S", 0.1)
 
 
 def n_claims(job):
@@ -68,7 +77,7 @@ def test_batches_that_never_seem_to_end_run_on_all_workers_at_once(queue, start)
     assert len(job.result(WAIT_S)) == n_rows
 
 
-@pytest.mark.parametrize(("n_rows", "least", "most"), ((150, 1, 1), (400, 2, 4)))
+@pytest.mark.parametrize(("n_rows", "least", "most"), ((150, 1, 1), pytest.param(400, 2, 4, marks=pytest.mark.slow)))
 def test_rows_that_are_soon_done_stay_together_and_one_worker_takes_few_leases(queue, start, n_rows, least, most):
     def nap(x):
         time.sleep(0.01)
@@ -81,18 +90,18 @@ def test_rows_that_are_soon_done_stay_together_and_one_worker_takes_few_leases(q
 
 
 async def doze(x):
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(0.4)
     return x
 
 
 @oq.task(batch=True)
 def ponder(frame):
-    time.sleep(1.2)  # whatever the number of rows
+    time.sleep(0.3)  # whatever the number of rows
     return frame["x"]
 
 
 @pytest.mark.parametrize(("function", "part_rows"), ((doze, 64), (ponder, 8)))
-def test_what_gains_nothing_from_small_leases_gets_no_small_ones(queue, start, function, part_rows):
+def test_what_gains_nothing_from_small_leases_gets_no_small_ones(queue, start, impatient, function, part_rows):
     start(function)
     start(function)
     frame = pd.DataFrame({"x": range(2 * part_rows)})
@@ -102,7 +111,7 @@ def test_what_gains_nothing_from_small_leases_gets_no_small_ones(queue, start, f
         assert n_claims(job) == 2
 
 
-def test_rows_that_turn_out_slow_are_shared_although_the_first_were_quick(queue, start):
+def test_rows_that_turn_out_slow_are_shared_although_the_first_were_quick(queue, start, impatient):
     crowd = Crowd()
 
     @oq.task

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.local import folder_queue, queue, start
+from tests.local import folder_queue, queue, quick_news, start
 
-__all__ = ["folder_queue", "queue", "start"]
+__all__ = ["folder_queue", "queue", "quick_news", "start"]

@@ -12,9 +12,8 @@ import psutil
 import pytest
 
 import oqkit as oq
-from oqkit.client import diagnosis
 from oqkit.task.modules import LoadedModules
-from tests.local import WAIT_S, until
+from tests.local import WAIT_S, refusal
 
 FRAME = pd.DataFrame({"x": [1, 2, 3]})
 FIRST = "FACTOR = 10\n\n\ndef scaled(x):\n    return x * FACTOR\n"
@@ -68,8 +67,7 @@ def test_local_workers_run_the_new_version_of_a_module_that_was_edited(folder_qu
 
 
 @pytest.mark.slow
-def test_worker_that_nobody_starts_anew_leaves_the_new_version_alone_and_says_so(folder_queue, write, monkeypatch):
-    monkeypatch.setattr(diagnosis, "LOOK_EVERY_S", 0.0)
+def test_worker_that_nobody_starts_anew_leaves_the_new_version_alone_and_says_so(folder_queue, quick_news, write):
     module = write("edited_alone", FIRST)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}  # noqa: PTH109
     command = [sys.executable, "-m", "oqkit", "worker", "edited_alone:scaled", "--url", folder_queue.url]
@@ -78,7 +76,7 @@ def test_worker_that_nobody_starts_anew_leaves_the_new_version_alone_and_says_so
             assert oq.submit_frame(FRAME, module.scaled).result(WAIT_S)["scaled"].tolist() == [10, 20, 30]
             module = write("edited_alone", FIRST.replace("FACTOR = 10", "FACTOR = 1000"))
             job = oq.submit_frame(FRAME, module.scaled)
-            told = until(lambda: (why := job.why()) and "cannot run it" in why and why)
+            told = refusal(job)
             assert "1 worker saw it and cannot run it: what it has loaded as edited_alone:scaled is not" in told
             assert "Start it anew with the code that was submitted" in told
             assert job.status == "pending"
@@ -116,8 +114,7 @@ def test_child_process_that_starts_after_an_edit_runs_what_its_worker_has_loaded
 LOCKED = "import threading\n\nLOCK, FACTOR = threading.Lock(), 10\n\n\ndef locked(x):\n    with LOCK:\n        return x * FACTOR\n"
 
 
-def test_function_that_cannot_be_compared_is_left_alone_once_its_file_has_changed(queue, start, write, monkeypatch):
-    monkeypatch.setattr(diagnosis, "LOOK_EVERY_S", 0.0)
+def test_function_that_cannot_be_compared_is_left_alone_once_its_file_has_changed(queue, quick_news, start, write):
     module = write("edited_locked", LOCKED)
     worker = start(module.locked)
     first = queue.submit_frame(FRAME, module.locked)
@@ -125,6 +122,6 @@ def test_function_that_cannot_be_compared_is_left_alone_once_its_file_has_change
     assert first.result(WAIT_S)["locked"].tolist() == [10, 20, 30]
     write("edited_locked", LOCKED.replace("10", "1000"))
     job = queue.submit_frame(FRAME, sys.modules["edited_locked"].locked)
-    told = until(lambda: (why := job.why()) and "cannot run it" in why and why)
+    told = refusal(job)
     assert "what it has loaded as edited_locked:locked is not the function that was submitted" in told
     assert worker.is_outdated

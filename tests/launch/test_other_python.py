@@ -12,8 +12,7 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
-from oqkit.client import diagnosis
-from tests.local import WAIT_S, until
+from tests.local import WAIT_S, refusal
 
 ROOT = Path(__file__).parents[2]
 FRAME = pd.DataFrame({"x": [1, 2, 3]})
@@ -68,10 +67,8 @@ def other():
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_worker_of_another_python_leaves_byte_code_alone_and_runs_what_has_a_name(
-    folder_queue, other, tmp_path, monkeypatch
+    folder_queue, quick_news, other, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(diagnosis, "LOOK_EVERY_S", 0.0)
-    monkeypatch.setattr(diagnosis, "PATIENCE_S", 0.0)
     (tmp_path / "has_a_name.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     import has_a_name
@@ -82,7 +79,7 @@ def test_worker_of_another_python_leaves_byte_code_alone_and_runs_what_has_a_nam
     command = [python, "-m", "oqkit", "worker", "--trust-code", "--url", folder_queue.url]
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as worker:
         try:
-            told = until(lambda: (why := by_value.why()) and "saw it" in why and why, wait_s=4 * WAIT_S)
+            told = refusal(by_value, wait_s=4 * WAIT_S)
             assert f"1 worker saw it and cannot run it: it runs {version}, this needs {HERE}." in told
             assert f"python{HERE} -m oqkit worker --url {folder_queue.url} --trust-code" in told
             assert by_name.result(WAIT_S)["version"].tolist() == [int(version.partition(".")[2])] * 3

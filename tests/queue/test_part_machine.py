@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -30,6 +31,9 @@ from oqkit.queue.part import (
 from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
+
+N_EXAMPLES = int(os.environ.get("OQ_MACHINE_EXAMPLES", "80"))
+"""Of forty steps each."""
 
 LEASE_S = 60.0
 FINAL = {"completed", "failed", "cancelled", "expired"}
@@ -337,4 +341,4 @@ class PartMachine(RuleBasedStateMachine):
 
 
 TestPartMachine = PartMachine.TestCase
-TestPartMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestPartMachine.settings = settings(max_examples=N_EXAMPLES, stateful_step_count=40, deadline=None)

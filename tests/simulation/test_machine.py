@@ -29,8 +29,8 @@ from tests.queue.faulty import World
 from tests.simulation.model import WAIT_S, ModelJob, ModelLease, Row
 
 pytestmark = pytest.mark.timeout(600)
-N_EXAMPLES = int(os.environ.get("OQ_MACHINE_EXAMPLES", "60"))
-"""Of fifty steps each: ten seconds on an idle machine."""
+N_EXAMPLES = int(os.environ.get("OQ_MACHINE_EXAMPLES", "40"))
+"""Of fifty steps each."""
 
 LEASE_S = 60.0
 ABOUT_S = 0.5
