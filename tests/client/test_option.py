@@ -154,6 +154,7 @@ def test_tasks_that_were_started_in_time_do_not_expire(queue, start, monkeypatch
     job = queue.submit_frame(FRAME[:1], outlast, ttl=30.0)
     until(lambda: CALLS)
     monkeypatch.setattr(Repository, "now", lambda self: now(self) + 40.0)  # past its time, but not past its lease
+    assert job.counts()["running"] == 1, "whoever looks now would write that it expired, if it had not been started"
     IS_OVER.set()
     assert job.result(WAIT_S)["outlast"].tolist() == [1]
 
