@@ -16,7 +16,8 @@ from enum import StrEnum
 from typing import Any
 
 from oqkit.arrow import tagged_json
-from oqkit.payload.codec import inline_values
+from oqkit.payload.input import input_of
+from oqkit.payload.values_input import ValuesInput
 from oqkit.queue.job import Code, ControlVerb, Job
 from oqkit.task.fingerprint import python_of, same_function
 
@@ -107,10 +108,15 @@ def input_difference(found: Job, wanted: Job) -> str:
 
     The order of keys means nothing, and neither do the function's code and the options.
     """
-    there, here = (inline_values(job) for job in (found, wanted))
+    there, here = (_values(job) for job in (found, wanted))
     if there is None or here is None:  # too large to be kept in the job itself
         return "" if found.content_digest == wanted.content_digest else "its input is another one"
     return _value_difference(there[0], here[0])
+
+
+def _values(job: Job) -> list[Any] | None:
+    stored = input_of(job)
+    return stored.values() if isinstance(stored, ValuesInput) else None
 
 
 def input_digest(value: Any) -> str:

@@ -211,10 +211,6 @@ class Job:
         return frame if join is False else self._joined(frame, missing, join)
 
     def _joined(self, frame: Any, missing: str, join: bool | pd.DataFrame) -> Any:  # noqa: FBT001 - as in `result`
-        if self._collector.backend != "pandas":
-            raise UsageError("join=True needs a pandas frame; put the columns of other frames side by side yourself")
-        if self._view.state.job.mode != "frame":
-            raise UsageError("join=True needs a job of submit_frame; this one was submitted as values")
         source = self._submitted_frame(join)
         if missing == "drop":
             rows = np.sort(np.concatenate([rows for rows, _ in self._collector.pieces()] or [np.zeros(0, "int64")]))
@@ -225,16 +221,16 @@ class Job:
         return pd.concat([source.reset_index(drop=True), results.reset_index(drop=True)], axis=1).set_axis(source.index)
 
     def _submitted_frame(self, join: bool | pd.DataFrame) -> Any:  # noqa: FBT001 - as in `result`
-        job = self._view.state.job
+        stored, source = self._collector.inputs()
+        joinable = stored.joinable()
         if isinstance(join, pd.DataFrame):
-            joining.check_given(join, self._collector.stored_columns(), job.content_digest)
+            joining.check_given(join, joinable.labels(source), self._view.state.job.content_digest)
             return join
         if join is not True:
             raise UsageError(f"join={tagged_json.show(join)} must be True, False or the submitted pandas frame")
         if self._source is not None and self._source.is_intact():
             return self._source.frame
-        joining.check_whole(job.input)
-        return self._collector.stored()
+        return joinable.frame(source)
 
     def _tell_unreadable(self, errors: Errors) -> None:
         """Raise `JobFailed`, or warn, if results that were committed cannot be read."""
@@ -360,10 +356,10 @@ class Job:
 
     def _new_function(self, fn: Callable[..., Any]) -> Function:
         function = function_of(fn)
-        if function.task is not None and not function.task.batch and self._view.state.job.mode == "frame":
-            Handler(function.task).for_rows(
-                self._view.state.job.input["layout"]["columns"]
-            )  # raises if it cannot take them
+        if function.task is not None and not function.task.batch:
+            columns = self._collector.inputs()[0].columns
+            if columns is not None:
+                Handler(function.task).for_rows(columns)  # raises if it cannot take them
         if function.data is not None:
             put_code(self._repository, function.code, function.data)
         return function

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -44,14 +43,4 @@ def check_given(frame: pd.DataFrame, columns: Sequence[Label], content: str) -> 
         raise UsageError(
             f"join=<frame>: this is not the frame that was submitted; its index or one of the columns "
             f"{', '.join(map(repr, columns)) or '(none)'} differs"
-        )
-
-
-def check_whole(stored: Mapping[str, Any]) -> None:
-    """Raise `UsageError` if columns of the submitted frame were not stored, so that they cannot be shown from here."""
-    n_columns = stored.get("left_out", 0)
-    if n_columns:
-        raise UsageError(
-            f"join=True: {n_columns} columns of the submitted frame are not stored, as the function does not take them, "
-            "and the frame is not at hand as it was submitted; pass it: result(join=df)"
         )

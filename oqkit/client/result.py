@@ -12,11 +12,11 @@ import pandas as pd
 import pyarrow as pa
 
 from oqkit.arrow.align import align
-from oqkit.arrow.metadata import label_of
-from oqkit.arrow.table import Layout, index_of, to_frame
 from oqkit.errors import FormatError, OqError
 from oqkit.payload.codec import ParquetCodec
-from oqkit.payload.dataset import KIND
+from oqkit.payload.guard import readable
+from oqkit.payload.input import Input
+from oqkit.payload.input_source import InputSource
 from oqkit.payload.output import Outcomes, read_output
 from oqkit.printable import printable
 from oqkit.queue.job import Job
@@ -51,18 +51,16 @@ class ResultReader:
     def _job(self) -> Job:
         return self._view.state.job
 
-    @property
-    def backend(self) -> str:
-        """Which kind of frame goes out: the kind that came in."""
-        return str(self._job.input.get("layout", {}).get("backend", "pandas"))
+    def inputs(self) -> tuple[Input, InputSource]:
+        """Return what the inputs of the job are, and where they are read, or raise `FormatError`."""
+        return self._codec.inputs(self._job)
 
     def index(self) -> Any:
         """Return the pandas index of the submitted frame, read back if this process did not submit it."""
         if self._index is None:
-            try:
-                found = self._read_index()
-            except (LookupError, TypeError, ValueError, AttributeError) as error:
-                raise FormatError(f"the index of job {self._job.id} is not readable here: {error!r:.200}") from error
+            with readable(f"the index of job {self._job.id} is"):
+                stored, source = self.inputs()
+                found = stored.index(source)
             if len(found) != self._job.n_tasks:
                 raise FormatError(
                     f"the index of job {self._job.id} has {len(found)} labels for {self._job.n_tasks} tasks"
@@ -78,43 +76,16 @@ class ResultReader:
             log.warning("rows have their numbers as an index: %s", printable(error))
             return pd.Index(rows)
 
-    def _read_index(self) -> Any:
-        if self._job.input.get("kind") != "frame":
-            return pd.RangeIndex(self._job.n_tasks)
-        layout = Layout.from_json(self._job.input["layout"])
-        if layout.range is not None and layout.index_names:
-            return pd.RangeIndex(*layout.range, name=layout.index_names[0])
-        if not layout.index:
-            return pd.RangeIndex(self._job.n_tasks)
-        return index_of(self._codec.reader(self._job).columns(layout.index), layout)
-
-    def stored(self) -> Any:
-        """Return the submitted columns as far as they were stored: those that the function takes."""
-        if self._job.input.get("kind") == KIND:
-            frame = self._codec.dataset(self._job).frame(0, self._job.n_tasks)
-            return to_frame(frame.table, frame.layout)
-        layout = Layout.from_json(self._job.input["layout"])
-        names = [*layout.columns, *layout.index]
-        return to_frame(self._codec.reader(self._job).columns(names), layout)
-
-    def stored_columns(self) -> list[Any]:
-        """Return the user's names of the stored columns."""
-        layout = Layout.from_json(self._job.input["layout"])
-        if self._job.input.get("kind") == KIND:
-            return list(layout.columns)
-        schema = self._codec.reader(self._job).schema()
-        return [label_of(schema.field(name)) for name in layout.columns]
-
     # --- frames ----------------------------------------------------------------------------------
 
     def frame(self, pieces: list[Piece], *, missing: Literal["null", "drop"]) -> Any:
         """Return values as a frame aligned with the input."""
-        is_pandas = self.backend == "pandas"
+        backend = self.inputs()[0].backend
         return align(
             pieces,
             n_rows=self._job.n_tasks,
-            index=self.index() if is_pandas else None,
-            backend=self.backend,
+            index=self.index() if backend == "pandas" else None,
+            backend=backend,
             name=self._job.type.rpartition(".")[2] or self._job.type,
             missing=missing,
         )

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
-
-import pyarrow as pa
 
 from oqkit.arrow import tagged_json
 from oqkit.arrow.identity import digest_by_name
@@ -20,9 +17,12 @@ from oqkit.client.join import Submitted
 from oqkit.clock import new_id
 from oqkit.errors import SchemaError, UsageError
 from oqkit.payload.access import Access
-from oqkit.payload.codec import JSON_COLUMN, TAGGED
-from oqkit.payload.dataset import KIND, find_dataset
+from oqkit.payload.dataset_input import DatasetInput
+from oqkit.payload.discovery import find_dataset
+from oqkit.payload.frame_input import FrameInput
+from oqkit.payload.input import Input
 from oqkit.payload.parquet import PayloadFile, encode_payload
+from oqkit.payload.values_input import ValuesInput, text_table
 from oqkit.queue import key as keys
 from oqkit.queue.gate import NEVER
 from oqkit.queue.job import Code, Job
@@ -40,7 +40,6 @@ MAX_PART_ROWS = 50_000
 PARTS = 16
 PART_S = 0.25
 PART_BYTES = 32 * 2**20
-INLINE_INPUT_BYTES = 65_536
 MAX_TAGS = 20
 LATEST_S = NEVER  # the year 2200
 
@@ -70,10 +69,10 @@ class JobSpec:
     function: Function
     n_tasks: int
     part_rows: int
-    mode: str
     content: str
     """A digest of the inputs."""
-    input: Mapping[str, Any]
+    input: Input
+    """What the job holds of them, but for where they are uploaded."""
     table: Any = None
     """The input table; None if `input` holds everything."""
     index: Any = None
@@ -114,19 +113,13 @@ def spec_of_frame(
     frame = to_table(source, columns=used)
     n_tasks = frame.table.num_rows
     content = digest_by_name(frame) if _takes_by_name(known) else frame_fingerprint(frame)
-    left_out = len(labels) - len(used)
     is_pandas = frame.layout.backend == "pandas"
     return JobSpec(
         function=known,
         n_tasks=n_tasks,
         part_rows=_part_rows(part_rows, n_tasks, known, timer, n_bytes=frame.table.nbytes),
-        mode="frame",
         content=content,
-        input={
-            "kind": "frame",
-            "layout": frame.layout.to_json(),
-            **({"left_out": left_out} if left_out else {}),
-        },
+        input=FrameInput(layout=frame.layout, n_left_out=len(labels) - len(used)),
         table=frame.table,
         index=df.index if is_pandas else None,
         source=Submitted(frame=df.copy(deep=False), columns=tuple(used), content=content) if is_pandas else None,
@@ -152,18 +145,12 @@ def spec_of_dataset(
     frame = to_table(empty, columns=used)
     index = [name for name in (schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
     dataset = replace(dataset, stored=tuple(dict.fromkeys([*used, *index])))
-    stored = dataset.to_json()
     return JobSpec(
         function=known,
         n_tasks=dataset.n_rows,
         part_rows=_part_rows(part_rows, dataset.n_rows, known, timer, n_bytes=0),
-        mode="frame",
-        content=hashlib.sha256(json.dumps([stored["stored"], stored["files"]]).encode()).hexdigest(),
-        input={
-            "kind": KIND,
-            "layout": Layout(backend="pandas", columns=frame.layout.columns).to_json(),
-            "dataset": stored,
-        },
+        content=dataset.content(),
+        input=DatasetInput(layout=Layout(backend="pandas", columns=frame.layout.columns), dataset=dataset),
     )
 
 
@@ -172,26 +159,19 @@ def spec_of_values(values: Iterable[Any], function: Any, *, part_rows: int | str
     known = function_of(function)
     items = list(values)
     texts = [_text(value, number) for number, value in enumerate(items)]
-    is_plain = all(map(tagged_json.is_plain, items))
     if known.task is not None and not known.task.batch:
         _check_binding(known.task, items)
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode() + b"\n")
-    n_bytes = sum(map(len, texts))
-    stored: dict[str, Any] = {"kind": TAGGED}
-    is_inline = n_bytes <= INLINE_INPUT_BYTES
-    if is_inline:  # plain values as everybody reads them; job objects need not hold others
-        plain = {"kind": "values", "values": [json.loads(text) for text in texts]}
-        stored = plain if is_plain else {**stored, "texts": texts}
+    stored = ValuesInput.of(texts, is_plain=all(map(tagged_json.is_plain, items)))
     return JobSpec(
         function=known,
         n_tasks=len(texts),
-        part_rows=_part_rows(part_rows, len(texts), known, timer, n_bytes=n_bytes),
-        mode="value",
+        part_rows=_part_rows(part_rows, len(texts), known, timer, n_bytes=sum(map(len, texts))),
         content=digest.hexdigest()[:32],
         input=stored,
-        table=None if is_inline else pa.table({JSON_COLUMN: pa.array(texts, pa.large_string())}),
+        table=text_table(texts) if stored.items is None else None,
     )
 
 
@@ -271,7 +251,7 @@ def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options
         part_rows=spec.part_rows,
         created=now,
         origin=new_id(repository.rng),
-        mode=spec.mode,
+        mode=spec.input.mode,
         content_digest=spec.content,
         options_digest=_options_digest(chosen),
         code=spec.function.code,
@@ -279,7 +259,7 @@ def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options
         priority=whole(chosen.priority, what="priority", low=0, high=255),
         timeout_s=seconds(chosen.timeout or 0, what="timeout") or None,
         tags=_tags(chosen.tags or {}),
-        input=spec.input,
+        input=spec.input.to_json(),
     )
 
 

@@ -93,8 +93,8 @@ class Submitter:
             put_code(self._repository, function.code, function.data)
             self._codes.add(function.code.digest)
         submission = Submission(self._repository, job)
-        files = [list(file.ref(submission.put_input(file.data))) for file in spec.files()]
-        return submission.commit(replace(job, input={**spec.input, **({"files": files} if files else {})}))
+        files = [file.ref(submission.put_input(file.data)) for file in spec.files()]
+        return submission.commit(replace(job, input=spec.input.with_files(files).to_json()))
 
 
 def _is_large(spec: JobSpec) -> bool:

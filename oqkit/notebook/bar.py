@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from oqkit.notebook.html import to_html
 from oqkit.notebook.progress import ProgressHistory
-from oqkit.notebook.snapshot import Snapshot, followed, snapshot_of
+from oqkit.notebook.snapshot import Snapshot, followed, snapshot_of, uploads_of
 from oqkit.notebook.text import to_text
 from oqkit.queue.view import JobState, JobView
 
@@ -34,6 +34,7 @@ class HtmlBar:
         self._note = note
         self._trace: ProgressHistory | None = None
         self._painted = float("-inf")
+        self._n_uploads = uploads_of(view.state.job)
 
     def update(self) -> None:
         """Draw, unless it was drawn just now; of a job that was over from the start, nothing."""
@@ -65,4 +66,6 @@ class HtmlBar:
 
     def _snapshot(self) -> Snapshot:
         self._trace = followed(self._view.state, self._trace)
-        return snapshot_of(self._view.state, trace=self._trace, why=self._why(self._view.state))
+        return snapshot_of(
+            self._view.state, trace=self._trace, n_uploads=self._n_uploads, why=self._why(self._view.state)
+        )

@@ -7,7 +7,7 @@ from oqkit.errors import OqError
 from oqkit.notebook.find import Finder
 from oqkit.notebook.progress import ProgressHistory
 from oqkit.notebook.reader import ErrorReader
-from oqkit.notebook.snapshot import Snapshot, followed, snapshot_of
+from oqkit.notebook.snapshot import Snapshot, followed, snapshot_of, uploads_of
 from oqkit.queue.view import JobState, JobView
 
 READ_OPEN, READ_FINAL = 8, 32
@@ -30,6 +30,7 @@ class JobWatch:
         """Why what is known may be old, or is not all; empty if neither is so."""
         self._history: ProgressHistory | None = None
         self._n_requests = 0
+        self._n_uploads = uploads_of(self.state.job)
 
     @property
     def state(self) -> JobState:
@@ -70,6 +71,7 @@ class JobWatch:
         return snapshot_of(
             state,
             trace=self._history,
+            n_uploads=self._n_uploads,
             groups=groups,
             n_watching=self._n_requests,
             why=self.workers.said(state),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from oqkit.errors import FormatError
 from oqkit.notebook.group import Group
 from oqkit.notebook.progress import ProgressHistory, durations, histogram, history_of, mean_rate, rate, speeds
+from oqkit.payload.input import input_of
 from oqkit.queue.job import Control, Job
 from oqkit.queue.part import LOG_RING, Part
 from oqkit.queue.task_state import TaskState
@@ -101,6 +103,7 @@ def snapshot_of(
     state: JobState,
     *,
     trace: ProgressHistory,
+    n_uploads: int,
     groups: Sequence[Group] = (),
     n_watching: int = 0,
     why: str = "",
@@ -130,7 +133,7 @@ def snapshot_of(
         rate=mean_rate(trace) if is_final else rate(trace, now=now),
         speeds=speeds(trace, now=trace.points[-1][0] if is_final and trace.points else now),
         durations=histogram(durations(parts)),
-        requests=requests_of(job, parts),
+        requests=requests_of(job, parts, n_uploads=n_uploads),
         n_watching=n_watching,
         groups=tuple(groups),
         n_unread=max(0, counts["failed"] - sum(group.n_failed for group in groups)),
@@ -162,17 +165,24 @@ def segment(task: TaskState) -> str:
     return "retrying" if task.status is Status.PENDING and task.attempt else task.status.value
 
 
-def requests_of(job: Job, parts: Sequence[Part]) -> dict[str, int]:
+def uploads_of(job: Job) -> int:
+    """Return how many input files were uploaded for a job; 0 if this oqkit cannot tell."""
+    try:
+        return input_of(job).n_uploads
+    except FormatError:
+        return 0
+
+
+def requests_of(job: Job, parts: Sequence[Part], *, n_uploads: int) -> dict[str, int]:
     """Estimate the requests that submitting and running cost so far, by kind.
 
     Every write of a part counts itself (`Part.rev`). Per lease a worker asks for the markers, the job and
     its rows, and per output it writes an object; what it asks in vain while idle is not of this job.
     """
     leases = sum(_n_leases(part) for part in parts)
-    files = len(job.input.get("files", ()))
     stored = sum(value is None for part in parts for value in part.outputs.values())
     return {
-        "put": files + 2 + 2 * len(job.controls) + stored + sum(part.rev for part in parts),
+        "put": n_uploads + 2 + 2 * len(job.controls) + stored + sum(part.rev for part in parts),
         "get": 2 * leases,
         "list": leases,
     }

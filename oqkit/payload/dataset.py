@@ -8,26 +8,25 @@ part touches, of the columns that are needed, and keep the last few for the next
 from __future__ import annotations
 
 import bisect
+import hashlib
 import inspect
 import itertools
-import threading
-from collections import OrderedDict
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from oqkit.arrow.table import Frame, to_table
-from oqkit.config import LOCAL, canonical_protocol
-from oqkit.errors import Denied, FormatError, Missing, OqError, SchemaError, Unavailable, UsageError
-from oqkit.payload.access import Access, check_paths
-from oqkit.payload.parquet import PayloadReader, PayloadRef, footer_bytes
+from oqkit.errors import Denied, FormatError, Missing, OqError, Unavailable
+from oqkit.payload.access import Access
+from oqkit.payload.cache import ByteCache
+from oqkit.payload.guard import typed
+from oqkit.payload.parquet import PayloadReader, PayloadRef
 from oqkit.store.base import Blob
-
-T = TypeVar("T")
 
 _DENIED: Final = {401, 403}
 _NO_CREDENTIALS: Final = {  # of botocore, the Azure SDK and google-auth, none of which need be installed
@@ -35,9 +34,6 @@ _NO_CREDENTIALS: Final = {  # of botocore, the Azure SDK and google-auth, none o
     *("UnauthorizedSSOTokenError", "ProfileNotFound", "ClientAuthenticationError", "DefaultCredentialsError"),
 }
 _MAX_CAUSES: Final = 8
-KIND: Final = "dataset"
-_KEPT_BYTES: Final = 16 * 2**20
-"""How much of the row groups read last is kept, at least one of them."""
 _MAX_GROUPS: Final = 10_000_000
 
 
@@ -73,6 +69,11 @@ class Dataset:
         """Return how many rows the files have together."""
         return sum(file.n_rows for file in self.files)
 
+    def content(self) -> str:
+        """Return a hex digest that changes with the files, their versions, and the columns that are read."""
+        doc = self.to_json()
+        return hashlib.sha256(json.dumps([doc["stored"], doc["files"]]).encode()).hexdigest()
+
     def to_json(self) -> dict[str, Any]:
         """Return what the job object holds; counts of rows are packed as ``[rows, how many groups of so many]``."""
         return {
@@ -88,15 +89,15 @@ class Dataset:
         """Read what `to_json` returned, or raise `FormatError`."""
         try:
             dataset = cls(
-                protocol=_typed(doc["protocol"], str),
-                options=dict(_typed(doc["options"], dict)),
-                stored=tuple(_typed(name, str) for name in doc["stored"]),
-                nulls={name: _typed(known, bool) for name, known in doc.get("nulls", {}).items()},
+                protocol=typed(doc["protocol"], str),
+                options=dict(typed(doc["options"], dict)),
+                stored=tuple(typed(name, str) for name in doc["stored"]),
+                nulls={name: typed(known, bool) for name, known in doc.get("nulls", {}).items()},
                 files=tuple(
                     DatasetFile(
-                        path=_typed(path, str),
-                        size_bytes=_typed(size, int),
-                        tag=_typed(tag, str),
+                        path=typed(path, str),
+                        size_bytes=typed(size, int),
+                        tag=typed(tag, str),
                         groups=_unpacked(groups),
                     )
                     for path, size, tag, groups in doc["files"]
@@ -109,96 +110,16 @@ class Dataset:
         return dataset
 
 
-def _typed(value: Any, kind: type[T]) -> T:
-    if type(value) is not kind:
-        raise TypeError(f"{value!r:.80} is not a {kind.__name__}")
-    return value
-
-
 def _packed(groups: Sequence[int]) -> list[list[int]]:
     return [[rows, len(list(same))] for rows, same in itertools.groupby(groups)]
 
 
 def _unpacked(packed: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    if not all(_typed(rows, int) >= 0 and _typed(n, int) >= 0 for rows, n in packed):
+    if not all(typed(rows, int) >= 0 and typed(n, int) >= 0 for rows, n in packed):
         raise ValueError(f"{packed!r:.80} are not counts of rows")
     if sum(n for _, n in packed) > _MAX_GROUPS:
         raise ValueError(f"more than {_MAX_GROUPS:,} row groups")
     return tuple(rows for rows, n in packed for _ in range(n))
-
-
-# --- finding -------------------------------------------------------------------------------------
-
-
-def find_dataset(
-    paths: str | Sequence[str], *, options: Mapping[str, Any], access: Access
-) -> tuple[Dataset, pa.Schema]:
-    """List the files of a dataset (paths, globs or folders) and read their footers, one GET each.
-
-    Return it with all its columns, and the schema that all files share; `access` allows its files from now on.
-    Raise `UsageError` if there are no files, and `SchemaError` naming the first one whose columns differ.
-    """
-    wanted = [paths] if isinstance(paths, str) else list(paths or [])
-    if not wanted or not all(isinstance(path, str) for path in wanted):
-        raise UsageError(f"paths={paths!r:.80} must be a path, glob or folder of Parquet files, or a list of them")
-    check_paths(wanted)
-    protocol = canonical_protocol(wanted[0].partition("://")[0] if "://" in wanted[0] else LOCAL)
-    first = wanted[0].rpartition("://")[2]
-    options = access.options_of_a_job(protocol, first, options)
-    system = access.system(protocol, first, options)
-    found = list(dict.fromkeys(path for one in wanted for path in _expand(system, one)))
-    if not found:
-        raise UsageError(f"no Parquet files match {paths!r}")
-    files, footers, schema = [], [], None
-    for path in found:
-        info = system.info(path)
-        footer = _footer(system, path, int(info["size"]))
-        its_schema = footer.schema.to_arrow_schema()
-        if schema is not None and not its_schema.remove_metadata().equals(schema.remove_metadata()):
-            raise SchemaError(f"{path} has the columns {_told(its_schema)}, but {found[0]} has {_told(schema)}")
-        schema = its_schema if schema is None else schema
-        groups = tuple(footer.row_group(number).num_rows for number in range(footer.num_row_groups))
-        files.append(DatasetFile(path=path, size_bytes=int(info["size"]), tag=_tag(info), groups=groups))
-        footers.append(footer)
-    assert schema is not None, "there is at least one file"  # noqa: S101
-    dataset = Dataset(
-        protocol=protocol,
-        options=options,
-        files=tuple(files),
-        stored=tuple(schema.names),
-        nulls=_nulls_in(footers, schema),
-    )
-    access.grant(protocol, dataset.to_json()["files"])
-    return dataset, schema
-
-
-def _expand(system: Any, path: str) -> list[str]:
-    plain = system._strip_protocol(path)  # noqa: SLF001 - fsspec's own word for it, used throughout its plug-ins
-    if any(sign in plain for sign in "*?["):
-        return sorted(str(one) for one in system.glob(plain))
-    if system.isdir(plain):
-        return sorted(str(one) for one in system.find(plain) if one.endswith((".parquet", ".pq")))
-    if not system.exists(plain):
-        raise UsageError(f"there is no file {path!r}")
-    return [plain]
-
-
-def _footer(system: Any, path: str, size: int) -> Any:
-    tail = footer_bytes(lambda length: system.cat_file(path, start=max(0, size - length)), size_bytes=size)
-    try:
-        return pq.read_metadata(pa.BufferReader(tail))
-    except (pa.ArrowException, OSError) as error:
-        raise UsageError(f"{path} is not a Parquet file: {error}") from None
-
-
-def _tag(info: Mapping[str, Any]) -> str:
-    """Return what tells one version of a file from another: its etag where it has one, else size and time."""
-    tag = info.get("ETag") or info.get("etag")
-    return str(tag) if tag else f"{info['size']}-{info.get('mtime', '')}"
-
-
-def _told(schema: pa.Schema) -> str:
-    return ", ".join(f"{field.name}: {field.type}" for field in list(schema)[:20])
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -221,19 +142,32 @@ class _Files:
 
     def _check(self, key: str) -> None:
         path = self._allowed(key)
-        if _tag(self._system.info(path)) != self._tags[key]:
+        if tag_of(self._system.info(path)) != self._tags[key]:
             raise FormatError(f"{key} is not the file that was submitted: it has been written anew since")
         self._seen[key] = path
 
     def _fetch(self, key: str, start: int | None, stop: int | None) -> bytes:
-        try:
+        with errors_of(key):
             if key not in self._seen:
                 self._check(key)
             return bytes(self._system.cat_file(self._seen[key], start=start, end=stop))
-        except OqError:
-            raise
-        except Exception as error:  # each file system has its own
-            raise _translated(key, error) from error
+
+
+def tag_of(info: Mapping[str, Any]) -> str:
+    """Return what tells one version of a file from another: its etag where it has one, else size and time."""
+    tag = info.get("ETag") or info.get("etag")
+    return str(tag) if tag else f"{info['size']}-{info.get('mtime', '')}"
+
+
+@contextmanager
+def errors_of(path: str) -> Iterator[None]:
+    """Turn what a file system raises for a file into `Missing`, `Denied` or `Unavailable`, which name the file."""
+    try:
+        yield
+    except OqError:
+        raise
+    except Exception as error:  # each file system has its own
+        raise _translated(path, error) from error
 
 
 def _translated(key: str, error: Exception) -> OqError:
@@ -260,31 +194,6 @@ def _is_denial(error: BaseException) -> bool:
     # Static, since some libraries make an old name of it a property that warns.
     values = (inspect.getattr_static(error, name, None) for name in ("status", "status_code", "code"))
     return any(isinstance(value, int) and value in _DENIED for value in values)
-
-
-def _nulls_in(footers: Sequence[Any], schema: pa.Schema) -> dict[str, bool]:
-    """Return the int and bool columns that hold nulls, or may: then False."""
-    wanted = {one.name for one in schema if one.nullable and _is_plain(one.type)}
-    found: dict[str, bool] = {}
-    for footer in footers:
-        for number in range(footer.num_columns if footer.num_row_groups else 0):
-            name = footer.row_group(0).column(number).path_in_schema
-            if name in wanted and not found.get(name):
-                counts = [_null_count(footer.row_group(group).column(number)) for group in range(footer.num_row_groups)]
-                if any(counts):
-                    found[name] = True
-                elif None in counts:
-                    found[name] = False
-    return found
-
-
-def _null_count(chunk: Any) -> int | None:
-    statistics = chunk.statistics
-    return statistics.null_count if statistics is not None and statistics.has_null_count else None
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind))
 
 
 def _to_pandas(table: pa.Table, nulls: Mapping[str, bool]) -> pd.DataFrame:
@@ -314,19 +223,18 @@ def _nullable(array: pa.ChunkedArray) -> Any:
 class DatasetReader:
     """Reads rows of a dataset by their numbers. Threads may share one."""
 
-    def __init__(self, dataset: Dataset, access: Access) -> None:
+    def __init__(self, dataset: Dataset, access: Access, cache: ByteCache | None = None) -> None:
         self.dataset = dataset
+        self._cache = cache or ByteCache()
         starts = itertools.accumulate((len(file.groups) for file in dataset.files), initial=0)
         refs = [
             PayloadRef(file.path, start, len(file.groups), file.size_bytes)
             for file, start in zip(dataset.files, starts, strict=False)
             if file.groups
         ]
-        self._reader = PayloadReader(_Files(dataset, access), refs)
+        self._reader = PayloadReader(_Files(dataset, access), refs, self._cache)
         groups = [rows for file in dataset.files for rows in file.groups]
         self._firsts = list(itertools.accumulate(groups, initial=0))
-        self._kept: OrderedDict[int, pa.Table] = OrderedDict()
-        self._lock = threading.Lock()
 
     def frame(self, first: int, stop: int) -> Frame:
         """Return rows ``first`` to ``stop`` as `pandas.read_parquet` gives them, in the form of submitted frames.
@@ -355,14 +263,4 @@ class DatasetReader:
         return pa.concat_tables(pieces)
 
     def _group(self, number: int) -> pa.Table:
-        with self._lock:
-            table = self._kept.get(number)
-            if table is not None:
-                self._kept.move_to_end(number)
-                return table
-        table = self._reader.part(number, names=self.dataset.stored)
-        with self._lock:
-            self._kept[number] = table
-            while len(self._kept) > 1 and sum(one.nbytes for one in self._kept.values()) > _KEPT_BYTES:
-                self._kept.popitem(last=False)
-        return table
+        return self._cache.get((self, number), lambda: self._reader.part(number, names=self.dataset.stored))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import bisect
 import io
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 import pyarrow as pa
@@ -16,6 +14,8 @@ import pyarrow.parquet as pq
 
 from oqkit.errors import FormatError, SchemaError
 from oqkit.payload import seal
+from oqkit.payload.cache import ByteCache
+from oqkit.payload.guard import typed
 from oqkit.store.base import Blob
 
 #: Files up to this size are read whole, in one request.
@@ -24,8 +24,8 @@ _SMALL_BYTES: Final = 2**20
 _TAIL_BYTES: Final = 2**16
 #: Two ranges closer than this are read in one request: cheaper than the request saved.
 _GAP_BYTES: Final = 2**20
-#: How many files a reader keeps open (a small file or a footer each).
-_MAX_OPEN: Final = 32
+#: A footer in memory is so many times as large as in the file.
+_PARSED: Final = 4
 _FOOTER_END: Final = 8  # four bytes of length, then "PAR1"
 
 
@@ -51,6 +51,20 @@ class PayloadRef(NamedTuple):
     size_bytes: int
     seal: str = ""
     """The SHA-256 of its footer, which has that of each row group; empty if it is not known."""
+
+
+def files_to_json(refs: Sequence[PayloadRef]) -> dict[str, Any]:
+    """Return what a job object holds of the files that were uploaded for it; nothing if there are none."""
+    return {"files": [list(ref) for ref in refs]} if refs else {}
+
+
+def files_from_json(files: Any) -> tuple[PayloadRef, ...]:
+    """Read what stands under ``files``, or raise `TypeError`."""
+    refs = tuple(PayloadRef(*ref) for ref in typed(files, list))
+    for ref in refs:
+        for value, kind in zip(ref, (str, int, int, int, str), strict=True):
+            typed(value, kind)
+    return refs
 
 
 # --- write ---------------------------------------------------------------------------------------
@@ -116,13 +130,16 @@ def read_whole(data: bytes) -> pa.Table:
     return _decode(pa.BufferReader(data), footer, range(footer.num_row_groups), None)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _OpenFile:
     """A file whose footer is known, and all its bytes if it is small."""
 
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    footer: pq.FileMetaData | None = None
+    footer: pq.FileMetaData
     data: bytes | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.data or b"") + _PARSED * int(self.footer.serialized_size)
 
 
 class Source(Protocol):
@@ -140,14 +157,16 @@ class PayloadReader:
 
     A file of at most 1 MiB costs one GET, once. Of a larger one the footer is read once, then each
     part is one ranged GET. Raise `Missing` and the other errors of the store, and `FormatError`.
+    What it keeps of the files lies in `cache`; None for one of its own.
     """
 
-    def __init__(self, store: Source, files: Sequence[PayloadRef | tuple[str, int, int, int]]) -> None:
+    def __init__(
+        self, store: Source, files: Sequence[PayloadRef | tuple[str, int, int, int]], cache: ByteCache | None = None
+    ) -> None:
         self._store = store
+        self._cache = cache or ByteCache()
         self._refs = sorted((PayloadRef(*ref) for ref in files), key=lambda ref: ref.first_part)
         self._firsts = [ref.first_part for ref in self._refs]
-        self._open: OrderedDict[str, _OpenFile] = OrderedDict()
-        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"PayloadReader({self._store!r}, {len(self._refs)} files)"
@@ -182,26 +201,16 @@ class PayloadReader:
         return _checked(ref, lambda: _decode(source, file.footer, groups, names))
 
     def _opened(self, ref: PayloadRef) -> _OpenFile:
-        with self._lock:
-            file = self._open.setdefault(ref.key, _OpenFile())
-            self._open.move_to_end(ref.key)
-            if len(self._open) > _MAX_OPEN:
-                self._open.popitem(last=False)
-        with file.lock:  # two threads that want one file ask for it once
-            if file.footer is None:
-                self._fill(ref, file)
-        return file
+        return self._cache.get((self, ref.key), lambda: self._open(ref))
 
-    def _fill(self, ref: PayloadRef, file: _OpenFile) -> None:
+    def _open(self, ref: PayloadRef) -> _OpenFile:
         if ref.size_bytes <= _SMALL_BYTES:
             data = self._store.read(ref.key).data
-            file.footer = _checked(ref, lambda: _read_footer(data, expected=ref.seal))
-            file.data = data
-            return
+            return _OpenFile(_checked(ref, lambda: _read_footer(data, expected=ref.seal)), data)
         tail = footer_bytes(
             lambda length: self._store.read_range(ref.key, start=-length, length=length), size_bytes=ref.size_bytes
         )
-        file.footer = _checked(ref, lambda: _read_footer(tail, expected=ref.seal))
+        return _OpenFile(_checked(ref, lambda: _read_footer(tail, expected=ref.seal)))
 
 
 def footer_bytes(read_end: Callable[[int], bytes], *, size_bytes: int) -> bytes:

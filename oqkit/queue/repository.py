@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import chain, islice
 from typing import Annotated, TypeVar
 
 from msgspec import Meta
@@ -23,6 +21,7 @@ from oqkit.queue.job import Job
 from oqkit.queue.part import Part
 from oqkit.queue.signature import Keyring
 from oqkit.store.base import Store
+from oqkit.store.parallel import map_parallel
 from oqkit.store.probe import probe
 
 log = logging.getLogger(__name__)
@@ -34,8 +33,6 @@ MAX_SHARDS = 4096
 VALID_S = 365 * 86_400.0
 """How long a signature is good for."""
 LATE_S = 0.5
-_AHEAD = 1000
-"""How many calls wait for a thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,18 +75,7 @@ class Repository:
 
     def map(self, function: Callable[[A], B], items: Iterable[A]) -> list[B]:
         """Apply `function` to every item, in parallel where the store's latency makes that worth it."""
-        left = iter(items)
-        work = list(islice(left, _AHEAD))
-        if self.store.parallel == 1 or len(work) <= 1:
-            return [function(item) for item in chain(work, left)]
-        pool, found = ThreadPoolExecutor(min(self.store.parallel, len(work)), "oqkit-io"), list[B]()
-        try:
-            while work:  # never all at once: a job may have ten million parts
-                found += pool.map(function, work)
-                work = list(islice(left, _AHEAD))
-            return found
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # so that Ctrl-C returns at once
+        return map_parallel(function, items, n_threads=self.store.parallel)
 
     # --- jobs ------------------------------------------------------------------------------------
 

@@ -19,6 +19,9 @@ class InputError(OqError):
 class Inputs(Protocol):
     """The inputs of one part; pickles, so that a child process can take them."""
 
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+
     @property
     def columns(self) -> Sequence[str]:
         """Return the columns that a row function can name."""

@@ -18,8 +18,8 @@ from oqkit.client import connect
 from oqkit.config import Settings
 from oqkit.errors import FormatError, NotAllowed, SchemaError, UsageError
 from oqkit.payload.access import Access, check_options, check_paths
-from oqkit.payload.codec import FrameInputs
 from oqkit.payload.dataset import Dataset, DatasetReader
+from oqkit.payload.part_input import PartFrame
 from oqkit.queue.rows import Rows
 from tests.local import WAIT_S, folder_queue, queue, start
 from tests.trust.corpus import Place, cases, hostile_metadata
@@ -241,7 +241,7 @@ def test_paths_without_secrets_pass():
 def test_dangerous_columns_fail_their_rows_or_are_data(queue, name, is_batch):
     schema = pa.schema([pa.field("x", pa.binary(), metadata=hostile_metadata()[name])])
     table = pa.Table.from_arrays([pa.array([b"1", b"2"])], schema=schema)
-    inputs = FrameInputs(table, Layout(backend="pandas", columns=("x",)), Rows.span(0, 2), 0)
+    inputs = PartFrame(table, Layout(backend="pandas", columns=("x",)), Rows.span(0, 2), 0)
     try:
         said = inputs.frame(Rows.span(0, 2)) if is_batch else list(inputs.arguments(["x"], Rows.span(0, 2)))
     except SchemaError as error:

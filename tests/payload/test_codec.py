@@ -42,7 +42,7 @@ def test_readers_of_a_job_are_opened_once(queue):
     codec = ParquetCodec(queue.repository)
     job = queue.submit_frame(pd.DataFrame({"x": range(3)}), "score", part_rows=10)
     first, again = (queue.repository.read_job(job.id).doc for _ in range(2))
-    assert codec.reader(first) is codec.reader(again)
+    assert codec.inputs(first) is codec.inputs(again)
 
 
 @pytest.mark.parametrize("n_tasks", (2, 4))
