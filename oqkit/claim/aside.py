@@ -10,6 +10,8 @@ import logging
 import random
 from dataclasses import dataclass
 
+from cachetools import FIFOCache
+
 from oqkit.errors import OqError
 from oqkit.printable import printable
 
@@ -35,7 +37,7 @@ class Aside:
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
-        self._entries: dict[str, _Entry] = {}
+        self._entries: FIFOCache[str, _Entry] = FIFOCache(MOST_NAMES)
 
     def until(self, name: str) -> float:
         """Return until when to leave something alone; 0 if it was not put aside."""
@@ -54,8 +56,6 @@ class Aside:
             )
         until = now + max(wait_s, SPACING_S * len(self._entries)) * self._rng.uniform(1.0, 2.0)
         self._entries[name] = _Entry(until, wait_s, said)
-        if len(self._entries) > MOST_NAMES:
-            del self._entries[next(iter(self._entries))]
         return until
 
     def works(self, name: str) -> None:

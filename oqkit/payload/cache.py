@@ -33,9 +33,8 @@ class ByteCache:
 
     def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
         most = budget_bytes * 3 // 4
-        self.kept: Any = LRUCache(budget_bytes, getsizeof=lambda entry: min(entry.nbytes + _ENTRY_BYTES, most))
-        """What is kept now, for tests to look at."""
-        self._get: Any = cached(self.kept, key=lambda key, _: key, condition=threading.Condition())(
+        self._kept: Any = LRUCache(budget_bytes, getsizeof=lambda entry: min(entry.nbytes + _ENTRY_BYTES, most))
+        self._get: Any = cached(self._kept, key=lambda key, _: key, condition=threading.Condition())(
             lambda _, read: read()
         )
 

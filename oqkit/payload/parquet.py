@@ -24,8 +24,8 @@ _SMALL_BYTES: Final = 2**20
 _TAIL_BYTES: Final = 2**16
 #: Two ranges closer than this are read in one request: cheaper than the request saved.
 _GAP_BYTES: Final = 2**20
-#: A footer in memory is so many times as large as in the file.
-_PARSED: Final = 4
+#: How many times as large a footer is in memory as in the file: 13 as measured on oqkit's own, 8 on those with statistics.
+_PARSED: Final = 13
 _FOOTER_END: Final = 8  # four bytes of length, then "PAR1"
 
 

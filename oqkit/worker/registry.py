@@ -8,9 +8,11 @@ What does not fit is left to other workers, and the reason noted for people to s
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+
+from cachetools import FIFOCache
 
 from oqkit.claim.poller import Topics
 from oqkit.errors import Denied, FormatError, Missing, UsageError
@@ -52,7 +54,8 @@ class HandlerRegistry:
         self._modules = LoadedModules()
         self._loaded: dict[tuple[str, Code], _Loaded] = {}
         self._refused: dict[tuple[str, Code], _Refused] = {}
-        self._noted: OrderedDict[str, Refusal] = OrderedDict()
+        self._noted: FIFOCache[str, Refusal] = FIFOCache(MAX_REFUSALS)
+        self._noted_lock = threading.Lock()
         self.n_changes = 0
         """How often what is noted has changed."""
         self.is_outdated = False
@@ -92,24 +95,25 @@ class HandlerRegistry:
 
     def noted(self) -> tuple[Noted, ...]:
         """Return what this worker leaves alone, the newest last."""
-        found = list(self._noted.items())
+        with self._noted_lock:
+            found = list(self._noted.items())
         return tuple(Noted(subject=subject, hurdle=why.hurdle, detail=why.detail) for subject, why in found)
 
     def note(self, subject: str, refusal: Refusal) -> None:
         """Note a refusal for people to see: of the function, or the job, that is called `subject`."""
         refusal = replace(refusal, detail=" ".join(refusal.detail.split())[:MAX_DETAIL])
-        if self._noted.get(subject) == refusal:
-            return
-        self._noted[subject] = refusal
-        self._noted.move_to_end(subject)
-        if len(self._noted) > MAX_REFUSALS:
-            self._noted.popitem(last=False)
-        self.n_changes += 1
+        with self._noted_lock:
+            if self._noted.get(subject) == refusal:
+                return
+            self._noted.pop(subject, None)  # what is set anew is the newest
+            self._noted[subject] = refusal
+            self.n_changes += 1
 
     def forget(self, subject: str) -> None:
         """Take back what was noted: it is not so any more."""
-        if self._noted.pop(subject, None) is not None:
-            self.n_changes += 1
+        with self._noted_lock:
+            if self._noted.pop(subject, None) is not None:
+                self.n_changes += 1
 
     def _refuse(self, job: Job, refusal: Refusal, known: _Refused | None) -> None:
         wait_s = FIRST_RECHECK_S if known is None else min(2 * known.wait_s, LAST_RECHECK_S)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 
+from oqkit.claim import aside
 from oqkit.queue import control
 from oqkit.queue.key import BELL
 from oqkit.queue.rows import Rows
@@ -117,3 +119,11 @@ def test_bell_that_cannot_be_right_keeps_no_worker_from_starting(world, spoil):
     world.inner.overwrite(BELL, bell.replace(due, spoil))
     requests_in(world, world.worker(), 60.0)
     assert world.statuses(job) == {"completed": 5}
+
+
+def test_of_very_many_names_the_ones_put_aside_last_are_remembered(monkeypatch):
+    monkeypatch.setattr(aside, "MOST_NAMES", 3)
+    known = aside.Aside(random.Random(0))
+    for name in ("a", "b", "c", "a", "d"):
+        known.put(name, ValueError("why"), now=100.0)
+    assert [name for name in "abcd" if known.until(name) > 100.0] == ["a", "c", "d"]
