@@ -43,6 +43,14 @@ def test_public_names_exist_and_are_listed_once():
     assert len(package.__all__) == len(set(package.__all__))
 
 
+def test_reference_has_every_public_name():
+    package = importlib.import_module("oqkit")
+    shown = set(re.findall(r"(?m)^::: oqkit\.(\w+)$", (ROOT / "docs/reference.md").read_text(encoding="utf-8")))
+    assert "errors" in shown
+    elsewhere = {*dir(package.errors), *dir(package.Queue)}  # which are shown as a whole
+    assert set(package.__all__) - elsewhere - shown == set()
+
+
 def test_command_leads_to_a_function():
     module, _, function = PROJECT["scripts"]["oq"].partition(":")
     assert callable(getattr(importlib.import_module(module), function))

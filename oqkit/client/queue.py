@@ -1,4 +1,4 @@
-"""`Queue`: what a person or program does with a queue. Everything here also exists as ``oq.<name>``."""
+"""`Queue`: what a person or program does with a queue. All verbs but `workers` also exist as ``oq.<name>``."""
 
 from __future__ import annotations
 
