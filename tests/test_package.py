@@ -51,6 +51,19 @@ def test_reference_has_every_public_name():
     assert set(package.__all__) - elsewhere - shown == set()
 
 
+def test_every_test_that_the_evidence_names_exists():
+    named = re.findall(
+        r"`((?:\w+/)?\w+\.py)(?:::(\w+))?", (ROOT / "docs/evidence/holes.md").read_text(encoding="utf-8")
+    )
+    assert len(named) > 50
+    missing = [(path, name) for path, name in named if f"def {name}" not in _text_of(ROOT / "tests" / path)]
+    assert missing == []
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
 def test_command_leads_to_a_function():
     module, _, function = PROJECT["scripts"]["oq"].partition(":")
     assert callable(getattr(importlib.import_module(module), function))
