@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import math
 import re
+import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from itertools import accumulate
@@ -26,6 +28,7 @@ from oqkit.queue.rows import Rows
 T = TypeVar("T")
 
 UNKNOWN = "unknown"
+_preparing = threading.Lock()
 
 
 class _Member(NamedTuple):
@@ -42,12 +45,24 @@ class _Member(NamedTuple):
 
 def read(cls: type[T], value: Any) -> T:
     """Make a record of a JSON value, or raise `msgspec.ValidationError`, `ValueError` or `TypeError`."""
+    _prepare(cls)
     return msgspec.convert(keep(cls, value), cls, dec_hook=_special)
 
 
 def read_all(cls: type[T], values: list[Any]) -> list[T]:
     """Make records of JSON values, as `read` does."""
+    _prepare(cls)
     return msgspec.convert(_keep_all(cls, values), list[cls], dec_hook=_special)  # type: ignore[valid-type]
+
+
+@cache
+def _prepare(cls: Any) -> None:
+    """Let msgspec look into a class once, in one thread: threads that do so together end the process (msgspec 0.22).
+
+    It puts what it knows of a class, and of those in it, where other threads find it before it is complete.
+    """
+    with _preparing, suppress(msgspec.ValidationError):
+        msgspec.convert({}, cls, dec_hook=_special)
 
 
 def keep(cls: Any, value: Any) -> Any:

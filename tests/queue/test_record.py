@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -257,3 +259,32 @@ def test_part_object_of_another_part_is_refused(world, field):
     world.inner.overwrite(repository.keys_of(job).part(1), raw({**doc, **other[field]}))
     with pytest.raises(FormatError, match="another part"):
         repository.read_part(job, 1)
+
+
+FIRST_READS = """
+import sys, threading
+from dataclasses import make_dataclass
+from oqkit.queue import record
+
+sys.setswitchinterval(1e-6)
+inner = [make_dataclass(f"Inner{n}", [(f"x{k}", int, 0) for k in range(40)], frozen=True) for n in range(200)]
+kinds = [make_dataclass(f"Kind{n}", [("inner", one)], frozen=True) for n, one in enumerate(inner)]
+meet = threading.Barrier(8)
+
+def read_all():
+    for kind in kinds:
+        meet.wait()
+        assert record.read(kind, {"inner": {"x7": 5}}).inner.x7 == 5
+
+threads = [threading.Thread(target=read_all) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("all read")
+"""
+
+
+def test_threads_may_read_the_first_document_of_a_kind_together():
+    done = subprocess.run([sys.executable, "-c", FIRST_READS], capture_output=True, text=True, check=False)
+    assert done.stdout == "all read\n", (done.returncode, done.stderr[-500:])
