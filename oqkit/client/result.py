@@ -197,31 +197,31 @@ class ResultReader:
 
     def tasks(self, statuses: Collection[Status] | None = None) -> pd.DataFrame:
         """Return one row a task, by the index of the submitted frame; `statuses` None for all."""
-        parts = list(self._view.state.parts())
         found = [
             (part.index * self._job.part_rows + one.first, one.n_rows, one.state)
-            for part in parts
+            for part in self._view.state.parts()
             for one in part.stretches()
             if statuses is None or one.state.status in statuses
         ]
-        lengths, tasks = [n_rows for _, n_rows, _ in found], [task for _, _, task in found]
+        lengths = np.array([n_rows for _, n_rows, _ in found], "int64")
         rows = _ranges([first for first, _, _ in found], lengths)
-        holders = {lease.id: lease.worker for part in parts for lease in part.leases}
-        due = [pd.Timestamp(task.due, unit="s", tz="UTC") if task.due else pd.NaT for task in tasks]
-        frame = pd.DataFrame(
-            {
-                "row": rows,
-                "status": pd.Categorical(
-                    np.repeat([task.status.value for task in tasks], lengths) if tasks else [],
-                    categories=[status.value for status in Status],
-                ),
-                "attempt": np.repeat(np.array([task.attempt for task in tasks], "int64"), lengths),
-                "worker": np.repeat(np.array([holders.get(task.lease, "") for task in tasks], object), lengths),
-                "due": pd.DatetimeIndex(due, tz="UTC").repeat(lengths) if tasks else pd.DatetimeIndex([], tz="UTC"),
-            }
-        )
+        frame = pd.DataFrame({"row": rows, **self._facts([task for _, _, task in found], lengths)})
         frame.index = self._labels(rows)
         return frame
+
+    def _facts(self, tasks: list[TaskState], lengths: np.ndarray) -> dict[str, Any]:
+        """Return the columns of tasks of which so many each are in one state: a state is looked at once, not once a task."""
+        holders = {lease.id: lease.worker for part in self._view.state.parts() for lease in part.leases}
+        due = [pd.Timestamp(task.due, unit="s", tz="UTC") if task.due else pd.NaT for task in tasks]
+        return {
+            "status": pd.Categorical(
+                np.repeat(np.array([task.status.value for task in tasks], object), lengths),
+                categories=[status.value for status in Status],
+            ),
+            "attempt": np.repeat(np.array([task.attempt for task in tasks], "int64"), lengths),
+            "worker": np.repeat(np.array([holders.get(task.lease, "") for task in tasks], object), lengths),
+            "due": pd.DatetimeIndex(due, tz="UTC").repeat(lengths),
+        }
 
 
 def _unwritten(task: TaskState) -> tuple[str, str]:
@@ -243,6 +243,6 @@ def _rows_naming(part: Part, name: str) -> Rows:
     return part.rows(lambda task: task.output == name and task.status is Status.COMPLETED)
 
 
-def _ranges(starts: list[int], lengths: list[int]) -> np.ndarray:
+def _ranges(starts: list[int], lengths: np.ndarray) -> np.ndarray:
     pieces = [np.arange(start, start + length) for start, length in zip(starts, lengths, strict=True)]
     return np.concatenate(pieces) if pieces else np.zeros(0, "int64")

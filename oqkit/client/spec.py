@@ -181,14 +181,14 @@ def _used(labels: Sequence[Any], known: Function) -> list[Any]:
         return list(labels)
     handler = Handler(known.task)
     named = [label for label in labels if isinstance(label, str)]
-    if len(named) < len(labels) and (handler.takes_all or (handler.parameters and not named)):
-        label = next(label for label in labels if not isinstance(label, str))
+    others = [label for label in labels if not isinstance(label, str)]
+    if others and (handler.takes_all or (handler.parameters and not named)):
         raise SchemaError(
-            f"column {label!r} cannot be passed to row function {handler.name!r}, whose parameters are the columns: "
+            f"column {others[0]!r} cannot be passed to row function {handler.name!r}, whose parameters are the columns: "
             "rename the columns to text, choose some with columns=[...], or use @oq.task(batch=True)"
         )
     taken = set(handler.for_rows(named).names)
-    return [label for label in labels if isinstance(label, str) and label in taken]
+    return [label for label in named if label in taken]
 
 
 def _takes_by_name(known: Function) -> bool:

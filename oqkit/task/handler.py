@@ -37,6 +37,7 @@ class Handler:
         parameters = _parameters(task.function)
         self.context_name = next((p.name for p in parameters if _is_context(p)), None)
         self.parameters = [p for p in parameters if p.name != self.context_name]
+        self._named = [p for p in self.parameters if p.kind not in _VARIADIC]
         self._bound: dict[tuple[Any, ...], bool] = {}
         """Whether dicts of these keys are passed by keyword."""
         self._takes_one: bool | None = None
@@ -60,35 +61,15 @@ class Handler:
                 f"function {self.name!r} does not name its parameters, so no column can be matched with them; "
                 f"wrap it: lambda {', '.join(present[:2]) or 'x'}: {self.name}({', '.join(present[:2]) or 'x'})"
             )
+        self._check_columns(present)
+        taken = [p for p in self._named if p.name in present]
+        names = tuple(p.name for p in taken)
         if self.takes_all:
-            named = [p.name for p in self.parameters if p.kind not in _VARIADIC]
-            return self._keywords((*named, *(name for name in present if name not in named)), present)
-        wanted = [p for p in self.parameters if p.kind not in _VARIADIC]
-        taken = [p for p in wanted if p.name in present or p.default is inspect.Parameter.empty]
-        positional = all(p.kind is not inspect.Parameter.KEYWORD_ONLY for p in taken)
-        if positional and taken == wanted[: len(taken)] and self.context_name is None:
-            self._check(taken, present)
-            return Call(names=tuple(p.name for p in taken), call=self.task.function)
-        return self._keywords(tuple(p.name for p in taken), present)
+            return self._by_keyword((*names, *(name for name in present if name not in names)))
+        return Call(names=names, call=self.task.function) if self._fits(taken) else self._by_keyword(names)
 
-    def _keywords(self, names: Sequence[str], present: Sequence[str]) -> Call:
-        self._check([p for p in self.parameters if p.name in names], present)
-        chosen, function, context_name = (
-            tuple(name for name in names if name in present),
-            self.task.function,
-            self.context_name,
-        )
-
-        def call(*values: Any) -> Any:
-            arguments = dict(zip(chosen, values, strict=False))
-            if context_name is not None:
-                arguments[context_name] = values[-1]
-            return function(**arguments)
-
-        return Call(names=chosen, call=call)
-
-    def _check(self, taken: Sequence[inspect.Parameter], present: Sequence[str]) -> None:
-        missing = [p.name for p in taken if p.name not in present and p.default is inspect.Parameter.empty]
+    def _check_columns(self, present: Sequence[str]) -> None:
+        missing = [p.name for p in self._named if p.name not in present and p.default is inspect.Parameter.empty]
         if missing:
             told = f"a parameter {missing[0]!r}" if len(missing) == 1 else f"parameters {', '.join(map(repr, missing))}"
             raise SchemaError(
@@ -96,6 +77,22 @@ class Handler:
                 f"the columns are {', '.join(map(repr, present)) or 'none'}. Rename the parameter or the column, "
                 "give it a default, or use @oq.task(batch=True) for a function that takes a whole frame"
             )
+
+    def _fits(self, taken: Sequence[inspect.Parameter]) -> bool:
+        """Whether the values of these parameters, and nothing else, can be passed by position: a call costs least so."""
+        is_head = taken == self._named[: len(taken)]
+        return is_head and not self.takes_context and all(p.kind is not inspect.Parameter.KEYWORD_ONLY for p in taken)
+
+    def _by_keyword(self, names: tuple[str, ...]) -> Call:
+        function, context_name = self.task.function, self.context_name
+
+        def call(*values: Any) -> Any:
+            arguments = dict(zip(names, values, strict=False))
+            if context_name is not None:
+                arguments[context_name] = values[-1]
+            return function(**arguments)
+
+        return Call(names=names, call=call)
 
     def for_value(self) -> Call:
         """Call with one value, as `bind` says."""
@@ -132,7 +129,7 @@ class Handler:
             why = str(error)
         else:
             return True
-        names = [p.name for p in self.parameters if p.kind not in _VARIADIC]
+        names = [p.name for p in self._named]
         alike = {key: get_close_matches(str(key), names, n=1) for key in value if key not in names}
         if any(key in names for key in value) or any(alike.values()):
             hints = "".join(f"; {key!r} looks like {found[0]!r}" for key, found in alike.items() if found)
@@ -156,7 +153,7 @@ class Handler:
         return f"function {self.name!r} cannot take {value!r:.80}"
 
     def _shape(self) -> str:
-        names = [repr(p.name) for p in self.parameters if p.kind not in _VARIADIC]
+        names = [repr(p.name) for p in self._named]
         only = f"; to pass a dict as the only argument, write {{{names[0]}: {{...}}}}" if len(names) == 1 else ""
         return f"Pass a dict whose keys are its parameters ({', '.join(names) or 'it has none'}){only}"
 
