@@ -88,11 +88,13 @@ class Submitter:
             tell(f"Submitted as a new job, as it will be each time: {unknown}. See oq.content_of.")
 
     def _store(self, spec: JobSpec, job: Job) -> Submitted:
-        function = spec.function
-        if function.data is not None and function.code.digest not in self._codes:
+        function, submission = spec.function, Submission(self._repository, job)
+        is_new_code = function.data is not None and function.code.digest not in self._codes
+        if is_new_code or spec.table is not None:
+            submission.check()
+        if function.data is not None and is_new_code:
             put_code(self._repository, function.code, function.data)
             self._codes.add(function.code.digest)
-        submission = Submission(self._repository, job)
         files = [file.ref(submission.put_input(file.data)) for file in spec.files()]
         return submission.commit(replace(job, input=spec.input.with_files(files).to_json()))
 

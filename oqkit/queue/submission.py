@@ -36,10 +36,12 @@ class Submission:
         self._keys = repository.keys_of(job)
         self._uploaded: list[str] = []
 
+    def check(self) -> None:
+        """Raise `UsageError` if the job could not be stored; call it before anything is uploaded for it."""
+        JOB.dump(self._job)
+
     def put_input(self, data: bytes) -> str:
-        """Upload the next input file and return its key; raise `UsageError` if the job itself cannot be stored."""
-        if not self._uploaded:
-            JOB.dump(self._job)
+        """Upload the next input file and return its key."""
         digest = hashlib.sha256(data).hexdigest()[:32]
         key = self._keys.input(len(self._uploaded), digest)
         self._repository.loop.put_once(key, data)

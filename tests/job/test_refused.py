@@ -68,3 +68,12 @@ def test_submit_frame_stores_nothing_when_a_limit_is_passed(queue):
     with pytest.raises(UsageError, match="2 tasks are more than max_tasks=1"):
         queue.submit_frame(pd.DataFrame({"x": [1, 2]}), lambda x: x, max_tasks=1)
     assert keys_in(queue) == before
+
+
+def test_a_job_that_nobody_could_read_is_refused_before_its_code_is_stored(queue):
+    before = keys_in(queue)
+    with pytest.raises(UsageError, match="shorten its tags"):
+        queue.submit_frame(pd.DataFrame({"x": [1]}), lambda x: x, tags={"note": "x" * 70_000_000})
+    with pytest.raises(UsageError, match="shorten its tags"):
+        queue.submit(lambda x: x, 1, tags={"note": "x" * 70_000_000})
+    assert keys_in(queue) == before
