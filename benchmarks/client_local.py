@@ -20,7 +20,7 @@ state: dict[str, Any] = {}
 
 
 def open_queue(folder: str) -> None:
-    state.update(queue=oq.connect(Path(folder, "queue")), folder=Path(folder))
+    state.update(queue=oq.connect(Path(folder, "queue"), data_roots=[folder]), folder=Path(folder))
 
 
 def make(n: int) -> None:

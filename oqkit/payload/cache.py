@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from cachetools import LRUCache, cached
 
-BUDGET_BYTES: Final = 64 * 2**20
+BUDGET_BYTES: Final = 32 * 2**20
 _ENTRY_BYTES: Final = 4096
 """What an entry takes beside its bytes: some objects of Python and Arrow."""
 

@@ -104,6 +104,7 @@ def latest(repository: Repository, scope: str, key: str, *, known: int = 1) -> t
 
 
 POINTER = "job"
+"""The kind of `input` that is none: it lets a name lead to another job, and is followed here, before anybody looks at it."""
 
 
 def point_to(repository: Repository, job: Job, *, name: str) -> None:

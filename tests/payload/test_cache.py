@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from oqkit.payload.cache import ByteCache
 from oqkit.payload.codec import ParquetCodec
@@ -147,3 +148,18 @@ def test_inputs_that_were_just_read_cost_no_request(queue, tmp_path):
     before = queue.repository.store.requests.snapshot()
     codec.open(job, 1)
     assert (queue.repository.store.requests.snapshot() - before).total() == 0
+
+
+def test_row_group_larger_than_the_budget_is_read_once_for_all_its_parts(queue, tmp_path, monkeypatch):
+    codec = ParquetCodec(queue.repository, queue.access)
+    codec._cache = ByteCache(MIB)
+    pd.DataFrame({"x": np.random.default_rng(0).random(300_000)}).to_parquet(tmp_path / "one.parquet")
+    job = queue.repository.read_job(queue.submit_dataset(f"{tmp_path}/one.parquet", "score", part_rows=50_000).id).doc
+    reads = []
+    real = LocalFileSystem.cat_file
+    monkeypatch.setattr(
+        LocalFileSystem, "cat_file", lambda self, path, **where: reads.append(where) or real(self, path, **where)
+    )
+    for index in range(job.n_parts):
+        codec.open(job, index)
+    assert (job.n_parts, len(reads)) == (6, 2), "the footer, and the row group"
