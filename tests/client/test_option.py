@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import threading
 import time
 
 import pandas as pd
@@ -12,11 +11,11 @@ import pytest
 import oqkit as oq
 from oqkit.errors import UsageError
 from oqkit.queue.repository import Repository
+from tests.call import STARTED, gated
 from tests.local import WAIT_S, keys_in, until
 
 FRAME = pd.DataFrame({"x": [1, 2, 3]})
 CALLS: list[object] = []
-IS_OVER = threading.Event()
 
 
 @pytest.fixture(autouse=True)
@@ -142,21 +141,15 @@ def test_tasks_that_nobody_started_in_time_expire(queue, start):
     assert job.result(WAIT_S)["note"].tolist() == [1, 2, 3]
 
 
-def outlast(x):
-    CALLS.append(x)
-    assert IS_OVER.wait(WAIT_S)
-    return x
-
-
-def test_tasks_that_were_started_in_time_do_not_expire(queue, start, monkeypatch):
+def test_tasks_that_were_started_in_time_do_not_expire(queue, start, gate, monkeypatch):
     now = Repository.now
     start()
-    job = queue.submit_frame(FRAME[:1], outlast, ttl=30.0)
-    until(lambda: CALLS)
+    job = queue.submit_frame(FRAME[:1], gated, ttl=30.0)
+    until(lambda: STARTED)
     monkeypatch.setattr(Repository, "now", lambda self: now(self) + 40.0)  # past its time, but not past its lease
     assert job.counts()["running"] == 1, "whoever looks now would write that it expired, if it had not been started"
-    IS_OVER.set()
-    assert job.result(WAIT_S)["outlast"].tolist() == [1]
+    gate.set()
+    assert job.result(WAIT_S)["gated"].tolist() == [10]
 
 
 def test_higher_priority_goes_first(queue, start):

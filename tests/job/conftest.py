@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.call import gate
 from tests.local import folder_queue, queue, quick_news, start
 
-__all__ = ["folder_queue", "queue", "quick_news", "start"]
+__all__ = ["folder_queue", "gate", "queue", "quick_news", "start"]

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
+from tests.call import frame
 from tests.local import WAIT_S, until
 
 CALLS: list[object] = []
@@ -20,10 +21,6 @@ CALLS: list[object] = []
 @pytest.fixture(autouse=True)
 def _no_calls():
     CALLS.clear()
-
-
-def frame(n):
-    return pd.DataFrame({"x": range(n)}, index=[f"r{row}" for row in range(n)])
 
 
 def refuse_odd(x):

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import pandas as pd
 import pytest
 
 import oqkit as oq
 from oqkit.queue import control
+from tests.call import ENDED, GATE, STARTED, frame, gated
 from tests.local import WAIT_S, until
 
-GATE = threading.Event()
-STARTED: list[int] = []
-ENDED: list[int] = []
-
-
-@pytest.fixture(autouse=True)
-def _closed_gate():
-    GATE.clear()
-    STARTED.clear()
-    ENDED.clear()
-    yield
-    GATE.set()
-
-
-def gated(x):
-    STARTED.append(x)
-    assert GATE.wait(WAIT_S)
-    ENDED.append(x)
-    return x
+pytestmark = pytest.mark.usefixtures("gate")
 
 
 def odd(x):
@@ -42,10 +23,6 @@ def odd(x):
 
 def mended(x):
     return -x
-
-
-def frame(n):
-    return pd.DataFrame({"x": range(n)}, index=[f"r{row}" for row in range(n)])
 
 
 # --- pause ---------------------------------------------------------------------------------------

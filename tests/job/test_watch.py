@@ -12,24 +12,10 @@ import pytest
 import oqkit as oq
 from oqkit.errors import Unavailable
 from oqkit.queue.view import JobView
+from tests.call import GATE, STARTED, frame, gated
 from tests.local import WAIT_S, until
 
-GATE = threading.Event()
-STARTED: list[int] = []
-
-
-@pytest.fixture(autouse=True)
-def _closed_gate():
-    GATE.clear()
-    STARTED.clear()
-    yield
-    GATE.set()
-
-
-def gated(x):
-    STARTED.append(x)
-    assert GATE.wait(WAIT_S)
-    return x * 10
+pytestmark = pytest.mark.usefixtures("gate")
 
 
 def slow(x):
@@ -41,10 +27,6 @@ def fail_last(x):
     if x == 2:
         raise oq.PermanentError("no")
     return x
-
-
-def frame(n):
-    return pd.DataFrame({"x": range(n)}, index=[f"r{row}" for row in range(n)])
 
 
 def gated_in_the_second_part(x):

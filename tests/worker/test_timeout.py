@@ -12,18 +12,10 @@ import oqkit as oq
 from oqkit.task.handler import Handler
 from oqkit.worker.call import COROUTINES, Work
 from oqkit.worker.running import Running
+from tests.call import GATE, STARTED
 from tests.local import WAIT_S, until
 
-GATE = threading.Event()
-CALLS: list[int] = []
-
-
-@pytest.fixture(autouse=True)
-def _closed_gate():
-    GATE.clear()
-    CALLS.clear()
-    yield
-    GATE.set()
+pytestmark = pytest.mark.usefixtures("gate")
 
 
 def frame(n):
@@ -31,7 +23,7 @@ def frame(n):
 
 
 def stuck_at_two(x):
-    CALLS.append(x)
+    STARTED.append(x)
     if x == 2:
         GATE.wait(WAIT_S)
     return x
@@ -39,7 +31,7 @@ def stuck_at_two(x):
 
 @oq.task(batch=True)
 def batch_stuck_at_two(part):
-    CALLS.append(len(part))
+    STARTED.append(len(part))
     if (part["x"] == 2).any():
         GATE.wait(WAIT_S)
     return part["x"]
@@ -52,8 +44,8 @@ async def asleep_at_two(x):
 
 async def all_together(x):
     """Wait until all are in progress."""
-    CALLS.append(x)
-    while len(CALLS) < COROUTINES:  # noqa: ASYNC110 - an event would need a loop that is not there yet
+    STARTED.append(x)
+    while len(STARTED) < COROUTINES:  # noqa: ASYNC110 - an event would need a loop that is not there yet
         await asyncio.sleep(0.01)
     return x
 
@@ -99,7 +91,7 @@ def test_row_that_timed_out_is_tried_again(queue, start):
     start()
     job = queue.submit_frame(frame(3), stuck_at_two, timeout=0.1, retries=1, backoff=0.01)
     job.wait(WAIT_S)
-    assert CALLS.count(2) == 2
+    assert STARTED.count(2) == 2
     assert job.errors()["attempt"].tolist() == [2]
 
 
@@ -159,7 +151,7 @@ def meet(x):
 def test_stop_hands_back_what_was_not_started(queue, start):
     worker = start(oq.task(stuck_at_two), trust_code=False, grace_s=5)
     job = queue.submit_frame(frame(6)[2:], "stuck_at_two", part_rows=4)
-    until(lambda: CALLS)
+    until(lambda: STARTED)
     worker.stop()
     threading.Timer(0.7, GATE.set).start()
     until(lambda: job.counts()["running"] == 0)
@@ -172,7 +164,7 @@ def test_stop_hands_back_what_was_not_started(queue, start):
 def test_stop_gives_up_a_call_that_outlasts_the_grace(queue, start):
     worker = start(oq.task(stuck_at_two), trust_code=False, grace_s=0.2)
     job = queue.submit_frame(frame(3)[2:], "stuck_at_two", retries=0)
-    until(lambda: CALLS)
+    until(lambda: STARTED)
     worker.stop()
     until(lambda: job.counts()["pending"] == 1)
     GATE.set()
