@@ -12,6 +12,7 @@ import pytest
 
 import oqkit as oq
 from oqkit.client import connect, diagnosis
+from oqkit.store.base import Store
 from oqkit.worker import reporter
 
 WAIT_S = 90.0
@@ -73,11 +74,11 @@ def quick_news(monkeypatch) -> None:
     monkeypatch.setattr(reporter, "NEWS_EVERY_S", 0.0)
 
 
-def until(claim: Callable[[], Any], *, wait_s: float = WAIT_S) -> Any:
-    """Return what `claim` says once that is true; fail if that takes too long."""
+def until(claim: Callable[[], Any], *, wait_s: float = WAIT_S, what: str = "it never came true") -> Any:
+    """Return what `claim` says once that is true; fail, saying `what`, if that takes too long."""
     end = time.monotonic() + wait_s
     while not (said := claim()):
-        assert time.monotonic() < end, "it never came true"
+        assert time.monotonic() < end, f"not within {wait_s:g} s: {what}"
         time.sleep(0.005)
     return said
 
@@ -87,6 +88,11 @@ def refusal(job: oq.Job | oq.Task, *, wait_s: float = WAIT_S) -> str:
     return until(lambda: (why := job.why()) and "cannot run it" in why and why, wait_s=wait_s)
 
 
+def names_below(store: Store, prefix: str = "") -> list[str]:
+    """Return every key of a store that starts with `prefix`."""
+    return [entry.key for page in store.list_all(prefix) for entry in page.entries]
+
+
 def keys_in(queue: oq.Queue) -> list[str]:
     """Return every key of a queue."""
-    return [entry.key for page in queue.repository.store.list_all("") for entry in page.entries]
+    return names_below(queue.repository.store)

@@ -6,9 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -22,10 +21,10 @@ from oqkit.store.base import Store
 from oqkit.store.directory import DirectoryStore
 from oqkit.store.s3 import S3Store
 from tests.chaos.task import RECORD
+from tests.local import names_below, until
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "chaos"
-READY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +61,6 @@ def s3_place(server, prefix, *, endpoint_url=None):
 
 def directory_place(path):
     return Place(url=f"file://{path}", env={})
-
-
-def until(condition: Callable[[], bool], *, timeout_s: float, what: str) -> None:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, f"not within {timeout_s:g} s: {what}"
-        time.sleep(0.02)
 
 
 class Member:
@@ -184,7 +176,7 @@ class Fleet:
         """Start workers and wait until all of them look for work."""
         new = self.start(n, lease_s=lease_s)
         for member in new:
-            until(lambda m=member: m.is_ready, timeout_s=READY_S, what=f"worker {member.pid} is up: {member.log}")
+            until(lambda m=member: m.is_ready, what=f"worker {member.pid} is up: {member.log}")
         return new
 
     @property
@@ -209,10 +201,6 @@ class Fleet:
 def parts_of(repository, job_id) -> Iterator:
     job = repository.read_job(job_id).doc
     return (repository.read_part(job, index).doc for index in range(job.n_parts))
-
-
-def names_below(store, prefix) -> list[str]:
-    return [entry.key for page in store.list_all(prefix) for entry in page.entries]
 
 
 def check_outcomes(queue, job_id, *, statuses=("completed",)):

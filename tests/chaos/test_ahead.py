@@ -12,7 +12,7 @@ from oqkit.client.queue import Queue
 from oqkit.config import Settings
 from oqkit.queue.repository import open_repository
 from oqkit.store.memory import MemoryStore
-from tests.chaos.fleet import until
+from tests.local import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
@@ -39,14 +39,14 @@ def test_task_claimed_ahead_is_left_to_others_when_the_call_before_it_is_slow(ca
     busy, idle = (oq.Worker(connect(), [wait], lease_s=LEASE_S) for _ in range(2))
     threads = [threading.Thread(target=worker.run) for worker in (busy, idle)]
     threads[0].start()
-    until(lambda: "slow" in calls, timeout_s=20, what="the slow call")
+    until(lambda: "slow" in calls, what="the slow call")
     threads[1].start()
     try:
         last.wait(timeout=3 * LEASE_S)
         assert "slow" in calls
         for task in quick:
             assert task.attempt == 1
-        until(lambda: not any(t.startswith("oqkit-run") for t in running()), timeout_s=20, what="all calls end")
+        until(lambda: not any(t.startswith("oqkit-run") for t in running()), what="all calls end")
     finally:
         for worker in (busy, idle):
             worker.stop()

@@ -15,7 +15,7 @@ import pytest
 
 from oqkit.errors import Missing, Unavailable
 from oqkit.store.s3 import S3Store
-from tests.chaos.fleet import until
+from tests.local import until
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(60)]
 
@@ -77,7 +77,7 @@ def test_write_that_was_cut_off_leaves_no_trace(request, aws, name, n_body):
                 write()
         assert scissors.n_cut >= 3
     threading.Event().wait(0.5)  # the server may still be at it
-    until(lambda: store.read("there").data == b"what was there", timeout_s=1, what="the object is what it was")
+    until(lambda: store.read("there").data == b"what was there", wait_s=1, what="the object is what it was")
     assert store.read("there").etag == etag
     with pytest.raises(Missing):
         store.read("new")

@@ -19,7 +19,8 @@ from oqkit.errors import Unavailable
 from oqkit.queue.repository import open_repository
 from oqkit.store import directory
 from oqkit.store.directory import DirectoryStore
-from tests.chaos.fleet import check_outcomes, names_below, until
+from tests.chaos.fleet import check_outcomes
+from tests.local import names_below, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 
@@ -96,9 +97,9 @@ def test_worker_goes_on_when_the_disk_has_space_again(tmp_path, disk):
     queue = queue_in(tmp_path)
     job = queue.submit_frame(pd.DataFrame({"x": range(N_ROWS)}), bulky, part_rows=10, retries=0)
     with at_work(tmp_path):
-        until(lambda: job.counts()["completed"] >= 10, timeout_s=20, what="a first part")
+        until(lambda: job.counts()["completed"] >= 10, what="a first part")
         disk.left = 100
-        until(lambda: disk.n_refused >= 5, timeout_s=20, what="writes are refused")
+        until(lambda: disk.n_refused >= 5, what="writes are refused")
         done = job.partial()
         assert list(done["y"]) == [2 * x for x in done.index], "what is there is whole"
         assert len(done) < N_ROWS

@@ -17,8 +17,9 @@ import pandas as pd
 import pytest
 
 from oqkit.queue.view import JobView
-from tests.chaos.fleet import Fleet, check_outcomes, names_below, until
+from tests.chaos.fleet import Fleet, check_outcomes
 from tests.chaos.task import slow
+from tests.local import names_below, until
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("chaos")]
 
@@ -56,9 +57,9 @@ def test_twenty_kills_cost_only_the_rows_that_were_not_committed(s3, tmp_path, c
         job = queue.submit_frame(frame, slow, part_rows=PART_ROWS)
         view = JobView(queue.repository, queue.repository.read_job(job.id).doc)
         for moment in moments:
-            until(lambda m=moment: n_calls(fleet) >= m, timeout_s=60, what=f"{moment} calls")
+            until(lambda m=moment: n_calls(fleet) >= m, what=f"{moment} calls")
             time.sleep(rng.uniform(0, 0.05))
-            until(lambda: any(member.n_calls for member in fleet.living), timeout_s=60, what="a call of one that lives")
+            until(lambda: any(member.n_calls for member in fleet.living), what="a call of one that lives")
             victim = rng.choice([member for member in fleet.living if member.n_calls])
             victim.kill()
             fleet.start(lease_s=LEASE_S)
@@ -69,7 +70,7 @@ def test_twenty_kills_cost_only_the_rows_that_were_not_committed(s3, tmp_path, c
         elapsed_s = time.monotonic() - started
         survivors = fleet.living
         calls = Counter({x: n for (_, x), n in fleet.calls().items()})
-        until(lambda: not names_below(queue.repository.store, "open/"), timeout_s=30, what="all markers are taken down")
+        until(lambda: not names_below(queue.repository.store, "open/"), what="all markers are taken down")
         fleet.check_health()
 
     assert len(n_caught) == N_KILLS

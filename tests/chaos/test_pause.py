@@ -7,8 +7,9 @@ import signal
 import pandas as pd
 import pytest
 
-from tests.chaos.fleet import Fleet, check_outcomes, names_below, parts_of, until
+from tests.chaos.fleet import Fleet, check_outcomes, parts_of
 from tests.chaos.task import bulky
+from tests.local import names_below, until
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(150), pytest.mark.xdist_group("chaos")]
 
@@ -34,9 +35,9 @@ def start_and_pause(queue, fleet):
     (paused,) = fleet.start_ready(lease_s=LEASE_S)
     frame = pd.DataFrame({"label": "pause", "x": range(N_ROWS), "wait_s": CALL_S})
     job = queue.submit_frame(frame, bulky, part_rows=N_ROWS)
-    until(lambda: len(committed(queue, job)) > 0, timeout_s=30, what="a first commit")
+    until(lambda: len(committed(queue, job)) > 0, what="a first commit")
     n_before = paused.n_calls
-    until(lambda: paused.n_calls >= n_before + 3, timeout_s=30, what="more calls")
+    until(lambda: paused.n_calls >= n_before + 3, what="more calls")
     paused.signal(signal.SIGSTOP)
     lease_id = lease_of(queue, job, paused)
     before = committed(queue, job)
@@ -55,9 +56,9 @@ def test_paused_worker_is_fenced_when_its_lease_was_taken_over(anywhere, tmp_pat
         if is_over:
             job.wait(timeout=60)
         else:
-            until(lambda: called - before <= {x for _, x in heir.calls}, timeout_s=60, what="the rows are taken over")
+            until(lambda: called - before <= {x for _, x in heir.calls}, what="the rows are taken over")
         paused.signal(signal.SIGCONT)
-        until(lambda: LOST in paused.log, timeout_s=30, what=f"the paused worker notices: {paused.log}")
+        until(lambda: LOST in paused.log, what=f"the paused worker notices: {paused.log}")
         result = job.result(timeout=60)
 
         assert f"lease {lease_id} {LOST}" in paused.log

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pandas as pd
 import pytest
 
-from tests.chaos.fleet import Fleet, check_at_rest, check_outcomes, names_below, until
+from tests.chaos.fleet import Fleet, check_at_rest, check_outcomes
 from tests.chaos.task import double
+from tests.local import names_below, until
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.xdist_group("chaos")]
 
@@ -69,7 +70,7 @@ def test_ten_submitters_and_eight_workers_give_every_task_one_outcome(s3, tmp_pa
         assert calls.keys() == expected_calls(), "every task ran, and nothing else did"
         assert set(calls.values()) == {1}, "no lease was lost, so nothing ran twice"
         fleet.check_health()
-        until(lambda: not names_below(queue.repository.store, "open/"), timeout_s=30, what="all markers are taken down")
+        until(lambda: not names_below(queue.repository.store, "open/"), what="all markers are taken down")
         check_at_rest(queue)
         n_calls = [len(worker.calls) for worker in workers]
         assert sum(n > 0 for n in n_calls) >= N_WORKERS // 2, f"the work was spread: {n_calls}"

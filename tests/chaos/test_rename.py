@@ -14,8 +14,9 @@ import pytest
 from oqkit.errors import Missing
 from oqkit.queue import key as keys
 from oqkit.store.directory import _STALE_TEMP_S, DirectoryStore
-from tests.chaos.fleet import ROOT, Fleet, check_outcomes, directory_place, names_below, until
+from tests.chaos.fleet import ROOT, Fleet, check_outcomes, directory_place
 from tests.chaos.task import double
+from tests.local import names_below, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -140,7 +141,7 @@ def test_job_is_done_once_when_workers_die_just_before_each_rename(tmp_path):
     assert n_deaths == 6
     assert list(result["y"]) == [2 * x for x in range(n_rows)]
     check_outcomes(queue, job.id)
-    until(lambda: not names_below(queue.repository.store, keys.OPEN), timeout_s=20, what="the marker is taken down")
+    until(lambda: not names_below(queue.repository.store, keys.OPEN), what="the marker is taken down")
 
 
 def frame_of(n_rows):

@@ -18,7 +18,8 @@ from oqkit.claim import poller
 from oqkit.queue import bell
 from oqkit.queue import key as keys
 from oqkit.testing.fault import Fault, FaultKind
-from tests.chaos.fleet import check_outcomes, names_below, until
+from tests.chaos.fleet import check_outcomes
+from tests.local import names_below, until
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(60), pytest.mark.xdist_group("reply")]
 
@@ -134,7 +135,7 @@ class Rig:
         self.proxy.clear()
         self.proxy.settle()
         store = self.truth.repository.store
-        until(lambda: not names_below(store, keys.OPEN), timeout_s=20, what="the markers are taken down")
+        until(lambda: not names_below(store, keys.OPEN), what="the markers are taken down")
         check_outcomes(self.truth, job.id, statuses=statuses)
         assert len(names_below(store, keys.JOBS)) == 1, "there is one job"
         stored = self.truth.repository.read_job(job.id).doc
@@ -177,7 +178,7 @@ def test_job_is_done_once_when_a_write_meets_a_fault(rig, point, fault):
     rig.inject(fault, point)
     job = rig.submit(part_rows=N_ROWS)
     rig.finished(job)
-    until(rig.struck, timeout_s=20, what="the fault is met")  # by the deletion of the marker a second later
+    until(rig.struck, what="the fault is met")  # by the deletion of the marker a second later
     check_completed(rig, job)
 
 
@@ -186,7 +187,7 @@ def test_job_is_done_once_when_a_write_meets_a_fault(rig, point, fault):
 def test_cancel_is_obeyed_once_when_a_write_meets_a_fault(rig, point, fault):
     script.gate.clear()  # the first row of the first part runs, and its lease is held
     job = rig.submit(part_rows=N_ROWS // 2)
-    until(lambda: sum(script.calls.values()) > 0, timeout_s=20, what="a first call")
+    until(lambda: sum(script.calls.values()) > 0, what="a first call")
     rig.inject(fault, point)
     job.cancel(reason="enough")
     assert job.counts()["cancelled"] == N_ROWS, "when cancel returns, it is so"
@@ -212,7 +213,7 @@ def test_retry_is_obeyed_once_when_a_write_meets_a_fault(rig, point, fault):
 
 
 def check_completed_again(rig, job):
-    until(lambda: rig.truth.job(job.id).status == "completed", timeout_s=30, what="the rows run again")
+    until(lambda: rig.truth.job(job.id).status == "completed", what="the rows run again")
     result = rig.truth.job(job.id).result(timeout=1)
     assert list(result["y"]) == [2 * x for x in range(N_ROWS)]
     assert len(rig.truth.repository.read_job(job.id).doc.controls) == 1, "one order"
@@ -220,7 +221,7 @@ def check_completed_again(rig, job):
     store = rig.truth.repository.store
     rig.proxy.clear()
     rig.proxy.settle()
-    until(lambda: not names_below(store, keys.OPEN), timeout_s=20, what="the markers are taken down")
+    until(lambda: not names_below(store, keys.OPEN), what="the markers are taken down")
     check_outcomes(rig.truth, job.id)
     rig.stop()
 
@@ -230,7 +231,7 @@ def test_worker_goes_on_when_reads_are_refused_for_a_while(rig, point, monkeypat
     monkeypatch.setattr(bell, "MAX_BYTES", 0)  # else the worker has no need to read the job
     rig.inject([Fault(FaultKind.STATUS, times=7, status=503)], point)
     job = rig.submit(part_rows=N_ROWS)
-    until(lambda: len(rig.struck()) >= 3, timeout_s=30, what="the SDK gives up at least once")
+    until(lambda: len(rig.struck()) >= 3, what="the SDK gives up at least once")
     check_completed(rig, job)
 
 
@@ -249,11 +250,11 @@ def test_single_task_is_done_once_when_every_write_is_refused_at_first(rig, stat
 def test_worker_goes_on_when_the_job_cannot_be_read_after_a_commit_that_met_an_order(rig, caplog):
     script.gate.clear()
     job = rig.submit(part_rows=N_ROWS)
-    until(lambda: sum(script.calls.values()) > 0, timeout_s=20, what="a first call")
+    until(lambda: sum(script.calls.values()) > 0, what="a first call")
     assert job.cancel([N_ROWS - 1]) == 1
     rig.inject([Fault(FaultKind.STATUS, status=503)], ("GET", r"/jobs/", 0))
     script.gate.set()
     result = rig.finished(job).result(timeout=1, errors="drop")
     assert list(result["y"]) == [2 * x for x in range(N_ROWS - 1)]
-    until(lambda: "will be looked at again" in caplog.text, timeout_s=30, what="the job cannot be read")
+    until(lambda: "will be looked at again" in caplog.text, what="the job cannot be read")
     rig.check_nothing_is_left(job, statuses=("completed", "cancelled"))

@@ -11,8 +11,9 @@ import pytest
 from oqkit.errors import Unavailable
 from oqkit.testing.fault import Fault, FaultKind
 from oqkit.testing.server import restarted, seaweedfs
-from tests.chaos.fleet import Fleet, check_outcomes, names_below, s3_place, until
+from tests.chaos.fleet import Fleet, check_outcomes, s3_place
 from tests.chaos.task import bulky, double, slow
+from tests.local import names_below, until
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.xdist_group("chaos")]
 
@@ -55,7 +56,7 @@ def test_everything_is_done_once_in_bad_weather(proxied, tmp_path, capsys):
         assert [truth.get(task.id).result(timeout=60)["y"] for task in singles] == [2 * x for x in range(N_SINGLES)]
         proxy.clear()
         proxy.settle()
-        until(lambda: not names_below(truth.repository.store, "open/"), timeout_s=60, what="all markers are taken down")
+        until(lambda: not names_below(truth.repository.store, "open/"), what="all markers are taken down")
         for job_id in [*jobs, *(task.job.id for task in singles)]:
             check_outcomes(truth, job_id)
         assert len(names_below(truth.repository.store, "jobs/")) == len(jobs) + N_SINGLES
@@ -80,7 +81,7 @@ def test_workers_wait_for_a_server_that_restarts_and_go_on(aws, tmp_path, capsys
             fleet.start_ready(2)
             frame = pd.DataFrame({"label": "restart", "x": range(n_rows), "wait_s": 0.003})
             job = queue.submit_frame(frame, slow, part_rows=250)
-            until(lambda: sum(member.n_calls for member in fleet.members) > n_rows / 4, timeout_s=60, what="some calls")
+            until(lambda: sum(member.n_calls for member in fleet.members) > n_rows / 4, what="some calls")
             down = time.monotonic()
             with restarted(server):
                 down_s = time.monotonic() - down
@@ -93,9 +94,7 @@ def test_workers_wait_for_a_server_that_restarts_and_go_on(aws, tmp_path, capsys
                 calls = fleet.calls()
                 assert len(calls) == n_rows
                 assert set(calls.values()) == {1}, "the leases outlived the outage, so nothing ran twice"
-                until(
-                    lambda: not names_below(queue.repository.store, "open/"), timeout_s=60, what="the markers are down"
-                )
+                until(lambda: not names_below(queue.repository.store, "open/"), what="the markers are down")
                 for member in fleet.living:
                     member.process.terminate()
                 for member in fleet.members:

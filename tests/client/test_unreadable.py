@@ -12,6 +12,7 @@ import oqkit as oq
 from oqkit.errors import FormatError
 from oqkit.notebook.board import Jobs, board_html, board_state, board_text
 from oqkit.notebook.job_watch import JobWatch
+from tests.local import names_below
 
 NEWER = b'{"format": 1, "requires": ["dependencies"]}'
 _numbers = itertools.count()
@@ -40,14 +41,14 @@ def job(queue):
 
 def spoil(queue, name, data):
     store = queue.repository.store
-    (key,) = [entry.key for page in store.list_all("") for entry in page.entries if name in entry.key]
+    (key,) = [key for key in names_below(store) if name in key]
     store.overwrite(key, data)
     return key
 
 
 def changed(queue, name, **fields):
     store = queue.repository.store
-    (key,) = [entry.key for page in store.list_all("") for entry in page.entries if name in entry.key]
+    (key,) = [key for key in names_below(store) if name in key]
     store.overwrite(key, json.dumps({**json.loads(store.read(key).data), **fields}).encode())
 
 
@@ -86,7 +87,7 @@ def test_task_in_an_unreadable_part_says_why(queue, job):
 
 def test_part_that_can_be_read_again_counts_again(queue, job):
     store, known = queue.repository.store, job._view
-    (key,) = [entry.key for page in store.list_all("") for entry in page.entries if "0000001.json" in entry.key]
+    (key,) = [key for key in names_below(store) if "0000001.json" in key]
     good = [version.data for version in store.versions(key) if b"dependencies" not in version.data]
     assert job.counts()["unreadable"] == 10
     before = store.requests.snapshot()

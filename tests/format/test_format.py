@@ -11,6 +11,7 @@ import pytest
 
 import oqkit as oq
 from tests.format import task
+from tests.local import names_below
 
 HERE = Path(__file__).parent
 VERSIONS = sorted(path.name for path in HERE.iterdir() if (path / "expected.json").exists())
@@ -39,7 +40,7 @@ def stored(request):
     folder = HERE / request.param
     queue = oq.connect(f"memory://format-{next(_numbers)}")
     store = queue.repository.store
-    store.delete_many([entry.key for page in store.list_all("") for entry in page.entries])
+    store.delete_many(names_below(store))
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != "expected.json":
             store.create(path.relative_to(folder).as_posix(), path.read_bytes())
@@ -109,9 +110,7 @@ def test_what_requires_an_unknown_feature_is_left_alone_by_a_worker_and_shown(st
     queue, expected = stored
     queue.job(expected["paused"]["id"]).resume()
     store, job_id = queue.repository.store, expected["scattered"]["id"]
-    (key,) = [
-        entry.key for page in store.list_all("") for entry in page.entries if place in entry.key and job_id in entry.key
-    ]
+    (key,) = [key for key in names_below(store) if place in key and job_id in key]
     store.overwrite(key, json.dumps({**json.loads(store.read(key).data), "requires": ["dependencies"]}).encode())
     data = store.read(key).data
     markers = [entry.key for entry in store.list("open/").entries if job_id in entry.key]

@@ -22,6 +22,7 @@ from oqkit.claim.poller import Topics
 from oqkit.notebook.board import Jobs, board_html, board_state, board_text
 from oqkit.queue.repository import open_repository
 from tests.fuzz.mutation import mutated, renamed
+from tests.local import names_below
 
 N_DAMAGED = int(os.environ.get("OQ_FUZZ_DOCUMENTS", "80"))
 A_ROUND = 40
@@ -93,7 +94,7 @@ class Damaged:
         )
 
     def keys(self) -> list[str]:
-        return [entry.key for page in self.store.list_all("") for entry in page.entries]
+        return names_below(self.store)
 
     def damage(self, kind: str, victims: list[str]) -> None:
         """Spoil one object of a kind, which is one of `victims`."""

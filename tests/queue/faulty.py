@@ -19,6 +19,7 @@ from oqkit.queue.transition import Verb
 from oqkit.store.base import Blob, Page, Store, Version
 from oqkit.store.memory import MemoryStore
 from tests.clock import FakeClock
+from tests.local import names_below
 
 NO_WAIT = Policy(backoff=Backoff(initial_s=0.0, jitter=0.0))
 PATIENT = Policy(backoff=Backoff(initial_s=30.0, jitter=0.0))
@@ -166,7 +167,7 @@ class World:
         return self.clock.wall()
 
     def listed(self, prefix: str = "") -> list[str]:
-        return [entry.key for page in self.inner.list_all(prefix) for entry in page.entries]
+        return names_below(self.inner, prefix)
 
     def markers(self) -> list[str]:
         """Return the markers that are left once every worker that lives has deleted those that it is done with."""

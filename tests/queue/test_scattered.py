@@ -10,6 +10,7 @@ import pytest
 import oqkit as oq
 from oqkit.errors import UsageError
 from oqkit.queue import key as keys
+from tests.local import names_below
 
 MIB = 2**20
 
@@ -40,7 +41,7 @@ def queue():
     queue = oq.connect("memory://scattered")
     yield queue
     store = queue.repository.store
-    store.delete_many([entry.key for page in store.list_all("") for entry in page.entries if entry.key != "queue.json"])
+    store.delete_many([key for key in names_below(store) if key != "queue.json"])
 
 
 def frame(n):
