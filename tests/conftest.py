@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from oqkit.testing.server import S3Server, ministack, moto, rclone, seaweedfs
+
+settings.register_profile("oqkit", deadline=None)  # a busy machine is no failure
+settings.load_profile("oqkit")
 
 _SHARED_MEMORY = Path("/dev/shm")
 

@@ -263,7 +263,7 @@ LISTS = st.lists(st.sampled_from([1, 2, None]) | VALUE, min_size=1, max_size=8)
 DICTS = st.lists(st.dictionaries(st.sampled_from("ab"), VALUE, min_size=1) | st.none(), min_size=1, max_size=8)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(values=LISTS | DICTS, data=st.data())
 def test_assemble_does_not_depend_on_where_leases_cut(values, data):
     whole = assembled(piece(range(len(values)), values))

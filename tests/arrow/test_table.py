@@ -300,7 +300,7 @@ def test_to_frame_gives_arrays_that_can_be_written_to():
 VALUE = nested(CELL | st.decimals())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     values=st.one_of(st.lists(VALUE), *(st.lists(cell | st.none()) for cell in [st.integers(), st.text(), st.floats()]))
 )

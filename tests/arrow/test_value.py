@@ -228,7 +228,7 @@ def alike(mine, yours):
     return repr(mine) == repr(yours) or mine == yours
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     values=st.one_of(st.lists(VALUE), st.lists(st.dictionaries(st.sampled_from("abc"), VALUE) | st.none(), min_size=1))
 )

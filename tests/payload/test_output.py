@@ -164,7 +164,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(values=st.lists(JSON, max_size=4))
 def test_encode_inline_loses_nothing_or_declines(values):
     encoded = table(*values)

@@ -341,4 +341,4 @@ class PartMachine(RuleBasedStateMachine):
 
 
 TestPartMachine = PartMachine.TestCase
-TestPartMachine.settings = settings(max_examples=N_EXAMPLES, stateful_step_count=40, deadline=None)
+TestPartMachine.settings = settings(max_examples=N_EXAMPLES, stateful_step_count=40)

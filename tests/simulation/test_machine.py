@@ -384,5 +384,5 @@ def expanded(part):
 
 TestQueueMachine = QueueMachine.TestCase
 TestQueueMachine.settings = settings(
-    max_examples=N_EXAMPLES, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=N_EXAMPLES, stateful_step_count=50, suppress_health_check=list(HealthCheck)
 )

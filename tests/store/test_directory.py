@@ -153,7 +153,7 @@ beginnings = st.builds(lambda key, length: key[:length], all_keys, st.integers(0
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     keys=st.sets(all_keys, max_size=12),
     deleted=st.sets(all_keys, max_size=4),
