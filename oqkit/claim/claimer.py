@@ -55,6 +55,7 @@ class Claimer:
         can_run: Callable[[Job], bool],
         lease_rows: Callable[[Job], tuple[int, int | None]],
         on_aside: Callable[[str, Exception], None] = lambda job_id, error: None,  # noqa: ARG005 - nobody to tell
+        on_ended: Callable[[Job], None] = lambda job: None,  # noqa: ARG005 - the same
     ) -> None:
         self._repository = repository
         self._worker = worker
@@ -62,6 +63,7 @@ class Claimer:
         self._can_run = can_run
         self._lease_rows = lease_rows
         self._on_aside = on_aside
+        self._on_ended = on_ended
         self._cursors: dict[str, JobCursor] = {}
         self._aside = Aside(repository.rng)
         self._is_wanted: Callable[[Job], bool] = _any
@@ -300,6 +302,7 @@ class Claimer:
         """Take down the markers of a job whose parts are all known to be final; return whether it was so."""
         if one.is_finished:
             self._take_down(one, one.job.id, up_to=one.job.gen)
+            self._on_ended(one.job)
         return one.is_finished
 
     def _take_down(self, one: JobCursor, job_id: str, *, up_to: int | None = None) -> None:

@@ -25,6 +25,7 @@ class HeldLease:
         self.held = held
         self.job = job
         self.id = lease_id
+        self.worker = held.doc.lease(lease_id).worker
         self.lease_s = lease_s_for(held.doc, lease_id, lease_s=lease_s)
         """How long it lasts from each commit on, in seconds."""
 
@@ -77,6 +78,10 @@ class HeldLease:
     def deaths(self, row: int) -> int:
         """Return how many a row has caused so far."""
         return self.part.state_at(row).deaths
+
+    def now(self) -> float:
+        """Return the store's time, in epoch seconds."""
+        return self._repository.now()
 
     def sleep(self, seconds: float) -> None:
         """Wait."""

@@ -21,6 +21,7 @@ from oqkit.client.signing import own_environment, verifier
 from oqkit.client.wait import tell
 from oqkit.config import to_environment
 from oqkit.errors import UsageError
+from oqkit.observe.observer import Listener, Observer
 from oqkit.payload.codec import ParquetCodec
 from oqkit.task.function import as_task
 from oqkit.worker.worker import GRACE_S, LEASE_S, ExecutorName, WorkerLoop
@@ -45,6 +46,7 @@ class Worker(WorkerLoop):
     when a call runs past its time-out. A lease lasts `lease_s` seconds and is renewed while work
     goes on; on `stop`, calls in progress have `grace_s` seconds to end. Rows whose leases ran out
     `isolates_after` times in a row run in a child process in any case: they may kill what runs them.
+    `observers` are told what it does (see `oqkit.observe.event`).
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Worker(WorkerLoop):
         grace_s: float = GRACE_S,
         isolates_after: int = 2,
         name: str | None = None,
+        observers: Iterable[Observer] = (),
     ) -> None:
         queue = queue or default_queue()
         if trust_code:
@@ -76,6 +79,7 @@ class Worker(WorkerLoop):
             grace_s=grace_s,
             isolates_after=isolates_after,
             name=name,
+            listeners=[Listener(observer) for observer in observers],
         )
 
     def __repr__(self) -> str:

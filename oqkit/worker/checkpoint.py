@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from oqkit.claim.lease import HeldLease
 from oqkit.errors import Denied, LeaseLost, StoreError, Unavailable
+from oqkit.observe.event import Committed, StoreFailed, fates
+from oqkit.observe.observer import Observers
 from oqkit.queue.part import Outcome
 from oqkit.queue.rows import NONE, Rows, union
 from oqkit.queue.transition import Verb
@@ -47,9 +49,12 @@ class Checkpointer:
     the store was asked to extend it: others may own its rows by now.
     """
 
-    def __init__(self, lease: HeldLease, codec: Codec, *, refuse: Refuse, late: Callable[[], None]) -> None:
+    def __init__(
+        self, lease: HeldLease, codec: Codec, *, observers: Observers, refuse: Refuse, late: Callable[[], None]
+    ) -> None:
         self._lease = lease
         self._codec = codec
+        self._observers = observers
         self._refuse = refuse
         self._late = late
         self._sent = lease.monotonic()
@@ -80,10 +85,20 @@ class Checkpointer:
         packed = Packed()
         if load:
             packed = self._codec.pack(finished(load), refuse=self._refuse, has_room=self._lease.has_room)
-        outcomes = outcomes_of(load, packed, took_s=round(max(0.0, self._told - before), 6))
+        took_s = round(max(0.0, self._told - before), 6)
+        outcomes = outcomes_of(load, packed, took_s=took_s)
         self._persist(
             Commit(outcomes=outcomes, packed=packed, release=release, is_last=is_last, is_alone=is_alone),
         )
+        if outcomes and not self.is_lost:
+            self._observers.tell(Committed, lambda: self._committed(load, packed, outcomes, run_s=took_s))
+
+    def _committed(self, load: Load, packed: Packed, outcomes: Sequence[Outcome], *, run_s: float) -> Committed:
+        first = self._lease.index * self._lease.job.part_rows
+        rows = {verb: rows.shift(first) for verb, rows in fates(self._lease.part, outcomes).items()}
+        failures = {**finished(load).failures, **packed.refused}
+        named = {first + row: failure for row, failure in failures.items()}
+        return Committed.of(self._lease, rows=rows, failures=named, run_s=run_s)
 
     def lose(self) -> None:
         """Give the lease up."""
@@ -101,6 +116,7 @@ class Checkpointer:
                 self.lose()
             except (Unavailable, Denied) as error:
                 self._say(error, said)
+                self._tell_failed(error)
                 if clock() - self._sent >= self._lease.lease_s:
                     self._late()
                 if clock() >= end:
@@ -116,6 +132,12 @@ class Checkpointer:
         if type(error) not in said:
             log.warning("results of lease %s wait here, since the store refuses them: %s", self._lease.id, error)
         said.add(type(error))
+
+    def _tell_failed(self, error: StoreError) -> None:
+        lease = self._lease
+        self._observers.tell(
+            StoreFailed, lambda: StoreFailed(at=lease.now(), worker=lease.worker, error=error, lease=lease.id)
+        )
 
     def _send(self, commit: Commit) -> None:
         if commit.packed.data is not None:

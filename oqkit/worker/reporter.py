@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
 from dataclasses import replace
 
+from oqkit.observe.event import LeaseEnded
 from oqkit.queue.repository import Repository
 from oqkit.queue.worker_record import BUSY_EVERY_S, IDLE_EVERY_S, WorkerRecord, put_worker
 from oqkit.worker.registry import HandlerRegistry
@@ -21,21 +22,26 @@ class Report:
 
     name = "report"
 
-    def __init__(
-        self, repository: Repository, record: WorkerRecord, registry: HandlerRegistry, *, n_rows: Callable[[], int]
-    ) -> None:
+    def __init__(self, repository: Repository, record: WorkerRecord, registry: HandlerRegistry) -> None:
         self._repository = repository
         self._record = record
         self._registry = registry
-        self._n_rows = n_rows
+        self._n_rows = 0
+        """How many rows were worked off."""
+        self._lock = threading.Lock()
         self._started: float | None = None
         self._at = float("-inf")
         self._n_reported = self._n_changes = 0
 
+    def count(self, end: LeaseEnded) -> None:
+        """Take in what a lease gave."""
+        with self._lock:
+            self._n_rows += end.n_finished
+
     def wait_s(self) -> float:
         """Return how long there is nothing to do, in seconds."""
         is_news = self._registry.n_changes != self._n_changes
-        every_s = NEWS_EVERY_S if is_news else self._every_s(is_busy=self._n_rows() != self._n_reported)
+        every_s = NEWS_EVERY_S if is_news else self._every_s(is_busy=self._n_rows != self._n_reported)
         return max(0.0, self._at + every_s - self._repository.store.clock.monotonic())
 
     def _every_s(self, *, is_busy: bool) -> float:
@@ -43,7 +49,7 @@ class Report:
 
     def perform(self) -> None:
         """Write the record."""
-        self._at, self._n_reported = self._repository.store.clock.monotonic(), self._n_rows()
+        self._at, self._n_reported = self._repository.store.clock.monotonic(), self._n_rows
         self._n_changes = self._registry.n_changes
         self._put(is_stopped=False)
 
@@ -58,7 +64,7 @@ class Report:
             self._record,
             started=self._started,
             seen=now,
-            n_rows=self._n_rows(),
+            n_rows=self._n_rows,
             refusals=self._registry.noted(),
             every_s=self._every_s(is_busy=False),
             requests=dict(self._repository.store.requests.snapshot()),

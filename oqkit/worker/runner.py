@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from oqkit.claim.lease import HeldLease
+from oqkit.observe.observer import Observers
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Verb
 from oqkit.task.failure import Failure
@@ -44,6 +45,7 @@ class LeaseRunner:
         codec: Codec,
         executor: Executor,
         timer: RowTimer,
+        observers: Observers,
         is_exposed: bool = False,
         is_only_suspect: bool = False,
     ) -> None:
@@ -52,7 +54,7 @@ class LeaseRunner:
         self._isolating = executor.isolating() if work.is_suspect and not is_exposed else None
         self._timer = timer
         self._clock: Callable[[], float] = lease.monotonic
-        self._checkpointer = Checkpointer(lease, codec, refuse=self._refusal, late=self.hand_back)
+        self._checkpointer = Checkpointer(lease, codec, observers=observers, refuse=self._refusal, late=self.hand_back)
         self._work = work
         self._later: list[Work] = []
         self._cleared: list[int] = []
@@ -71,6 +73,16 @@ class LeaseRunner:
     def is_lost(self) -> bool:
         """Whether the lease is gone: nothing more is committed."""
         return self._checkpointer.is_lost
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether one of its rows may kill its process."""
+        return self._work.is_suspect
+
+    @property
+    def run_s(self) -> float | None:
+        """How long its rows ran, in seconds; None if none did, or they still do."""
+        return self._ended - self._started if self._ended else None
 
     @property
     def is_due(self) -> bool:
@@ -156,8 +168,6 @@ class LeaseRunner:
         if self.is_lost:
             return
         self._checkpointer.commit(load, is_last=True, ended=self._ended or None)
-        if not self._work.is_suspect:  # the start of a child process is none of the function's time
-            self._timer.learn(self.lease.job, n_rows=self.n_finished, elapsed_s=self._ended - self._started)
 
     def _present(self) -> Running:
         assert self._running is not None, "start() comes first"  # noqa: S101

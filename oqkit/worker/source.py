@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from oqkit.claim.claimer import Claimer
 from oqkit.claim.lease import HeldLease
 from oqkit.errors import FormatError, LeaseLost, Missing, NotSigned, OqError, StoreError, UsageError
+from oqkit.observe.event import Claimed, JobEnded, LeaseEnded, StoreFailed
+from oqkit.observe.observer import Observers
 from oqkit.printable import printable
 from oqkit.queue.eligibility import Hurdle, Refusal
 from oqkit.queue.job import Code, Job
@@ -49,6 +52,7 @@ class LeaseSource:
         lease_s: float,
         isolates_after: int,
         threads: Threads,
+        observers: Observers,
         most_coroutines: int = COROUTINES,
     ) -> None:
         self.solitude = Solitude(threads)
@@ -56,13 +60,13 @@ class LeaseSource:
         self.stopping = threads.event()
         self.killing = threads.event()
         self.monotonic: Callable[[], float] = repository.store.clock.monotonic
-        self.n_rows = 0
-        """How many rows were worked off."""
         self._codec = codec
         self._registry = registry
         self._worker = worker
         self._isolates_after = isolates_after
         self._timer = RowTimer()
+        self._observers = observers
+        observers.on(LeaseEnded, self._learn)
         self._most_coroutines = most_coroutines
         self._coroutines: dict[LeaseRunner, int] = {}
         """Leases of coroutines that were not ended, and how many of those run at once."""
@@ -82,6 +86,7 @@ class LeaseSource:
             can_run=registry.can_run,
             lease_rows=self._lease_rows,
             on_aside=self._note,
+            on_ended=self._job_ended,
         )
         self.finished = self._claimer.finished
         """The markers of jobs that are done: a duty of the worker."""
@@ -97,15 +102,17 @@ class LeaseSource:
         """Claim a lease, to be run by `executor`; None if there is nothing to do now. What it raises is in `trouble`."""
         if not self.solitude.enter():
             return None
-        runner, began = None, self.monotonic()
+        lease, runner, began = None, None, self.monotonic()
         try:
             with self._lock:
                 lease = self._claimer.find(only=self._is_async) if only_coroutines else self._claimer.find()
             if lease is not None:
+                self._observers.tell(Claimed, partial(_claimed, lease))
                 runner = self._prepared(lease, executor)
             self.trouble.works(since=began, has_work=runner is not None, answered=self._claimer.discovery.answered)
         except OqError as error:
             self.trouble.note(error, since=began, now=self.monotonic())
+            self._fetch_failed(error, lease)
             raise
         finally:
             if runner is None:
@@ -121,19 +128,41 @@ class LeaseSource:
         self._coroutines.pop(runner, None)
         if runner.is_exposed:
             self._exposed.add(_function(runner.lease.job))
-        self._over(runner.lease, is_lost=runner.is_lost, n_finished=runner.n_finished)
+        end = LeaseEnded.of(
+            runner.lease,
+            n_finished=runner.n_finished,
+            run_s=runner.run_s,
+            is_lost=runner.is_lost,
+            is_suspect=runner.is_suspect,
+        )
+        self._over(end, runner.lease)
 
-    def _over(self, lease: HeldLease, *, is_lost: bool, n_finished: int) -> None:
+    def _over(self, end: LeaseEnded, lease: HeldLease) -> None:
         """Take in what became of a lease."""
+        self._observers.tell(LeaseEnded, lambda: end)
         with self._lock:
-            self.n_rows += n_finished
             try:
-                if not is_lost:
+                if not end.is_lost:
                     self._claimer.ended(lease)
                     return
             except StoreError as error:  # the outcomes are committed: only what is next must be found out anew
                 log.warning("job %s will be looked at again: %s", lease.job.id, error)
             self._claimer.lost(lease)
+
+    def _learn(self, end: LeaseEnded) -> None:
+        """Take in how long rows took; the start of a child process for suspects is none of the function's time."""
+        if end.run_s is not None and not end.is_lost and not end.is_suspect:
+            self._timer.learn(end.job, n_rows=end.n_finished, elapsed_s=end.run_s)
+
+    def _job_ended(self, job: Job) -> None:
+        self._observers.tell(JobEnded, lambda: JobEnded(at=self._now(), job=job, worker=self._worker))
+
+    def _fetch_failed(self, error: OqError, lease: HeldLease | None) -> None:
+        """Tell that no work could be fetched; a lease that was claimed meanwhile is left to run out."""
+        if lease is not None:
+            self._observers.tell(LeaseEnded, lambda: LeaseEnded.of(lease, n_finished=0, is_lost=True))
+        if isinstance(error, StoreError):
+            self._observers.tell(StoreFailed, lambda: StoreFailed(at=self._now(), worker=self._worker, error=error))
 
     def put_aside(self, job_id: str, error: Exception) -> None:
         """Leave a job alone for a while with which something unforeseen went wrong."""
@@ -186,6 +215,7 @@ class LeaseSource:
         except Exception as error:  # noqa: BLE001 - guarantee G9: whatever the job holds, other jobs go on
             self.put_aside(lease.job.id, error)
         lease.commit([], is_last=True)
+        self._observers.tell(LeaseEnded, lambda: LeaseEnded.of(lease, n_finished=0))
         return None
 
     def _runner(self, lease: HeldLease, executor: Executor) -> LeaseRunner | None:
@@ -206,6 +236,7 @@ class LeaseSource:
             codec=self._codec,
             executor=executor,
             timer=self._timer,
+            observers=self._observers,
             is_exposed=_function(lease.job) in self._exposed,
             is_only_suspect=lease.is_only_suspect(after=self._isolates_after),
         )
@@ -224,9 +255,9 @@ class LeaseSource:
             return Failure(type=kind, message=message, traceback="", attempt=attempt, worker=self._worker)
 
         errors = {row: CallError(verb, failure=failed(row, message), is_raised=False) for row in lease.rows.numbers()}
-        checkpointer = Checkpointer(lease, self._codec, refuse=failed, late=lambda: None)
+        checkpointer = Checkpointer(lease, self._codec, observers=self._observers, refuse=failed, late=lambda: None)
         checkpointer.commit(Load((), [], [], errors), is_last=True)
-        self._over(lease, is_lost=checkpointer.is_lost, n_finished=len(errors))
+        self._over(LeaseEnded.of(lease, n_finished=len(errors), is_lost=checkpointer.is_lost), lease)
 
     def _put_off(self, lease: HeldLease, error: StoreError) -> None:
         """Hand the rows of a lease back whose inputs cannot be read now, and leave that job alone for a while."""
@@ -240,9 +271,10 @@ class LeaseSource:
         try:
             lease.commit([], is_last=True)
         except LeaseLost:
-            self._over(lease, is_lost=True, n_finished=0)
+            is_lost = True
         else:
-            self._over(lease, is_lost=False, n_finished=0)
+            is_lost = False
+        self._over(LeaseEnded.of(lease, n_finished=0, is_lost=is_lost), lease)
         with self._lock:
             self._claimer.put_off(job_id, until=self._now() + wait_s)
 
@@ -269,6 +301,10 @@ class LeaseSource:
 
 def _nothing() -> None:
     """Do nothing."""
+
+
+def _claimed(lease: HeldLease) -> Claimed:
+    return Claimed.of(lease, rows=lease.rows.shift(lease.index * lease.job.part_rows))
 
 
 def _function(job: Job) -> tuple[str, Code]:

@@ -13,6 +13,8 @@ from typing import Literal
 
 from oqkit.clock import new_id
 from oqkit.errors import Unavailable, UsageError
+from oqkit.observe.event import LeaseEnded, WorkerStarted, WorkerStopped
+from oqkit.observe.observer import Listener, Observers
 from oqkit.queue.repository import Repository
 from oqkit.queue.worker_record import WorkerRecord
 from oqkit.task.function import TaskFunction
@@ -60,6 +62,7 @@ class WorkerLoop:
         grace_s: float = GRACE_S,
         isolates_after: int = 2,
         name: str | None = None,
+        listeners: Iterable[Listener] = (),
         threads: Threads | None = None,
     ) -> None:
         if concurrency < 1:
@@ -72,6 +75,7 @@ class WorkerLoop:
         self._threads = threads or SystemThreads()
         self._make_executor = executor if callable(executor) else self._executors()[executor]
         self._grace_s = grace_s
+        self._observers = Observers(listeners)
         self._registry = HandlerRegistry(repository, tasks, trusts_code=trust_code)
         self._source = LeaseSource(
             repository,
@@ -81,6 +85,7 @@ class WorkerLoop:
             lease_s=lease_s,
             isolates_after=isolates_after,
             threads=self._threads,
+            observers=self._observers,
             most_coroutines=concurrency * COROUTINES,
         )
         self._more = CoroutineSlots(self._source, make=self._slot, start=self._start)
@@ -96,6 +101,18 @@ class WorkerLoop:
         Ctrl-C stops it as `stop` does: rows not started are handed back, calls in progress get the
         grace period to end.
         """
+        self._observers.tell(WorkerStarted, self._started)
+        try:
+            self._run(until_idle=until_idle)
+        finally:
+            self._observers.tell(WorkerStopped, lambda: WorkerStopped(at=self._repository.now(), worker=self.name))
+            self._observers.flush(FAREWELL_S)
+
+    def _started(self) -> WorkerStarted:
+        types = tuple(sorted(self._registry.ability.types))
+        return WorkerStarted(at=self._repository.now(), worker=self.name, types=types, concurrency=self._concurrency)
+
+    def _run(self, *, until_idle: bool) -> None:
         duties = self._take_up_duties()
         duties.begin_due()
         slots = [self._slot(self._source) for _ in range(self._concurrency)]
@@ -167,7 +184,8 @@ class WorkerLoop:
             n_rows=0,
             requests={},
         )
-        report = Report(self._repository, record, self._registry, n_rows=lambda: self._source.n_rows)
+        report = Report(self._repository, record, self._registry)
+        self._observers.on(LeaseEnded, report.count)
         monotonic = self._repository.store.clock.monotonic
         duties = (self._source.finished, self._source.sweep, report)
         return Duties(duties, start=self._start, monotonic=monotonic)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from oqkit.errors import FormatError, NotSigned
+from oqkit.observe.observer import Observers
 from oqkit.queue import control
 from oqkit.queue.bell import FRESH_S
 from oqkit.queue.document import dump_job, load_job
@@ -287,7 +288,14 @@ def test_worker_with_a_key_finds_the_lost_jobs_of_others_again(world):
         world.inner.delete(key)
     registry = HandlerRegistry(repository := world.repository().verifying(ring()), [], trusts_code=True)
     search = LeaseSource(
-        repository, None, registry, worker="w", lease_s=60.0, isolates_after=2, threads=SystemThreads()
+        repository,
+        None,
+        registry,
+        worker="w",
+        lease_s=60.0,
+        isolates_after=2,
+        threads=SystemThreads(),
+        observers=Observers(),
     ).sweep
     for _ in range(2):
         world.clock.sleep(search.wait_s() + 60.0)

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from oqkit.errors import SchemaError, Skip
+from oqkit.observe.observer import Observers
 from oqkit.queue.job import Code
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Verb
@@ -496,7 +497,7 @@ class FakeCodec:
 
 def worked_off(executor, work, lease=None):
     lease, codec, timer = lease or FakeLease(len(work.rows)), FakeCodec(), RowTimer()
-    runner = LeaseRunner(lease, work, codec=codec, executor=executor, timer=timer)
+    runner = LeaseRunner(lease, work, codec=codec, executor=executor, timer=timer, observers=Observers())
     runner.start()
     end = time.monotonic() + WAIT_S
     while not runner.step():

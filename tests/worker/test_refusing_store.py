@@ -18,6 +18,7 @@ from oqkit.claim.claimer import Claimer
 from oqkit.client.queue import Queue
 from oqkit.config import Settings
 from oqkit.errors import Denied, StoreError, Unavailable
+from oqkit.observe.observer import Observers
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue.repository import open_repository
 from oqkit.store.memory import MemoryStore
@@ -284,6 +285,7 @@ def source_of(repository):
         lease_s=60.0,
         isolates_after=2,
         threads=SystemThreads(),
+        observers=Observers(),
     )
 
 

@@ -1,0 +1,1 @@
+"""What happens in this process, and who is told of it."""
