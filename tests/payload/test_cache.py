@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from cachetools import Cache
 from fsspec.implementations.local import LocalFileSystem
 
 from oqkit.payload.cache import ByteCache
@@ -33,8 +33,8 @@ def never():
 
 
 def entries(cache):
-    """Return what is kept; looking at the cache itself would count as use."""
-    return list(copy.copy(cache._kept).values())
+    """Return what is kept, without using it: an `LRUCache` counts what is asked of itself as use."""
+    return [Cache.__getitem__(cache._kept, key) for key in cache._kept]
 
 
 def n_bytes(cache):
