@@ -30,6 +30,8 @@ class Settings:
     aws_profile: str | None = None
     addressing_style: str | None = None
     trust_code: bool | None = None
+    observers: str | None = None
+    """Observers of installed packages, by name, with commas between them: see `oqkit.observe.entry_point`."""
     data_roots: Mapping[str, Mapping[str, Any]] | None = field(default=None, repr=False)
     """What jobs may read beside the queue's own bucket: URL of a folder or bucket → how `fsspec` opens it here."""
     signing_key: str | None = field(default=None, repr=False)
@@ -57,6 +59,7 @@ _VARIABLES = {
     "aws_profile": "OQ_AWS_PROFILE",
     "addressing_style": "OQ_ADDRESSING_STYLE",
     "trust_code": "OQ_TRUST_CODE",
+    "observers": "OQ_OBSERVERS",
     "data_roots": "OQ_DATA_ROOTS",
     "signing_key": "OQ_SIGNING_KEY",
     "signing_key_file": "OQ_SIGNING_KEY_FILE",
@@ -185,7 +188,7 @@ def data_roots(value: Any, *, what: str = "data_roots") -> Mapping[str, Mapping[
 
 
 def _from_files(profile: str | None) -> Settings:
-    """Read the first file there is; the data roots of the one at home hold whatever that is."""
+    """Read the first file there is; the data roots and observers of the one at home hold whatever that is."""
     try:
         own = expanded(_OWN)
     except UsageError:  # then it has no oq.toml
@@ -199,7 +202,8 @@ def _from_files(profile: str | None) -> Settings:
     found = _from_file(path, profile, is_own=is_own)
     if is_own or not own.is_file():
         return found
-    return replace(found, data_roots=_from_file(own, None, is_own=True).data_roots)
+    at_home = _from_file(own, None, is_own=True)
+    return replace(found, data_roots=at_home.data_roots, observers=at_home.observers)
 
 
 def _from_file(path: Path, profile: str | None, *, is_own: bool) -> Settings:
@@ -240,6 +244,7 @@ def _table(table: Mapping[str, Any], path: Path, where: str, *, is_own: bool) ->
 
 _WIDENING: Final = {
     "trust_code": "Start the worker with --trust-code, or set OQ_TRUST_CODE=1",
+    "observers": f"Put it into {_OWN}, or set OQ_OBSERVERS",
     "data_roots": f"Put it into {_OWN}, or set OQ_DATA_ROOTS",
     "signing_key_file": f"Put it into {_OWN}, or set OQ_SIGNING_KEY_FILE",
     "signing_scope": f"Put it into {_OWN}, or set OQ_SIGNING_SCOPE",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from oqkit.client.queue import Queue
@@ -11,6 +12,8 @@ from oqkit.client.scheme import open_store
 from oqkit.client.signing import signer
 from oqkit.config import Settings, settings
 from oqkit.config import data_roots as read_data_roots
+from oqkit.observe.entry_point import installed_observers
+from oqkit.observe.observer import Observer
 from oqkit.queue.repository import open_repository
 
 _default: list[Queue] = []
@@ -26,6 +29,7 @@ def connect(
     addressing_style: str | None = None,
     shards: int | None = None,
     data_roots: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = None,
+    observers: Iterable[Observer] = (),
 ) -> Queue:
     """Open a queue, creating it if it is new, and make it the default for ``oq.submit`` and the others.
 
@@ -34,6 +38,8 @@ def connect(
     those that boto3 finds. `profile` names a table of ``oq.toml``, `aws_profile` one of the AWS files.
     `data_roots` are the folders and buckets, beside the queue's own, from which files are read because a job asks
     for it: ``["/srv/data", "s3://orders"]``, or a dict whose values are what `fsspec` opens them with.
+    `observers` are functions that are told, by the events of `oqkit.observe.event`, what this process submits, orders and
+    runs; ``OQ_OBSERVERS`` names more, of installed packages.
     Raise `Unsupported` if the store ignores conditional writes, for then it cannot hold a queue.
     """
     given = Settings(
@@ -46,7 +52,8 @@ def connect(
     )
     chosen = settings(given, profile=profile)
     store = open_store(chosen)
-    queue = Queue(open_repository(store, shards=shards, signer=signer(chosen, url=store.url)), chosen)
+    repository = open_repository(store, shards=shards, signer=signer(chosen, url=store.url))
+    queue = Queue(repository, chosen, observers=[*installed_observers(replace(chosen, url=store.url)), *observers])
     _default[:] = [queue]
     return queue
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -17,17 +17,20 @@ from oqkit.client.diagnosis import WorkerWatch
 from oqkit.client.duplicate import derived_name, is_derived
 from oqkit.client.join import Submitted
 from oqkit.client.result import ResultReader
+from oqkit.client.selection import named, select
 from oqkit.client.spec import Function, function_of
 from oqkit.client.stream import AsCompleted
 from oqkit.client.wait import Bar, Waiter, interruptible, limit_s
-from oqkit.errors import JobFailed, UsageError, one_of
+from oqkit.errors import JobFailed, UsageError
+from oqkit.observe.event import JobOrdered
+from oqkit.observe.observer import Observers
 from oqkit.payload.codec import ParquetCodec
 from oqkit.printable import printable
 from oqkit.queue import control
+from oqkit.queue.job import ControlVerb
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.reconcile import Reconciler
 from oqkit.queue.repository import Repository
-from oqkit.queue.rows import Rows
 from oqkit.queue.submission import point_to
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobView
@@ -52,6 +55,7 @@ class Job:
         source: Submitted | None = None,
         codec: ParquetCodec | None = None,
         timer: RowTimer | None = None,
+        observers: Observers | None = None,
     ) -> None:
         self._repository = repository
         self._view = JobView(repository, job)
@@ -59,6 +63,7 @@ class Job:
         self._reconciler = Reconciler(repository)
         self._source = source
         self._timer = timer or RowTimer()
+        self._observers = observers or Observers()
         self._collector = ResultReader(repository, codec or ParquetCodec(repository), self._view, index=index)
 
     # --- what it is ------------------------------------------------------------------------------
@@ -288,7 +293,7 @@ class Job:
 
         Columns: row, status, attempt (times claimed), worker (while running), due (UTC, while backing off).
         """
-        chosen = None if status is None else _statuses([status] if isinstance(status, str) else status, tuple(Status))
+        chosen = None if status is None else named([status] if isinstance(status, str) else status, tuple(Status))
         self._refresh()
         return self._collector.tasks(chosen)
 
@@ -301,9 +306,11 @@ class Job:
         A running call goes on to its end, but its result is not used.
         """
         before = self.counts()[Status.CANCELLED]
-        statuses, rows = self._where(where, control.CANCELLABLE)
+        statuses, rows = select(where, control.CANCELLABLE, n_tasks=len(self))
         self._view.adopt(control.cancel(self._repository, self.id, statuses=statuses, rows=rows, reason=reason or ""))
-        return self.counts()[Status.CANCELLED] - before
+        n_tasks = self.counts()[Status.CANCELLED] - before
+        self._tell(ControlVerb.CANCEL, n_tasks=n_tasks, reason=reason)
+        return n_tasks
 
     def retry(self, where: Any = "failed", *, fn: Callable[..., Any] | None = None) -> int:
         """Run tasks that did not complete again, and return how many those are.
@@ -312,7 +319,7 @@ class Job:
         rows, or row numbers. `fn` is a corrected function, used for everything that has not run yet: from
         then on the job counts as one of `fn`, and the same submission with `fn` attaches to it.
         """
-        statuses, rows = self._where(where, control.RETRYABLE)
+        statuses, rows = select(where, control.RETRYABLE, n_tasks=len(self))
         function = self._new_function(fn) if fn is not None else None
         code = None if function is None else function.code
         chosen = self.tasks([status.value for status in statuses])["row"].to_numpy()
@@ -323,6 +330,7 @@ class Job:
             chosen = chosen[wanted[chosen]]
         if len(chosen) or code is not None:
             self._view.adopt(control.retry(self._repository, self.id, statuses=statuses, rows=rows, code=code))
+            self._tell(ControlVerb.RETRY, n_tasks=len(chosen))
         if function is not None:
             self._answer_for(function)
         return len(chosen)
@@ -346,6 +354,7 @@ class Job:
             )
         until = None if resume_after is None else self._repository.now() + seconds(resume_after, what="resume_after")
         self._view.adopt(control.pause(self._repository, self.id, reason=reason or "", until=until))
+        self._tell(ControlVerb.PAUSE, reason=reason)
 
     def resume(self) -> None:
         """End a pause, and tell the workers of the job once more.
@@ -353,6 +362,13 @@ class Job:
         That helps as well when whoever resumed it before died half-way, or when somebody deleted its marker.
         """
         self._view.adopt(control.resume(self._repository, self.id))
+        self._tell(ControlVerb.RESUME)
+
+    def _tell(self, verb: ControlVerb, *, n_tasks: int = 0, reason: str | None = None) -> None:
+        job, now = self._view.state.job, self._repository.now
+        self._observers.tell(
+            JobOrdered, lambda: JobOrdered(at=now(), job=job, verb=verb, n_tasks=n_tasks, reason=reason or "")
+        )
 
     def _new_function(self, fn: Callable[..., Any]) -> Function:
         function = function_of(fn)
@@ -364,32 +380,7 @@ class Job:
             put_code(self._repository, function.code, function.data)
         return function
 
-    def _where(self, where: Any, allowed: tuple[Status, ...]) -> tuple[tuple[Status, ...], Rows | None]:
-        if isinstance(where, str):
-            return (allowed if where == "all" else _statuses([where], allowed, others=["all"])), None
-        rows = np.atleast_1d(np.asarray(where))
-        if rows.dtype == bool:
-            if rows.shape != (len(self),):
-                raise UsageError(
-                    f"the mask has shape {rows.shape}; it must have one value for each of {len(self)} rows"
-                )
-            rows = np.flatnonzero(rows)
-        if rows.size and (rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= len(self)):
-            raise UsageError(
-                f"where={where!r}: give row numbers from 0 to {len(self) - 1}, a boolean mask, or a status"
-            )
-        return allowed, Rows.of(rows.tolist())
-
 
 def _check_errors(errors: str) -> None:
     if errors not in {"raise", "coerce", "drop"}:
         raise UsageError(f"errors={errors!r} must be 'raise', 'coerce' or 'drop'")
-
-
-def _statuses(names: Iterable[str], allowed: Collection[Status], *, others: Iterable[str] = ()) -> tuple[Status, ...]:
-    known = {status.value: status for status in allowed}
-    chosen = list(names)
-    unknown = [name for name in chosen if name not in known]
-    if unknown:
-        raise UsageError(f"{unknown[0]!r} is none of {one_of([repr(name) for name in (*others, *known)])}")
-    return tuple(known[name] for name in chosen)

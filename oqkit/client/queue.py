@@ -22,6 +22,7 @@ from oqkit.client.spec import (
 from oqkit.client.submit import Submitter
 from oqkit.config import Settings
 from oqkit.errors import Missing, UnknownJob, UsageError, one_of
+from oqkit.observe.observer import Listener, Observer, Observers
 from oqkit.payload.access import Access
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue import key as keys
@@ -46,14 +47,16 @@ JOB_COLUMNS = ("name", "type", "status", "tasks", *(status.value for status in S
 class Queue:
     """One queue, in a bucket or a directory. Get one from `oq.connect`."""
 
-    def __init__(self, repository: Repository, settings: Settings) -> None:
+    def __init__(self, repository: Repository, settings: Settings, *, observers: Iterable[Observer] = ()) -> None:
         self.repository = repository
         self.settings = settings
         self.access = Access.of(settings)
         """What this process may read outside of the queue, for jobs that ask for it."""
         self._codec = ParquetCodec(repository, self.access)
         self._timer = RowTimer()
-        self._submitter = Submitter(repository)
+        self.observers = Observers(map(Listener, observers))
+        """Who is told what this process does with the queue."""
+        self._submitter = Submitter(repository, self.observers)
 
     @property
     def url(self) -> str:
@@ -88,7 +91,7 @@ class Queue:
         if key is not None:
             spec = replace(spec, content=input_digest(input))
         job = self._submitter.submit_single(spec, chosen, key=None if key is None else _text(key, "key"))
-        return Task(self.repository, job, codec=self._codec)
+        return Task(self.repository, job, codec=self._codec, observers=self.observers)
 
     def map(
         self,
@@ -182,9 +185,15 @@ class Queue:
         return self._handle(job, spec)
 
     def _handle(self, job: JobObject, spec: JobSpec | None = None) -> Job:
-        if spec is None:
-            return Job(self.repository, job, codec=self._codec, timer=self._timer)
-        return Job(self.repository, job, index=spec.index, source=spec.source, codec=self._codec, timer=self._timer)
+        return Job(
+            self.repository,
+            job,
+            index=None if spec is None else spec.index,
+            source=None if spec is None else spec.source,
+            codec=self._codec,
+            timer=self._timer,
+            observers=self.observers,
+        )
 
     # --- finding ---------------------------------------------------------------------------------
 
@@ -205,9 +214,10 @@ class Queue:
         """Return a task by its id, or raise `UnknownJob`."""
         job_id, row = keys.parse_task_id(task_id)
         try:
-            return Task(self.repository, self.repository.read_job(job_id).doc, row, codec=self._codec)
+            job = self.repository.read_job(job_id).doc
         except Missing:
             raise UnknownJob(f"no task has the id {task_id!r} in {self.url}") from None
+        return Task(self.repository, job, row, codec=self._codec, observers=self.observers)
 
     def jobs(
         self,

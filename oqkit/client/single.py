@@ -12,6 +12,7 @@ from oqkit.arrow.value import decode_values
 from oqkit.client.handle import Job
 from oqkit.client.wait import interruptible, limit_s
 from oqkit.errors import FormatError, IllegalTransition, JobFailed, UsageError
+from oqkit.observe.observer import Observers
 from oqkit.payload.codec import ParquetCodec
 from oqkit.printable import printable
 from oqkit.queue.job import Job as JobObject
@@ -28,11 +29,17 @@ class Task:
     """One task: the same verbs as a job, for a single row."""
 
     def __init__(
-        self, repository: Repository, job: JobObject, row: int = 0, *, codec: ParquetCodec | None = None
+        self,
+        repository: Repository,
+        job: JobObject,
+        row: int = 0,
+        *,
+        codec: ParquetCodec | None = None,
+        observers: Observers | None = None,
     ) -> None:
         if not 0 <= row < job.n_tasks:
             raise UsageError(f"job {printable(job.name) or job.id} has rows 0 to {job.n_tasks - 1}, not {row}")
-        self.job = Job(repository, job, codec=codec)
+        self.job = Job(repository, job, codec=codec, observers=observers)
         self.row = row
         self._repository = repository
         self._part, self._row = job.locate(row)

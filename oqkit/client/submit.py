@@ -8,6 +8,8 @@ from oqkit.client.duplicate import Choice, Decision, decide, derived_name, input
 from oqkit.client.spec import JobSpec, job_of
 from oqkit.client.wait import tell
 from oqkit.errors import DuplicateJob
+from oqkit.observe.event import JobAttached, JobSubmitted
+from oqkit.observe.observer import Observers
 from oqkit.queue import key as keys
 from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
@@ -21,8 +23,9 @@ CHECK_FIRST_BYTES = 256 * 2**20  # in memory; some 64 MiB as Parquet
 class Submitter:
     """Stores jobs in one queue; remembers which names and functions it stored, to save requests."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, observers: Observers) -> None:
         self._repository = repository
+        self._observers = observers
         self._codes: set[str] = set()
         self._names: dict[str, int] = {}
         """Names that were submitted here, and their newest known generation."""
@@ -41,6 +44,8 @@ class Submitter:
                 f"key {key!r} was already used for another {wanted.type!r} task, {stored.job.id}.0: {differing}. "
                 "Choose another key, or submit the input that belongs to it"
             )
+        if not stored.is_new:
+            self._attached(stored.job)
         return stored.job
 
     def submit_job(self, spec: JobSpec, options: Options, *, name: str | None, on_duplicate: str) -> Job:
@@ -79,7 +84,11 @@ class Submitter:
         resume(self._repository, found)
         age_s = max(0.0, self._repository.now() - found.created)
         tell(f"Attached to job {found.name!r}, submitted {_ago(age_s)}; on_duplicate='rerun' would run it again.")
+        self._attached(found)
         return found
+
+    def _attached(self, job: Job) -> None:
+        self._observers.tell(JobAttached, lambda: JobAttached(at=self._repository.now(), job=job))
 
     def _tell_unknown(self, spec: JobSpec) -> None:
         unknown = spec.function.unknown
@@ -88,7 +97,7 @@ class Submitter:
             tell(f"Submitted as a new job, as it will be each time: {unknown}. See oq.content_of.")
 
     def _store(self, spec: JobSpec, job: Job) -> Submitted:
-        function, submission = spec.function, Submission(self._repository, job)
+        function, submission, began = spec.function, Submission(self._repository, job), self._monotonic()
         is_new_code = function.data is not None and function.code.digest not in self._codes
         if is_new_code or spec.table is not None:
             submission.check()
@@ -96,7 +105,16 @@ class Submitter:
             put_code(self._repository, function.code, function.data)
             self._codes.add(function.code.digest)
         files = [file.ref(submission.put_input(file.data)) for file in spec.files()]
-        return submission.commit(replace(job, input=spec.input.with_files(files).to_json()))
+        stored = submission.commit(replace(job, input=spec.input.with_files(files).to_json()))
+        if stored.is_new:
+            took_s = self._monotonic() - began
+            self._observers.tell(
+                JobSubmitted, lambda: JobSubmitted(at=self._repository.now(), job=stored.job, took_s=took_s)
+            )
+        return stored
+
+    def _monotonic(self) -> float:
+        return self._repository.store.clock.monotonic()
 
 
 def _is_large(spec: JobSpec) -> bool:

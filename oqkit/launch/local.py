@@ -46,7 +46,7 @@ class Worker(WorkerLoop):
     when a call runs past its time-out. A lease lasts `lease_s` seconds and is renewed while work
     goes on; on `stop`, calls in progress have `grace_s` seconds to end. Rows whose leases ran out
     `isolates_after` times in a row run in a child process in any case: they may kill what runs them.
-    `observers` are told what it does (see `oqkit.observe.event`).
+    `observers` are told what it does (see `oqkit.observe.event`), as those of the queue are.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Worker(WorkerLoop):
             grace_s=grace_s,
             isolates_after=isolates_after,
             name=name,
-            listeners=[Listener(observer) for observer in observers],
+            listeners=[*queue.observers.listeners, *map(Listener, observers)],
         )
 
     def __repr__(self) -> str:

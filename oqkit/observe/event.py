@@ -23,17 +23,17 @@ from oqkit.task.failure import Failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Submitted:
+class JobSubmitted:
     """A job was stored, and workers told of it."""
 
     at: float
     job: Job
     took_s: float
-    """From the first upload on, in seconds."""
+    """How long storing it took, uploads included, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attached:
+class JobAttached:
     """A submission made no job, but gave back the one that does the same work, or has the same key."""
 
     at: float
@@ -41,7 +41,7 @@ class Attached:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ordered:
+class JobOrdered:
     """A handle of this process gave an order: cancel, retry, pause or resume."""
 
     at: float
@@ -97,7 +97,7 @@ class StoreFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseEvent:
-    """Something about one lease. `Claimed` is the first of a lease, and `LeaseEnded` the last unless its worker dies."""
+    """Something about one lease. `LeaseClaimed` is the first of a lease, and `LeaseEnded` the last unless its worker dies."""
 
     at: float
     job: Job
@@ -113,14 +113,14 @@ class LeaseEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed(LeaseEvent):
+class LeaseClaimed(LeaseEvent):
     """A worker has taken rows. They run when those before them are done, or go back."""
 
     rows: Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Committed(LeaseEvent):
+class LeaseCommitted(LeaseEvent):
     """Outcomes of a lease are stored: for good if they are final, and whatever becomes of the worker now.
 
     What was claimed and is in no event of this kind when the lease ends went back to others.
@@ -150,15 +150,15 @@ class LeaseEnded(LeaseEvent):
 
 
 Event = (
-    Submitted
-    | Attached
-    | Ordered
+    JobSubmitted
+    | JobAttached
+    | JobOrdered
     | WorkerStarted
     | WorkerStopped
     | JobEnded
     | StoreFailed
-    | Claimed
-    | Committed
+    | LeaseClaimed
+    | LeaseCommitted
     | LeaseEnded
 )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from oqkit.claim.lease import HeldLease
 from oqkit.errors import Denied, LeaseLost, StoreError, Unavailable
-from oqkit.observe.event import Committed, StoreFailed, fates
+from oqkit.observe.event import LeaseCommitted, StoreFailed, fates
 from oqkit.observe.observer import Observers
 from oqkit.queue.part import Outcome
 from oqkit.queue.rows import NONE, Rows, union
@@ -91,14 +91,14 @@ class Checkpointer:
             Commit(outcomes=outcomes, packed=packed, release=release, is_last=is_last, is_alone=is_alone),
         )
         if outcomes and not self.is_lost:
-            self._observers.tell(Committed, lambda: self._committed(load, packed, outcomes, run_s=took_s))
+            self._observers.tell(LeaseCommitted, lambda: self._committed(load, packed, outcomes, run_s=took_s))
 
-    def _committed(self, load: Load, packed: Packed, outcomes: Sequence[Outcome], *, run_s: float) -> Committed:
+    def _committed(self, load: Load, packed: Packed, outcomes: Sequence[Outcome], *, run_s: float) -> LeaseCommitted:
         first = self._lease.index * self._lease.job.part_rows
         rows = {verb: rows.shift(first) for verb, rows in fates(self._lease.part, outcomes).items()}
         failures = {**finished(load).failures, **packed.refused}
         named = {first + row: failure for row, failure in failures.items()}
-        return Committed.of(self._lease, rows=rows, failures=named, run_s=run_s)
+        return LeaseCommitted.of(self._lease, rows=rows, failures=named, run_s=run_s)
 
     def lose(self) -> None:
         """Give the lease up."""

@@ -9,7 +9,7 @@ from functools import partial
 from oqkit.claim.claimer import Claimer
 from oqkit.claim.lease import HeldLease
 from oqkit.errors import FormatError, LeaseLost, Missing, NotSigned, OqError, StoreError, UsageError
-from oqkit.observe.event import Claimed, JobEnded, LeaseEnded, StoreFailed
+from oqkit.observe.event import JobEnded, LeaseClaimed, LeaseEnded, StoreFailed
 from oqkit.observe.observer import Observers
 from oqkit.printable import printable
 from oqkit.queue.eligibility import Hurdle, Refusal
@@ -107,7 +107,7 @@ class LeaseSource:
             with self._lock:
                 lease = self._claimer.find(only=self._is_async) if only_coroutines else self._claimer.find()
             if lease is not None:
-                self._observers.tell(Claimed, partial(_claimed, lease))
+                self._observers.tell(LeaseClaimed, partial(_claimed, lease))
                 runner = self._prepared(lease, executor)
             self.trouble.works(since=began, has_work=runner is not None, answered=self._claimer.discovery.answered)
         except OqError as error:
@@ -303,8 +303,8 @@ def _nothing() -> None:
     """Do nothing."""
 
 
-def _claimed(lease: HeldLease) -> Claimed:
-    return Claimed.of(lease, rows=lease.rows.shift(lease.index * lease.job.part_rows))
+def _claimed(lease: HeldLease) -> LeaseClaimed:
+    return LeaseClaimed.of(lease, rows=lease.rows.shift(lease.index * lease.job.part_rows))
 
 
 def _function(job: Job) -> tuple[str, Code]:

@@ -92,12 +92,18 @@ def test_trust_comes_from_the_variable_or_the_file():
 ROOTS = {"file:///srv/a b": {}, "s3://orders/2026": {"endpoint_url": "http://x", "client_kwargs": {"verify": False}}}
 
 
-@pytest.mark.parametrize("name", ("trust_code = true", 'data_roots = ["/etc"]'))
+@pytest.mark.parametrize("name", ("trust_code = true", 'data_roots = ["/etc"]', 'observers = "count"'))
 @pytest.mark.parametrize("table", ("", "[profiles.prod]\n"))
 def test_folder_that_came_from_elsewhere_widens_nothing(name, table):
     write(f"{table}{name}")
     with pytest.raises(UsageError, match=r"is not read from the oq.toml of a folder, .* set OQ_"):
         chosen(profile="prod" if table else None)
+
+
+def test_observers_at_home_are_told_of_whatever_queue_a_folder_names():
+    write('observers = "count"', "home/.oqkit/oq.toml")
+    write('url = "s3://somebody-else/queue"')
+    assert chosen() == Settings(url="s3://somebody-else/queue", observers="count")
 
 
 def test_trust_at_home_is_not_for_the_queue_that_a_folder_names():
@@ -159,7 +165,13 @@ def test_settings_show_no_credentials_of_data_roots():
 
 def test_settings_travel_to_another_process_by_variables():
     given = Settings(
-        url="s3://b", endpoint_url="http://x", region="r", aws_profile="p", trust_code=True, data_roots=ROOTS
+        url="s3://b",
+        endpoint_url="http://x",
+        region="r",
+        aws_profile="p",
+        trust_code=True,
+        data_roots=ROOTS,
+        observers="count",
     )
     assert settings(Settings(), environ=to_environment(given)) == given
 

@@ -12,9 +12,10 @@ from oqkit.client.queue import Queue
 from oqkit.config import Settings
 from oqkit.errors import Unavailable
 from oqkit.observe.event import (
-    Claimed,
-    Committed,
     JobEnded,
+    JobSubmitted,
+    LeaseClaimed,
+    LeaseCommitted,
     LeaseEnded,
     StoreFailed,
     WorkerStarted,
@@ -60,7 +61,7 @@ def leases(told):
     """Return the events of each lease, in order."""
     found = defaultdict(list)
     for event in told:
-        if isinstance(event, Claimed | Committed | LeaseEnded):
+        if isinstance(event, LeaseClaimed | LeaseCommitted | LeaseEnded):
             found[event.lease].append(event)
     return found
 
@@ -80,8 +81,8 @@ def test_every_lease_is_told_of_from_its_claim_to_its_end_and_with_every_outcome
         n_leases += 1
         first, *commits, last = events
         assert first.at <= min(one.at for one in commits) <= max(one.at for one in commits) <= last.at
-        assert (type(first), type(last)) == (Claimed, LeaseEnded)
-        assert all(isinstance(one, Committed) for one in commits)
+        assert (type(first), type(last)) == (LeaseClaimed, LeaseEnded)
+        assert all(isinstance(one, LeaseCommitted) for one in commits)
         assert (first.job.id, first.job.tags, first.job.type) == (job.id, {"team": "a"}, "moody")
         assert first.rows.first // 25 == first.part == last.part
         committed = [row for one in commits for rows in one.rows.values() for row in rows]
@@ -92,7 +93,7 @@ def test_every_lease_is_told_of_from_its_claim_to_its_end_and_with_every_outcome
         fate.update({verb: len(rows) for one in commits for verb, rows in one.rows.items()})
     assert fate == {Verb.COMPLETE: 80, Verb.RETRY: 10, Verb.FAIL: 20}
     assert n_leases >= 8
-    failures = [one.failures for one in of_kind(told, Committed)]
+    failures = [one.failures for one in of_kind(told, LeaseCommitted)]
     assert Counter(failure.type for each in failures for failure in each.values()) == {
         "ValueError": 20,
         "PermanentError": 10,
@@ -100,7 +101,7 @@ def test_every_lease_is_told_of_from_its_claim_to_its_end_and_with_every_outcome
     assert all(failure.message == f"no {row}" for each in failures for row, failure in each.items() if row % 10 == 3)
     (end,) = of_kind(told, JobEnded)
     assert end.job.id == job.id
-    assert end.at >= max(one.at for one in of_kind(told, Committed))
+    assert end.at >= max(one.at for one in of_kind(told, LeaseCommitted))
 
 
 def test_value_that_cannot_be_stored_is_told_of_as_a_failure(queue):
@@ -108,7 +109,7 @@ def test_value_that_cannot_be_stored_is_told_of_as_a_failure(queue):
         return object() if x == 7 else x
 
     queue.submit_frame(FRAME, odd, part_rows=100)
-    (one,) = of_kind(watched(queue, odd), Committed)
+    (one,) = of_kind(watched(queue, odd), LeaseCommitted)
     assert {verb: list(rows) for verb, rows in one.rows.items() if verb is not Verb.COMPLETE} == {Verb.FAIL: [7]}
     assert list(one.failures) == [7]
 
@@ -124,7 +125,7 @@ def test_batches_and_coroutines_are_told_of_alike(queue):
     for function in (later, whole):
         queue.submit_frame(FRAME, function, part_rows=50)
         told = watched(queue, function)
-        rows = [row for one in of_kind(told, Committed) for row in one.rows[Verb.COMPLETE]]
+        rows = [row for one in of_kind(told, LeaseCommitted) for row in one.rows[Verb.COMPLETE]]
         assert sorted(rows) == list(range(100))
         assert sum(one.n_finished for one in of_kind(told, LeaseEnded)) == 100
 
@@ -136,7 +137,7 @@ def test_inputs_that_are_damaged_fail_rows_that_never_ran(queue):
     ]
     queue.repository.store.overwrite(key, b"no Parquet")
     told = watched(queue, moody)
-    assert sum(len(one.rows[Verb.FAIL]) for one in of_kind(told, Committed)) == 100
+    assert sum(len(one.rows[Verb.FAIL]) for one in of_kind(told, LeaseCommitted)) == 100
     assert [one.run_s for one in of_kind(told, LeaseEnded)] == [None, None]
     assert all(len(events) == 3 for events in leases(told).values())
     assert job.counts()["failed"] == 100
@@ -151,7 +152,7 @@ def test_lease_that_was_taken_over_ends_as_lost_and_nothing_of_it_is_told_as_com
     told = watched(queue, overtaken)
     (end,) = of_kind(told, LeaseEnded)
     assert end.is_lost
-    assert of_kind(told, Committed) == []
+    assert of_kind(told, LeaseCommitted) == []
     assert job.counts()["cancelled"] == 1
 
 
@@ -216,7 +217,7 @@ def test_store_that_fails_is_told_of_and_every_lease_has_an_end(refused, is_told
     assert {type(one.error) for one in failed} == ({Unavailable} if is_told else set())
     assert {bool(one.lease) for one in failed} <= {refused == {COMMITTING}}
     for events in leases(told).values():
-        assert [type(event) for event in events if not isinstance(event, Committed)] == [Claimed, LeaseEnded]
+        assert [type(event) for event in events if not isinstance(event, LeaseCommitted)] == [LeaseClaimed, LeaseEnded]
     assert sum(one.is_lost for one in of_kind(told, LeaseEnded)) == n_lost
     assert sum(one.n_finished for one in of_kind(told, LeaseEnded)) == 100
     assert job.status == "failed"
@@ -229,7 +230,7 @@ def test_lease_of_a_job_that_is_put_aside_has_an_end_too(queue, monkeypatch):
     queue.submit_frame(FRAME, moody, part_rows=100)
     monkeypatch.setattr(ParquetCodec, "open", break_down)
     (events,) = leases(watched(queue, moody)).values()
-    assert [type(event) for event in events] == [Claimed, LeaseEnded]
+    assert [type(event) for event in events] == [LeaseClaimed, LeaseEnded]
     assert (events[-1].n_finished, events[-1].run_s, events[-1].is_lost) == (0, None, False)
 
 
@@ -287,7 +288,7 @@ def test_nothing_is_made_of_rows_and_commits_where_nobody_listens(queue, monkeyp
     monkeypatch.setattr(Observers, "tell", watch)
     queue.submit_frame(FRAME, moody, retries=0, part_rows=10)
     oq.Worker(queue, [moody]).run(until_idle=True)
-    assert asked == {WorkerStarted, Claimed, Committed, LeaseEnded, JobEnded, WorkerStopped}
+    assert asked == {JobSubmitted, WorkerStarted, LeaseClaimed, LeaseCommitted, LeaseEnded, JobEnded, WorkerStopped}
     assert Counter(made) == {LeaseEnded: 10}
 
 
