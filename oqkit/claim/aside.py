@@ -13,16 +13,10 @@ from dataclasses import dataclass
 from cachetools import FIFOCache
 
 from oqkit.errors import OqError
+from oqkit.limits import ClaimLimits
 from oqkit.printable import printable
 
 log = logging.getLogger(__name__)
-
-FIRST_S = 10.0
-LONGEST_S = 600.0
-SPACING_S = 0.5
-"""How far apart tries are on average, however many things are put aside."""
-MOST_NAMES = 10_000
-"""How many are remembered; of more, the ones put aside first are tried again and named again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +29,10 @@ class _Entry:
 class Aside:
     """Names of objects and jobs, and until when each is left alone; times in epoch seconds."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, *, limits: ClaimLimits) -> None:
         self._rng = rng
-        self._entries: FIFOCache[str, _Entry] = FIFOCache(MOST_NAMES)
+        self._limits = limits
+        self._entries: FIFOCache[str, _Entry] = FIFOCache(limits.aside_names)
 
     def until(self, name: str) -> float:
         """Return until when to leave something alone; 0 if it was not put aside."""
@@ -46,15 +41,15 @@ class Aside:
 
     def put(self, name: str, error: Exception, *, now: float) -> float:
         """Put something aside and return until when; tell people why, once."""
-        known = self._entries.pop(name, None)
-        wait_s = FIRST_S if known is None else min(2 * known.wait_s, LONGEST_S)
+        known, limits = self._entries.pop(name, None), self._limits
+        wait_s = limits.aside_first_s if known is None else min(2 * known.wait_s, limits.aside_longest_s)
         said = f"{type(error).__name__}: {error}"
         if known is None or known.said != said:
             is_expected = isinstance(error, OqError)
             log.warning(
                 "left alone: %s", printable(error if is_expected else name), exc_info=None if is_expected else error
             )
-        until = now + max(wait_s, SPACING_S * len(self._entries)) * self._rng.uniform(1.0, 2.0)
+        until = now + max(wait_s, limits.aside_spacing_s * len(self._entries)) * self._rng.uniform(1.0, 2.0)
         self._entries[name] = _Entry(until, wait_s, said)
         return until
 

@@ -23,19 +23,11 @@ from oqkit.queue import key as keys
 from oqkit.queue.cas import Versioned
 from oqkit.queue.job import Job, caught_up
 from oqkit.queue.part import MAX_LEASES, Lease, Part, claim
-from oqkit.queue.repository import LATE_S, Repository
+from oqkit.queue.repository import Repository
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-JOBS_A_CALL = 4
-CLAIMS_A_JOB = 3
-FIRST_RECHECK_POLLS = 2.0
-LAST_RECHECK_POLLS = 16.0
-LATER_S = 5.0
-REFUSED_S = 10.0
-"""How long a job that this worker cannot run is left alone: what is missing may be there by then."""
 
 
 def _any(_job: Job) -> bool:
@@ -58,6 +50,7 @@ class Claimer:
         on_ended: Callable[[Job], None] = lambda job: None,  # noqa: ARG005 - the same
     ) -> None:
         self._repository = repository
+        self._limits = repository.limits.claim
         self._worker = worker
         self._lease_s = lease_s
         self._can_run = can_run
@@ -65,7 +58,7 @@ class Claimer:
         self._on_aside = on_aside
         self._on_ended = on_ended
         self._cursors: dict[str, JobCursor] = {}
-        self._aside = Aside(repository.rng)
+        self._aside = Aside(repository.rng, limits=self._limits)
         self._is_wanted: Callable[[Job], bool] = _any
         self.finished = FinishedMarkers(repository)
         self.discovery = Poller(repository, topics)
@@ -168,7 +161,7 @@ class Claimer:
         """
         if one.heard is None or one.is_left_to_others:
             del self._cursors[job_id]
-        elif now - one.heard >= LATE_S:
+        elif now - one.heard >= self._repository.limits.queue.marker_late_s:
             one.is_unmarked = True
             if one.latest is None or one.due <= self._repository.now():
                 return  # it is looked at anyway
@@ -185,7 +178,7 @@ class Claimer:
         ]
         self._repository.rng.shuffle(ready)
         ready.sort(key=lambda pair: -pair[0])
-        return [job for _, job in ready[:JOBS_A_CALL]]
+        return [job for _, job in ready[: self._limits.find_jobs]]
 
     def _try(self, job_id: str, one: JobCursor) -> HeldLease | None:
         def claim_in() -> HeldLease | None:
@@ -220,7 +213,7 @@ class Claimer:
         job = one.job
         if not self._may_start(one, job):
             return None
-        for _ in range(CLAIMS_A_JOB):
+        for _ in range(self._limits.job_claims):
             index = one.choose()
             if one.job is not job:  # it was read again meanwhile: it may be paused, or have code that must not run here
                 job = one.job
@@ -241,7 +234,7 @@ class Claimer:
         """Say whether this worker may start tasks of a job now; if not, the job is left alone for as long as that holds."""
         one.is_refused = not self._can_run(job)
         if one.is_refused:
-            one.not_before = self._repository.now() + REFUSED_S
+            one.not_before = self._repository.now() + self._limits.refused_s
         elif (when := gate.opens(job, self._repository.now())) is not None:
             self._move_marker(one, job, due=when)
         else:
@@ -313,7 +306,7 @@ class Claimer:
 
     def _rest(self, one: JobCursor) -> None:
         """Leave a job alone until its rows fall due, or for a while that grows as long as nothing happens."""
-        now, poll_s = self._repository.now(), self._repository.store.poll_s
+        now, poll_s, limits = self._repository.now(), self._repository.store.poll_s, self._limits
         if one.is_stuck:
             one.not_before = max(now + poll_s, min(one.unreadable.values()))
             return
@@ -322,14 +315,17 @@ class Claimer:
         if one.cursor:
             one.not_before = now + poll_s  # nothing in this window of parts, but there are windows left
             return
-        one.recheck_s = min(max(one.recheck_s * 2, poll_s * FIRST_RECHECK_POLLS), poll_s * LAST_RECHECK_POLLS)
+        first_s, longest_s = poll_s * limits.recheck_first_polls, poll_s * limits.recheck_longest_polls
+        one.recheck_s = min(max(one.recheck_s * 2, first_s), longest_s)
         changes = [when for held in one.parts.values() if (when := held.doc.next_change()) is not None and when > now]
         one.not_before = min([now + one.recheck_s, *changes])
 
     def _postpone(self, one: JobCursor, job: Job, part: Part) -> None:
         """Move the marker of a job of one part that has nothing to do for a while out of the way of due work."""
         when = part.next_change()
-        if job.n_parts > 1 or when is None or part.leases or when - self._repository.now() < LATER_S:
+        if job.n_parts > 1 or when is None or part.leases:
+            return
+        if when - self._repository.now() < self._limits.later_s:
             return
         self._move_marker(one, job, due=when)
 

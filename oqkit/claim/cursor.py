@@ -7,21 +7,19 @@ from dataclasses import dataclass, field
 from oqkit.claim.aside import Aside
 from oqkit.claim.picker import PartPicker
 from oqkit.errors import FormatError
+from oqkit.limits import ClaimLimits
 from oqkit.queue import key as keys
 from oqkit.queue.cas import Versioned
 from oqkit.queue.job import Job, check_orders, is_settled
 from oqkit.queue.part import MAX_LEASES, Part
 from oqkit.queue.repository import Repository
 
-READS = 16
-WINDOW = 1000
-
 
 @dataclass(slots=True)
 class JobCursor:
     """A worker's view of a job, as far as it has looked; `choose` looks further when it must.
 
-    At most `READS` parts are read at a time, and `WINDOW` listed, however many the job has.
+    At most `read_parts` of its limits are read at a time, and `window_parts` listed, however many the job has.
     """
 
     repository: Repository
@@ -53,6 +51,10 @@ class JobCursor:
     recheck_s: float = 0.0
     is_refused: bool = False
     """Whether this worker may not run it, as far as it knows."""
+    _limits: ClaimLimits = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._limits = self.repository.limits.claim
 
     @property
     def job(self) -> Job:
@@ -179,10 +181,10 @@ class JobCursor:
             return
         keys_of = self.repository.keys_of(job)
         after = keys_of.part(self.cursor - 1) if self.cursor else None
-        page = self.repository.store.list(keys_of.parts, after=after, limit=WINDOW)
+        page = self.repository.store.list(keys_of.parts, after=after, limit=self._limits.window_parts)
         found = keys.part_etags(page.entries, n_parts=job.n_parts)
         stop = job.n_parts if page.next is None else max(found, default=job.n_parts - 1) + 1
-        stop = min(stop, self.cursor + WINDOW)
+        stop = min(stop, self.cursor + self._limits.window_parts)
         untouched = [n for n in range(self.cursor, stop) if n not in found]
         self.untouched = PartPicker(untouched, start=None if self.is_known else self.repository.rng.random())
         self.is_known = True
@@ -199,13 +201,14 @@ class JobCursor:
         new = [n for n in found if n not in self.final and n not in self.parts and not self._is_aside(n)]
         changed = [n for n, held in self.parts.items() if found.get(n, held.etag) != held.etag]
         self.repository.rng.shuffle(new)
-        return self.repository.rng.sample(changed, min(READS, len(changed))) + new
+        return self.repository.rng.sample(changed, min(self._limits.read_parts, len(changed))) + new
 
     def _is_aside(self, index: int) -> bool:
         return self.unreadable.get(index, 0.0) > self.repository.now()
 
     def _read_some(self) -> None:
-        now, self.unread = self.unread[-READS:], self.unread[:-READS]
+        n = self._limits.read_parts
+        now, self.unread = self.unread[-n:], self.unread[:-n]
         for index in reversed(now):
             self._read(index)
 

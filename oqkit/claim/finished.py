@@ -8,10 +8,6 @@ import threading
 from oqkit.queue.repository import Repository
 from oqkit.store.base import MAX_KEYS
 
-TOGETHER_S = 1.0
-ALONE_S = 60.0
-MAX_REFUSED = 100_000
-
 
 class FinishedMarkers:
     """Deletes markers: several in one request while no other worker is about, else without delay. A duty.
@@ -24,6 +20,7 @@ class FinishedMarkers:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
+        self._limits = repository.limits.claim
         self._since: dict[str, float] = {}
         """Marker to when it was found to be of no more use."""
         self._going: dict[str, float] = {}
@@ -47,9 +44,9 @@ class FinishedMarkers:
         """Return how long there is nothing to do, in seconds."""
         now = self._now()
         oldest = next(iter(self._since.values()), math.inf)
-        if len(self._since) >= MAX_KEYS or (self._since and now - self._met <= ALONE_S):
+        if len(self._since) >= MAX_KEYS or (self._since and now - self._met <= self._limits.alone_s):
             return 0.0
-        return max(0.0, oldest + TOGETHER_S - now)
+        return max(0.0, oldest + self._limits.together_s - now)
 
     def perform(self) -> None:
         """Delete what is there."""
@@ -60,7 +57,7 @@ class FinishedMarkers:
         with self._lock:
             if is_allowed:
                 self._going = {key: since for key, since in self._going.items() if key not in going}
-            elif len(self._going) > MAX_REFUSED:
+            elif len(self._going) > self._limits.refused_markers:
                 self._going = {}
 
     leave = perform

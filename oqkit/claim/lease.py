@@ -12,8 +12,6 @@ from oqkit.queue.part import Outcome, Part, commit, lease_s_for, output_id
 from oqkit.queue.repository import Repository
 from oqkit.queue.rows import NONE, Rows
 
-MOST_INLINE = 64
-
 
 class HeldLease:
     """The rows of one part that this worker may write the outcomes of."""
@@ -94,7 +92,8 @@ class HeldLease:
     @property
     def has_room(self) -> bool:
         """Whether the part may hold one more output itself: every commit in it writes all of those again."""
-        return sum(output is not None for output in self.part.outputs.values()) < MOST_INLINE
+        n_inline = sum(output is not None for output in self.part.outputs.values())
+        return n_inline < self._repository.limits.claim.inline_outputs
 
     def attempts(self) -> tuple[tuple[Rows, int], ...]:
         """Return, for the rows held, which attempt that counts this is: 1 for the first."""

@@ -13,26 +13,14 @@ import re
 from dataclasses import dataclass, field
 
 from oqkit.errors import FormatError, Missing, Unavailable
+from oqkit.limits import ClaimLimits
 from oqkit.queue import key as keys
 from oqkit.queue.bell import News, load_news
 from oqkit.queue.job import Job
-from oqkit.queue.repository import LATE_S, Repository
+from oqkit.queue.repository import Repository
 from oqkit.store.base import Page
 
 log = logging.getLogger(__name__)
-
-LIST_EVERY_S = 30.0
-IDLE_AFTER_S = 600.0
-IDLE_FACTOR = 7.0
-IDLE_LIST_FACTOR = 2.5
-BUSY_LIST_FACTOR = 2.0
-COOL_S = 20.0
-HOT_FACTOR = 0.2
-LOOKS_A_RING = (0.4, 1.2)
-PAGE = 1000
-PAGES_A_LOOK = 3
-FOLDERS_A_LOOK = 8
-MOST_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +55,16 @@ class MarkerWalk:
 
     repository: Repository
     topics: Topics
+    _limits: ClaimLimits = field(init=False)
     _after: str | None = None
     """Where the next page starts."""
     _left: dict[str, str | None] = field(default_factory=dict)
     """Folders to be listed, and where to go on in each."""
     _soon: dict[str, tuple[float, str]] = field(default_factory=dict)
     """Folders of which only the markers were read that fall due first: when others may (epoch seconds), and after what."""
+
+    def __post_init__(self) -> None:
+        self._limits = self.repository.limits.claim
 
     @property
     def is_midway(self) -> bool:
@@ -89,9 +81,9 @@ class MarkerWalk:
         due = {folder: after for folder, (when, after) in self._soon.items() if when <= now}
         self._left = {**due, **self._left}
         found: list[str] = []
-        for _ in range(0 if self._left else PAGES_A_LOOK):
+        for _ in range(0 if self._left else self._limits.look_pages):
             is_first = self._after is None
-            page = self.repository.store.list(keys.OPEN, after=self._after, limit=PAGE)
+            page = self.repository.store.list(keys.OPEN, after=self._after, limit=self._limits.page_markers)
             found += [entry.key for entry in page.entries]
             self._after = page.next
             if page.next is None:
@@ -107,7 +99,7 @@ class MarkerWalk:
         """Follow the topics of a shard that has many markers, those that are due first."""
         prefix = keys.open_prefix(shard)
         if self.topics.everything:
-            topics = self.repository.store.list(prefix, limit=PAGE, folders=True).folders
+            topics = self.repository.store.list(prefix, limit=self._limits.page_markers, folders=True).folders
         else:
             topics = tuple(f"{prefix}{name}/" for name in self.topics.names())
         self._left = dict.fromkeys(f"{topic}{when}/" for when in ("ready", "later") for topic in topics)
@@ -116,9 +108,9 @@ class MarkerWalk:
 
     def _in_folders(self) -> list[str]:
         found: list[str] = []
-        for folder in list(self._left)[:FOLDERS_A_LOOK]:
+        for folder in list(self._left)[: self._limits.look_folders]:
             is_later = folder.endswith("/later/")
-            limit = PAGE // 10 if is_later else PAGE
+            limit = self._limits.page_markers // (10 if is_later else 1)
             page = self.repository.store.list(folder, after=self._left.pop(folder), limit=limit)
             names = [entry.key for entry in page.entries]
             found += names
@@ -142,6 +134,7 @@ class Poller:
     """When the last listing that the store answered was begun, in monotonic seconds."""
     marked: frozenset[str] | None = None
     """The jobs that had a marker when all of them were listed last; None if there were too many."""
+    _limits: ClaimLimits = field(init=False)
     _walk: MarkerWalk = field(init=False)
     _bell: str = ""
     _news: News | None = None
@@ -154,6 +147,7 @@ class Poller:
     """Names that are no markers and were reported."""
 
     def __post_init__(self) -> None:
+        self._limits = self.repository.limits.claim
         self._walk = MarkerWalk(self.repository, self.topics)
 
     def is_due(self, *, has_work: bool) -> bool:
@@ -183,9 +177,10 @@ class Poller:
     def poll_s(self) -> float:
         """Return how long to wait between two looks at the doorbell: the longer the longer there was no work."""
         idle_s = self.repository.store.clock.monotonic() - self._busy
-        if idle_s > IDLE_AFTER_S:
-            return self.repository.store.poll_s * IDLE_FACTOR
-        return self.repository.store.poll_s * min(1.0, max(HOT_FACTOR, idle_s / COOL_S))
+        poll_s, limits = self.repository.store.poll_s, self._limits
+        if idle_s > limits.idle_after_s:
+            return poll_s * limits.idle_factor
+        return poll_s * min(1.0, max(limits.hot_factor, idle_s / limits.cool_s))
 
     def found_work(self) -> None:
         """Poll at the quick pace for a while."""
@@ -195,8 +190,8 @@ class Poller:
         if self._walk.is_midway and not has_work:
             return self.repository.store.poll_s
         if self.poll_s() > self.repository.store.poll_s:
-            return LIST_EVERY_S * IDLE_LIST_FACTOR
-        return LIST_EVERY_S * (BUSY_LIST_FACTOR if has_work else 1.0)
+            return self._limits.list_every_s * self._limits.idle_list_factor
+        return self._limits.list_every_s * (self._limits.busy_list_factor if has_work else 1.0)
 
     def _asks_next(self) -> float:
         """Return when to ask the doorbell next: not while a look is near that tells all that a ring would."""
@@ -206,10 +201,10 @@ class Poller:
 
     def _look_again(self, now: float) -> None:
         """Look a few times more after a ring: the marker may come after it, and rings are left out for `ring_s`."""
-        ring_s = self.repository.store.ring_s
-        late_s = max(ring_s, LATE_S) * LOOKS_A_RING[-1]
-        looks = [now + ring_s * LOOKS_A_RING[0], now + late_s] if ring_s else [now + late_s]
-        known = self._again[: MOST_LOOKS - 1]  # never put off by later rings
+        ring_s, limits = self.repository.store.ring_s, self._limits
+        late_s = max(ring_s, self.repository.limits.queue.marker_late_s) * limits.look_last_rings
+        looks = [now + ring_s * limits.look_first_rings, now + late_s] if ring_s else [now + late_s]
+        known = self._again[: limits.planned_looks - 1]  # never put off by later rings
         self._again = [*known, *looks[-1:]] if known else looks
 
     def _rang(self) -> bool:
@@ -223,7 +218,8 @@ class Poller:
         if blob is None:
             return False
         self._bell = blob.etag
-        self._news = load_news(blob.data, now=self.repository.now(), load=self.repository.load_job)
+        fresh_s = self.repository.limits.queue.bell_fresh_s
+        self._news = load_news(blob.data, now=self.repository.now(), fresh_s=fresh_s, load=self.repository.load_job)
         return True
 
     def look(self) -> Listing:
@@ -234,7 +230,7 @@ class Poller:
             return Listing(markers=told, is_complete=False, job=news.job)
         now = self.repository.store.clock.monotonic()
         if self._busy == float("-inf"):
-            self._busy = now - COOL_S
+            self._busy = now - self._limits.cool_s
         self._again = [when for when in self._again if when > now]
         self._listed = self._looked = now
         found, is_complete = self._walk.go_on()
@@ -248,7 +244,7 @@ class Poller:
         marker = _parsed(key)
         if marker is not None and marker.shard == keys.shard_of(marker.job, self.repository.settings.shards):
             return marker
-        if key not in self._strange and len(self._strange) < PAGE:
+        if key not in self._strange and len(self._strange) < self._limits.page_markers:
             log.warning("left alone: %r is not a marker that this oqkit knows", key)
             self._strange.add(key)
         return None

@@ -16,9 +16,6 @@ from oqkit.queue import key as keys
 from oqkit.queue.document import dump_job
 from oqkit.queue.job import Job
 
-MAX_BYTES = 16_384
-FRESH_S = 10.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
@@ -28,14 +25,14 @@ class News:
     job: Job
 
 
-def dump_news(news: News | None, *, op: str) -> bytes:
-    """Write the bell; `op` makes it different from what it was. Large jobs are left out."""
+def dump_news(news: News | None, *, op: str, max_bytes: int) -> bytes:
+    """Write the bell; `op` makes it different from what it was. A job that takes more than `max_bytes` is left out."""
     said = b"" if news is None else b"\n".join((news.marker.key.encode(), dump_job(news.job)))
-    return op.encode() + (b"\n" + said if 0 < len(said) <= MAX_BYTES else b"")
+    return op.encode() + (b"\n" + said if 0 < len(said) <= max_bytes else b"")
 
 
-def load_news(data: bytes, *, now: float, load: Callable[[bytes, str], Job]) -> News | None:
-    """Return what the bell says, or None if that is nothing, or old, or not to be understood: then list.
+def load_news(data: bytes, *, now: float, fresh_s: float, load: Callable[[bytes, str], Job]) -> News | None:
+    """Return what the bell says, or None if that is nothing, or older than `fresh_s`, or not to be understood: then list.
 
     `load` reads the job as if it were its object.
     """
@@ -46,4 +43,4 @@ def load_news(data: bytes, *, now: float, load: Callable[[bytes, str], Job]) -> 
     except (FormatError, UnicodeDecodeError):
         return None
     is_one = (news.marker.job, news.marker.gen) == (news.job.id, news.job.gen)
-    return news if is_one and abs(now - news.job.created) <= FRESH_S else None
+    return news if is_one and abs(now - news.job.created) <= fresh_s else None

@@ -17,15 +17,13 @@ from typing import Generic, TypeVar
 
 from oqkit.clock import new_id
 from oqkit.errors import Conflict, Missing, Unavailable
+from oqkit.limits import QueueLimits
 from oqkit.queue.document import dump_job, dump_part, load_job, load_part
 from oqkit.queue.job import Job
 from oqkit.queue.part import Part
 from oqkit.store.base import Store
 
 D = TypeVar("D", Job, Part)
-
-FIRST_WAIT_S = 0.02
-LONGEST_WAIT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +47,12 @@ PART: DocumentType[Part] = DocumentType(lambda data, key: load_part(data, key=ke
 
 
 class CasLoop:
-    """Reads and changes documents; gives up with `Unavailable` after `patience_s`."""
+    """Reads and changes documents; gives up with `Unavailable` after ``limits.patience_s``."""
 
-    def __init__(self, store: Store, rng: random.Random, *, patience_s: float = 60.0) -> None:
+    def __init__(self, store: Store, rng: random.Random, *, limits: QueueLimits) -> None:
         self.store = store
         self.rng = rng
-        self.patience_s = patience_s
+        self.limits = limits
 
     def read(self, kind: DocumentType[D], key: str, *, absent: D | None = None) -> Versioned[D]:
         """Return the document; `absent` is what its absence means (None: raise `Missing`)."""
@@ -86,7 +84,7 @@ class CasLoop:
         """
         last: Exception | None = None
         existed = False
-        patience_s = self.patience_s if patience_s is None else min(patience_s, self.patience_s)
+        patience_s = self.limits.patience_s if patience_s is None else min(patience_s, self.limits.patience_s)
         for _ in self.attempts(patience_s):
             try:
                 held = held or self.read(kind, key, absent=None if existed else absent)
@@ -117,7 +115,7 @@ class CasLoop:
                 last = error
             else:
                 return True
-        raise Unavailable(f"{key!r} could not be written within {self.patience_s:g} s: {last}") from last
+        raise Unavailable(f"{key!r} could not be written within {self.limits.patience_s:g} s: {last}") from last
 
     def put_same(self, key: str, data: bytes) -> None:
         """Write an object that anybody may write at any time, as all write the same bytes: no condition is needed."""
@@ -129,19 +127,19 @@ class CasLoop:
                 last = error
             else:
                 return
-        raise Unavailable(f"{key!r} could not be written within {self.patience_s:g} s: {last}") from last
+        raise Unavailable(f"{key!r} could not be written within {self.limits.patience_s:g} s: {last}") from last
 
     def attempts(self, patience_s: float | None = None) -> Iterator[int]:
         """Yield attempt numbers until the patience (None: the loop's own) is used up: the second at once, later ones after full-jitter waits.
 
         At once, because most often somebody else came first, and reading what he wrote decides.
         """
-        clock = self.store.clock
-        end = clock.monotonic() + (self.patience_s if patience_s is None else patience_s)
+        clock, limits = self.store.clock, self.limits
+        end = clock.monotonic() + (limits.patience_s if patience_s is None else patience_s)
         attempt = 0
         while True:
             yield attempt
-            longest_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**attempt) if attempt else 0.0
+            longest_s = min(limits.retry_longest_s, limits.retry_first_s * 2**attempt) if attempt else 0.0
             attempt += 1
             if clock.monotonic() >= end:
                 return

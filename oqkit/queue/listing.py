@@ -10,8 +10,6 @@ from oqkit.queue import key as keys
 from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
 
-OPEN_PAGES = 5
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedJob:
@@ -67,7 +65,7 @@ def _open(repository: Repository, shard: str) -> Iterator[tuple[str, float]]:
                 continue
             if marker.job.startswith("k"):
                 yield marker.job, marker.due
-        if number + 1 >= OPEN_PAGES:
+        if number + 1 >= repository.limits.queue.open_pages:
             return
 
 

@@ -18,12 +18,6 @@ from oqkit.queue.repository import Repository
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobState
 
-STALLED_S = 10.0
-RARER = 4
-LONGEST_S = 3600.0
-REFUSED_S = 60.0
-READS = 16
-
 
 def restore_marker(repository: Repository, job: Job) -> bool:
     """Put up the marker of a job that is not settled; return False if it was there."""
@@ -42,7 +36,8 @@ def is_done(repository: Repository, job: Job, *, most: float = math.inf) -> bool
         if len(found) < job.n_parts:
             return False
         indexes = repository.rng.sample(indexes, int(min(most, len(indexes))))
-    chunks = (indexes[first : first + READS] for first in range(0, len(indexes), READS))
+    n = repository.limits.queue.read_parts
+    chunks = (indexes[first : first + n] for first in range(0, len(indexes), n))
     return all(all(repository.map(lambda index: _is_done(repository, job, index), chunk)) for chunk in chunks)
 
 
@@ -92,9 +87,10 @@ class Reconciler:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
+        self._limits = repository.limits.queue
         self._seen: tuple[int, int] | None = None
         self._since = self._again = -math.inf
-        self._patience_s = STALLED_S
+        self._patience_s = self._limits.stalled_s
 
     def look(self, state: JobState) -> bool:
         """Do what the job needs; return whether parts were written. After trouble with the store it waits a while."""
@@ -104,18 +100,19 @@ class Reconciler:
         try:
             return self._look(state, now)
         except StoreError:  # whoever only may read cannot help; a worker will
-            self._again = now + REFUSED_S
+            self._again = now + self._limits.refused_s
             return False
 
     def _look(self, state: JobState, now: float) -> bool:
-        progress = (state.job.gen, sum(held.doc.rev for held in state.known.values()))
+        limits, progress = self._limits, (state.job.gen, sum(held.doc.rev for held in state.known.values()))
         if progress != self._seen:
-            self._seen, self._since, self._patience_s = progress, now, STALLED_S
+            self._seen, self._since, self._patience_s = progress, now, limits.stalled_s
         if is_over(state.job, state.at) and any(_waits(part) for part in state.parts()):
             settle_job(self._repository, state.job, state)
             return True
         if now - self._since >= self._patience_s and _is_stalled(state):
-            self._since, self._patience_s = now, min(RARER * self._patience_s, LONGEST_S)
+            longer_s = limits.stalled_factor * self._patience_s
+            self._since, self._patience_s = now, min(longer_s, limits.stalled_longest_s)
             restore_marker(self._repository, state.job)
         return False
 

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from oqkit.clock import new_id, system_random
 from oqkit.errors import Conflict, Denied, FormatError, Missing, NotSigned, Unavailable, UsageError
+from oqkit.limits import Limits
 from oqkit.printable import printable
 from oqkit.queue import key as keys
 from oqkit.queue.bell import News, dump_news
@@ -30,9 +31,6 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 MAX_SHARDS = 4096
-VALID_S = 365 * 86_400.0
-"""How long a signature is good for."""
-LATE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +41,7 @@ class Settings:
 
 
 class Repository:
-    """One queue. Make it with `open_repository`."""
+    """One queue. Make it with `open_repository`. Everything that works on the queue finds its `limits` here."""
 
     def __init__(
         self,
@@ -53,13 +51,15 @@ class Repository:
         rng: random.Random | None = None,
         signer: Callable[[], Keyring] | None = None,
         keyring: Keyring | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.store = store
         self.settings = settings
+        self.limits = limits or Limits()
         self.rng = rng or system_random()
         self._signer = signer
         self._keyring = keyring
-        self.loop = CasLoop(store, self.rng)
+        self.loop = CasLoop(store, self.rng, limits=self.limits.queue)
         self._rang: float | None = None
         self._is_delete_denied = False
 
@@ -67,7 +67,9 @@ class Repository:
         """Return this queue for somebody who reads only jobs that are signed with one of these keys; None: all jobs."""
         if keyring is self._keyring:
             return self
-        return Repository(self.store, self.settings, rng=self.rng, signer=self._signer, keyring=keyring)
+        return Repository(
+            self.store, self.settings, rng=self.rng, signer=self._signer, keyring=keyring, limits=self.limits
+        )
 
     def now(self) -> float:
         """Return the store's time in epoch seconds."""
@@ -100,7 +102,7 @@ class Repository:
         """Return a job with the signature of whoever submits here."""
         if self._signer is None:
             return job
-        job = replace(job, valid_until=self.now() + VALID_S)
+        job = replace(job, valid_until=self.now() + self.limits.queue.signature_s)
         return replace(job, signature=self._signer().sign(signed_text(job)))
 
     def signed_anew(self, job: Job, *, before: Job) -> Job:
@@ -201,7 +203,7 @@ class Repository:
         began = self.store.clock.monotonic()
         calls: tuple[Callable[[], bool], ...] = (lambda: self.put_marker(marker), lambda: self.ring(news))
         _, rang = self.map(_call, calls)
-        if not rang or self.store.clock.monotonic() - began > LATE_S:
+        if not rang or self.store.clock.monotonic() - began > self.limits.queue.marker_late_s:
             self.ring()  # the last ring may have been too early to tell of this marker
 
     def put_marker(self, marker: keys.Marker) -> bool:
@@ -240,7 +242,8 @@ class Repository:
             return False
         self._rang = now
         try:
-            self.store.overwrite(keys.BELL, dump_news(news, op=new_id(self.rng)))
+            said = dump_news(news, op=new_id(self.rng), max_bytes=self.limits.queue.bell_bytes)
+            self.store.overwrite(keys.BELL, said)
         except Unavailable:
             self._rang = None  # only a hint: workers look every half minute anyway
             return False
@@ -277,28 +280,29 @@ def open_repository(
     shards: int | None = None,
     rng: random.Random | None = None,
     signer: Callable[[], Keyring] | None = None,
+    limits: Limits | None = None,
 ) -> Repository:
     """Open the queue in `store`, creating it if it is new; refuse a store that cannot hold one (guarantee G8).
 
     `shards` only counts for a new queue; None takes what is there, or 1. `signer` gives the keys to sign jobs with.
+    `limits` hold for whoever works through this repository; None for the usual ones.
     """
     if shards is not None and not (type(shards) is int and 1 <= shards <= MAX_SHARDS):
         raise UsageError(f"shards={shards!r} must be a whole number from 1 to {MAX_SHARDS:,}")
-    rng = rng or system_random()
+    rng, limits = rng or system_random(), limits or Limits()
     try:
         settings = _settings(store.read(keys.SETTINGS).data)
     except Missing:
-        settings = _create(store, Settings(shards=shards or 1), rng)
+        settings = _create(store, Settings(shards=shards or 1), CasLoop(store, rng, limits=limits.queue))
     if shards is not None and shards != settings.shards:
         raise UsageError(
             f"the queue at {store.url} was created with {settings.shards} shards, not {shards}: leave shards= out"
         )
-    return Repository(store, settings, rng=rng, signer=signer)
+    return Repository(store, settings, rng=rng, signer=signer, limits=limits)
 
 
-def _create(store: Store, settings: Settings, rng: random.Random) -> Settings:
-    probe(store, rng=rng)
-    loop = CasLoop(store, rng)
+def _create(store: Store, settings: Settings, loop: CasLoop) -> Settings:
+    probe(store, rng=loop.rng)
     loop.put_once(keys.SETTINGS, dump({"format": FORMAT, "requires": [], "shards": settings.shards}))
     return _settings(store.read(keys.SETTINGS).data)  # somebody else may have been first
 

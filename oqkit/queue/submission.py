@@ -15,7 +15,7 @@ from oqkit.queue import gate
 from oqkit.queue import key as keys
 from oqkit.queue.cas import JOB
 from oqkit.queue.job import Job
-from oqkit.queue.reconcile import READS, is_done, restore_marker
+from oqkit.queue.reconcile import is_done, restore_marker
 from oqkit.queue.repository import Repository
 
 
@@ -69,7 +69,7 @@ def announce(repository: Repository, job: Job) -> None:
 
 def resume(repository: Repository, job: Job) -> None:
     """Put up the marker of a job that is not done: who submitted it, or gave the last order, may have died before that."""
-    if job.n_tasks and not is_done(repository, job, most=READS):
+    if job.n_tasks and not is_done(repository, job, most=repository.limits.queue.read_parts):
         restore_marker(repository, job)
 
 

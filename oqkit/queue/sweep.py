@@ -23,16 +23,6 @@ from oqkit.queue.reconcile import is_done, is_over, restore_marker, settle_job
 from oqkit.queue.repository import Repository
 from oqkit.store.base import Entry
 
-EVERY_S = 480.0
-FIRST_S = 30.0
-EARLY = 0.75
-FRESH_S = 60.0
-"""Younger jobs are left alone: their marker may be on its way."""
-PAGES = 2
-LOOKS = 500
-WATCHED = 1000
-SAMPLE = 16
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
@@ -57,8 +47,9 @@ class Sweep:
 
     def __init__(self, repository: Repository, *, marked: Callable[[], AbstractSet[str] | None] = lambda: None) -> None:
         self._repository = repository
+        self._limits = repository.limits.queue
         self._marked_lately = marked
-        self._next = self._monotonic() + FIRST_S * (1 + repository.rng.random())
+        self._next = self._monotonic() + self._limits.sweep_first_s * (1 + repository.rng.random())
 
     def wait_s(self) -> float:
         """Return how long there is nothing to do, in seconds."""
@@ -66,15 +57,15 @@ class Sweep:
 
     def perform(self) -> None:
         """Make a step, unless somebody made one not long ago."""
-        self._next = self._monotonic() + EVERY_S
+        self._next = self._monotonic() + self._limits.sweep_every_s
         progress, etag = self._read()
-        now = self._repository.now()
-        if now - progress.at < EVERY_S * EARLY:
+        now, limits = self._repository.now(), self._limits
+        if now - progress.at < limits.sweep_every_s * limits.sweep_early_share:
             return
         entries, step = self._listed(progress, now)
-        jobs = [keys.job_of_key(entry.key) for entry in entries if _is_news(entry, progress.since, now)]
+        jobs = [keys.job_of_key(entry.key) for entry in entries if self._is_news(entry, progress.since, now)]
         with suppress(Conflict, Missing, Unavailable):  # somebody else has made this step
-            if len(jobs) > SAMPLE:
+            if len(jobs) > limits.sweep_sample_jobs:
                 etag = self._write(replace(progress, at=now), etag)
             self._write(replace(step, watched=self._looked_at(jobs, progress.watched)), etag)
 
@@ -95,7 +86,7 @@ class Sweep:
             progress = load_as(Progress, blob.data, what=keys.SWEEP)
         except FormatError:
             progress = Progress()  # it is only about what may be left out: begin anew
-        return (progress if _is_sane(progress, self._repository.now()) else Progress()), blob.etag
+        return (progress if self._is_sane(progress) else Progress()), blob.etag
 
     def _write(self, progress: Progress, etag: str | None) -> str:
         store, data = self._repository.store, dump({"format": FORMAT, "requires": [], **asdict(progress)})
@@ -106,16 +97,26 @@ class Sweep:
         began = progress.began if progress.after else now
         found: list[Entry] = []
         after, n_news = progress.after or None, 0
-        for _ in range(PAGES):
+        for _ in range(self._limits.sweep_pages):
             page = self._repository.store.list(keys.JOBS, after=after)
             found += page.entries
             after = page.next
-            n_news += sum(_is_news(entry, progress.since, now) for entry in page.entries)
-            if after is None or n_news >= LOOKS:
+            n_news += sum(self._is_news(entry, progress.since, now) for entry in page.entries)
+            if after is None or n_news >= self._limits.sweep_jobs:
                 break
         if after is None:
-            return found, Progress(at=now, began=began, since=began - FRESH_S)
+            return found, Progress(at=now, began=began, since=began - self._limits.sweep_fresh_s)
         return found, Progress(at=now, began=began, since=progress.since, after=after)
+
+    def _is_news(self, entry: Entry, since: float, now: float) -> bool:
+        return entry.modified_s is None or since <= entry.modified_s <= now - self._limits.sweep_fresh_s
+
+    def _is_sane(self, progress: Progress) -> bool:
+        """Whether `progress` can be: it may have been written by anybody."""
+        latest = self._repository.now() + self._limits.sweep_fresh_s
+        is_past = all(time <= latest for time in (progress.at, progress.began, progress.since))
+        is_key = not progress.after or progress.after.startswith(keys.JOBS)
+        return is_past and is_key and all(keys.is_job_id(job) for job in progress.watched)
 
     # --- looking at jobs -------------------------------------------------------------------------
 
@@ -127,13 +128,13 @@ class Sweep:
         known = [job for job in watched if job not in set(jobs)]
         missed = [job for job in known if job not in marked]
         if not is_complete:  # then they may well have one
-            missed = self._repository.rng.sample(missed, min(SAMPLE, len(missed)))
+            missed = self._repository.rng.sample(missed, min(self._limits.sweep_sample_jobs, len(missed)))
         over = [job for job in known if _is_past(watched[job], self._repository.now())]
         chosen = list(dict.fromkeys([*jobs, *missed, *over]))
         open_jobs = {job: watched[job] for job in known if job not in set(chosen)}
         for job in self._repository.map(lambda job_id: self._look_at(job_id, marked), chosen):
             open_jobs |= job
-        return dict(list(open_jobs.items())[-WATCHED:])
+        return dict(list(open_jobs.items())[-self._limits.sweep_watched_jobs :])
 
     def _marked(self) -> tuple[AbstractSet[str], bool]:
         """Return the jobs that have a marker, and whether those are all."""
@@ -167,10 +168,6 @@ class Sweep:
         return True
 
 
-def _is_news(entry: Entry, since: float, now: float) -> bool:
-    return entry.modified_s is None or since <= entry.modified_s <= now - FRESH_S
-
-
 def _is_past(expires_at: float | None, now: float) -> bool:
     return expires_at is not None and expires_at <= now
 
@@ -179,10 +176,3 @@ def _jobs_of(entries: Iterable[Entry]) -> Iterable[str]:
     for entry in entries:
         with suppress(FormatError):
             yield keys.parse_marker(entry.key).job
-
-
-def _is_sane(progress: Progress, now: float) -> bool:
-    """Whether `progress` can be: it may have been written by anybody."""
-    is_past = all(time <= now + FRESH_S for time in (progress.at, progress.began, progress.since))
-    is_key = not progress.after or progress.after.startswith(keys.JOBS)
-    return is_past and is_key and all(keys.is_job_id(job) for job in progress.watched)

@@ -14,8 +14,6 @@ from oqkit.queue.eligibility import Ability, Hurdle, Refusal
 from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
 
-BUSY_EVERY_S = 60.0
-IDLE_EVERY_S = 600.0
 MAX_REFUSALS = 16
 MAX_DETAIL = 300
 
@@ -61,8 +59,8 @@ class WorkerRecord:
     """Its Python, such as ``3.12``; empty if unknown, as is `magic`."""
     magic: Name = ""
     """What byte code of its Python begins with, in hexadecimal digits."""
-    every_s: Span = IDLE_EVERY_S
-    """It reports again within this time, or it is gone."""
+    every_s: Span = 600.0
+    """It reports again within this time, or it is gone; ten minutes if the record does not say."""
     refusals: Sequence[Noted] = ()
     """What it found and leaves alone, the newest last; at most `MAX_REFUSALS`."""
 

@@ -7,11 +7,8 @@ from dataclasses import replace
 
 from oqkit.observe.event import LeaseEnded
 from oqkit.queue.repository import Repository
-from oqkit.queue.worker_record import BUSY_EVERY_S, IDLE_EVERY_S, WorkerRecord, put_worker
+from oqkit.queue.worker_record import WorkerRecord, put_worker
 from oqkit.worker.registry import HandlerRegistry
-
-NEWS_EVERY_S = 2.0
-"""How soon one report of what is left alone may follow another."""
 
 
 class Report:
@@ -24,6 +21,7 @@ class Report:
 
     def __init__(self, repository: Repository, record: WorkerRecord, registry: HandlerRegistry) -> None:
         self._repository = repository
+        self._limits = repository.limits.worker
         self._record = record
         self._registry = registry
         self._n_rows = 0
@@ -41,11 +39,11 @@ class Report:
     def wait_s(self) -> float:
         """Return how long there is nothing to do, in seconds."""
         is_news = self._registry.n_changes != self._n_changes
-        every_s = NEWS_EVERY_S if is_news else self._every_s(is_busy=self._n_rows != self._n_reported)
+        every_s = self._limits.report_news_s if is_news else self._every_s(is_busy=self._n_rows != self._n_reported)
         return max(0.0, self._at + every_s - self._repository.store.clock.monotonic())
 
     def _every_s(self, *, is_busy: bool) -> float:
-        return BUSY_EVERY_S if is_busy or self._registry.noted() else IDLE_EVERY_S
+        return self._limits.report_busy_s if is_busy or self._registry.noted() else self._limits.report_idle_s
 
     def perform(self) -> None:
         """Write the record."""

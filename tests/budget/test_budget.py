@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
-from oqkit.queue import sweep
+from oqkit.limits import QueueLimits
 from oqkit.queue.part import Lease, claim
 from oqkit.queue.view import JobView
 from oqkit.store.memory import MemoryStore
@@ -294,7 +294,7 @@ def test_idle_worker_notices_new_work_within_two_seconds(show):
     assert len(idler.noticed) == n
     assert max(idler.noticed) <= 2.0
     show(f"{n} tasks in an hour, each noticed within {max(idler.noticed):.2f} s (mean {np.mean(idler.noticed):.2f})")
-    n_steps = 3_600 / sweep.EVERY_S + 1
+    n_steps = 3_600 / QueueLimits().sweep_every_s + 1
     assert requests["put"] <= 3 * n + n_steps, "claim, commit, a record at most a minute after work; lost jobs"
     assert requests["list"] <= 3_600 / 30 + 4 * n, "a ring is worth a few looks"
     assert requests["get"] <= 3_600 / S3Store.poll_s + 45 * n, "and a quicker pace for twenty seconds"

@@ -14,6 +14,7 @@ from typing import Self
 
 from oqkit.client.queue import Queue
 from oqkit.config import Settings
+from oqkit.limits import Limits
 from oqkit.queue import key as keys
 from oqkit.queue.document import FORMAT, dump
 from oqkit.queue.repository import open_repository
@@ -41,11 +42,13 @@ class Place:
         bucket, _, prefix = self.url.removeprefix("s3://").partition("/")
         return S3Store(bucket, prefix, endpoint_url=self.endpoint_url, read_timeout_s=read_timeout_s)
 
-    def queue(self, *, read_timeout_s: float = 10.0, poll_s: float | None = None) -> Queue:
+    def queue(
+        self, *, read_timeout_s: float = 10.0, poll_s: float | None = None, limits: Limits | None = None
+    ) -> Queue:
         store = self.store(read_timeout_s=read_timeout_s)
         if poll_s is not None:
             store.poll_s = poll_s
-        return Queue(open_repository(store), Settings(url=self.url, endpoint_url=self.endpoint_url))
+        return Queue(open_repository(store, limits=limits), Settings(url=self.url, endpoint_url=self.endpoint_url))
 
 
 def s3_place(server, prefix, *, endpoint_url=None):

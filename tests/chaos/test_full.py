@@ -16,6 +16,7 @@ import oqkit as oq
 from oqkit.client.queue import Queue
 from oqkit.config import Settings
 from oqkit.errors import Unavailable
+from oqkit.limits import Limits, QueueLimits
 from oqkit.queue.repository import open_repository
 from oqkit.store import directory
 from oqkit.store.directory import DirectoryStore
@@ -62,9 +63,8 @@ def bulky(x: int) -> dict[str, object]:
 
 def queue_in(path):
     store = DirectoryStore(path)
-    repository = open_repository(store)
-    repository.loop.patience_s = 0.5  # not the minute that it would ask again
-    return Queue(repository, Settings(url=store.url))
+    limits = Limits(queue=QueueLimits(patience_s=0.5))  # not the minute that it would ask again
+    return Queue(open_repository(store, limits=limits), Settings(url=store.url))
 
 
 @contextlib.contextmanager

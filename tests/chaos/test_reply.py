@@ -14,8 +14,7 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
-from oqkit.claim import poller
-from oqkit.queue import bell
+from oqkit.limits import ClaimLimits, Limits, QueueLimits
 from oqkit.queue import key as keys
 from oqkit.testing.fault import Fault, FaultKind
 from tests.chaos.fleet import check_outcomes
@@ -88,11 +87,12 @@ def act(label: str, x: int) -> dict[str, object]:
 class Rig:
     """A worker thread and a client behind the proxy, and a view of the truth past it."""
 
-    def __init__(self, place, proxy, upstream):
+    def __init__(self, place, proxy, upstream, limits):
         self.proxy = proxy
-        self.queue = place.queue(read_timeout_s=TIMEOUT_S)
+        self.queue = place.queue(read_timeout_s=TIMEOUT_S, limits=limits)
         self.truth = upstream.queue(poll_s=0.1)
-        self.worker = oq.Worker(place.queue(read_timeout_s=TIMEOUT_S, poll_s=0.1), [act], grace_s=5)
+        own = place.queue(read_timeout_s=TIMEOUT_S, poll_s=0.1, limits=limits)
+        self.worker = oq.Worker(own, [act], grace_s=5)
         self._broken = []
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -152,14 +152,21 @@ class Rig:
         self.stop()
 
 
+QUICK = ClaimLimits(list_every_s=1.0)  # 30 s: what is found without a bell is found at the next listing
+
+
 @pytest.fixture
-def rig(proxied, monkeypatch, caplog):
-    monkeypatch.setattr(poller, "LIST_EVERY_S", 1.0)  # 30 s: what is found without a bell is found at the next listing
+def limits():
+    return Limits(claim=QUICK)
+
+
+@pytest.fixture
+def rig(proxied, limits, caplog):
     script.__init__()
     script.gate.set()
     place, proxy = proxied
     upstream = type(place)(url=place.url, env={}, endpoint_url="http://{}:{}".format(*proxy.upstream))
-    rig = Rig(place, proxy, upstream)
+    rig = Rig(place, proxy, upstream, limits)
     rig.start()
     yield rig
     rig.stop()
@@ -227,8 +234,12 @@ def check_completed_again(rig, job):
 
 
 @pytest.mark.parametrize("point", READS.values(), ids=READS)
-def test_worker_goes_on_when_reads_are_refused_for_a_while(rig, point, monkeypatch):
-    monkeypatch.setattr(bell, "MAX_BYTES", 0)  # else the worker has no need to read the job
+@pytest.mark.parametrize(
+    "limits",  # the bell is empty: else the worker has no need to read the job
+    (Limits(claim=QUICK, queue=QueueLimits(bell_bytes=0)),),
+    ids=("empty bell",),
+)
+def test_worker_goes_on_when_reads_are_refused_for_a_while(rig, point):
     rig.inject([Fault(FaultKind.STATUS, times=7, status=503)], point)
     job = rig.submit(part_rows=N_ROWS)
     until(lambda: len(rig.struck()) >= 3, what="the SDK gives up at least once")

@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from oqkit.claim import aside
+from oqkit.claim.aside import Aside
+from oqkit.limits import ClaimLimits
 from oqkit.queue import control
 from oqkit.queue.key import BELL
 from oqkit.queue.rows import Rows
@@ -121,9 +122,8 @@ def test_bell_that_cannot_be_right_keeps_no_worker_from_starting(world, spoil):
     assert world.statuses(job) == {"completed": 5}
 
 
-def test_of_very_many_names_the_ones_put_aside_last_are_remembered(monkeypatch):
-    monkeypatch.setattr(aside, "MOST_NAMES", 3)
-    known = aside.Aside(random.Random(0))
+def test_of_very_many_names_the_ones_put_aside_last_are_remembered():
+    known = Aside(random.Random(0), limits=ClaimLimits(aside_names=3))
     for name in ("a", "b", "c", "a", "d"):
         known.put(name, ValueError("why"), now=100.0)
     assert [name for name in "abcd" if known.until(name) > 100.0] == ["a", "c", "d"]

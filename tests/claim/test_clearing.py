@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from oqkit.claim.finished import ALONE_S, TOGETHER_S
-from oqkit.claim.poller import LIST_EVERY_S
+from oqkit.limits import ClaimLimits
 from tests.queue.faulty import FaultyStore, cost
+
+LIMITS = ClaimLimits()
 
 
 def open_markers(world):
@@ -21,7 +22,7 @@ def test_worker_that_is_alone_deletes_the_markers_of_a_while_together(world):
         pass
     assert open_markers(world) == 5
     assert cost(world, worker.find).total() <= 2, "it knows those markers, and asks for nothing behind them"
-    world.clock.sleep(TOGETHER_S)
+    world.clock.sleep(LIMITS.together_s)
     worker.find()
     assert open_markers(world) == 0
     assert together == [5]
@@ -33,13 +34,13 @@ def test_worker_that_met_another_deletes_each_marker_at_once(world):
     lease = worker.find()
     assert other.find() is None, "it came too late"
     worker.finish(lease)
-    world.clock.sleep(TOGETHER_S)
+    world.clock.sleep(LIMITS.together_s)
     worker.find()
     world.submit(world.job(1))
-    world.clock.sleep(LIST_EVERY_S)
+    world.clock.sleep(LIMITS.list_every_s)
     assert other.step()
     assert open_markers(world) == 0
-    world.clock.sleep(ALONE_S)
+    world.clock.sleep(LIMITS.alone_s)
     world.submit(world.job(2))
     assert other.step()
     assert open_markers(world) == 1, "and forgets it after a while"

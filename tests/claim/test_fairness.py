@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oqkit.claim import poller
+from oqkit.limits import ClaimLimits, Limits
 from oqkit.queue.job import Code
 from oqkit.queue.key import parse_marker
 from oqkit.queue.policy import Policy
@@ -167,8 +167,8 @@ def test_every_shard_is_looked_at(shards):
     assert world.markers() == []
 
 
-def test_more_jobs_than_a_listing_holds_are_all_run(world, monkeypatch):
-    monkeypatch.setattr(poller, "PAGE", 100)
+def test_more_jobs_than_a_listing_holds_are_all_run():
+    world = World(limits=Limits(claim=ClaimLimits(page_markers=100)))
     for n in range(230):
         world.submit(world.job(n))
     worker = world.worker()

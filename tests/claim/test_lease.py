@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from oqkit.claim.lease import MOST_INLINE
+from oqkit.limits import ClaimLimits
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue.part import Outcome
 from oqkit.queue.transition import Verb
@@ -29,5 +29,6 @@ def test_part_of_many_commits_stays_small(world):
         worker.claimer.ended(lease)
     (part,) = world.parts(job)
     assert part.is_final
-    assert Counter(output is None for output in part.outputs.values()) == {False: MOST_INLINE, True: 100 - MOST_INLINE}
+    n_inline = ClaimLimits().inline_outputs
+    assert Counter(output is None for output in part.outputs.values()) == {False: n_inline, True: 100 - n_inline}
     assert len(world.inner.read(worker.repository.keys_of(job).part(0)).data) < 100_000

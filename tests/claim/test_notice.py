@@ -6,13 +6,13 @@ from collections import Counter
 
 import pytest
 
-from oqkit.claim import poller
-from oqkit.claim.poller import FOLDERS_A_LOOK, LIST_EVERY_S, PAGE, PAGES_A_LOOK
+from oqkit.limits import ClaimLimits, Limits, QueueLimits
 from oqkit.queue.bell import News
 from oqkit.queue.key import parse_marker
 from oqkit.queue.policy import Policy
 from tests.queue.faulty import FaultyStore, World, WrappedStore, cost
 
+LIMITS = ClaimLimits()
 PROMISED_S = 2.0
 
 
@@ -26,7 +26,7 @@ class QuickStore(WrappedStore):
 def quick_worker(world, name="w"):
     """A worker on a quick store that has looked at everything."""
     worker = world.worker(name, world.repository(QuickStore(world.inner)))
-    pass_time(world, [worker], LIST_EVERY_S / 2)
+    pass_time(world, [worker], LIMITS.list_every_s / 2)
     return worker
 
 
@@ -123,8 +123,7 @@ def test_job_that_this_worker_cannot_run_is_forgotten_if_there_is_no_marker(worl
 def test_marker_that_cannot_be_put_up_now_does_not_cost_the_rest_of_a_listing(world):
     store = FaultyStore(world.inner)
     store.poll_s, store.ring_s = QuickStore.poll_s, QuickStore.ring_s
-    repository = world.repository(store)
-    repository.loop.patience_s = 0.0
+    repository = world.repository(store, limits=Limits(queue=QueueLimits(patience_s=0.0)))
     worker = world.worker("w", repository)
     pass_time(world, [worker], 15.0)
     ring_first(world, world.job(1, policy=Policy(not_before=world.now() + 20.0)))
@@ -160,7 +159,7 @@ def test_new_task_in_any_shard_is_noticed_whether_its_bell_rings_or_not(shards):
     deaf = world.repository(FaultyStore(world.inner, ("refuse",) * 100, only="bell"))
     for n in range(40, 60):
         world.submit(world.job(n), deaf)
-    assert pass_time(world, [worker], 600.0, until=lambda: len(worker.ran) == 60) <= LIST_EVERY_S + PROMISED_S
+    assert pass_time(world, [worker], 600.0, until=lambda: len(worker.ran) == 60) <= LIMITS.list_every_s + PROMISED_S
 
 
 @pytest.mark.parametrize("shards", (1, 4, 16, 64))
@@ -197,8 +196,8 @@ def test_crowded_queue_of_many_shards_is_walked_through_in_few_requests_a_look(s
 
     worker.claimer.discovery._walk = Counted(worker.claimer.discovery._walk, counted)
     took_s = pass_time(world, [worker], 600.0, until=lambda: len(worker.ran) == 20)
-    assert max(looks) <= PAGES_A_LOOK + FOLDERS_A_LOOK
-    assert sum(looks) <= 2 * (4_520 // PAGE + 1) + 4 * min(shards, 5)
+    assert max(looks) <= LIMITS.look_pages + LIMITS.look_folders
+    assert sum(looks) <= 2 * (4_520 // LIMITS.page_markers + 1) + 4 * min(shards, 5)
     assert took_s <= 3 * PROMISED_S
 
 
@@ -222,12 +221,12 @@ def test_idle_worker_beside_a_crowd_of_others_jobs_does_not_list_without_end(sha
     worker = world.worker()
     pass_time(world, [worker], 30.0)
     requests = cost(world, lambda: pass_time(world, [worker], 300.0))
-    assert requests["list"] <= (300.0 / LIST_EVERY_S + 1) * 5
+    assert requests["list"] <= (300.0 / LIMITS.list_every_s + 1) * 5
 
 
-def test_more_jobs_that_fall_due_at_once_than_are_listed_ahead_all_start_in_time(world, monkeypatch):
+def test_more_jobs_that_fall_due_at_once_than_are_listed_ahead_all_start_in_time():
     """Of a crowd that is not due only the first are listed: the others must be by the time they are due."""
-    monkeypatch.setattr(poller, "PAGE", 100)
+    world = World(limits=Limits(claim=ClaimLimits(page_markers=100)))
     n_jobs, began = 250, world.now()
     for n in range(n_jobs):
         job = world.job(n, policy=Policy(not_before=began + 5.0 + n / 100))

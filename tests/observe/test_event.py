@@ -11,6 +11,7 @@ import oqkit as oq
 from oqkit.client.queue import Queue
 from oqkit.config import Settings
 from oqkit.errors import Unavailable
+from oqkit.limits import Limits, QueueLimits
 from oqkit.observe.event import (
     JobEnded,
     JobSubmitted,
@@ -207,8 +208,8 @@ FETCHING, CLAIMING, READING, COMMITTING = (
 )
 def test_store_that_fails_is_told_of_and_every_lease_has_an_end(refused, is_told, n_lost):
     store = RefusingStore()
-    queue = Queue(open_repository(store), Settings(url=store.url))
-    queue.repository.loop.patience_s = 0.05
+    limits = Limits(queue=QueueLimits(patience_s=0.05))
+    queue = Queue(open_repository(store, limits=limits), Settings(url=store.url))
     job = queue.submit_frame(FRAME, moody, retries=0, part_rows=100)
     store.refused = refused
     told = []

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from oqkit.limits import Limits
 from oqkit.testing.simulation.plan import KILL, PERISH, JobPlan, Plan, WorkerPlan
 from oqkit.testing.simulation.schedule import run_plan
 from oqkit.testing.simulation.world import Score
@@ -62,7 +63,8 @@ class VirtualCase:
             chaos_s=60.0 + 12.0 * self.lease_s,
             lease_s=self.lease_s,
             poll_s=1.5,
-            knobs={"patience_s": 60.0},
+            limits=Limits(),
+            knobs={},
             has_md5_etags=True,
             workers=tuple(self._worker(f"worker{n}") for n in range(N_WORKERS)),
             jobs=(job,),

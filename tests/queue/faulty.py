@@ -10,6 +10,7 @@ from oqkit.claim.claimer import Claimer
 from oqkit.claim.lease import HeldLease
 from oqkit.claim.poller import Topics
 from oqkit.errors import Conflict, Missing, Unavailable
+from oqkit.limits import Limits
 from oqkit.queue.job import Job
 from oqkit.queue.part import Outcome
 from oqkit.queue.policy import Backoff, Policy
@@ -152,16 +153,17 @@ class CrashingStore(WrappedStore):
 class World:
     """One bucket, one clock, and as many clients of it as a test wants."""
 
-    def __init__(self, *, shards: int = 1, seed: int = 1) -> None:
+    def __init__(self, *, shards: int = 1, seed: int = 1, limits: Limits | None = None) -> None:
         self.clock = FakeClock()
         self.inner = MemoryStore(clock=self.clock, wall=self.clock.wall)
         self.settings = Settings(shards=shards)
+        self.limits = limits
         self.rng = random.Random(seed)
         self.workers: list[TinyWorker] = []
 
-    def repository(self, store: Store | None = None) -> Repository:
-        store = store or WrappedStore(self.inner)
-        return Repository(store, self.settings, rng=random.Random(self.rng.random()))
+    def repository(self, store: Store | None = None, *, limits: Limits | None = None) -> Repository:
+        store, rng = store or WrappedStore(self.inner), random.Random(self.rng.random())
+        return Repository(store, self.settings, rng=rng, limits=limits or self.limits)
 
     def now(self) -> float:
         return self.clock.wall()

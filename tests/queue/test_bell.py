@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from oqkit.claim.poller import LIST_EVERY_S
+from oqkit.limits import Limits
 from oqkit.queue import control
-from oqkit.queue.bell import FRESH_S, MAX_BYTES, News, dump_news, load_news
+from oqkit.queue.bell import News, dump_news, load_news
 from oqkit.queue.document import load_job
 from oqkit.queue.key import BELL
 from tests.queue.faulty import FaultyStore, cost
+
+MAX_BYTES, FRESH_S = Limits().queue.bell_bytes, Limits().queue.bell_fresh_s
 
 
 @pytest.fixture
@@ -18,8 +20,12 @@ def news(world):
     return News(marker=world.repository().marker(job, due=job.created), job=job)
 
 
+def write_news(news, *, op):
+    return dump_news(news, op=op, max_bytes=MAX_BYTES)
+
+
 def read_news(data, *, now):
-    return load_news(data, now=now, load=lambda document, key: load_job(document, key=key))
+    return load_news(data, now=now, fresh_s=FRESH_S, load=lambda document, key: load_job(document, key=key))
 
 
 def idle_worker(world, **more):
@@ -27,23 +33,23 @@ def idle_worker(world, **more):
     world.submit(world.job(99, type="nobodys"))
     worker = world.worker(**more)
     for _ in range(3):
-        world.clock.sleep(LIST_EVERY_S / 2)
+        world.clock.sleep(Limits().claim.list_every_s / 2)
         assert worker.find() is None
     return worker
 
 
 def test_bell_says_again_what_was_said(world, news):
-    assert read_news(dump_news(news, op="a"), now=world.now()) == news
+    assert read_news(write_news(news, op="a"), now=world.now()) == news
 
 
 def test_bell_always_differs(news):
-    assert dump_news(news, op="a") != dump_news(news, op="b")
-    assert dump_news(None, op="a") != dump_news(None, op="b")
+    assert write_news(news, op="a") != write_news(news, op="b")
+    assert write_news(None, op="a") != write_news(None, op="b")
 
 
 def test_bell_leaves_large_jobs_out(world, news):
     large = replace(news, job=replace(news.job, input={"kind": "values", "values": ["x" * MAX_BYTES]}))
-    assert dump_news(large, op="a") == b"a"
+    assert write_news(large, op="a") == b"a"
 
 
 @pytest.mark.parametrize(
@@ -57,12 +63,12 @@ def test_bell_that_is_not_understood_says_nothing(world, data):
 def test_bell_that_speaks_of_two_jobs_says_nothing(world, news):
     other = replace(news, marker=replace(news.marker, job="0" * 18))
     newer = replace(news, marker=replace(news.marker, gen=2))
-    assert read_news(dump_news(other, op="a"), now=world.now()) is None
-    assert read_news(dump_news(newer, op="a"), now=world.now()) is None
+    assert read_news(write_news(other, op="a"), now=world.now()) is None
+    assert read_news(write_news(newer, op="a"), now=world.now()) is None
 
 
 def test_old_news_is_none(world, news):
-    data = dump_news(news, op="a")
+    data = write_news(news, op="a")
     assert read_news(data, now=news.job.created + FRESH_S) == news
     assert read_news(data, now=news.job.created + FRESH_S + 0.1) is None
 

@@ -6,14 +6,17 @@ import random
 import pytest
 
 from oqkit.errors import Conflict, FormatError, LeaseLost, Missing, Unavailable
+from oqkit.limits import QueueLimits
 from oqkit.queue import control
-from oqkit.queue.cas import JOB, LONGEST_WAIT_S, PART, CasLoop
+from oqkit.queue.cas import JOB, PART, CasLoop
 from oqkit.queue.job import ControlVerb
 from oqkit.queue.part import Lease, Outcome, claim, commit, fresh
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
 from tests.queue.faulty import FaultyStore, World
+
+LIMITS = QueueLimits()
 
 FAULTS = ("refuse", "drop", "zombie", "late", "conflict", "unsure")
 SCRIPTS = [
@@ -43,7 +46,7 @@ def part_of(world):
 
 
 def loop_over(store):
-    return CasLoop(store, random.Random(3))
+    return CasLoop(store, random.Random(3), limits=LIMITS)
 
 
 def update(store, change, applied, **more):
@@ -350,7 +353,7 @@ def test_loop_gives_up_after_its_patience(world, fault):
     began = world.clock.time_s
     with pytest.raises(Unavailable, match=KEY):
         update(store, claiming("a"), has_lease("a"))
-    assert 60.0 <= world.clock.time_s - began <= 60.0 + LONGEST_WAIT_S
+    assert 60.0 <= world.clock.time_s - began <= 60.0 + LIMITS.retry_longest_s
     used = 100_000 - len(store.script)
     assert 30 <= used < 200, "it neither hammers nor sleeps through its patience"
     assert not world.listed("parts/")
@@ -360,7 +363,7 @@ def test_waits_are_jittered_so_that_rivals_do_not_meet_again(world):
     waits = set()
     for seed in range(20):
         began = world.clock.time_s
-        attempts = CasLoop(world.inner, random.Random(seed)).attempts()
+        attempts = CasLoop(world.inner, random.Random(seed), limits=LIMITS).attempts()
         for _ in range(4):
             next(attempts)
         waits.add(round(world.clock.time_s - began, 9))

@@ -10,10 +10,11 @@ import oqkit as oq
 from oqkit.client.queue import Queue
 from oqkit.config import Settings
 from oqkit.errors import Denied, WaitTimeout
+from oqkit.limits import QueueLimits
 from oqkit.queue import control
 from oqkit.queue.key import parse_marker
 from oqkit.queue.part import Policy
-from oqkit.queue.reconcile import LONGEST_S, STALLED_S, Reconciler, is_done
+from oqkit.queue.reconcile import Reconciler, is_done
 from oqkit.queue.repository import open_repository
 from oqkit.queue.submission import resume
 from oqkit.queue.transition import Verb
@@ -21,6 +22,8 @@ from oqkit.queue.view import JobView
 from oqkit.store.memory import MemoryStore
 from tests.clock import FakeClock
 from tests.queue.faulty import FaultyStore, cost
+
+LIMITS = QueueLimits()
 
 
 class Watcher:
@@ -52,7 +55,7 @@ def test_watched_job_gets_its_lost_marker_back(world, n_tasks):
     world.submit(job)
     before = world.listed("open/")
     lose_markers(world)
-    Watcher(world, job).watch(2 * STALLED_S)
+    Watcher(world, job).watch(2 * LIMITS.stalled_s)
     assert world.listed("open/") == before, "the same marker, whoever puts it up"
 
 
@@ -64,7 +67,7 @@ def test_watched_job_whose_last_worker_died_gets_its_lost_marker_back(world):
     watcher = Watcher(world, job)
     watcher.watch(55.0)
     assert not world.listed("open/"), "somebody works on it"
-    watcher.watch(5.0 + 2 * STALLED_S)
+    watcher.watch(5.0 + 2 * LIMITS.stalled_s)
     world.worker("heir").drain()
     assert world.statuses(job) == {"completed": 30}
 
@@ -77,7 +80,7 @@ def test_watched_retry_whose_caller_died_gets_its_marker(world):
     store.before_write = lambda verb, key: (_ for _ in ()).throw(KeyboardInterrupt) if "open/" in key else None
     with pytest.raises(KeyboardInterrupt):
         control.retry(world.repository(store), job.id)
-    Watcher(world, job).watch(2 * STALLED_S)
+    Watcher(world, job).watch(2 * LIMITS.stalled_s)
     assert [parse_marker(key).gen for key in world.listed("open/")] == [2]
     world.worker("heir").drain()
     assert world.statuses(job) == {"completed": 30}
@@ -97,7 +100,7 @@ def test_watching_a_job_that_waits_for_a_worker_costs_little(world):
     job = world.job()
     world.submit(job)
     watcher = Watcher(world, job)
-    assert cost(world, lambda: watcher.watch(1_000.0))["put"] <= 5 + 1_000.0 / LONGEST_S
+    assert cost(world, lambda: watcher.watch(1_000.0))["put"] <= 5 + 1_000.0 / LIMITS.stalled_longest_s
     assert len(world.listed("open/")) == 1
 
 

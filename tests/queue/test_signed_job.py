@@ -8,20 +8,22 @@ from dataclasses import replace
 import pytest
 
 from oqkit.errors import FormatError, NotSigned
+from oqkit.limits import QueueLimits
 from oqkit.observe.observer import Observers
 from oqkit.queue import control
-from oqkit.queue.bell import FRESH_S
 from oqkit.queue.document import dump_job, load_job
 from oqkit.queue.job import Code
 from oqkit.queue.key import BELL, job_key, parse_marker
 from oqkit.queue.policy import Policy
-from oqkit.queue.repository import VALID_S, Repository
+from oqkit.queue.repository import Repository
 from oqkit.queue.signature import Keyring
 from oqkit.queue.transition import Status, Verb
 from oqkit.worker.registry import HandlerRegistry
 from oqkit.worker.source import LeaseSource
 from oqkit.worker.thread import SystemThreads
 from tests.queue.faulty import WrappedStore
+
+LIMITS = QueueLimits()
 
 OURS, THEIRS = b"ours " * 8, b"theirs " * 8
 SCOPE = "s3://bucket/queue"
@@ -83,7 +85,7 @@ def in_text(**fields):
 def test_signed_job_reads_as_it_was_written(world):
     job = submit(world)
     assert job.signature is not None
-    assert job.valid_until == pytest.approx(job.created + VALID_S)
+    assert job.valid_until == pytest.approx(job.created + LIMITS.signature_s)
     assert load_job(dump_job(job), key="k", keyring=ring()) == job
 
 
@@ -149,7 +151,7 @@ def spoilers():
 @pytest.mark.parametrize("spoil", spoilers(), ids=lambda one: one.__name__)
 def test_worker_with_a_key_leaves_alone_what_is_not_signed_with_it(world, spoil):
     job = spoil(world)
-    world.clock.sleep(FRESH_S + 1)  # the bell holds the job as it was
+    world.clock.sleep(LIMITS.bell_fresh_s + 1)  # the bell holds the job as it was
     good = submit(world, number=3)
     assert verifying_worker(world).drain() == 1
     assert world.parts(good)[0].is_final
@@ -161,7 +163,7 @@ def test_signed_text_of_another_job_is_left_alone_by_everybody(world):
     job, other = submit(world), submit(world, number=2, n_tasks=0)
     signature = json.loads(world.inner.read(job_key(other.id, 1)).data)["signature"]
     edit(world, job, lambda doc: doc.update(signature=signature))
-    world.clock.sleep(FRESH_S + 1)  # the bell holds the job as it was
+    world.clock.sleep(LIMITS.bell_fresh_s + 1)  # the bell holds the job as it was
     assert world.worker(everything=True).drain() == verifying_worker(world).drain() == 0
     with pytest.raises(FormatError, match="that of another job"):
         world.repository().read_job(job.id)
@@ -188,7 +190,7 @@ def test_every_key_of_a_worker_is_good(world):
 
 def test_signature_runs_out(world):
     submit(world)
-    world.clock.sleep(VALID_S + 1)
+    world.clock.sleep(LIMITS.signature_s + 1)
     assert verifying_worker(world).drain() == 0
 
 

@@ -6,11 +6,12 @@ import threading
 import pytest
 
 from oqkit.errors import FormatError, UsageError
+from oqkit.limits import QueueLimits
 from oqkit.queue import key as keys
 from oqkit.queue.job import Job
 from oqkit.queue.key import parse_marker
 from oqkit.queue.policy import Policy
-from oqkit.queue.repository import LATE_S, Repository, Settings, open_repository
+from oqkit.queue.repository import Repository, Settings, open_repository
 from oqkit.queue.submission import JOB_SCOPE, Submission, latest
 from oqkit.store.memory import MemoryStore
 from tests.queue.faulty import FaultyStore, cost
@@ -246,7 +247,7 @@ def test_bell_is_rung_again_after_a_marker_that_was_slow(world):
             rung.set()
         if key.startswith("open/"):
             assert rung.wait(10)
-            world.clock.sleep(store.ring_s + LATE_S)
+            world.clock.sleep(store.ring_s + QueueLimits().marker_late_s)
 
     store.before_write = before_write
     submit(world.repository(store), world.job())

@@ -8,14 +8,16 @@ from contextlib import suppress
 import pytest
 
 from oqkit.errors import Denied
-from oqkit.queue import control, sweep
+from oqkit.limits import Limits, QueueLimits
+from oqkit.queue import control
 from oqkit.queue.key import SWEEP, keyed_job_id, parse_marker
 from oqkit.queue.part import Policy
-from oqkit.queue.sweep import EVERY_S, FRESH_S, Sweep
+from oqkit.queue.sweep import Sweep
 from oqkit.queue.transition import Verb
 from tests.queue.faulty import Crash, CrashingStore, FaultyStore, World, cost
 
 TEN_MINUTES_S = 600.0
+LIMITS = QueueLimits()
 
 
 def lose_markers(world):
@@ -144,7 +146,7 @@ def test_young_job_is_left_to_its_submitter(world):
     search(world, 1_000.0)
     world.submit(world.job(1))
     lose_markers(world)
-    world.clock.sleep(FRESH_S / 2)
+    world.clock.sleep(LIMITS.sweep_fresh_s / 2)
     duty = Sweep(world.repository())
     world.inner.delete(SWEEP)
     duty.perform()
@@ -159,7 +161,7 @@ def test_step_in_a_quiet_queue_costs_three_requests(world):
         world.submit(world.job(n))
     world.worker().drain()
     duty = search(world, 1_500.0)
-    world.clock.sleep(EVERY_S)
+    world.clock.sleep(LIMITS.sweep_every_s)
     assert cost(world, duty.perform) == {"get": 1, "list": 1, "put": 1}
 
 
@@ -169,7 +171,7 @@ def test_each_job_is_looked_at_once_and_an_open_one_costs_nothing_more(world):
     n_steps = 5
     for n in range(40):
         world.submit(world.job(n, type="other"))
-    sent = cost(world, lambda: search(world, n_steps * EVERY_S, duty))
+    sent = cost(world, lambda: search(world, n_steps * LIMITS.sweep_every_s, duty))
     assert sent["get"] <= n_steps + 40
     assert sent["list"] <= 2 * n_steps
     assert sent["put"] <= n_steps + 1
@@ -187,22 +189,22 @@ def test_many_workers_together_make_little_more_than_one_step_at_a_time(world):
                     duty.perform()
 
     sent = cost(world, run)
-    assert sent["put"] <= 2_400 / (EVERY_S * sweep.EARLY) + 2
-    assert sent["get"] <= 50 * (2_400 / EVERY_S + 1) + 10
+    assert sent["put"] <= 2_400 / (LIMITS.sweep_every_s * LIMITS.sweep_early_share) + 2
+    assert sent["get"] <= 50 * (2_400 / LIMITS.sweep_every_s + 1) + 10
 
 
-def test_step_is_bounded_and_goes_on_where_the_last_one_stopped(world, monkeypatch):
-    monkeypatch.setattr(sweep, "LOOKS", 100)  # reached within the first page
+def test_step_is_bounded_and_goes_on_where_the_last_one_stopped():
+    world = World(limits=Limits(queue=QueueLimits(sweep_jobs=100)))  # reached within the first page
     jobs = [world.job(n, id=keyed_job_id("job", f"{n}", 1)) for n in range(3_200)]
     repository = world.repository()
     for job in jobs:
         repository.create_job(job)
-    world.clock.sleep(2 * FRESH_S)
+    world.clock.sleep(2 * LIMITS.sweep_fresh_s)
     duty, found = Sweep(world.repository()), set()
     for _ in range(4):
         sent = cost(world, duty.perform)
-        world.clock.sleep(EVERY_S)
-        assert sent["list"] <= sweep.PAGES + 1
+        world.clock.sleep(LIMITS.sweep_every_s)
+        assert sent["list"] <= LIMITS.sweep_pages + 1
         assert sent["get"] <= 3 * 1_000
         found |= marked(world)
     assert found == {job.id for job in jobs}
@@ -276,7 +278,7 @@ def test_worker_that_dies_during_a_step_loses_nothing(at, is_after):
     for job in jobs:
         world.submit(job)
     lose_markers(world)
-    world.clock.sleep(2 * FRESH_S)
+    world.clock.sleep(2 * LIMITS.sweep_fresh_s)
     with suppress(Crash):
         Sweep(world.repository(CrashingStore(world.inner, at=at, is_after=is_after))).perform()
     search(world, TEN_MINUTES_S)
@@ -286,7 +288,7 @@ def test_worker_that_dies_during_a_step_loses_nothing(at, is_after):
 def test_two_steps_at_once_do_no_harm(world):
     world.submit(world.job(1))
     lose_markers(world)
-    world.clock.sleep(2 * FRESH_S)
+    world.clock.sleep(2 * LIMITS.sweep_fresh_s)
     store, other = FaultyStore(world.inner), Sweep(world.repository())
     store.before_write = lambda verb, key: other.perform() if key == SWEEP and other.wait_s() > 0 else None
     duty = Sweep(world.repository(store))

@@ -485,7 +485,7 @@ def job_read_again_is_not_asked(patch: Patch) -> None:
     def claim_in(self, one):
         if not self._may_start(one, one.job):
             return None
-        for _ in range(claimer.CLAIMS_A_JOB):
+        for _ in range(self._limits.job_claims):
             index = one.choose()
             if index is None:
                 break

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from oqkit.claim import cursor
 from oqkit.claim.poller import Poller
 from oqkit.client.queue import Queue
 from oqkit.config import Settings
+from oqkit.limits import ClaimLimits, Limits
 from oqkit.queue import control
 from oqkit.task.function import Options, TaskFunction
 from oqkit.task.handler import Handler
@@ -56,10 +56,9 @@ def test_batch_that_was_given_up_starts_no_further_call():
     assert calls == [[0, 1, 2, 3], [0, 1], [0]]
 
 
-def test_worker_walks_through_the_windows_of_a_large_job_without_resting_in_between(monkeypatch):
+def test_worker_walks_through_the_windows_of_a_large_job_without_resting_in_between():
     """Seed 405: after a window of finished parts a worker rested, ever longer, before it looked at the next one."""
-    monkeypatch.setattr(cursor, "WINDOW", 2)
-    world = World()
+    world = World(limits=Limits(claim=ClaimLimits(window_parts=2)))
     job = world.job(n_tasks=24, part_rows=1)
     world.submit(job)
     first = world.worker("first")

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from oqkit.claim.lease import HeldLease
-from oqkit.claim.poller import LIST_EVERY_S
 from oqkit.client.queue import Queue
 from oqkit.config import Settings
 from oqkit.errors import DuplicateJob, IllegalTransition, LeaseLost, UsageError
+from oqkit.limits import ClaimLimits
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue.key import task_id
 from oqkit.queue.part import Outcome
@@ -140,7 +140,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def check_pause(self, model, lease):
         """Part 0 was told of the pause; who works on another part learns of it when it next looks at the markers."""
-        knows = lease.index == 0 or self.now > model.paused_at + LIST_EVERY_S + ABOUT_S
+        knows = lease.index == 0 or self.now > model.paused_at + ClaimLimits().list_every_s + ABOUT_S
         is_sure = model.is_paused(self.now + ABOUT_S)  # one that has just ended, or is about to, is none
         assert not (knows and is_sure), "a paused job starts nothing"
 

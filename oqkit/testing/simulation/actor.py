@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from oqkit.claim import claimer, cursor
 from oqkit.claim.lease import HeldLease
 from oqkit.client.handle import Job
 from oqkit.client.queue import Queue
@@ -148,8 +147,9 @@ class Worker(Actor):
     def _meter(self, loop: WorkerLoop) -> None:
         """Hold every poll against its budget (guarantee G6), unless something went wrong in it."""
         oracle, find = self.world.oracle, loop._source._claimer.find  # noqa: SLF001
-        a_job = 2 + cursor.READS + 2 * claimer.CLAIMS_A_JOB + MARKERS
-        most = 4 + 2 * len(self.plan.types) + claimer.JOBS_A_CALL * a_job
+        limits = self.world.plan.limits.claim
+        a_job = 2 + limits.read_parts + 2 * limits.job_claims + MARKERS
+        most = 4 + 2 * len(self.plan.types) + limits.find_jobs * a_job
 
         def metered(**more: Any) -> HeldLease | None:
             me = current()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
+from oqkit.limits import ClaimLimits, Limits, QueueLimits
 from oqkit.testing.simulation.bucket import FAULTS, Weather
 
 T = TypeVar("T")
@@ -17,9 +18,6 @@ CRASH, KILL, PERISH = "crash", "kill", "perish"
 a kill as if from outside, as when memory runs out, and by perishing it is known that it did so by itself."""
 TYPES = ("alpha", "beta", "batch")
 """The last one takes frames."""
-
-#: Lost jobs are looked for as often as fits into a schedule.
-SWEEP = {"EVERY_S": 30.0, "FRESH_S": 10.0, "FIRST_S": 5.0}
 
 TRICKS = (
     "stale marker",
@@ -139,8 +137,9 @@ class Plan:
     chaos_s: float
     lease_s: float
     poll_s: float
+    limits: Limits
+    """Those of the code; some are low in some schedules, so that what lies behind them is reached."""
     knobs: dict[str, float]
-    """Limits of the code that are set low in some schedules, so that what lies behind them is reached."""
     has_md5_etags: bool
     workers: tuple[WorkerPlan, ...]
     jobs: tuple[JobPlan, ...]
@@ -219,12 +218,15 @@ def make_plan(seed: int) -> Plan:
     lease_s = rng.choice((5.0, 8.0, 12.0))
     harsh = rng.choice((0.0, 0.5, 1.0, 1.5, 2.5))
     jobs = tuple(_job(rng, n, chaos_s) for n in range(rng.choice((1, 2, 2, 3, 3, 4))))
+    poll_s = rng.choice((0.7, 1.5, 2.5))
+    limits, knobs = _limits(rng)
     return Plan(
         seed=seed,
         chaos_s=chaos_s,
         lease_s=lease_s,
-        poll_s=rng.choice((0.7, 1.5, 2.5)),
-        knobs=_knobs(rng),
+        poll_s=poll_s,
+        limits=limits,
+        knobs=knobs,
         has_md5_etags=rng.random() < 0.75,
         workers=_workers(rng, chaos_s, lease_s),
         jobs=jobs,
@@ -238,18 +240,26 @@ def make_plan(seed: int) -> Plan:
     )
 
 
-def _knobs(rng: random.Random) -> dict[str, float]:
-    choices = {
-        "INLINE_BYTES": (8192, 8192, 0),
-        "TARGET_S": (10.0, 10.0, 1.0),
-        "MAX_LEASES": (8, 8, 2),
-        "WINDOW": (1000, 1000, 2),
-        "READS": (16, 16, 1),
-        "LATER_S": (5.0, 5.0, 1.0),
-        "PAGE": (1000, 1000, 10),
-        "patience_s": (60.0, 60.0, 5.0),
+def _limits(rng: random.Random) -> tuple[Limits, dict[str, float]]:
+    knobs: dict[str, float] = {
+        "INLINE_BYTES": rng.choice((8192, 8192, 0)),
+        "TARGET_S": rng.choice((10.0, 10.0, 1.0)),
+        "MAX_LEASES": rng.choice((8, 8, 2)),
     }
-    return SWEEP | {name: rng.choice(values) for name, values in choices.items()}
+    claim = ClaimLimits(
+        window_parts=rng.choice((1000, 1000, 2)),
+        read_parts=rng.choice((16, 16, 1)),
+        later_s=rng.choice((5.0, 5.0, 1.0)),
+        page_markers=rng.choice((1000, 1000, 10)),
+    )
+    queue = QueueLimits(
+        patience_s=rng.choice((60.0, 60.0, 5.0)),
+        # Lost jobs are looked for as often as fits into a schedule.
+        sweep_every_s=30.0,
+        sweep_fresh_s=10.0,
+        sweep_first_s=5.0,
+    )
+    return Limits(queue=queue, claim=claim), knobs
 
 
 def _workers(rng: random.Random, chaos_s: float, lease_s: float) -> tuple[WorkerPlan, ...]:

@@ -7,8 +7,6 @@ import traceback
 from collections import Counter
 from dataclasses import replace
 
-from oqkit.claim.aside import FIRST_S
-from oqkit.claim.poller import IDLE_FACTOR, LIST_EVERY_S
 from oqkit.client.handle import Job
 from oqkit.queue.job import ControlVerb
 from oqkit.queue.job import Job as JobObject
@@ -22,7 +20,6 @@ from oqkit.testing.simulation.world import Score, SimRepository, World, quiet, t
 
 DRAIN_S = 150.0
 TIDY_S = 150.0
-SETTLE_S = LIST_EVERY_S + 5.0
 #: How long after the weather has cleared up a write may still land.
 LANDED_S = READ_TIMEOUT_S + LATEST_S + 1.0
 IDLE_S = 35.0
@@ -171,16 +168,16 @@ def _left(world: World) -> list[str]:
 def _idle(world: World, worker: Worker) -> None:
     """A worker without work asks for the bell, lists now and then, and nothing else."""
     assert worker.store is not None
-    n_writes = world.oracle.n_writes
-    world.kernel.run(world.kernel.now + SETTLE_S)
+    n_writes, limits = world.oracle.n_writes, world.plan.limits.claim
+    world.kernel.run(world.kernel.now + limits.list_every_s + 5.0)
     strange = world.oracle.unreadable
     store = worker.store
     is_idle = all(any(job_id in key for job_id in strange) for key in world.bucket.keys("open/"))
     before, before_search = store.requests.snapshot(), store.searches.snapshot()
     world.kernel.run(world.kernel.now + IDLE_S)
     sent, searched = store.requests.snapshot() - before, store.searches.snapshot() - before_search
-    most = {"get": IDLE_S / world.plan.poll_s + 4, "list": IDLE_S / LIST_EVERY_S + 1, "put": 1, "delete": 0}
-    most["get"] += len(strange) * IDLE_S / FIRST_S  # which it tries again, ever more rarely
+    most = {"get": IDLE_S / world.plan.poll_s + 4, "list": IDLE_S / limits.list_every_s + 1, "put": 1, "delete": 0}
+    most["get"] += len(strange) * IDLE_S / limits.aside_first_s  # which it tries again, ever more rarely
     over = {kind: n for kind, n in sent.items() if n > most[kind]}
     if is_idle and world.oracle.n_writes == n_writes:
         world.oracle.expect(not over, "budget of an idle worker", f"{dict(sent)} in {IDLE_S:g} s")
@@ -197,7 +194,7 @@ def _notice(world: World, worker: Worker) -> None:
     assert isinstance(queue.repository, SimRepository)
     queue.repository.late_s = LATE_MARKER_S
     worker.store.poll_s, worker.store.ring_s = 0.05, 0.0  # type: ignore[misc] # as where requests cost nothing
-    world.kernel.run(world.kernel.now + 2 * world.plan.poll_s * IDLE_FACTOR)
+    world.kernel.run(world.kernel.now + 2 * world.plan.poll_s * world.plan.limits.claim.idle_factor)
     n_before, start = len(world.oracle.executions), world.kernel.now
     plan = JobPlan(
         name="latecomer",

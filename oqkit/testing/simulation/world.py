@@ -14,15 +14,16 @@ from unittest.mock import patch
 
 import pandas as pd
 
-from oqkit.claim import claimer, cursor, poller
+from oqkit.claim import claimer, cursor
 from oqkit.claim.lease import HeldLease
 from oqkit.client.queue import Queue
 from oqkit.config import Settings as Config
 from oqkit.errors import PermanentError, Reschedule, Skip
+from oqkit.limits import Limits
 from oqkit.payload import codec
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue import key as keys
-from oqkit.queue import part, sweep
+from oqkit.queue import part
 from oqkit.queue.bell import News
 from oqkit.queue.cas import Versioned
 from oqkit.queue.job import Job as JobObject
@@ -63,9 +64,9 @@ from oqkit.worker.worker import WorkerLoop
 class SimRepository(Repository):
     """A repository whose every promise is held against what was written."""
 
-    def __init__(self, store: SimStore, oracle: Oracle, *, seed: object, patience_s: float) -> None:
-        super().__init__(store, Settings(shards=1), rng=random.Random(f"{seed}/{store.node.name}/repository"))  # noqa: S311 - a seed must replay
-        self.loop.patience_s = patience_s
+    def __init__(self, store: SimStore, oracle: Oracle, *, seed: object, limits: Limits) -> None:
+        rng = random.Random(f"{seed}/{store.node.name}/repository")  # noqa: S311 - a seed must replay
+        super().__init__(store, Settings(shards=1), rng=rng, limits=limits)
         self._oracle = oracle
         self._node = store.node
         self.ordered_gen = 0
@@ -257,8 +258,7 @@ class World:
 
     def queue(self, store: SimStore) -> Queue:
         """Open the queue."""
-        patience_s = self.plan.knobs["patience_s"]
-        repository = SimRepository(store, self.oracle, seed=self.plan.seed, patience_s=patience_s)
+        repository = SimRepository(store, self.oracle, seed=self.plan.seed, limits=self.plan.limits)
         return Queue(repository, Config(url="sim://bucket"))
 
     def doom(self, node: Node, store: SimStore, kill: Kill, *, stop: Callable[[], None] | None = None) -> None:
@@ -345,7 +345,7 @@ class World:
 @contextlib.contextmanager
 def turned(knobs: dict[str, float]) -> Iterator[None]:
     """Set limits of the code under test, wherever a module has them."""
-    modules = (cursor, codec, poller, timer, part, claimer, share, sweep)
+    modules = (claimer, cursor, codec, timer, part, share)
     real = HeldLease.attempts
 
     def attempts(lease: HeldLease) -> tuple[tuple[Rows, int], ...]:

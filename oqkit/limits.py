@@ -1,0 +1,136 @@
+"""Every number that tunes oqkit, in one frozen value that whoever has a queue carries: `Repository.limits`.
+
+In it is what tunes waiting, polling, trying again, the sizes of parts and leases, and budgets of memory and requests. Each
+can be set to another value in one process while others keep theirs: nothing gets wrong by it, only slower or dearer.
+Not in it: the bounds of what is stored, on which all versions must agree (`oqkit.queue.bound`, the rings of a part,
+names of keys), what makes a function's identity, defaults of arguments that a user gives, sizes of displays, and constants
+of other libraries and of mathematics. The names end in what the number counts: ``_s`` is seconds, ``_polls`` and ``_rings``
+are multiples of the store's `poll_s` and `ring_s`, a ``_share`` is of 1, and a ``_factor`` multiplies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLimits:
+    """How the objects of a queue are written, and what is done for jobs that lost their marker."""
+
+    patience_s: float = 60.0
+    """How long a write is tried before it is `Unavailable`: longer than a store is busy, shorter than an outage."""
+    retry_first_s: float = 0.02
+    retry_longest_s: float = 2.0
+    """The longest wait before the second repetition of a write, and before any: about a request, and many."""
+    max_leases: int = 8
+    """Leases of a part at once: of more, each commit meets another too often."""
+    suspect_first_factor: int = 2
+    suspect_factor: int = 16
+    suspect_shrinks: int = 8
+    """By what a claim is smaller once a lease on its rows ran out, and each time again: any part is down to a row by then."""
+    suspect_lease_s: float = 60.0
+    suspect_doublings: int = 10
+    """Up to what leases on such rows grow, twice as long each time: a live worker can extend one of a minute."""
+    marker_late_s: float = 0.5
+    """How much later than the bell a marker may be there: the slowest usual write."""
+    signature_s: float = 365 * 86_400.0
+    """How long a signature is good for: no job waits for longer."""
+    bell_bytes: int = 16_384
+    """A larger job is not in the bell, which every idle worker reads."""
+    bell_fresh_s: float = 10.0
+    """What the bell says is believed for so long; somebody may have cancelled since."""
+    stalled_s: float = 10.0
+    stalled_longest_s: float = 3600.0
+    stalled_factor: int = 4
+    """How long nothing may happen to a job before its marker is put up again; then ever more rarely, up to an hour."""
+    refused_s: float = 60.0
+    """How long whoever waits leaves a job to itself once the store refused what it needs: most likely for good."""
+    read_parts: int = 16
+    """How many parts are read at once to see whether a job is done, and at most when one is attached to."""
+    open_pages: int = 5
+    """How many pages of markers a listing of jobs goes through: jobs with a key are known from there alone."""
+    sweep_every_s: float = 480.0
+    sweep_first_s: float = 30.0
+    """How often a queue is searched for lost jobs, inside the budget of an idle worker, and how soon after its start."""
+    sweep_early_share: float = 0.75
+    """What part of that must be over since anybody's last step: the workers' clocks are not in step."""
+    sweep_fresh_s: float = 60.0
+    """Younger jobs are left alone: their marker may be on its way."""
+    sweep_pages: int = 2
+    sweep_jobs: int = 500
+    """A step ends with so many pages of the listing, or the page that has so many jobs to look at."""
+    sweep_watched_jobs: int = 1000
+    sweep_sample_jobs: int = 16
+    """How many open jobs are remembered, and how many of them are looked at where the markers are too many to list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimLimits:
+    """How a worker finds rows: how often it asks, and how much a poll may cost, however much there is (guarantee G6)."""
+
+    list_every_s: float = 30.0
+    """How often the markers are listed without a ring of the bell, which may be lost."""
+    idle_after_s: float = 600.0
+    idle_factor: float = 7.0
+    idle_list_factor: float = 2.5
+    """After so long without work, by what polls and listings are rarer: that is what an idle fleet costs."""
+    busy_list_factor: float = 2.0
+    """By what listings are rarer while there is work at hand: they are for what is more urgent."""
+    cool_s: float = 20.0
+    hot_factor: float = 0.2
+    """By what polls are quicker right after work, which seldom comes alone; the pace is usual again after `cool_s`."""
+    look_first_rings: float = 0.4
+    look_last_rings: float = 1.2
+    planned_looks: int = 3
+    """When to list again after a ring, since others are left out for one `ring_s`; at most so many are planned."""
+    page_markers: int = 1000
+    look_pages: int = 3
+    look_folders: int = 8
+    """Of markers, how many a page has (what S3 gives at most), and how many pages and folders are listed in one look."""
+    find_jobs: int = 4
+    job_claims: int = 3
+    """How many jobs are tried in one poll, and how many parts of each."""
+    read_parts: int = 16
+    window_parts: int = 1000
+    """How many parts of a job are read and listed at a time: what S3 lists at most."""
+    recheck_first_polls: float = 2.0
+    recheck_longest_polls: float = 16.0
+    """How long a job with nothing to claim is left alone, at first and at most."""
+    later_s: float = 5.0
+    """A marker is moved out of the way only if its job has nothing to do for so long: moving costs two requests."""
+    refused_s: float = 10.0
+    """How long a job that this worker cannot run is left alone: what is missing may be there by then."""
+    together_s: float = 1.0
+    alone_s: float = 60.0
+    """Markers of done jobs wait so long to be deleted in one request, if no other worker was met for a minute."""
+    refused_markers: int = 100_000
+    """How many markers that may not be deleted are remembered: some 20 MiB."""
+    aside_first_s: float = 10.0
+    aside_longest_s: float = 600.0
+    """How long what cannot be understood is left alone, at first and at most: somebody may repair it."""
+    aside_spacing_s: float = 0.5
+    """How far apart tries are on average, however many things are put aside."""
+    aside_names: int = 10_000
+    """How many are remembered; of more, the ones put aside first are tried again and named again."""
+    inline_outputs: int = 64
+    """How many outputs a part may hold itself: every commit in it writes all of those again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLimits:
+    """How a worker runs leases, and how it bears a store that is away."""
+
+    report_busy_s: float = 60.0
+    report_idle_s: float = 600.0
+    """How often it reports of itself while it works or leaves something alone, and else: a PUT costs as much as 12 GETs."""
+    report_news_s: float = 2.0
+    """How soon one report of what is left alone may follow another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """All of them, by the room that they tune."""
+
+    queue: QueueLimits = QueueLimits()
+    claim: ClaimLimits = ClaimLimits()
+    worker: WorkerLimits = WorkerLimits()
