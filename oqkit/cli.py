@@ -19,7 +19,8 @@ from oqkit.client.connect import connect
 from oqkit.client.queue import Queue
 from oqkit.clock import SystemClock
 from oqkit.errors import OqError, Unavailable, UsageError
-from oqkit.launch.local import EXIT_OUTDATED, Worker
+from oqkit.launch.launcher import EXIT_OUTDATED
+from oqkit.launch.local import Worker
 from oqkit.printable import PlainFormatter, printable
 from oqkit.task.code import tasks_of
 from oqkit.worker.worker import GRACE_S, LEASE_S

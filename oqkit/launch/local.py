@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from oqkit.client.connect import default_queue
 from oqkit.client.queue import Queue
-from oqkit.client.signing import own_environment, verifier
-from oqkit.client.wait import tell
-from oqkit.config import to_environment
+from oqkit.client.signing import verifier
 from oqkit.errors import UsageError
+from oqkit.launch.command import Trust, WorkerCommand, refuse_trust, worker_command
+from oqkit.launch.supervisor import Supervisor
 from oqkit.observe.observer import Listener, Observer
 from oqkit.payload.codec import ParquetCodec
 from oqkit.task.function import as_task
 from oqkit.worker.worker import GRACE_S, LEASE_S, ExecutorName, WorkerLoop
-
-Trust = Literal["own", "everyone"]
-
-RESTART_EVERY_S = 1.0
-RESTART_SLOWLY_S = 30.0
-QUICK_DEATHS = 3
-QUICK_S = 10.0
-EXIT_OUTDATED = 4
-"""What a worker exits with that has loaded a module whose source has changed since."""
 
 
 class Worker(WorkerLoop):
@@ -86,14 +74,66 @@ class Worker(WorkerLoop):
         return f"<oqkit worker {self.name}>"
 
 
-def refuse_trust(queue: Queue) -> None:
-    """Raise `UsageError` if other users of this machine can write the queue: then its code is not to be trusted."""
-    who = queue.repository.store.written_by_others()
-    if who:
-        raise UsageError(
-            f"code in {queue.url} cannot be trusted: {who}. Or start workers that run functions of their own only: "
-            "`oq worker MODULE`, without --trust-code"
-        )
+class LocalProcess:
+    """A worker process of this machine."""
+
+    def __init__(self, arguments: Iterable[str], environment: Mapping[str, str], log_path: Path) -> None:
+        with log_path.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-P", "-m", "oqkit", *arguments],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C in a terminal is for the waiting, not for the workers
+            )
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    def exit_code(self) -> int | None:
+        return self._process.poll()
+
+    def stop(self) -> None:
+        self._process.terminate()
+
+    def wait(self, timeout_s: float) -> bool:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_s)
+        return self._process.returncode is not None
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class LocalLauncher:
+    """Starts processes of this machine, which find the modules that this one does, end with it, and write into one file."""
+
+    name = "Local workers"
+
+    def __init__(self) -> None:
+        self._environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
+        with tempfile.NamedTemporaryFile(prefix="oqkit-workers-", suffix=".log", delete=False) as file:
+            self.log_path = Path(file.name)
+
+    @property
+    def log(self) -> str:
+        return str(self.log_path)
+
+    def start(self, command: WorkerCommand, n: int) -> list[LocalProcess]:
+        arguments = [*command.arguments, "--exit-with", str(os.getpid())]
+        environment = {**self._environment, **command.environment}
+        return [LocalProcess(arguments, environment, self.log_path) for _ in range(n)]
+
+    def last_words(self) -> str:
+        lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def close(self) -> None:
+        self.log_path.unlink(missing_ok=True)
 
 
 class LocalWorkers:
@@ -103,44 +143,20 @@ class LocalWorkers:
     new version. All end when this process does.
     """
 
-    def __init__(self, n: int, *, queue: Queue, arguments: list[str], trust: Trust = "own") -> None:
+    def __init__(self, command: WorkerCommand, *, n: int) -> None:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise UsageError(f"n={n!r} must be the number of processes, 1 or more")
-        if queue.url.startswith("memory://"):
-            raise UsageError("a memory:// queue exists in this process alone; use a directory, or run oq.Worker here")
-        refuse_trust(queue)
-        if trust not in {"own", "everyone"}:
-            raise UsageError(f"trust={trust!r} must be 'own' or 'everyone'")
-        if trust == "everyone" and verifier(queue.settings, url=queue.url) is not None:
-            raise UsageError(
-                "trust='everyone' contradicts the signing key that is configured (OQ_SIGNING_KEY, OQ_SIGNING_KEY_FILE): "
-                "workers that have one run signed jobs only"
-            )
-        self._command = [sys.executable, "-P", "-m", "oqkit", "worker", "--exit-with", str(os.getpid()), *arguments]
-        self._environment = {
-            **os.environ,
-            **to_environment(replace(queue.settings, url=queue.url)),
-            **(own_environment(queue.settings, url=queue.url) if trust == "own" else {}),
-            "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
-        }
-        with tempfile.NamedTemporaryFile(prefix="oqkit-workers-", suffix=".log", delete=False) as file:
-            self.log_path = Path(file.name)
-        self._stopping = threading.Event()
-        self._lock = threading.Lock()
-        self._processes = [self._start() for _ in range(n)]
-        self._born = [time.monotonic()] * n
-        self._guard = threading.Thread(target=self._watch, name="oqkit-local-workers", daemon=True)
-        self._guard.start()
-        atexit.register(self.stop)
+        launcher = LocalLauncher()
+        self.log_path = launcher.log_path
+        self._supervisor = Supervisor(launcher, command, n=n)
 
     @property
     def pids(self) -> list[int]:
         """The ids of the processes that run now."""
-        with self._lock:
-            return [process.pid for process in self._processes if process.poll() is None]
+        return [process.pid for process in self._supervisor.running()]
 
     def __len__(self) -> int:
-        return len(self._processes)
+        return len(self._supervisor)
 
     def __repr__(self) -> str:
         return f"<{len(self.pids)} oqkit worker processes, log in {self.log_path}>"
@@ -153,59 +169,7 @@ class LocalWorkers:
 
     def stop(self, *, grace_s: float = GRACE_S) -> None:
         """Let the processes hand back what they have not started, and end them; kill those that take too long."""
-        if self._stopping.is_set():
-            return
-        self._stopping.set()
-        atexit.unregister(self.stop)
-        self._guard.join()
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            try:
-                process.wait(grace_s)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self.log_path.unlink(missing_ok=True)
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        with self.log_path.open("ab") as log:
-            return subprocess.Popen(  # noqa: S603 - our own module
-                self._command,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C in a terminal is for the waiting, not for the workers
-            )
-
-    def _watch(self) -> None:
-        deaths, pause_s = 0, RESTART_EVERY_S
-        while not self._stopping.wait(pause_s):
-            dead = [place for place, process in enumerate(self._processes) if process.poll() is not None]
-            deaths = self._quick_deaths(deaths, dead)
-            if not deaths:
-                pause_s = RESTART_EVERY_S
-            elif deaths > QUICK_DEATHS * len(self) and pause_s < RESTART_SLOWLY_S:
-                pause_s = RESTART_SLOWLY_S
-                every = f"they are tried again every {pause_s:g} s"
-                tell(f"Local workers cannot start: {self._last_words()} (see {self.log_path}; {every})")
-            for place in dead:
-                with self._lock:
-                    self._processes[place] = self._start()
-                    self._born[place] = time.monotonic()
-
-    def _quick_deaths(self, before: int, dead: list[int]) -> int:
-        """Count processes in a row that ended by themselves soon after their start: something is wrong with all."""
-        now = time.monotonic()
-        if any(now - born > QUICK_S for born in self._born):
-            return 0
-        codes = [self._processes[place].returncode or 0 for place in dead]
-        return before + len([code for code in codes if code > 0 and code != EXIT_OUTDATED])
-
-    def _last_words(self) -> str:
-        lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"exit code {self._processes[0].returncode}"
+        self._supervisor.stop(grace_s=grace_s)
 
 
 def local_workers(
@@ -225,10 +189,5 @@ def local_workers(
     whatever is stored there. `functions` names more to run, as ``module:name``, for jobs that were submitted by the
     name of a task type.
     """
-    arguments = ["--trust-code", "--lease", f"{lease_s:g}", "--executor", executor, *functions]
-    return LocalWorkers(
-        n if n is not None else os.cpu_count() or 1,
-        queue=queue or default_queue(),
-        arguments=arguments,
-        trust=trust,
-    )
+    command = worker_command(queue or default_queue(), functions, lease_s=lease_s, executor=executor, trust=trust)
+    return LocalWorkers(command, n=n if n is not None else os.cpu_count() or 1)

@@ -15,7 +15,7 @@ import pytest
 
 import oqkit as oq
 from oqkit.errors import UsageError
-from oqkit.launch import local
+from oqkit.launch import supervisor
 from tests.local import WAIT_S, until
 
 FRAME = pd.DataFrame({"x": range(40)})
@@ -92,7 +92,7 @@ def test_local_workers_replaces_a_process_that_was_killed(folder_queue):
 
 @pytest.mark.slow
 def test_local_workers_tells_why_they_cannot_start_when_that_takes_long(folder_queue, capsys, monkeypatch):
-    monkeypatch.setattr(local, "RESTART_EVERY_S", 0.05)  # many looks between two deaths
+    monkeypatch.setattr(supervisor, "RESTART_EVERY_S", 0.05)  # many looks between two deaths
     with oq.local_workers(1, ["no_such_module"]):
         assert until(lambda: capsys.readouterr().err).startswith("Local workers cannot start")
 

@@ -1,0 +1,209 @@
+"""The seam to places where workers run: a second place takes a class or two, and the supervisor treats all alike."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+
+import pandas as pd
+import pytest
+
+from oqkit.cli import main
+from oqkit.launch import supervisor
+from oqkit.launch.command import WorkerCommand, worker_command
+from oqkit.launch.launcher import EXIT_OUTDATED
+from oqkit.launch.supervisor import Supervisor
+from tests.local import WAIT_S, until
+
+FRAME = pd.DataFrame({"x": range(40)})
+COMMAND = WorkerCommand(arguments=("worker",), environment={})
+
+
+# --- a second place ------------------------------------------------------------------------------
+
+
+def work(command):
+    os.environ.update(command.environment)
+    sys.exit(main(command.arguments))
+
+
+class Spawned(multiprocessing.get_context("spawn").Process):
+    """A worker in a process of `multiprocessing`."""
+
+    def exit_code(self):
+        return self.exitcode
+
+    def stop(self):
+        self.terminate()
+
+    def wait(self, timeout_s):
+        self.join(timeout_s)
+        return self.exitcode is not None
+
+
+class SpawningLauncher:
+    name, log = "Spawned workers", "nowhere"
+
+    def start(self, command, n):
+        workers = [Spawned(target=work, args=(command,), daemon=True) for _ in range(n)]
+        for worker in workers:
+            worker.start()
+        return workers
+
+    def last_words(self):
+        return ""
+
+    def close(self):
+        """Hold nothing."""
+
+
+def where(x):
+    return os.getpid()
+
+
+@pytest.mark.slow
+def test_another_place_runs_workers_and_replaces_the_dead_and_stops_them(folder_queue, monkeypatch):
+    monkeypatch.setattr(supervisor, "RESTART_EVERY_S", 0.05)
+    place = Supervisor(SpawningLauncher(), worker_command(folder_queue, lease_s=2), n=2)
+    try:
+        assert len(place) == 2
+        seen = folder_queue.submit_frame(FRAME, where, part_rows=1).result(WAIT_S)["where"]
+        first = place.running()
+        assert set(seen) <= {worker.pid for worker in first}
+        for worker in first:
+            os.kill(worker.pid, signal.SIGKILL)
+        until(lambda: len(place.running()) == 2 and not set(first) & set(place.running()))
+        offset = 5
+        assert folder_queue.submit_frame(FRAME, lambda x: x + offset).result(WAIT_S)["lambda_"].tolist() == list(
+            range(5, 45)
+        )
+    finally:
+        place.stop(grace_s=WAIT_S)
+    assert place.running() == []
+
+
+# --- what the supervisor does --------------------------------------------------------------------
+
+
+class FakeWorker:
+    def __init__(self, record, *, ends=True):
+        self.code = None
+        self.ends = ends
+        self._record = record
+
+    def exit_code(self):
+        return self.code
+
+    def stop(self):
+        self._record.append("stop")
+        if self.ends:
+            self.code = 0
+
+    def wait(self, timeout_s):
+        self._record.append("wait")
+        return self.code is not None
+
+    def kill(self):
+        self._record.append("kill")
+        self.code = -9
+
+
+class FakeLauncher:
+    """Workers that end at once with the code of `fate`, if that is one."""
+
+    name, log = "Fake workers", "/fake.log"
+
+    def __init__(self, fate=None, *, words="no luck"):
+        self.fate, self.words = fate, words
+        self.record, self.starts, self.workers = [], [], []
+        self.enough = threading.Event()
+
+    def start(self, command, n):
+        assert command is COMMAND
+        self.starts.append(n)
+        new = [FakeWorker(self.record) for _ in range(n)]
+        for worker in new:
+            worker.code = self.fate
+        self.workers += new
+        if len(self.starts) > 20:
+            self.enough.set()
+        return new
+
+    def last_words(self):
+        return self.words
+
+    def close(self):
+        self.record.append("close")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(supervisor, "RESTART_EVERY_S", 0.001)
+    monkeypatch.setattr(supervisor, "RESTART_SLOWLY_S", 0.002)
+
+
+def test_all_are_asked_to_stop_before_any_is_waited_for_and_who_does_not_is_killed():
+    launcher = FakeLauncher()
+    place = Supervisor(launcher, COMMAND, n=3)
+    launcher.workers[1].ends = False
+    place.stop(grace_s=0.0)
+    assert launcher.record == ["stop"] * 3 + ["wait", "wait", "kill", "wait", "close"]
+    assert place.running() == []
+    place.stop(grace_s=0.0)  # twice is fine
+    assert launcher.record[-1] == "close"
+    assert launcher.record.count("close") == 1
+
+
+def test_who_died_is_replaced_and_the_others_stay():
+    launcher = FakeLauncher()
+    place = Supervisor(launcher, COMMAND, n=5)
+    launcher.workers[1].code, launcher.workers[3].code = -9, 0
+    until(lambda: len(place.running()) == 5)
+    assert sum(launcher.starts) == 7
+    assert {launcher.workers[n] for n in (0, 2, 4)} < set(place.running())
+    place.stop(grace_s=0.0)
+
+
+@pytest.mark.parametrize(("words", "shown"), (("no luck", "no luck"), ("", "exit code 1")))
+def test_workers_that_cannot_start_are_told_of_once_with_their_last_words(capsys, words, shown):
+    launcher = FakeLauncher(fate=1, words=words)
+    place = Supervisor(launcher, COMMAND, n=2)
+    assert launcher.enough.wait(WAIT_S)
+    place.stop(grace_s=0.0)
+    assert capsys.readouterr().err == (
+        f"Fake workers cannot start: {shown} (see /fake.log; they are tried again every 0.002 s)\n"
+    )
+
+
+@pytest.mark.parametrize("fate", (0, -9, EXIT_OUTDATED))
+def test_workers_that_were_killed_or_want_to_be_started_anew_are_no_sign_that_something_is_wrong(capsys, fate):
+    launcher = FakeLauncher(fate=fate)
+    place = Supervisor(launcher, COMMAND, n=2)
+    assert launcher.enough.wait(WAIT_S)
+    place.stop(grace_s=0.0)
+    assert capsys.readouterr().err == ""
+
+
+def test_one_that_lives_for_long_shows_that_workers_can_start(capsys, monkeypatch):
+    monkeypatch.setattr(supervisor, "QUICK_S", -1.0)  # what is just born has lived for long
+    launcher = FakeLauncher(fate=1)
+    place = Supervisor(launcher, COMMAND, n=2)
+    assert launcher.enough.wait(WAIT_S)
+    place.stop(grace_s=0.0)
+    assert capsys.readouterr().err == ""
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def test_command_shows_no_variable_since_one_may_be_a_key(folder_queue):
+    command = worker_command(folder_queue, ["tasks:score"], lease_s=7.5, executor="process")
+    assert command.arguments == (
+        *("worker", "--trust-code", "--lease", "7.5", "--executor", "process"),
+        "tasks:score",
+    )
+    assert command.environment["OQ_URL"] == folder_queue.url
+    assert "OQ_URL" not in repr(command)
