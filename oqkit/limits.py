@@ -128,9 +128,66 @@ class WorkerLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadLimits:
+    """How inputs and outputs are stored and read."""
+
+    inline_input_bytes: int = 65_536
+    """Values of more bytes are uploaded, and not in the job object itself, which is read and written again and again."""
+    file_bytes: int = 64 * 2**20
+    """An uploaded file ends with the part that takes it past this: a submitter holds one in memory."""
+    cache_bytes: int = 32 * 2**20
+    """What a process keeps of inputs that it has read: no more than one part of the largest size."""
+    small_bytes: int = 2**20
+    """Files up to this size are read whole, in one request."""
+    tail_bytes: int = 2**16
+    """What the first request for a footer asks for: most of them are smaller."""
+    gap_bytes: int = 2**20
+    """Two ranges closer than this are read in one request: cheaper than the request saved."""
+    footer_threads: int = 8
+    """How many footers of a dataset are read at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientLimits:
+    """How jobs are cut into parts, and how somebody who waits asks for them."""
+
+    least_parts: int = 16
+    part_rows: int = 10_000
+    max_part_rows: int = 50_000
+    """Into how many parts a job is cut, unless they would have more than `part_rows`, and how many rows one ever has."""
+    part_s: float = 0.25
+    """Of quick functions a part takes so long at least: sharing less than that costs more than it gains."""
+    part_bytes: int = 32 * 2**20
+    """A part with its inputs has no more than this, since a worker holds it in memory."""
+    check_first_bytes: int = 256 * 2**20
+    """Before a frame of more than this in memory is uploaded, somebody asks whether its job is there: 64 MiB as Parquet."""
+    first_poll_polls: float = 0.1
+    poll_share: float = 0.1
+    longest_poll_polls: float = 2.0
+    longest_poll_s: float = 0.25
+    """A wait polls after the first of these, then after so large a part of the time that it has waited, up to the longer
+    of the last two: a job's end is noticed in proportion to what it took."""
+    slice_s: float = 0.2
+    """How soon a wait hears of an interrupt."""
+    patience_s: float = 5.0
+    """How long a job may wait before something seems to be missing."""
+    look_every_s: float = 10.0
+    look_seldom_s: float = 30.0
+    """How often workers are asked why, at first and when nothing has happened for a while."""
+    late_s: float = 30.0
+    """By how much a report may be late before its worker counts as gone."""
+    recent_s: float = 90.0
+    """Of a worker that reported within this time nothing is said of when that was."""
+    read_records: int = 256
+    """How many reports of workers are read at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """All of them, by the room that they tune."""
 
     queue: QueueLimits = QueueLimits()
     claim: ClaimLimits = ClaimLimits()
     worker: WorkerLimits = WorkerLimits()
+    payload: PayloadLimits = PayloadLimits()
+    client: ClientLimits = ClientLimits()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 import time
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 
 import oqkit as oq
-from oqkit.client import connect, diagnosis
+from oqkit.client import connect
+from oqkit.limits import ClientLimits, Limits, WorkerLimits
+from oqkit.queue.repository import open_repository
 from oqkit.store.base import Store
-from oqkit.worker import reporter
 
 WAIT_S = 90.0
 """How long a test waits for what must come; it says nothing of how soon that is, so a busy machine fails no test."""
@@ -66,12 +68,16 @@ def start() -> Iterator[Crew]:
     crew.stop()
 
 
+def connect_with(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `oq.connect` give queues with these limits from now on."""
+    monkeypatch.setattr(connect, "open_repository", functools.partial(open_repository, limits=limits))
+
+
 @pytest.fixture
 def quick_news(monkeypatch) -> None:
     """Let workers say at once what they leave alone, and clients ask at once why nothing happens."""
-    monkeypatch.setattr(diagnosis, "LOOK_EVERY_S", 0.0)
-    monkeypatch.setattr(diagnosis, "PATIENCE_S", 0.0)
-    monkeypatch.setattr(reporter, "NEWS_EVERY_S", 0.0)
+    client, worker = ClientLimits(look_every_s=0.0, patience_s=0.0), WorkerLimits(report_news_s=0.0)
+    connect_with(Limits(client=client, worker=worker), monkeypatch)
 
 
 def until(claim: Callable[[], Any], *, wait_s: float = WAIT_S, what: str = "it never came true") -> Any:

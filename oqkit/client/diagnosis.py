@@ -22,17 +22,6 @@ from oqkit.queue.repository import Repository
 from oqkit.queue.view import JobState
 from oqkit.queue.worker_record import WorkerRecord, read_worker
 
-PATIENCE_S = 5.0
-"""How long a job may wait before something seems to be missing."""
-LOOK_EVERY_S = 10.0
-LOOK_SELDOM_S = 30.0
-"""How often workers are asked, at first and when nothing has happened for a while."""
-LATE_S = 30.0
-"""By how much a report may be late before its worker counts as gone."""
-RECENT_S = 90.0
-"""Of a worker that reported within this time nothing is said of when that was."""
-MAX_READS = 256
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
@@ -85,12 +74,15 @@ def why_held(state: JobState) -> str:
 
 
 def diagnose(
-    job: Job, records: Iterable[WorkerRecord], *, now: float, is_there: Callable[[WorkerRecord], bool]
+    job: Job, records: Iterable[WorkerRecord], *, now: float, late_s: float, is_there: Callable[[WorkerRecord], bool]
 ) -> Diagnosis:
-    """Group the workers that are there by what keeps them from a job, the largest group first."""
+    """Group the workers that are there by what keeps them from a job, the largest group first.
+
+    One whose report is more than `late_s` late is gone.
+    """
     found: dict[tuple[Refusal | None, bool], list[float]] = {}
     for record in records:
-        if not record.is_stopped and now - record.seen <= record.every_s + LATE_S and is_there(record):
+        if not record.is_stopped and now - record.seen <= record.every_s + late_s and is_there(record):
             noted = next((one.refusal for one in record.refusals if one.concerns(job)), None)
             why = noted or refusal_of(record.ability, job)
             found.setdefault((why, noted is not None), []).append(record.seen)
@@ -103,10 +95,11 @@ def diagnose(
 # --- words ---------------------------------------------------------------------------------------
 
 
-def explain(diagnosis: Diagnosis, job: Job, *, is_started: bool, address: Mapping[str, str]) -> str:
+def explain(diagnosis: Diagnosis, job: Job, *, is_started: bool, recent_s: float, address: Mapping[str, str]) -> str:
     """Say what keeps a job from being run, and what to do about it, in a few sentences.
 
-    `address` is what tells where the queue is: the options of ``oq worker`` that open it.
+    It says of workers when they were last heard of if that was more than `recent_s` ago. `address` is what tells where
+    the queue is: the options of ``oq worker`` that open it.
     """
     if not diagnosis.groups:
         begun = "No worker is there to go on with it" if is_started else "No worker has taken any of it yet"
@@ -114,17 +107,17 @@ def explain(diagnosis: Diagnosis, job: Job, *, is_started: bool, address: Mappin
         return (
             f"{begun}: start some with oq.local_workers(2), or 'oq worker' on a machine that reaches the queue{named}."
         )
-    told = [_told(group, job, now=diagnosis.now) for group in diagnosis.groups]
+    told = [_told(group, job, now=diagnosis.now, recent_s=recent_s) for group in diagnosis.groups]
     first = next((group.refusal for group in diagnosis.groups if group.refusal is not None), None)
     if diagnosis.n_able or first is None:
         return " ".join(told)
     return " ".join([*told, remedy(first, job, address=address)])
 
 
-def _told(group: Group, job: Job, *, now: float) -> str:
+def _told(group: Group, job: Job, *, now: float, recent_s: float) -> str:
     who = "1 worker" if group.n == 1 else f"{group.n:,} workers"
     age_s = now - group.seen
-    heard = f", last heard of {age_s / 60:.0f} min ago," if age_s > RECENT_S else ""
+    heard = f", last heard of {age_s / 60:.0f} min ago," if age_s > recent_s else ""
     if group.refusal is None:
         have = "has" if group.n == 1 else "have"
         return f"{who}{heard} may run it and {have} not come to it yet."
@@ -165,6 +158,7 @@ class WorkerWatch:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
+        self._limits = repository.limits.client
         self._records: dict[str, tuple[str, WorkerRecord | None]] = {}
         """By key: the etag, and what that version says."""
         self._looked = float("-inf")
@@ -172,30 +166,33 @@ class WorkerWatch:
         self._said: tuple[JobState, str] | None = None
 
     def why(self, state: JobState, *, patience_s: float | None = None, has_refused: bool = False) -> str:
-        """Return why nothing happens to a job; empty if something does, or has within `patience_s` (None: `PATIENCE_S`).
+        """Return why nothing happens to a job; empty if something does, or has within `patience_s` (None: as the limits say).
 
         With `has_refused` also empty unless some worker keeps away from it for a reason: that nobody has come means
         nothing at first.
 
-        One LIST, and one GET for each record that changed, at most every `LOOK_EVERY_S`, later every `LOOK_SELDOM_S`, and
+        One LIST, and one GET for each record that changed, at most every `look_every_s`, later every `look_seldom_s`, and
         none while tasks run.
         """
-        if not is_still(state, patience_s=PATIENCE_S if patience_s is None else patience_s):
+        limits = self._limits
+        if not is_still(state, patience_s=limits.patience_s if patience_s is None else patience_s):
             text = why_held(state)
             self._said, self._wait_s = (state, text), 0.0
             return text
         store = self._repository.store
-        if store.clock.monotonic() - self._looked >= max(self._wait_s, LOOK_EVERY_S):
-            self._looked, self._wait_s = store.clock.monotonic(), min(self._wait_s + LOOK_EVERY_S, LOOK_SELDOM_S)
+        if store.clock.monotonic() - self._looked >= max(self._wait_s, limits.look_every_s):
+            self._looked = store.clock.monotonic()
+            self._wait_s = min(self._wait_s + limits.look_every_s, limits.look_seldom_s)
             try:
                 self._look()
             except StoreError:  # whoever asks for the job itself says so
                 return ""
         records = [record for _, record in self._records.values() if record is not None]
-        found = diagnose(state.job, records, now=self._repository.now(), is_there=is_there)
+        found = diagnose(state.job, records, now=self._repository.now(), late_s=limits.late_s, is_there=is_there)
         if has_refused and all(group.refusal is None for group in found.groups):
             return ""
-        text = printable(explain(found, state.job, is_started=state.is_started, address=store.address()))
+        told = explain(found, state.job, is_started=state.is_started, recent_s=limits.recent_s, address=store.address())
+        text = printable(told)
         self._said = state, text
         return text
 
@@ -209,7 +206,7 @@ class WorkerWatch:
         self._records = {key: known for key, known in self._records.items() if key in etags}
         changed = [key for key, etag in etags.items() if key not in self._records or self._records[key][0] != etag]
         changed.sort(key=self._records.__contains__)
-        read = changed[:MAX_READS]
+        read = changed[: self._limits.read_records]
         found = self._repository.map(lambda key: read_worker(self._repository, key), read)
         self._records.update({key: (etags[key], record) for key, record in zip(read, found, strict=True)})
 

@@ -179,8 +179,7 @@ class Job:
         self._timer.learn(self._view.state.job, n_rows=n_rows, elapsed_s=elapsed_s)
 
     def _watch(self) -> Waiter:
-        store = self._repository.store
-        return Waiter(self._view, self._reconciler, workers=self._workers, clock=store.clock, poll_s=store.poll_s)
+        return Waiter(self._view, self._reconciler, workers=self._workers, repository=self._repository)
 
     # --- results ---------------------------------------------------------------------------------
 

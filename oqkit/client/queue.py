@@ -87,7 +87,7 @@ class Queue:
         that does not fit the function raises `SchemaError`. Options: see `oq.Options`.
         """
         chosen = options_of({"retries": retries, "timeout": timeout, **options})
-        spec = spec_of_values([input], fn, part_rows=1, timer=self._timer)
+        spec = spec_of_values([input], fn, part_rows=1, timer=self._timer, limits=self.repository.limits)
         if key is not None:
             spec = replace(spec, content=input_digest(input))
         job = self._submitter.submit_single(spec, chosen, key=None if key is None else _text(key, "key"))
@@ -105,7 +105,7 @@ class Queue:
         **options: Any,
     ) -> Job:
         """Submit one call for each of `inputs` (as in `submit`) as one job."""
-        spec = spec_of_values(_many(inputs), fn, part_rows=part_rows, timer=self._timer)
+        spec = spec_of_values(_many(inputs), fn, part_rows=part_rows, timer=self._timer, limits=self.repository.limits)
         return self._submit(spec, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
 
     submit_many = map
@@ -131,7 +131,9 @@ class Queue:
         `DuplicateJob`, and so does a `name` that is taken by other work, or by what cannot be compared. `part_rows` is how many
         tasks share a state object, `max_tasks` a limit against mistakes. Options: see `oq.Options`.
         """
-        spec = spec_of_frame(df, fn, columns=columns, part_rows=part_rows, timer=self._timer)
+        spec = spec_of_frame(
+            df, fn, columns=columns, part_rows=part_rows, timer=self._timer, limits=self.repository.limits
+        )
         return self._submit(spec, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
 
     def submit_dataset(
@@ -167,6 +169,7 @@ class Queue:
             columns=columns,
             part_rows=part_rows,
             timer=self._timer,
+            limits=self.repository.limits,
             storage_options=storage_options or {},
             access=self.access,
         )

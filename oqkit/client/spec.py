@@ -16,6 +16,7 @@ from oqkit.arrow.table import fingerprint as frame_fingerprint
 from oqkit.client.join import Submitted
 from oqkit.clock import new_id
 from oqkit.errors import SchemaError, UsageError
+from oqkit.limits import Limits
 from oqkit.payload.access import Access
 from oqkit.payload.dataset_input import DatasetInput
 from oqkit.payload.discovery import find_dataset
@@ -35,11 +36,6 @@ from oqkit.task.handler import Handler
 from oqkit.task.timer import RowTimer
 from oqkit.worker.call import COROUTINES
 
-PART_ROWS = 10_000
-MAX_PART_ROWS = 50_000
-PARTS = 16
-PART_S = 0.25
-PART_BYTES = 32 * 2**20
 MAX_TAGS = 20
 LATEST_S = NEVER  # the year 2200
 
@@ -80,10 +76,10 @@ class JobSpec:
     source: Submitted | None = None
     """The frame itself, if it is of pandas."""
 
-    def files(self) -> Iterator[PayloadFile]:
-        """Yield the input files."""
+    def files(self, *, max_bytes: int) -> Iterator[PayloadFile]:
+        """Yield the input files; one ends with the part that takes it past `max_bytes`."""
         if self.table is not None:
-            yield from encode_payload(self.table, part_rows=self.part_rows)
+            yield from encode_payload(self.table, part_rows=self.part_rows, max_file_bytes=max_bytes)
 
 
 def function_of(function: Any) -> Function:
@@ -100,7 +96,7 @@ def function_of(function: Any) -> Function:
 
 
 def spec_of_frame(
-    df: Any, function: Any, *, columns: Sequence[Any] | None, part_rows: int | str, timer: RowTimer
+    df: Any, function: Any, *, columns: Sequence[Any] | None, part_rows: int | str, timer: RowTimer, limits: Limits
 ) -> JobSpec:
     """JobSpec a job of one task a row; raise `SchemaError` if the columns do not fit or cannot be stored.
 
@@ -117,7 +113,7 @@ def spec_of_frame(
     return JobSpec(
         function=known,
         n_tasks=n_tasks,
-        part_rows=_part_rows(part_rows, n_tasks, known, timer, n_bytes=frame.table.nbytes),
+        part_rows=_part_rows(part_rows, n_tasks, known, timer, n_bytes=frame.table.nbytes, limits=limits),
         content=content,
         input=FrameInput(layout=frame.layout, n_left_out=len(labels) - len(used)),
         table=frame.table,
@@ -133,12 +129,13 @@ def spec_of_dataset(
     columns: Sequence[str] | None,
     part_rows: int | str,
     timer: RowTimer,
+    limits: Limits,
     storage_options: Mapping[str, Any],
     access: Access,
 ) -> JobSpec:
     """JobSpec a job of one task a row of Parquet files, of which only the footers are read."""
     known = function_of(function)
-    dataset, schema = find_dataset(paths, options=storage_options, access=access)
+    dataset, schema = find_dataset(paths, options=storage_options, access=access, limits=limits.payload)
     empty = schema.empty_table().to_pandas()
     labels = labels_of(empty)
     used = _used(labels if columns is None else chosen(labels, columns), known)
@@ -148,13 +145,15 @@ def spec_of_dataset(
     return JobSpec(
         function=known,
         n_tasks=dataset.n_rows,
-        part_rows=_part_rows(part_rows, dataset.n_rows, known, timer, n_bytes=0),
+        part_rows=_part_rows(part_rows, dataset.n_rows, known, timer, n_bytes=0, limits=limits),
         content=dataset.content(),
         input=DatasetInput(layout=Layout(backend="pandas", columns=frame.layout.columns), dataset=dataset),
     )
 
 
-def spec_of_values(values: Iterable[Any], function: Any, *, part_rows: int | str, timer: RowTimer) -> JobSpec:
+def spec_of_values(
+    values: Iterable[Any], function: Any, *, part_rows: int | str, timer: RowTimer, limits: Limits
+) -> JobSpec:
     """JobSpec a job of one task a value; raise `SchemaError` naming the first value that would not come back equal."""
     known = function_of(function)
     items = list(values)
@@ -164,11 +163,12 @@ def spec_of_values(values: Iterable[Any], function: Any, *, part_rows: int | str
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode() + b"\n")
-    stored = ValuesInput.of(texts, is_plain=all(map(tagged_json.is_plain, items)))
+    is_plain, inline_bytes = all(map(tagged_json.is_plain, items)), limits.payload.inline_input_bytes
+    stored = ValuesInput.of(texts, is_plain=is_plain, inline_bytes=inline_bytes)
     return JobSpec(
         function=known,
         n_tasks=len(texts),
-        part_rows=_part_rows(part_rows, len(texts), known, timer, n_bytes=sum(map(len, texts))),
+        part_rows=_part_rows(part_rows, len(texts), known, timer, n_bytes=sum(map(len, texts)), limits=limits),
         content=digest.hexdigest()[:32],
         input=stored,
         table=text_table(texts) if stored.items is None else None,
@@ -196,22 +196,25 @@ def _takes_by_name(known: Function) -> bool:
     return known.task is not None and not known.task.batch and not Handler(known.task).takes_all
 
 
-def _part_rows(part_rows: int | str, n_tasks: int, function: Function, timer: RowTimer, *, n_bytes: int) -> int:
+def _part_rows(
+    part_rows: int | str, n_tasks: int, function: Function, timer: RowTimer, *, n_bytes: int, limits: Limits
+) -> int:
     """Choose how many tasks share a state object: few enough that 100 workers can share a frame, eight to a part.
 
     Of a function that is known to be quick a part has as many as take a quarter of a second: sharing
     less than that costs more than it gains. Coroutines only wait: of them each worker is given as
-    many as it runs at the same time. A worker holds a part in memory, so none has more than `PART_BYTES`
+    many as it runs at the same time. A worker holds a part in memory, so none has more than `part_bytes`
     of the `n_bytes` (0: unknown).
     """
+    client = limits.client
     if part_rows == "auto":
         row_s = timer.row_s(function)
-        quick = 1 if row_s is None else min(MAX_PART_ROWS, int(PART_S / max(row_s, 1e-9)))
+        quick = 1 if row_s is None else min(client.max_part_rows, int(client.part_s / max(row_s, 1e-9)))
         least = COROUTINES if function.task is not None and is_async(function.task.function) else 1
-        n_rows = max(min(n_tasks, max(least, quick)), min(PART_ROWS, math.ceil(n_tasks / PARTS)))
-        return max(1, min(n_rows, PART_BYTES * n_tasks // max(n_bytes, 1)))
-    if isinstance(part_rows, bool) or not isinstance(part_rows, int) or not 1 <= part_rows <= MAX_PART_ROWS:
-        raise UsageError(f"part_rows={part_rows!r} must be 'auto' or a number from 1 to {MAX_PART_ROWS:,}")
+        n_rows = max(min(n_tasks, max(least, quick)), min(client.part_rows, math.ceil(n_tasks / client.least_parts)))
+        return max(1, min(n_rows, client.part_bytes * n_tasks // max(n_bytes, 1)))
+    if isinstance(part_rows, bool) or not isinstance(part_rows, int) or not 1 <= part_rows <= client.max_part_rows:
+        raise UsageError(f"part_rows={part_rows!r} must be 'auto' or a number from 1 to {client.max_part_rows:,}")
     return part_rows
 
 

@@ -17,14 +17,13 @@ from oqkit.queue.submission import JOB_SCOPE, Submission, Submitted, latest, res
 from oqkit.task.code import put_code
 from oqkit.task.function import Options
 
-CHECK_FIRST_BYTES = 256 * 2**20  # in memory; some 64 MiB as Parquet
-
 
 class Submitter:
     """Stores jobs in one queue; remembers which names and functions it stored, to save requests."""
 
     def __init__(self, repository: Repository, observers: Observers) -> None:
         self._repository = repository
+        self._limits = repository.limits
         self._observers = observers
         self._codes: set[str] = set()
         self._names: dict[str, int] = {}
@@ -57,7 +56,7 @@ class Submitter:
                 return self._store(spec, wanted).job
             wanted = replace(wanted, name=derived_name(wanted))
         generation, found = 0, None
-        if on_duplicate == "rerun" or wanted.name in self._names or _is_large(spec):
+        if on_duplicate == "rerun" or wanted.name in self._names or self._is_large(spec):
             generation, found = self._latest(wanted.name, known=self._names.get(wanted.name, 1))
         while True:
             decision = decide(found, wanted, on_duplicate)
@@ -104,8 +103,9 @@ class Submitter:
         if function.data is not None and is_new_code:
             put_code(self._repository, function.code, function.data)
             self._codes.add(function.code.digest)
-        files = [file.ref(submission.put_input(file.data)) for file in spec.files()]
-        stored = submission.commit(replace(job, input=spec.input.with_files(files).to_json()))
+        files = spec.files(max_bytes=self._limits.payload.file_bytes)
+        refs = [file.ref(submission.put_input(file.data)) for file in files]
+        stored = submission.commit(replace(job, input=spec.input.with_files(refs).to_json()))
         if stored.is_new:
             took_s = self._monotonic() - began
             self._observers.tell(
@@ -113,12 +113,11 @@ class Submitter:
             )
         return stored
 
+    def _is_large(self, spec: JobSpec) -> bool:
+        return spec.table is not None and spec.table.nbytes > self._limits.client.check_first_bytes
+
     def _monotonic(self) -> float:
         return self._repository.store.clock.monotonic()
-
-
-def _is_large(spec: JobSpec) -> bool:
-    return spec.table is not None and spec.table.nbytes > CHECK_FIRST_BYTES
 
 
 def _ago(seconds: float) -> str:

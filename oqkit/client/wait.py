@@ -13,16 +13,15 @@ from oqkit.client.diagnosis import WorkerWatch
 from oqkit.errors import Unavailable, WaitTimeout
 from oqkit.printable import printable
 from oqkit.queue.reconcile import Reconciler
+from oqkit.queue.repository import Repository
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobView
 from oqkit.task.function import seconds
 
 log = logging.getLogger(__name__)
 
-SLICE_S = 0.2
-FIRST_POLL_POLLS = 0.1
-POLL_PART = 0.1
 REFRESH_S = 0.5
+"""How often a bar of text is drawn."""
 
 
 def _nothing() -> None:
@@ -37,15 +36,15 @@ def limit_s(timeout: float | str | None) -> float | None:
 class Waiter:
     """Polls a view until its job is final; waits a little longer between polls as time goes on."""
 
-    def __init__(
-        self, view: JobView, reconciler: Reconciler, *, workers: WorkerWatch, clock: Any, poll_s: float
-    ) -> None:
+    def __init__(self, view: JobView, reconciler: Reconciler, *, workers: WorkerWatch, repository: Repository) -> None:
+        poll_s, limits = repository.store.poll_s, repository.limits.client
         self._view = view
         self._reconciler = reconciler
         self._workers = workers
-        self._clock = clock
+        self._clock = repository.store.clock
         self._poll_s = poll_s
-        self._longest_s = max(poll_s * 2, 0.25)
+        self._limits = limits
+        self._longest_s = max(poll_s * limits.longest_poll_polls, limits.longest_poll_s)
         self._is_away = False
 
     def until(self, done: Callable[[], bool], *, timeout: float | None, on_poll: Callable[[], None] = _nothing) -> None:
@@ -92,24 +91,24 @@ class Waiter:
         return True
 
     def _polls(self, timeout: float | None) -> Iterator[float]:
-        start, pause_s = self._clock.monotonic(), self._poll_s * FIRST_POLL_POLLS
+        start, pause_s = self._clock.monotonic(), self._poll_s * self._limits.first_poll_polls
         while True:
             left = float("inf") if timeout is None else start + timeout - self._clock.monotonic()
             yield max(0.0, min(pause_s, left))
             if timeout is not None and self._clock.monotonic() - start >= timeout:
                 return
-            pause_s = min(max(pause_s, POLL_PART * (self._clock.monotonic() - start)), self._longest_s)
+            pause_s = min(max(pause_s, self._limits.poll_share * (self._clock.monotonic() - start)), self._longest_s)
 
     def _sleep(self, seconds: float) -> None:
         end = self._clock.monotonic() + seconds
         while (left := end - self._clock.monotonic()) > 0:
-            self._clock.sleep(min(left, SLICE_S))
+            self._clock.sleep(min(left, self._limits.slice_s))
 
     async def _sleep_async(self, seconds: float) -> None:
         end = self._clock.monotonic() + seconds
         while (left := end - self._clock.monotonic()) > 0:  # noqa: ASYNC110 - there is no event to wait for
             # In slices: a kernel hears of an interrupt only when its loop turns.
-            await asyncio.sleep(min(left, SLICE_S))
+            await asyncio.sleep(min(left, self._limits.slice_s))
 
 
 class Drawing(Protocol):

@@ -8,7 +8,6 @@ from typing import Any, Final, Protocol, TypeVar
 
 from cachetools import LRUCache, cached
 
-BUDGET_BYTES: Final = 32 * 2**20
 _ENTRY_BYTES: Final = 4096
 """What an entry takes beside its bytes: some objects of Python and Arrow."""
 
@@ -31,7 +30,7 @@ class ByteCache:
     since the row group that a worker walks through must not be read anew for each of its parts.
     """
 
-    def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
+    def __init__(self, budget_bytes: int) -> None:
         most = budget_bytes * 3 // 4
         self._kept: Any = LRUCache(budget_bytes, getsizeof=lambda entry: min(entry.nbytes + _ENTRY_BYTES, most))
         self._get: Any = cached(self._kept, key=lambda key, _: key, condition=threading.Condition())(

@@ -41,7 +41,7 @@ class ParquetCodec:
         self._repository = repository
         self._access = access or Access()
         self._inputs: LRUCache[str, tuple[Input, InputSource]] = LRUCache(_MAX_JOBS)
-        self._cache = ByteCache()
+        self._cache = ByteCache(repository.limits.payload.cache_bytes)
         self._lock = threading.Lock()
 
     def open(self, job: Job, index: int) -> Inputs:

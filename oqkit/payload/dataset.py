@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from oqkit.arrow.table import Frame, to_table
 from oqkit.errors import Denied, FormatError, Missing, OqError, Unavailable
+from oqkit.limits import PayloadLimits
 from oqkit.payload.access import Access
 from oqkit.payload.cache import ByteCache
 from oqkit.payload.guard import typed
@@ -223,16 +224,18 @@ def _nullable(array: pa.ChunkedArray) -> Any:
 class DatasetReader:
     """Reads rows of a dataset by their numbers. Threads may share one."""
 
-    def __init__(self, dataset: Dataset, access: Access, cache: ByteCache | None = None) -> None:
+    def __init__(
+        self, dataset: Dataset, access: Access, *, limits: PayloadLimits, cache: ByteCache | None = None
+    ) -> None:
         self.dataset = dataset
-        self._cache = cache or ByteCache()
+        self._cache = cache or ByteCache(limits.cache_bytes)
         starts = itertools.accumulate((len(file.groups) for file in dataset.files), initial=0)
         refs = [
             PayloadRef(file.path, start, len(file.groups), file.size_bytes)
             for file, start in zip(dataset.files, starts, strict=False)
             if file.groups
         ]
-        self._reader = PayloadReader(_Files(dataset, access), refs, self._cache)
+        self._reader = PayloadReader(_Files(dataset, access), refs, limits=limits, cache=self._cache)
         groups = [rows for file in dataset.files for rows in file.groups]
         self._firsts = list(itertools.accumulate(groups, initial=0))
 

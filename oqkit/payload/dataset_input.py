@@ -66,7 +66,8 @@ class DatasetInput:
         job, n_rows = source.job, self.dataset.n_rows
         if n_rows != job.n_tasks:
             raise FormatError(f"job {job.id} has {job.n_tasks:,} tasks, but its files have {n_rows:,} rows")
-        reader = source.once(lambda: DatasetReader(self.dataset, source.access, source.cache))
+        limits = source.repository.limits.payload
+        reader = source.once(lambda: DatasetReader(self.dataset, source.access, limits=limits, cache=source.cache))
         return reader.frame(first, stop)
 
     def index(self, source: InputSource) -> pd.Index:

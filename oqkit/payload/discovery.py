@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from oqkit.config import LOCAL, canonical_protocol
 from oqkit.errors import SchemaError, UsageError
+from oqkit.limits import PayloadLimits
 from oqkit.payload.access import Access, check_paths
 from oqkit.payload.dataset import Dataset, DatasetFile, errors_of, tag_of
 from oqkit.payload.parquet import footer_bytes
 from oqkit.store.parallel import map_parallel
 
-N_THREADS: Final = 8
-"""How many footers are read at a time."""
-
 
 def find_dataset(
-    paths: str | Sequence[str], *, options: Mapping[str, Any], access: Access
+    paths: str | Sequence[str], *, options: Mapping[str, Any], access: Access, limits: PayloadLimits
 ) -> tuple[Dataset, pa.Schema]:
     """List the files of a dataset (paths, globs or folders) and read their footers, one GET each.
 
@@ -37,7 +35,9 @@ def find_dataset(
     found = list(dict.fromkeys(path for one in wanted for path in _expand(system, one)))
     if not found:
         raise UsageError(f"no Parquet files match {paths!r}")
-    footers = map_parallel(lambda path: _footer(system, path), found, n_threads=N_THREADS)
+    footers = map_parallel(
+        lambda path: _footer(system, path, tail_bytes=limits.tail_bytes), found, n_threads=limits.footer_threads
+    )
     schema = _common_schema(footers)
     dataset = Dataset(
         protocol=protocol,
@@ -81,11 +81,13 @@ class _Footer:
     nulls: Mapping[str, bool]
 
 
-def _footer(system: Any, path: str) -> _Footer:
+def _footer(system: Any, path: str, *, tail_bytes: int) -> _Footer:
     with errors_of(path):
         info = system.info(path)
         size = int(info["size"])
-        tail = footer_bytes(lambda length: system.cat_file(path, start=max(0, size - length)), size_bytes=size)
+        tail = footer_bytes(
+            lambda length: system.cat_file(path, start=max(0, size - length)), size_bytes=size, tail_bytes=tail_bytes
+        )
     try:
         found = pq.read_metadata(pa.BufferReader(tail))
         schema = found.schema.to_arrow_schema()

@@ -29,7 +29,8 @@ class InputSource:
 
     def files(self, refs: Sequence[PayloadRef]) -> PayloadReader:
         """Return the reader of the job's own files, or raise `NotAllowed` if these are those of others."""
-        return self.once(lambda: PayloadReader(self.repository.store, self._own(refs), self.cache))
+        limits = self.repository.limits.payload
+        return self.once(lambda: PayloadReader(self.repository.store, self._own(refs), limits=limits, cache=self.cache))
 
     def once(self, make: Callable[[], R]) -> R:
         """Return the one reader of these inputs, which remembers what it has read; `make` makes it."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import bisect
 import io
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -13,17 +14,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from oqkit.errors import FormatError, SchemaError
+from oqkit.limits import PayloadLimits
 from oqkit.payload import seal
 from oqkit.payload.cache import ByteCache
 from oqkit.payload.guard import typed
 from oqkit.store.base import Blob
 
-#: Files up to this size are read whole, in one request.
-_SMALL_BYTES: Final = 2**20
-#: What the first request for a footer asks for.
-_TAIL_BYTES: Final = 2**16
-#: Two ranges closer than this are read in one request: cheaper than the request saved.
-_GAP_BYTES: Final = 2**20
 #: How many times as large a footer is in memory as in the file: 13 as measured on oqkit's own, 8 on those with statistics.
 _PARSED: Final = 13
 _FOOTER_END: Final = 8  # four bytes of length, then "PAR1"
@@ -70,7 +66,7 @@ def files_from_json(files: Any) -> tuple[PayloadRef, ...]:
 # --- write ---------------------------------------------------------------------------------------
 
 
-def encode_payload(table: pa.Table, *, part_rows: int, max_file_bytes: int = 64 * 2**20) -> Iterator[PayloadFile]:
+def encode_payload(table: pa.Table, *, part_rows: int, max_file_bytes: float = math.inf) -> Iterator[PayloadFile]:
     """Yield the table as Parquet files whose row groups have `part_rows` rows each, the last one fewer.
 
     A file ends with the row group that takes it past `max_file_bytes`. The bytes depend on content,
@@ -155,16 +151,22 @@ class Source(Protocol):
 class PayloadReader:
     """Reads single parts of a payload with few requests. Threads may share one reader.
 
-    A file of at most 1 MiB costs one GET, once. Of a larger one the footer is read once, then each
+    A file of at most `small_bytes` costs one GET, once. Of a larger one the footer is read once, then each
     part is one ranged GET. Raise `Missing` and the other errors of the store, and `FormatError`.
     What it keeps of the files lies in `cache`; None for one of its own.
     """
 
     def __init__(
-        self, store: Source, files: Sequence[PayloadRef | tuple[str, int, int, int]], cache: ByteCache | None = None
+        self,
+        store: Source,
+        files: Sequence[PayloadRef | tuple[str, int, int, int]],
+        *,
+        limits: PayloadLimits,
+        cache: ByteCache | None = None,
     ) -> None:
         self._store = store
-        self._cache = cache or ByteCache()
+        self._limits = limits
+        self._cache = cache or ByteCache(limits.cache_bytes)
         self._refs = sorted((PayloadRef(*ref) for ref in files), key=lambda ref: ref.first_part)
         self._firsts = [ref.first_part for ref in self._refs]
 
@@ -181,7 +183,7 @@ class PayloadReader:
         return self._read(ref, groups=[n - ref.first_part], names=None if names is None else list(names))
 
     def columns(self, names: Sequence[str]) -> pa.Table:
-        """Return these stored columns of all parts, in part order; ranges less than 1 MiB apart share a GET."""
+        """Return these stored columns of all parts, in part order; ranges at most `gap_bytes` apart share a GET."""
         return pa.concat_tables(self._read(ref, groups=range(ref.n_parts), names=list(names)) for ref in self._refs)
 
     def schema(self) -> pa.Schema:
@@ -196,7 +198,7 @@ class PayloadReader:
             source: Any = pa.BufferReader(file.data)
         else:
             source = _Ranges(ref.size_bytes)
-            for start, stop in _spans(file.footer, groups, names):
+            for start, stop in _joined(_chunk_spans(file.footer, groups, names), gap_bytes=self._limits.gap_bytes):
                 source.add(start, self._store.read_range(ref.key, start=start, length=stop - start))
         return _checked(ref, lambda: _decode(source, file.footer, groups, names))
 
@@ -204,18 +206,20 @@ class PayloadReader:
         return self._cache.get((self, ref.key), lambda: self._open(ref))
 
     def _open(self, ref: PayloadRef) -> _OpenFile:
-        if ref.size_bytes <= _SMALL_BYTES:
+        if ref.size_bytes <= self._limits.small_bytes:
             data = self._store.read(ref.key).data
             return _OpenFile(_checked(ref, lambda: _read_footer(data, expected=ref.seal)), data)
         tail = footer_bytes(
-            lambda length: self._store.read_range(ref.key, start=-length, length=length), size_bytes=ref.size_bytes
+            lambda length: self._store.read_range(ref.key, start=-length, length=length),
+            size_bytes=ref.size_bytes,
+            tail_bytes=self._limits.tail_bytes,
         )
         return _OpenFile(_checked(ref, lambda: _read_footer(tail, expected=ref.seal)))
 
 
-def footer_bytes(read_end: Callable[[int], bytes], *, size_bytes: int) -> bytes:
-    """Return the end of a Parquet file, with all of its footer: in one read of so many last bytes, or two."""
-    tail = read_end(_TAIL_BYTES)
+def footer_bytes(read_end: Callable[[int], bytes], *, size_bytes: int, tail_bytes: int) -> bytes:
+    """Return the end of a Parquet file, with all of its footer: in one read of the last `tail_bytes`, or two."""
+    tail = read_end(tail_bytes)
     needed = int.from_bytes(tail[-_FOOTER_END:-4], "little") + _FOOTER_END
     return read_end(needed) if len(tail) < needed <= size_bytes else tail
 
@@ -257,11 +261,11 @@ def _check_groups(source: Any, footer: Any, groups: Sequence[int]) -> None:
             seal.check_group(group, source.read(stop - first), footer)
 
 
-def _spans(footer: Any, groups: Sequence[int], names: list[str] | None) -> list[tuple[int, int]]:
-    """Return the byte ranges (start, stop) of these columns in these row groups, near ones joined, in order."""
+def _joined(spans: Iterable[tuple[int, int]], *, gap_bytes: int) -> list[tuple[int, int]]:
+    """Return byte ranges (start, stop) in order, those at most `gap_bytes` apart as one."""
     found: list[list[int]] = []
-    for start, stop in sorted(_chunk_spans(footer, groups, names)):
-        if found and start - found[-1][1] <= _GAP_BYTES:
+    for start, stop in sorted(spans):
+        if found and start - found[-1][1] <= gap_bytes:
             found[-1][1] = max(found[-1][1], stop)
         else:
             found.append([start, stop])
@@ -269,6 +273,7 @@ def _spans(footer: Any, groups: Sequence[int], names: list[str] | None) -> list[
 
 
 def _chunk_spans(footer: Any, groups: Sequence[int], names: list[str] | None) -> Iterator[tuple[int, int]]:
+    """Yield the byte ranges (start, stop) of these columns in these row groups."""
     for group in groups:
         row_group = footer.row_group(group)
         for number in range(row_group.num_columns):

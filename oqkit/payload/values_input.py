@@ -18,7 +18,6 @@ from oqkit.payload.kind import Kind
 from oqkit.payload.parquet import PayloadRef, files_from_json, files_to_json
 from oqkit.payload.part_input import PartValues
 
-INLINE_INPUT_BYTES: Final = 65_536
 _JSON: Final = "oq:json"
 _READ: Final[Mapping[Kind, Callable[[Any], Any]]] = {
     Kind.VALUES: lambda value: value,
@@ -42,9 +41,12 @@ class ValuesInput:
     files: tuple[PayloadRef, ...] = ()
 
     @classmethod
-    def of(cls, texts: Sequence[str], *, is_plain: bool) -> ValuesInput:
-        """Return what a job holds of these texts of `tagged_json`; plain values as everybody reads them."""
-        if sum(map(len, texts)) > INLINE_INPUT_BYTES:
+    def of(cls, texts: Sequence[str], *, is_plain: bool, inline_bytes: int) -> ValuesInput:
+        """Return what a job holds of these texts of `tagged_json`: nothing beyond `inline_bytes`.
+
+        Plain values are stored as everybody reads them.
+        """
+        if sum(map(len, texts)) > inline_bytes:
             return cls(kind=Kind.TAGGED)
         if is_plain:
             return cls(kind=Kind.VALUES, items=[json.loads(text) for text in texts])

@@ -18,6 +18,7 @@ from oqkit.cli import main
 from oqkit.client import diagnosis
 from oqkit.client.diagnosis import Diagnosis, Group, diagnose, explain, is_there
 from oqkit.errors import WaitTimeout
+from oqkit.limits import ClientLimits
 from oqkit.notebook.job_watch import JobWatch
 from oqkit.notebook.text import to_text
 from oqkit.queue import gate
@@ -28,6 +29,7 @@ from oqkit.worker import registry
 from tests.local import WAIT_S, refusal, until
 
 pytestmark = pytest.mark.usefixtures("quick_news")
+LIMITS = ClientLimits()
 FRAME = pd.DataFrame({"x": [1, 2, 3]})
 
 
@@ -294,7 +296,7 @@ def test_worker_that_is_silent_for_longer_than_it_said_is_gone(queue, start):
     record = replace(some_record(queue, start), host="elsewhere", every_s=60.0)
     job = queue.submit_frame(FRAME, lambda x: x)._view.state.job
     for silent_s, n in ((50.0, 1), (80.0, 1), (100.0, 0)):
-        found = diagnose(job, [record], now=record.seen + silent_s, is_there=lambda _: True)
+        found = diagnose(job, [record], now=record.seen + silent_s, late_s=LIMITS.late_s, is_there=lambda _: True)
         assert sum(group.n for group in found.groups) == n
 
 
@@ -302,7 +304,13 @@ def test_age_of_a_report_is_told_once_it_matters(queue, start):
     job = queue.submit_frame(FRAME, lambda x: x)._view.state.job
     group = Group(refusal=Refusal(hurdle=Hurdle.TRUST), n=3, has_seen=False, seen=1000.0)
     told = [
-        explain(Diagnosis(groups=(group,), now=now), job, is_started=False, address={"url": "s3://b/a b"})
+        explain(
+            Diagnosis(groups=(group,), now=now),
+            job,
+            is_started=False,
+            recent_s=LIMITS.recent_s,
+            address={"url": "s3://b/a b"},
+        )
         for now in (1010.0, 1000.0 + 8 * 60)
     ]
     assert told[0].startswith("3 workers cannot run it, each for this reason: it was not started with")
@@ -322,5 +330,6 @@ def test_worker_that_may_run_it_is_no_reason_to_start_another(queue, start):
     until(lambda: workers(queue.repository))
     assert "it has no function for tasks named 'nobody_has_this'" in refusal(job)
     able = Group(refusal=None, n=1, has_seen=False, seen=0.0)
-    told = explain(Diagnosis(groups=(able,), now=1.0), job._view.state.job, is_started=False, address={})
+    found = Diagnosis(groups=(able,), now=1.0)
+    told = explain(found, job._view.state.job, is_started=False, recent_s=LIMITS.recent_s, address={})
     assert told == "1 worker may run it and has not come to it yet."

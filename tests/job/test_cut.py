@@ -7,10 +7,12 @@ import time
 import pandas as pd
 import pytest
 
-from oqkit.client.spec import PART_BYTES, spec_of_frame, spec_of_values
+from oqkit.client.spec import spec_of_frame, spec_of_values
+from oqkit.limits import Limits
 from oqkit.queue.transition import Verb
 from oqkit.task.timer import RowTimer
 
+LIMITS = Limits()
 FRAME = pd.DataFrame({"x": range(6_400)})
 
 
@@ -21,10 +23,10 @@ def double(x):
 def part_rows(row_s, *, n_rows=6_400):
     timer = RowTimer()
     if row_s is not None:
-        known = spec_of_values([], double, part_rows="auto", timer=timer).function
+        known = spec_of_values([], double, part_rows="auto", timer=timer, limits=LIMITS).function
         timer.learn(known, n_rows=1000, elapsed_s=1000 * row_s)
     frame = pd.DataFrame({"x": range(n_rows)})
-    return spec_of_frame(frame, double, columns=None, part_rows="auto", timer=timer).part_rows
+    return spec_of_frame(frame, double, columns=None, part_rows="auto", timer=timer, limits=LIMITS).part_rows
 
 
 @pytest.mark.parametrize(
@@ -46,15 +48,17 @@ def test_parts_of_large_rows_fit_in_memory(row_s):
     frame = pd.DataFrame({"x": [text + str(n) for n in range(2_000)]})
     timer = RowTimer()
     if row_s is not None:
-        timer.learn(spec_of_values([], double, part_rows="auto", timer=timer).function, n_rows=1, elapsed_s=row_s)
-    spec = spec_of_frame(frame, double, columns=None, part_rows="auto", timer=timer)
-    assert spec.table.slice(0, spec.part_rows).nbytes <= PART_BYTES
-    assert spec.part_rows == (125 if row_s is None else pytest.approx(PART_BYTES / len(text), rel=0.01))
+        timer.learn(
+            spec_of_values([], double, part_rows="auto", timer=timer, limits=LIMITS).function, n_rows=1, elapsed_s=row_s
+        )
+    spec = spec_of_frame(frame, double, columns=None, part_rows="auto", timer=timer, limits=LIMITS)
+    assert spec.table.slice(0, spec.part_rows).nbytes <= LIMITS.client.part_bytes
+    assert spec.part_rows == (125 if row_s is None else pytest.approx(LIMITS.client.part_bytes / len(text), rel=0.01))
 
 
 def test_a_row_larger_than_a_part_should_be_is_a_part():
-    frame = pd.DataFrame({"x": ["x" * (PART_BYTES + 1)] * 2})
-    assert spec_of_frame(frame, double, columns=None, part_rows="auto", timer=RowTimer()).part_rows == 1
+    frame = pd.DataFrame({"x": ["x" * (LIMITS.client.part_bytes + 1)] * 2})
+    assert spec_of_frame(frame, double, columns=None, part_rows="auto", timer=RowTimer(), limits=LIMITS).part_rows == 1
 
 
 def test_second_job_of_a_quick_function_has_fewer_parts(queue, start):

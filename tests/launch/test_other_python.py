@@ -67,7 +67,7 @@ def other():
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_worker_of_another_python_leaves_byte_code_alone_and_runs_what_has_a_name(
-    folder_queue, quick_news, other, tmp_path, monkeypatch
+    quick_news, folder_queue, other, tmp_path, monkeypatch
 ):
     (tmp_path / "has_a_name.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)

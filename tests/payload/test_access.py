@@ -17,6 +17,7 @@ from oqkit.cli import main
 from oqkit.client import connect
 from oqkit.config import Settings
 from oqkit.errors import FormatError, NotAllowed, SchemaError, UsageError
+from oqkit.limits import PayloadLimits
 from oqkit.payload.access import Access, check_options, check_paths
 from oqkit.payload.dataset import Dataset, DatasetReader
 from oqkit.payload.part_input import PartFrame
@@ -85,7 +86,7 @@ def test_hostile_datasets_are_refused_before_any_file_system_is_asked(place, ope
         doc = sound(place)
         case.change(doc)
         with pytest.raises((NotAllowed, FormatError)) as caught:
-            DatasetReader(Dataset.from_json(doc["input"]["dataset"]), access).frame(0, 1)
+            DatasetReader(Dataset.from_json(doc["input"]["dataset"]), access, limits=PayloadLimits()).frame(0, 1)
         assert re.search(case.told, str(caught.value), re.DOTALL), case.name
         n_refused += 1
     assert n_refused > 100

@@ -14,6 +14,7 @@ import pytest
 from cachetools import Cache
 from fsspec.implementations.local import LocalFileSystem
 
+from oqkit.limits import PayloadLimits
 from oqkit.payload.cache import ByteCache
 from oqkit.payload.codec import ParquetCodec
 from tests.local import WAIT_S, queue, until
@@ -88,7 +89,7 @@ class Key:
 
 
 def test_many_threads_that_want_one_entry_read_it_once():
-    cache, key, calls, barrier = ByteCache(), Key(), [], threading.Barrier(8)
+    cache, key, calls, barrier = ByteCache(PayloadLimits().cache_bytes), Key(), [], threading.Barrier(8)
 
     def read():
         calls.append(1)
@@ -106,7 +107,7 @@ def test_many_threads_that_want_one_entry_read_it_once():
 
 
 def test_entry_that_could_not_be_read_is_asked_for_again():
-    cache = ByteCache()
+    cache = ByteCache(PayloadLimits().cache_bytes)
     with pytest.raises(OSError, match="away"):
         cache.get("one", lambda: (_ for _ in ()).throw(OSError("away")))
     assert cache.get("one", lambda: Entry(1)) == Entry(1)

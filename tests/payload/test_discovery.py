@@ -9,9 +9,12 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from oqkit.errors import Denied, Missing, SchemaError, Unavailable, UsageError
+from oqkit.limits import PayloadLimits
 from oqkit.payload.access import Access
-from oqkit.payload.discovery import N_THREADS, find_dataset
+from oqkit.payload.discovery import find_dataset
 from tests.local import WAIT_S
+
+N_THREADS = PayloadLimits().footer_threads
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def folder(tmp_path):
 
 
 def find(folder):
-    return find_dataset(str(folder), options={}, access=Access())
+    return find_dataset(str(folder), options={}, access=Access(), limits=PayloadLimits())
 
 
 def number_of(path):

@@ -13,8 +13,11 @@ import pytest
 
 from oqkit.arrow.table import to_frame, to_table
 from oqkit.errors import FormatError, Missing, SchemaError
+from oqkit.limits import PayloadLimits
 from oqkit.payload.parquet import PayloadReader, encode_payload
 from oqkit.store.memory import MemoryStore
+
+LIMITS = PayloadLimits()
 
 
 def random_table(n=200_000):
@@ -80,7 +83,7 @@ def test_encode_payload_starts_a_file_after_the_row_group_that_passes_the_limit(
         assert (
             min(last.data_page_offset, last.dictionary_page_offset or last.data_page_offset) <= 300_000 < len(file.data)
         )
-    reader = PayloadReader(*uploaded(files))
+    reader = PayloadReader(*uploaded(files), limits=LIMITS)
     assert pa.concat_tables(reader.part(n) for n in range(100)).equals(table)
     assert reader.columns(["s", "x"]).equals(table.select(["s", "x"]))
 
@@ -88,7 +91,7 @@ def test_encode_payload_starts_a_file_after_the_row_group_that_passes_the_limit(
 def test_part_reads_a_small_file_in_one_request():
     table = random_table(10_000)
     store, refs = uploaded(encode_payload(table, part_rows=1000))
-    reader = PayloadReader(store, refs)
+    reader = PayloadReader(store, refs, limits=LIMITS)
 
     parts, requests = counted(store, lambda: [reader.part(n) for n in (3, 0, 9)])
 
@@ -100,7 +103,7 @@ def test_part_reads_a_small_file_in_one_request():
 def test_part_reads_the_footer_once_and_then_one_range_a_part():
     table = random_table()
     store, refs = uploaded(encode_payload(table, part_rows=10_000))
-    reader = PayloadReader(store, refs)
+    reader = PayloadReader(store, refs, limits=LIMITS)
 
     first, first_requests = counted(store, lambda: reader.part(7))
     second, second_requests = counted(store, lambda: reader.part(19))
@@ -114,7 +117,7 @@ def test_part_reads_the_footer_once_and_then_one_range_a_part():
 
 def test_part_fetches_the_bytes_of_its_row_group_only(monkeypatch):
     store, refs = uploaded(encode_payload(random_table(), part_rows=10_000))
-    reader = PayloadReader(store, refs)
+    reader = PayloadReader(store, refs, limits=LIMITS)
     reader.part(0)
     spans = []
     read = store.read_range
@@ -131,7 +134,7 @@ def test_part_fetches_the_bytes_of_its_row_group_only(monkeypatch):
 def test_part_asks_again_for_a_footer_larger_than_the_tail():
     table = random_table()
     store, refs = uploaded(encode_payload(table, part_rows=250))
-    reader = PayloadReader(store, refs)
+    reader = PayloadReader(store, refs, limits=LIMITS)
 
     part, requests = counted(store, lambda: reader.part(799))
 
@@ -142,7 +145,7 @@ def test_part_asks_again_for_a_footer_larger_than_the_tail():
 def test_part_is_read_by_many_threads_with_one_footer():
     table = random_table()
     store, refs = uploaded(encode_payload(table, part_rows=10_000))
-    reader = PayloadReader(store, refs)
+    reader = PayloadReader(store, refs, limits=LIMITS)
     barrier = threading.Barrier(8)
 
     def read(n):
@@ -161,29 +164,29 @@ def test_columns_reads_near_ranges_together():
     table = random_table()
     store, refs = uploaded(encode_payload(table, part_rows=10_000))
 
-    got, requests = counted(store, lambda: PayloadReader(store, refs).columns(["a.b"]))
+    got, requests = counted(store, lambda: PayloadReader(store, refs, limits=LIMITS).columns(["a.b"]))
 
     assert requests == {"get": 2}
     assert got.equals(table.select(["a.b"]))
 
 
-def test_columns_reads_far_ranges_apart(monkeypatch):
+def test_columns_reads_far_ranges_apart():
     table = random_table()
     store, refs = uploaded(encode_payload(table, part_rows=100_000))
-    monkeypatch.setattr("oqkit.payload.parquet._GAP_BYTES", 1000)
+    reader = PayloadReader(store, refs, limits=PayloadLimits(gap_bytes=1000))
 
-    got, requests = counted(store, lambda: PayloadReader(store, refs).columns(["x"]))
+    got, requests = counted(store, lambda: reader.columns(["x"]))
 
     assert requests == {"get": 3}
     assert got.equals(table.select(["x"]))
 
 
 @pytest.mark.parametrize("name", ("x", "a.b", "s"))
-def test_columns_fetches_all_pages_of_a_column(name, monkeypatch):
-    monkeypatch.setattr("oqkit.payload.parquet._GAP_BYTES", 0)
+def test_columns_fetches_all_pages_of_a_column(name):
     table = random_table()
+    reader = PayloadReader(*uploaded(encode_payload(table, part_rows=100_000)), limits=PayloadLimits(gap_bytes=0))
 
-    got = PayloadReader(*uploaded(encode_payload(table, part_rows=100_000))).columns([name])
+    got = reader.columns([name])
 
     assert got.equals(table.select([name]))
 
@@ -191,7 +194,7 @@ def test_columns_fetches_all_pages_of_a_column(name, monkeypatch):
 def test_columns_of_no_parts_keeps_the_types():
     store, refs = uploaded(encode_payload(random_table(10).slice(0, 0), part_rows=5))
 
-    got = PayloadReader(store, refs).columns(["s"])
+    got = PayloadReader(store, refs, limits=LIMITS).columns(["s"])
 
     assert got.schema.equals(pa.schema([("s", pa.string())]))
     assert got.num_rows == 0
@@ -201,13 +204,13 @@ def test_columns_refuses_an_unknown_name():
     store, refs = uploaded(encode_payload(random_table(10), part_rows=5))
 
     with pytest.raises(SchemaError, match="no column \\['y'\\]"):
-        PayloadReader(store, refs).columns(["x", "y"])
+        PayloadReader(store, refs, limits=LIMITS).columns(["x", "y"])
 
 
 @pytest.mark.parametrize("n", (-1, 20, 99))
 def test_part_refuses_a_number_that_no_file_has(n):
     with pytest.raises(IndexError):
-        PayloadReader(*uploaded(encode_payload(random_table(), part_rows=10_000))).part(n)
+        PayloadReader(*uploaded(encode_payload(random_table(), part_rows=10_000)), limits=LIMITS).part(n)
 
 
 def test_part_raises_missing_when_the_object_is_gone():
@@ -215,7 +218,7 @@ def test_part_raises_missing_when_the_object_is_gone():
     store.delete("in-0")
 
     with pytest.raises(Missing):
-        PayloadReader(store, refs).part(0)
+        PayloadReader(store, refs, limits=LIMITS).part(0)
 
 
 @pytest.mark.parametrize("rows", (100, 200_000))
@@ -225,12 +228,12 @@ def test_part_raises_format_error_when_the_bytes_are_not_what_was_written(rows):
     store.create("in-0", file.data[:-20])
 
     with pytest.raises(FormatError, match="in-0"):
-        PayloadReader(store, [("in-0", 0, file.n_parts, len(file.data) - 20)]).part(0)
+        PayloadReader(store, [("in-0", 0, file.n_parts, len(file.data) - 20)], limits=LIMITS).part(0)
 
 
 def test_part_keeps_the_sidecar_of_a_frame():
     df = pd.DataFrame({"c": pd.Categorical([3, 1, 3], [3, 2, 1]), "l": [[1], [], [2, 3]]}, index=["a", "b", "b"])
     frame = to_table(df)
-    reader = PayloadReader(*uploaded(encode_payload(frame.table, part_rows=2)))
+    reader = PayloadReader(*uploaded(encode_payload(frame.table, part_rows=2)), limits=LIMITS)
 
     pd.testing.assert_frame_equal(to_frame(reader.part(1), frame.layout, rows=2), df.iloc[2:])

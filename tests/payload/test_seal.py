@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from oqkit.errors import FormatError
+from oqkit.limits import PayloadLimits
 from oqkit.payload.output import decode_outcomes, encode_outcomes
 from oqkit.payload.parquet import PayloadReader, PayloadRef, encode_payload, read_whole
 from oqkit.store.base import Blob
@@ -59,7 +60,7 @@ def test_damaged_input_is_refused(is_small):
     for seed in range(N_DAMAGED):
         data = damaged(file.data, seed)
         size = len(data) if is_small else max(len(data), 2**21)
-        reader = PayloadReader(Files(data), [PayloadRef("in-0.parquet", 0, 3, size)])
+        reader = PayloadReader(Files(data), [PayloadRef("in-0.parquet", 0, 3, size)], limits=PayloadLimits())
         try:
             parts = [reader.part(n) for n in range(3)]
         except FormatError as error:
@@ -89,7 +90,7 @@ def test_columns_of_a_damaged_page_are_refused():
     start = footer.row_group(0).column(2).data_page_offset
     data = bytearray(file.data)
     data[start + 200] ^= 1
-    reader = PayloadReader(Files(bytes(data)), [PayloadRef("in-0.parquet", 0, 1, len(data))])
+    reader = PayloadReader(Files(bytes(data)), [PayloadRef("in-0.parquet", 0, 1, len(data))], limits=PayloadLimits())
 
     assert reader.columns(["i"]).equals(TABLE.select(["i"]))
     with pytest.raises(FormatError, match=r"in-0\.parquet"):
@@ -123,6 +124,6 @@ def test_another_file_under_the_name_of_an_input_is_refused(has_digests, is_smal
         data = sink.getvalue().to_pybytes()
     ref = file.ref("in-0.parquet")._replace(size_bytes=len(data) if is_small else 2**21)
 
-    assert PayloadReader(Files(file.data), [ref]).part(0).equals(TABLE)
+    assert PayloadReader(Files(file.data), [ref], limits=PayloadLimits()).part(0).equals(TABLE)
     with pytest.raises(FormatError, match="another file than the job was submitted with"):
-        PayloadReader(Files(data), [ref]).part(0)
+        PayloadReader(Files(data), [ref], limits=PayloadLimits()).part(0)
