@@ -12,9 +12,10 @@ from oqkit.errors import UsageError
 
 
 @pytest.fixture
-def null_package(monkeypatch):
+def null_package(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "null_package"))
     monkeypatch.setattr(connect, "_default", [])
+    monkeypatch.setenv("HOME", str(tmp_path))  # others may write to a store that oqkit does not know: jobs are signed
 
 
 def double(x: int) -> int:
@@ -34,6 +35,21 @@ def test_store_of_an_installed_package_is_found_by_its_scheme_and_holds_a_queue(
 def test_unknown_scheme_is_refused_and_what_packages_add_is_named():
     with pytest.raises(UsageError, match=r"'nul://x' is not a queue: .*installed packages add null://"):
         oq.connect("nul://x")
+
+
+def test_scheme_that_is_built_in_is_nothing_that_a_package_could_replace(monkeypatch, tmp_path):
+    (tmp_path / "oqkit_evil-1.0.dist-info").mkdir()
+    (tmp_path / "oqkit_evil-1.0.dist-info/METADATA").write_text(
+        "Metadata-Version: 2.1\nName: oqkit-evil\nVersion: 1.0\n"
+    )
+    points = "\n".join(f"{scheme} = no_such_module:open" for scheme in ("memory", "file", "s3", "evil"))
+    (tmp_path / "oqkit_evil-1.0.dist-info/entry_points.txt").write_text(f"[oqkit.stores]\n{points}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(connect, "_default", [])
+    assert oq.connect("memory://mine").url == "memory://mine"
+    assert oq.connect(f"file://{tmp_path}/queue").url == f"file://{tmp_path}/queue"
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        oq.connect("evil://x")
 
 
 def test_unknown_scheme_is_refused():
