@@ -15,7 +15,7 @@ from oqkit.printable import printable
 from oqkit.queue.reconcile import Reconciler
 from oqkit.queue.repository import Repository
 from oqkit.queue.transition import Status
-from oqkit.queue.view import JobView
+from oqkit.queue.view import JobState, JobView
 from oqkit.task.function import seconds
 
 log = logging.getLogger(__name__)
@@ -124,8 +124,14 @@ class Drawing(Protocol):
 class BarFactory(Protocol):
     """Makes what a wait shows."""
 
-    def __call__(self, handle: Any, /, *, blocks: bool) -> Drawing | None:
-        """Return a bar for the handle of a job, or None to leave it to others; `blocks`: the wait blocks the caller."""
+    def __call__(
+        self, handle: Any, /, *, view: JobView, why: Callable[[JobState], str], blocks: bool
+    ) -> Drawing | None:
+        """Return a bar for the handle of a job, or None to leave it to others.
+
+        `view` is what the wait refreshes, `why` says of a state that it saw why nothing happens; `blocks`: the wait
+        blocks the caller.
+        """
 
 
 _factories: list[BarFactory] = []
@@ -144,8 +150,8 @@ class Bar:
         if show is False or (show is None and not is_interactive()):
             self._bar = LogBar(view, workers)
             return
-        found = (bar for factory in _factories if (bar := factory(handle, blocks=blocks)) is not None)
-        self._bar = next(found, None) or TqdmBar(view, workers)
+        made = (factory(handle, view=view, why=workers.said, blocks=blocks) for factory in _factories)
+        self._bar = next((bar for bar in made if bar is not None), None) or TqdmBar(view, workers)
 
     def update(self) -> None:
         """Show the counts of the last refresh."""

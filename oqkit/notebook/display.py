@@ -6,7 +6,7 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from oqkit.client.connect import default_queue
 from oqkit.client.handle import Job
@@ -21,6 +21,7 @@ from oqkit.notebook.live import Live, Model, how_back
 from oqkit.notebook.message import MessageHandler
 from oqkit.notebook.snapshot import Snapshot
 from oqkit.notebook.state import to_state
+from oqkit.queue.view import JobState, JobView
 
 FIRST_LOOK_S = 0.4
 LAST_LOOK_S = 2.0
@@ -67,30 +68,30 @@ def show(job: Job) -> None:
     displays.open(live, display_id)
 
 
-def bar(job: Job, *, blocks: bool) -> Drawing:
+def bar(job: Job, *, view: JobView, why: Callable[[JobState], str], blocks: bool) -> Drawing:
     """Return what a wait shows: the live display where the kernel stays free, else HTML that follows along."""
     if not blocks:
-        return _LiveBar(job)
+        return _LiveBar(job, view)
     note = "" if _hinted else HINT
     _hinted.append(note)
-    view, why = job._view, job._workers.said  # noqa: SLF001 - its own
     return HtmlBar(view, begin=lambda bundle: _begin(job, bundle), note=note, why=why)
 
 
 class _LiveBar:
     """The live display of a job, shown only if it is not on display yet and its wait takes time."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, view: JobView) -> None:
         self._job = job
+        self._view = view
 
     def update(self) -> None:
-        if not self._job._view.state.is_final and not displays.live(self._job).is_open:  # noqa: SLF001 - what the wait just read
+        if not self._view.state.is_final and not displays.live(self._job).is_open:
             show(self._job)
 
     def close(self) -> None:
         """Show where a job ended, so that what the next cell does cannot overtake the display."""
         live = displays.live(self._job)
-        if live.is_open and self._job._view.state.is_final:  # noqa: SLF001 - what the wait just read; an interrupt is quick
+        if live.is_open and self._view.state.is_final:  # an interrupt is quick
             thread = threading.Thread(target=_look_last, args=(live,), name="oqkit-look", daemon=True)
             thread.start()
             thread.join(LAST_LOOK_S)
