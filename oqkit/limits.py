@@ -125,6 +125,32 @@ class WorkerLimits:
     """How often it reports of itself while it works or leaves something alone, and else: a PUT costs as much as 12 GETs."""
     report_news_s: float = 2.0
     """How soon one report of what is left alone may follow another."""
+    duty_first_wait_s: float = 60.0
+    duty_longest_wait_s: float = 600.0
+    """How long a duty rests after trouble with the store, at first and at most; no work waits for it."""
+    fetch_first_wait_s: float = 1.0
+    fetch_longest_wait_s: float = 60.0
+    """How long no work is fetched after trouble with the store, at first and at most: an outage costs a request a minute."""
+    recheck_first_s: float = 10.0
+    recheck_longest_s: float = 600.0
+    """How long a function that cannot be run here is not looked at again, at first and at most: somebody may mend it."""
+    ahead_s: float = 2.0
+    """How long before the end of a lease the next one is fetched: what a claim and its inputs take on a slow store."""
+    commits_ahead: int = 2
+    """How many commits may be under way while the next lease runs: more would pile up on a store that is too slow."""
+    longest_idle_s: float = 1.0
+    """The longest sleep of a slot: so soon it sees that it is to stop."""
+    yield_s: float = 0.05
+    """How often a slot looks whether it may be alone, or has to make room."""
+    coroutine_look_s: float = 0.05
+    """How often at most a further slot looks for coroutines."""
+    watch_s: float = 0.05
+    watch_slots_s: float = 0.2
+    """How often the main thread looks whether to stop, and what is due; slots seldom end by themselves."""
+    settle_s: float = 10.0
+    """How long commits may take once calls have had their grace time."""
+    farewell_s: float = 5.0
+    """How long the last report may take, and observers to be told the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +209,19 @@ class ClientLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchLimits:
+    """How workers that ended are replaced."""
+
+    restart_every_s: float = 1.0
+    """How often is looked for some that ended."""
+    quick_s: float = 10.0
+    quick_deaths: int = 3
+    restart_slowly_s: float = 30.0
+    """If all are younger than `quick_s`, and more than so many for each place ended, something is wrong with all of them:
+    then they are replaced more slowly, as each start costs seconds of a processor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """All of them, by the room that they tune."""
 
@@ -191,3 +230,4 @@ class Limits:
     worker: WorkerLimits = WorkerLimits()
     payload: PayloadLimits = PayloadLimits()
     client: ClientLimits = ClientLimits()
+    launch: LaunchLimits = LaunchLimits()

@@ -18,6 +18,7 @@ from oqkit.client.signing import verifier
 from oqkit.errors import UsageError
 from oqkit.launch.command import Trust, WorkerCommand, refuse_trust, worker_command
 from oqkit.launch.supervisor import Supervisor
+from oqkit.limits import LaunchLimits
 from oqkit.observe.observer import Listener, Observer
 from oqkit.payload.codec import ParquetCodec
 from oqkit.task.function import as_task
@@ -143,12 +144,12 @@ class LocalWorkers:
     new version. All end when this process does.
     """
 
-    def __init__(self, command: WorkerCommand, *, n: int) -> None:
+    def __init__(self, command: WorkerCommand, *, n: int, limits: LaunchLimits) -> None:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise UsageError(f"n={n!r} must be the number of processes, 1 or more")
         launcher = LocalLauncher()
         self.log_path = launcher.log_path
-        self._supervisor = Supervisor(launcher, command, n=n)
+        self._supervisor = Supervisor(launcher, command, n=n, limits=limits)
 
     @property
     def pids(self) -> list[int]:
@@ -189,5 +190,6 @@ def local_workers(
     whatever is stored there. `functions` names more to run, as ``module:name``, for jobs that were submitted by the
     name of a task type.
     """
-    command = worker_command(queue or default_queue(), functions, lease_s=lease_s, executor=executor, trust=trust)
-    return LocalWorkers(command, n=n if n is not None else os.cpu_count() or 1)
+    queue = queue or default_queue()
+    command = worker_command(queue, functions, lease_s=lease_s, executor=executor, trust=trust)
+    return LocalWorkers(command, n=n if n is not None else os.cpu_count() or 1, limits=queue.repository.limits.launch)

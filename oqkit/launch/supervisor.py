@@ -11,21 +11,18 @@ from typing import Generic, TypeVar
 from oqkit.client.wait import tell
 from oqkit.launch.command import WorkerCommand
 from oqkit.launch.launcher import EXIT_OUTDATED, Launcher, StartedWorker
+from oqkit.limits import LaunchLimits
 from oqkit.worker.worker import GRACE_S
 
 W = TypeVar("W", bound=StartedWorker)
-
-RESTART_EVERY_S = 1.0
-RESTART_SLOWLY_S = 30.0
-QUICK_DEATHS = 3
-QUICK_S = 10.0
 
 
 class Supervisor(Generic[W]):
     """Keeps `n` workers of one place running until `stop`, or the end of this process."""
 
-    def __init__(self, launcher: Launcher[W], command: WorkerCommand, *, n: int) -> None:
+    def __init__(self, launcher: Launcher[W], command: WorkerCommand, *, n: int, limits: LaunchLimits) -> None:
         self._launcher = launcher
+        self._limits = limits
         self._command = command
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -58,23 +55,24 @@ class Supervisor(Generic[W]):
         self._launcher.close()
 
     def _watch(self) -> None:
-        n_quick, pause_s = 0, RESTART_EVERY_S
+        limits = self._limits
+        n_quick, pause_s = 0, limits.restart_every_s
         while not self._stopping.wait(pause_s):
             ended = {
                 place: code for place, worker in enumerate(self._workers) if (code := worker.exit_code()) is not None
             }
             n_quick = self._quick_deaths(n_quick, ended.values())
             if not n_quick:
-                pause_s = RESTART_EVERY_S
-            elif n_quick > QUICK_DEATHS * len(self) and pause_s < RESTART_SLOWLY_S:
-                pause_s = RESTART_SLOWLY_S
+                pause_s = limits.restart_every_s
+            elif n_quick > limits.quick_deaths * len(self) and pause_s < limits.restart_slowly_s:
+                pause_s = limits.restart_slowly_s
                 self._tell_trouble(pause_s)
             self._replace(list(ended))
 
     def _quick_deaths(self, before: int, codes: Iterable[int]) -> int:
         """Count workers in a row that ended by themselves soon after their start: something is wrong with all."""
         now = time.monotonic()
-        if any(now - born > QUICK_S for born in self._born):
+        if any(now - born > self._limits.quick_s for born in self._born):
             return 0
         return before + len([code for code in codes if code > 0 and code != EXIT_OUTDATED])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from oqkit.limits import WorkerLimits
 from oqkit.worker.executor import Executor
 from oqkit.worker.runner import LeaseRunner
 from oqkit.worker.slot import Slot
@@ -18,16 +19,20 @@ from oqkit.worker.source import LeaseSource
 from oqkit.worker.thread import Event, Thread
 from oqkit.worker.trouble import Trouble
 
-LOOK_S = 0.05
-
 
 class CoroutineSlots:
     """The further slots of a worker; at most one of them looks for work, while the source has room for coroutines."""
 
     def __init__(
-        self, source: LeaseSource, *, make: Callable[[PassingSource], Slot], start: Callable[..., Thread]
+        self,
+        source: LeaseSource,
+        *,
+        make: Callable[[PassingSource], Slot],
+        start: Callable[..., Thread],
+        limits: WorkerLimits,
     ) -> None:
         self.source = source
+        self.limits = limits
         self._make = make
         self._start = start
         self._looking: PassingSource | None = None
@@ -105,7 +110,7 @@ class PassingSource:
 
     def wait_s(self) -> float:
         """Return how long there will be nothing to do, in seconds."""
-        return max(LOOK_S, self._source.wait_s())
+        return max(self._slots.limits.coroutine_look_s, self._source.wait_s())
 
     def monotonic(self) -> float:
         """Return this machine's monotonic time, in seconds."""

@@ -13,12 +13,10 @@ from functools import partial
 from typing import Protocol
 
 from oqkit.errors import StoreError
+from oqkit.limits import WorkerLimits
 from oqkit.worker.thread import Thread
 
 log = logging.getLogger(__name__)
-
-FIRST_WAIT_S = 60.0
-LONGEST_WAIT_S = 600.0
 
 
 class Duty(Protocol):
@@ -57,10 +55,12 @@ class Duties:
         *,
         start: Callable[..., Thread],
         monotonic: Callable[[], float],
+        limits: WorkerLimits,
     ) -> None:
         self._records = [(duty, _Record()) for duty in duties]
         self._start = start
         self._monotonic = monotonic
+        self._limits = limits
 
     @property
     def threads(self) -> list[Thread]:
@@ -85,7 +85,8 @@ class Duties:
         try:
             act()
         except StoreError as error:
-            record.wait_s = min(max(FIRST_WAIT_S, 2 * record.wait_s), LONGEST_WAIT_S)
+            first_s, longest_s = self._limits.duty_first_wait_s, self._limits.duty_longest_wait_s
+            record.wait_s = min(max(first_s, 2 * record.wait_s), longest_s)
             record.again = self._monotonic() + record.wait_s
             if type(error) is not record.said:
                 log.warning("the %s of this worker did not work; it will be tried again: %s", name, error)

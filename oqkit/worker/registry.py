@@ -29,8 +29,6 @@ from oqkit.task.modules import LoadedModules
 
 log = logging.getLogger(__name__)
 
-FIRST_RECHECK_S = 10.0
-LAST_RECHECK_S = 600.0
 _PASSING = {Hurdle.MISSING, Hurdle.DAMAGED, Hurdle.UNLOADABLE, Hurdle.DIFFERENT}
 """What may be otherwise later: somebody stores the function anew, installs a package, sets a global back."""
 _OUTDATED = {Hurdle.UNLOADABLE, Hurdle.DIFFERENT}
@@ -42,6 +40,7 @@ class HandlerRegistry:
 
     def __init__(self, repository: Repository, tasks: Iterable[TaskFunction], *, trusts_code: bool) -> None:
         self._repository = repository
+        self._limits = repository.limits.worker
         self._monotonic = repository.store.clock.monotonic
         self._own: dict[str, _Loaded] = {}
         for task in tasks:
@@ -116,7 +115,8 @@ class HandlerRegistry:
                 self.n_changes += 1
 
     def _refuse(self, job: Job, refusal: Refusal, known: _Refused | None) -> None:
-        wait_s = FIRST_RECHECK_S if known is None else min(2 * known.wait_s, LAST_RECHECK_S)
+        limits = self._limits
+        wait_s = limits.recheck_first_s if known is None else min(2 * known.wait_s, limits.recheck_longest_s)
         again = self._monotonic() + wait_s if refusal.hurdle in _PASSING else float("inf")
         jobs = known.jobs if known is not None else set()
         jobs.add((job.id, job.gen))

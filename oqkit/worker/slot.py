@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from oqkit.errors import OqError
+from oqkit.limits import WorkerLimits
 from oqkit.worker.executor import Executor
 from oqkit.worker.runner import LeaseRunner
 from oqkit.worker.solitude import Solitude
@@ -15,11 +16,6 @@ from oqkit.worker.thread import Event, Future, Queue
 from oqkit.worker.trouble import Trouble
 
 log = logging.getLogger(__name__)
-
-AHEAD_S = 2.0
-COMMITS_AHEAD = 2
-LONGEST_IDLE_S = 1.0
-YIELD_S = 0.05
 
 
 class Source(Protocol):
@@ -65,8 +61,9 @@ class Slot:
     all of that has ended, in every slot.
     """
 
-    def __init__(self, source: Source, executor: Executor, committer: Queue) -> None:
+    def __init__(self, source: Source, executor: Executor, committer: Queue, *, limits: WorkerLimits) -> None:
         self._source = source
+        self._limits = limits
         self._executor = executor
         self._committer = committer
         self._committing: deque[Future] = deque()
@@ -94,12 +91,12 @@ class Slot:
                 ahead = None
             elif ahead is not None:
                 ahead = self._unless_stale(ahead)
-            elif current.remaining_s() <= min(AHEAD_S, current.lease.lease_s / 6):
+            elif current.remaining_s() <= min(self._limits.ahead_s, current.lease.lease_s / 6):
                 ahead = self._next(wait=False)
             if self._step(current):
                 self._committing.append(self._committer.submit(self._end, current))
                 current, ahead = self._begin(ahead), None
-                self._settle(leave=COMMITS_AHEAD)
+                self._settle(leave=self._limits.commits_ahead)
 
     def _step(self, runner: LeaseRunner) -> bool:
         try:
@@ -145,18 +142,18 @@ class Slot:
 
     def _wait(self, runner: LeaseRunner, is_granted: Callable[[LeaseRunner], bool]) -> bool:
         """Keep a lease alive until something is granted; return False if it is needed no more, or is in the way."""
-        source = self._source
+        source, yield_s = self._source, self._limits.yield_s
         while not is_granted(runner):
-            if source.solitude.is_asked_for_by_another(runner) or source.stopping.wait(YIELD_S) or runner.is_lost:
+            if source.solitude.is_asked_for_by_another(runner) or source.stopping.wait(yield_s) or runner.is_lost:
                 return False
             if runner.is_due:
                 runner.extend()
         return True
 
     def _next(self, *, wait: bool = True) -> LeaseRunner | None:
-        source = self._source
+        source, limits = self._source, self._limits
         if (left_s := source.trouble.left_s(source.monotonic())) > 0:
-            source.stopping.wait(min(left_s, LONGEST_IDLE_S) if wait else 0)
+            source.stopping.wait(min(left_s, limits.longest_idle_s) if wait else 0)
             return None
         try:
             runner = source.acquire(self._executor)
@@ -164,7 +161,8 @@ class Slot:
             return None
         self.is_idle = runner is None and wait
         if self.is_idle:
-            idle_s = YIELD_S if source.solitude.is_asked_for else min(source.wait_s(), LONGEST_IDLE_S)
+            is_asked_for = source.solitude.is_asked_for
+            idle_s = limits.yield_s if is_asked_for else min(source.wait_s(), limits.longest_idle_s)
             source.stopping.wait(idle_s)
         return runner
 

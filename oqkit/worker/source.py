@@ -56,7 +56,7 @@ class LeaseSource:
         most_coroutines: int = COROUTINES,
     ) -> None:
         self.solitude = Solitude(threads)
-        self.trouble = Trouble(threads)
+        self.trouble = Trouble(threads, limits=repository.limits.worker)
         self.stopping = threads.event()
         self.killing = threads.event()
         self.monotonic: Callable[[], float] = repository.store.clock.monotonic

@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 
 from oqkit.errors import StoreError, Unavailable
+from oqkit.limits import WorkerLimits
 from oqkit.worker.thread import Threads
 
 log = logging.getLogger(__name__)
-
-FIRST_WAIT_S = 1.0
-LONGEST_WAIT_S = 60.0
 
 
 class Trouble:
@@ -20,8 +18,9 @@ class Trouble:
     something else went well. Times are monotonic seconds.
     """
 
-    def __init__(self, threads: Threads) -> None:
+    def __init__(self, threads: Threads, *, limits: WorkerLimits) -> None:
         self._lock = threads.lock()
+        self._limits = limits
         self._met: dict[type[Exception], float] = {}
         """The kinds of trouble that people were told of and that are not over, and when each was last met."""
         self._wait_s = 0.0
@@ -31,7 +30,8 @@ class Trouble:
         """Take in that a try, begun at `since`, failed at `now`; tell people once what kind of trouble it is."""
         with self._lock:
             if since >= self._again:  # one that was under way when another slot's failed is no further try
-                self._wait_s = min(max(FIRST_WAIT_S, 2 * self._wait_s), LONGEST_WAIT_S)
+                first_s, longest_s = self._limits.fetch_first_wait_s, self._limits.fetch_longest_wait_s
+                self._wait_s = min(max(first_s, 2 * self._wait_s), longest_s)
                 self._again = now + self._wait_s
             is_new = type(error) not in self._met
             self._met[type(error)] = now

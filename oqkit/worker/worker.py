@@ -34,9 +34,6 @@ log = logging.getLogger(__name__)
 
 LEASE_S = 60.0
 GRACE_S = 30.0
-SETTLE_S = 10.0
-"""How long commits may take once calls have had their grace time."""
-FAREWELL_S = 5.0
 
 ExecutorName = Literal["thread", "process"]
 
@@ -71,6 +68,7 @@ class WorkerLoop:
             raise UsageError(f"executor={executor!r} must be 'thread' or 'process'")
         self.name = name or _worker_name(repository)
         self._repository = repository
+        self._limits = repository.limits.worker
         self._concurrency = concurrency
         self._threads = threads or SystemThreads()
         self._make_executor = executor if callable(executor) else self._executors()[executor]
@@ -88,7 +86,7 @@ class WorkerLoop:
             observers=self._observers,
             most_coroutines=concurrency * COROUTINES,
         )
-        self._more = CoroutineSlots(self._source, make=self._slot, start=self._start)
+        self._more = CoroutineSlots(self._source, make=self._slot, start=self._start, limits=self._limits)
         if executor == "thread":  # a slot of another kind may need a process of its own
             self._source.on_coroutines = self._more.fill_up
         self._broken: list[BaseException] = []
@@ -106,21 +104,21 @@ class WorkerLoop:
             self._run(until_idle=until_idle)
         finally:
             self._observers.tell(WorkerStopped, lambda: WorkerStopped(at=self._repository.now(), worker=self.name))
-            self._observers.flush(FAREWELL_S)
+            self._observers.flush(self._limits.farewell_s)
 
     def _started(self) -> WorkerStarted:
         types = tuple(sorted(self._registry.ability.types))
         return WorkerStarted(at=self._repository.now(), worker=self.name, types=types, concurrency=self._concurrency)
 
     def _run(self, *, until_idle: bool) -> None:
-        duties = self._take_up_duties()
+        limits, duties = self._limits, self._take_up_duties()
         duties.begin_due()
         slots = [self._slot(self._source) for _ in range(self._concurrency)]
         threads = [self._start(slot.run, name="oqkit-slot") for slot in slots]
         try:
             while any(thread.is_alive() for thread in threads):
-                threads[0].join(0.05 if until_idle else 0.2)
-                self._source.stopping.wait(0.05)
+                threads[0].join(limits.watch_s if until_idle else limits.watch_slots_s)
+                self._source.stopping.wait(limits.watch_s)
                 duties.begin_due()
                 is_idle = all(slot.is_idle for slot in slots) and not self._more.threads
                 if until_idle and is_idle and self._source.is_done():
@@ -148,9 +146,9 @@ class WorkerLoop:
         threads = [*threads, *self._more.threads]
         self._join(threads, self._grace_s)
         self._source.killing.set()
-        has_ended = self._join(threads, SETTLE_S)
+        has_ended = self._join(threads, self._limits.settle_s)
         if has_ended:
-            has_ended = self._join([self._start(duties.leave, name="oqkit-farewell")], FAREWELL_S)
+            has_ended = self._join([self._start(duties.leave, name="oqkit-farewell")], self._limits.farewell_s)
         if has_ended:
             return
         self.is_stuck = True
@@ -188,13 +186,13 @@ class WorkerLoop:
         self._observers.on(LeaseEnded, report.count)
         monotonic = self._repository.store.clock.monotonic
         duties = (self._source.finished, self._source.sweep, report)
-        return Duties(duties, start=self._start, monotonic=monotonic)
+        return Duties(duties, start=self._start, monotonic=monotonic, limits=self._limits)
 
     def _executors(self) -> dict[ExecutorName, Callable[[], Executor]]:
         return {"thread": lambda: ThreadExecutor(self._threads, isolating=_child_executor), "process": ProcessExecutor}
 
     def _slot(self, source: Source) -> Slot:
-        return Slot(source, self._make_executor(), self._threads.queue(name="oqkit-commit"))
+        return Slot(source, self._make_executor(), self._threads.queue(name="oqkit-commit"), limits=self._limits)
 
     def _start(self, call: Callable[[], None], *, name: str) -> Thread:
         return self._threads.start(partial(self._guard, call), name=name)

@@ -7,15 +7,16 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from oqkit.cli import main
-from oqkit.launch import supervisor
 from oqkit.launch.command import WorkerCommand, worker_command
 from oqkit.launch.launcher import EXIT_OUTDATED
 from oqkit.launch.supervisor import Supervisor
+from oqkit.limits import LaunchLimits
 from tests.local import WAIT_S, until
 
 FRAME = pd.DataFrame({"x": range(40)})
@@ -65,9 +66,9 @@ def where(x):
 
 
 @pytest.mark.slow
-def test_another_place_runs_workers_and_replaces_the_dead_and_stops_them(folder_queue, monkeypatch):
-    monkeypatch.setattr(supervisor, "RESTART_EVERY_S", 0.05)
-    place = Supervisor(SpawningLauncher(), worker_command(folder_queue, lease_s=2), n=2)
+def test_another_place_runs_workers_and_replaces_the_dead_and_stops_them(folder_queue):
+    limits = LaunchLimits(restart_every_s=0.05)
+    place = Supervisor(SpawningLauncher(), worker_command(folder_queue, lease_s=2), n=2, limits=limits)
     try:
         assert len(place) == 2
         seen = folder_queue.submit_frame(FRAME, where, part_rows=1).result(WAIT_S)["where"]
@@ -139,15 +140,12 @@ class FakeLauncher:
         self.record.append("close")
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(supervisor, "RESTART_EVERY_S", 0.001)
-    monkeypatch.setattr(supervisor, "RESTART_SLOWLY_S", 0.002)
+QUICK = LaunchLimits(restart_every_s=0.001, restart_slowly_s=0.002)
 
 
 def test_all_are_asked_to_stop_before_any_is_waited_for_and_who_does_not_is_killed():
     launcher = FakeLauncher()
-    place = Supervisor(launcher, COMMAND, n=3)
+    place = Supervisor(launcher, COMMAND, n=3, limits=QUICK)
     launcher.workers[1].ends = False
     place.stop(grace_s=0.0)
     assert launcher.record == ["stop"] * 3 + ["wait", "wait", "kill", "wait", "close"]
@@ -159,7 +157,7 @@ def test_all_are_asked_to_stop_before_any_is_waited_for_and_who_does_not_is_kill
 
 def test_who_died_is_replaced_and_the_others_stay():
     launcher = FakeLauncher()
-    place = Supervisor(launcher, COMMAND, n=5)
+    place = Supervisor(launcher, COMMAND, n=5, limits=QUICK)
     launcher.workers[1].code, launcher.workers[3].code = -9, 0
     until(lambda: len(place.running()) == 5)
     assert sum(launcher.starts) == 7
@@ -170,7 +168,7 @@ def test_who_died_is_replaced_and_the_others_stay():
 @pytest.mark.parametrize(("words", "shown"), (("no luck", "no luck"), ("", "exit code 1")))
 def test_workers_that_cannot_start_are_told_of_once_with_their_last_words(capsys, words, shown):
     launcher = FakeLauncher(fate=1, words=words)
-    place = Supervisor(launcher, COMMAND, n=2)
+    place = Supervisor(launcher, COMMAND, n=2, limits=QUICK)
     assert launcher.enough.wait(WAIT_S)
     place.stop(grace_s=0.0)
     assert capsys.readouterr().err == (
@@ -181,16 +179,17 @@ def test_workers_that_cannot_start_are_told_of_once_with_their_last_words(capsys
 @pytest.mark.parametrize("fate", (0, -9, EXIT_OUTDATED))
 def test_workers_that_were_killed_or_want_to_be_started_anew_are_no_sign_that_something_is_wrong(capsys, fate):
     launcher = FakeLauncher(fate=fate)
-    place = Supervisor(launcher, COMMAND, n=2)
+    place = Supervisor(launcher, COMMAND, n=2, limits=QUICK)
     assert launcher.enough.wait(WAIT_S)
     place.stop(grace_s=0.0)
     assert capsys.readouterr().err == ""
 
 
-def test_one_that_lives_for_long_shows_that_workers_can_start(capsys, monkeypatch):
-    monkeypatch.setattr(supervisor, "QUICK_S", -1.0)  # what is just born has lived for long
+def test_one_that_lives_for_long_shows_that_workers_can_start(capsys):
     launcher = FakeLauncher(fate=1)
-    place = Supervisor(launcher, COMMAND, n=2)
+    place = Supervisor(
+        launcher, COMMAND, n=2, limits=replace(QUICK, quick_s=-1.0)
+    )  # who is just born has lived for long
     assert launcher.enough.wait(WAIT_S)
     place.stop(grace_s=0.0)
     assert capsys.readouterr().err == ""

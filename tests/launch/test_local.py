@@ -15,8 +15,8 @@ import pytest
 
 import oqkit as oq
 from oqkit.errors import UsageError
-from oqkit.launch import supervisor
-from tests.local import WAIT_S, until
+from oqkit.limits import LaunchLimits, Limits
+from tests.local import WAIT_S, connect_with, until
 
 FRAME = pd.DataFrame({"x": range(40)})
 
@@ -90,9 +90,14 @@ def test_local_workers_replaces_a_process_that_was_killed(folder_queue):
         assert workers.pids not in ([], [pid])
 
 
+@pytest.fixture
+def many_looks_between_two_deaths(monkeypatch):
+    connect_with(Limits(launch=LaunchLimits(restart_every_s=0.05)), monkeypatch)
+
+
 @pytest.mark.slow
-def test_local_workers_tells_why_they_cannot_start_when_that_takes_long(folder_queue, capsys, monkeypatch):
-    monkeypatch.setattr(supervisor, "RESTART_EVERY_S", 0.05)  # many looks between two deaths
+@pytest.mark.usefixtures("many_looks_between_two_deaths", "folder_queue")
+def test_local_workers_tells_why_they_cannot_start_when_that_takes_long(capsys):
     with oq.local_workers(1, ["no_such_module"]):
         assert until(lambda: capsys.readouterr().err).startswith("Local workers cannot start")
 

@@ -18,14 +18,16 @@ from oqkit.claim.claimer import Claimer
 from oqkit.client.queue import Queue
 from oqkit.config import Settings
 from oqkit.errors import Denied, StoreError, Unavailable
+from oqkit.limits import Limits, WorkerLimits
 from oqkit.observe.observer import Observers
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue.repository import open_repository
 from oqkit.store.memory import MemoryStore
-from oqkit.worker import checkpoint, reporter, trouble, worker
+from oqkit.worker import checkpoint, reporter
 from oqkit.worker.registry import HandlerRegistry
 from oqkit.worker.source import LeaseSource
 from oqkit.worker.thread import SystemThreads
+from oqkit.worker.trouble import Trouble
 from tests.local import WAIT_S
 from tests.queue.faulty import World, WrappedStore
 
@@ -63,8 +65,9 @@ def store():
     store.open.set()
 
 
-def queue_on(store):
-    return Queue(open_repository(store), Settings(url=store.url))
+def queue_on(store, **worker):
+    limits = Limits(worker=WorkerLimits(**worker))
+    return Queue(open_repository(store, limits=limits), Settings(url=store.url))
 
 
 @oq.task
@@ -88,9 +91,8 @@ def started(queue, **options):
 
 
 @pytest.mark.parametrize("executor", ("thread", "process"))
-def test_worker_whose_commit_never_returns_is_gone_after_its_grace_time(store, monkeypatch, executor):
-    monkeypatch.setattr(worker, "SETTLE_S", 0.2)
-    queue = queue_on(store)
+def test_worker_whose_commit_never_returns_is_gone_after_its_grace_time(store, executor):
+    queue = queue_on(store, settle_s=0.2)
     store.open.clear()
     queue.submit_frame(pd.DataFrame({"x": range(10)}), double, part_rows=10)
     made, thread, raised = started(queue, grace_s=0.2, executor=executor)
@@ -103,8 +105,7 @@ def test_worker_whose_commit_never_returns_is_gone_after_its_grace_time(store, m
 
 
 def test_worker_whose_record_is_never_written_can_be_stopped(store, monkeypatch):
-    monkeypatch.setattr(worker, "FAREWELL_S", 0.2)
-    queue, shut = queue_on(store), threading.Event()
+    queue, shut = queue_on(store, farewell_s=0.2), threading.Event()
     monkeypatch.setattr(reporter, "put_worker", lambda *_: shut.wait())
     made, thread, raised = started(queue, grace_s=0.2)
     job = queue.submit_frame(pd.DataFrame({"x": [1]}), double)
@@ -144,7 +145,7 @@ def test_process_of_a_worker_whose_commit_never_returns_ends_and_says_so(tmp_pat
     ) as process:
         assert process.stdout.readline() == "hangs\n"
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=WAIT_S + worker.SETTLE_S)
+        _, log = process.communicate(timeout=WAIT_S + WorkerLimits().settle_s)
     assert process.returncode == 3
     assert "gone after its grace time" in log
 
@@ -164,9 +165,8 @@ def test_worker_that_may_not_write_waits_until_it_may_and_says_so_once(store, mo
     assert [record.getMessage().count("not allowed") for record in caplog.records] == [1]
 
 
-def test_worker_that_may_not_claim_waits_until_it_may_and_says_so_once(store, monkeypatch, caplog):
-    monkeypatch.setattr(trouble, "FIRST_WAIT_S", 0.01)
-    queue = queue_on(store)
+def test_worker_that_may_not_claim_waits_until_it_may_and_says_so_once(store, caplog):
+    queue = queue_on(store, fetch_first_wait_s=0.01)
     store.n_denied["create"] = 3
     with caplog.at_level(logging.WARNING, "oqkit"):
         made, thread, raised = started(queue, grace_s=5.0)
@@ -178,9 +178,8 @@ def test_worker_that_may_not_claim_waits_until_it_may_and_says_so_once(store, mo
     assert [record.getMessage().count("not allowed") for record in caplog.records] == [1]
 
 
-def test_slots_of_a_worker_that_may_not_claim_say_so_once_together(store, monkeypatch, caplog):
-    monkeypatch.setattr(trouble, "LONGEST_WAIT_S", 0.01)
-    queue = queue_on(store)
+def test_slots_of_a_worker_that_may_not_claim_say_so_once_together(store, caplog):
+    queue = queue_on(store, fetch_longest_wait_s=0.01)
     store.n_denied["create"] = 12
     with caplog.at_level(logging.WARNING, "oqkit"):
         made, thread, raised = started(queue, grace_s=5.0, concurrency=4)
@@ -194,7 +193,7 @@ def test_slots_of_a_worker_that_may_not_claim_say_so_once_together(store, monkey
 
 
 def test_trouble_is_told_once_and_the_waits_double_until_it_is_over(caplog):
-    one = trouble.Trouble(SystemThreads())
+    one = Trouble(SystemThreads(), limits=WorkerLimits())
     now, waits = 100.0, []
     with caplog.at_level(logging.INFO, "oqkit"):
         for _ in range(8):
@@ -212,7 +211,7 @@ def test_trouble_is_told_once_and_the_waits_double_until_it_is_over(caplog):
 
 
 def test_slots_that_fail_together_wait_as_long_as_one_does():
-    one = trouble.Trouble(SystemThreads())
+    one = Trouble(SystemThreads(), limits=WorkerLimits())
     for at in (100.0, 100.1, 100.2):
         one.note(Unavailable("away"), since=90.0, now=at)
     assert one.left_s(100.0) == 1.0
