@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from oqkit.errors import LeaseLost, Missing
 from oqkit.queue.cas import Versioned
+from oqkit.queue.commit import Commit
 from oqkit.queue.job import Job, caught_up
-from oqkit.queue.part import Outcome, Part, commit, lease_s_for, output_id
+from oqkit.queue.part import Part, commit, output_id
 from oqkit.queue.repository import Repository
-from oqkit.queue.rows import NONE, Rows
+from oqkit.queue.rows import Rows
+from oqkit.queue.suspect import lease_s_for
 
 
 class HeldLease:
@@ -24,7 +23,7 @@ class HeldLease:
         self.job = job
         self.id = lease_id
         self.worker = held.doc.lease(lease_id).worker
-        self.lease_s = lease_s_for(held.doc, lease_id, lease_s=lease_s)
+        self.lease_s = lease_s_for(held.doc.states, lease_id, lease_s=lease_s)
         """How long it lasts from each commit on, in seconds."""
 
     @property
@@ -41,6 +40,11 @@ class HeldLease:
     def rows(self) -> Rows:
         """The rows still held, as last known; cancelled ones drop out with a commit."""
         return self.part.held(self.id)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a commit ended it, as one does that leaves it no row: it has nothing more to say."""
+        return not any(lease.id == self.id for lease in self.part.leases)
 
     @property
     def expires(self) -> float:
@@ -106,22 +110,12 @@ class HeldLease:
             self._repository.keys_of(self.job).output(self.index, output_id(self.id, number)), data
         )
 
-    def commit(
-        self,
-        outcomes: Sequence[Outcome],
-        *,
-        output: Any = None,
-        has_output: bool = False,
-        release: Rows = NONE,
-        is_last: bool,
-        is_alone: bool = False,
-        patience_s: float | None = None,
-    ) -> None:
-        """Record outcomes and extend the lease, or end it with `is_last`; raise `LeaseLost` if it is gone.
+    def commit(self, given: Commit, *, patience_s: float | None = None) -> None:
+        """Record what `given` says and extend the lease, or end it if it holds no row any more; raise `LeaseLost` if it is gone.
 
-        `is_alone` puts on record that from now on nothing but its row is at stake in this worker. `patience_s`
-        says how long to try (None: as long as the queue's settings say). One write if nobody else touched the
-        part. After `Unavailable` the same commit, and no other, may be repeated: it may have been applied already.
+        `patience_s` says how long to try (None: as long as the queue's settings say). One write if nobody else
+        touched the part. After `Unavailable` the same commit, and no other, may be repeated: it may have been applied
+        already. An output in Parquet is uploaded before, by `put_output`.
         """
         number = self.part.lease(self.id).commits + 1
         chance = self._repository.rng.random()
@@ -130,15 +124,11 @@ class HeldLease:
             return commit(
                 caught_up(part, self.job, now=self._repository.now()),
                 self.id,
-                outcomes,
+                given,
                 now=self._repository.now(),
                 policy=self.job.policy,
                 chance=chance,
-                output=output,
-                has_output=has_output,
-                release=release,
-                lease_s=None if is_last else self.lease_s,
-                is_alone=is_alone,
+                lease_s=self.lease_s,
             )
 
         try:

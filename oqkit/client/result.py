@@ -17,7 +17,7 @@ from oqkit.payload.codec import ParquetCodec
 from oqkit.payload.guard import readable
 from oqkit.payload.input import Input
 from oqkit.payload.input_source import InputSource
-from oqkit.payload.output import Outcomes, read_output
+from oqkit.payload.output import StoredResults, read_output
 from oqkit.printable import printable
 from oqkit.queue.job import Job
 from oqkit.queue.key import task_id
@@ -43,7 +43,7 @@ class ResultReader:
         self._codec = codec
         self._view = view
         self._index = index
-        self._outputs: dict[tuple[int, str], Outcomes] = {}
+        self._outputs: dict[tuple[int, str], StoredResults] = {}
         self._damaged: dict[tuple[int, str], str] = {}
         """Outputs that cannot be read, and why."""
 
@@ -111,7 +111,7 @@ class ResultReader:
         """Return the outputs (part, name) that completed tasks name now."""
         return {(part.index, name) for part, name in self._completed()}
 
-    def _piece(self, part: Part, name: str, outcomes: Outcomes) -> Piece:
+    def _piece(self, part: Part, name: str, outcomes: StoredResults) -> Piece:
         current = np.zeros(part.n_rows, "bool")
         for first, stop in _rows_naming(part, name).ranges:
             current[first:stop] = True
@@ -122,7 +122,7 @@ class ResultReader:
             rows, values = rows[places], values.take(pa.array(places))
         return rows + part.index * self._job.part_rows, values
 
-    def _read(self, wanted: list[tuple[Part, str]], *, keep: bool = True) -> Iterator[tuple[Part, str, Outcomes]]:
+    def _read(self, wanted: list[tuple[Part, str]], *, keep: bool = True) -> Iterator[tuple[Part, str, StoredResults]]:
         known = self._outputs if keep else dict(self._outputs)
         missing = [(part, name) for part, name in wanted if (part.index, name) not in known]
         for (part, name), outcomes in zip(missing, self._repository.map(self._fetch, missing), strict=True):
@@ -132,7 +132,7 @@ class ResultReader:
             (part, name, known[part.index, name]) for part, name in wanted if (part.index, name) not in self._damaged
         )
 
-    def _fetch(self, wanted: tuple[Part, str]) -> Outcomes | None:
+    def _fetch(self, wanted: tuple[Part, str]) -> StoredResults | None:
         part, name = wanted
         try:
             outcomes = read_output(self._repository, self._job, part, name)
@@ -182,7 +182,7 @@ class ResultReader:
         return frame
 
     def _error(
-        self, part: Part, task: TaskState, row: int, outputs: dict[tuple[int, str], Outcomes]
+        self, part: Part, task: TaskState, row: int, outputs: dict[tuple[int, str], StoredResults]
     ) -> tuple[Any, ...]:
         number = part.index * self._job.part_rows + row
         identity = (number, task_id(self._job.id, number))

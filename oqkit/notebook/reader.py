@@ -15,7 +15,7 @@ from oqkit.errors import FormatError, Missing
 from oqkit.notebook.group import Group, group_of, joined, largest_first
 from oqkit.notebook.page import TaskRow
 from oqkit.payload.codec import ParquetCodec
-from oqkit.payload.output import Outcomes, read_output
+from oqkit.payload.output import StoredResults, read_output, stored_results
 from oqkit.queue.part import Part
 from oqkit.queue.repository import Repository
 from oqkit.queue.rows import Rows
@@ -71,7 +71,7 @@ class ErrorReader:
         self._groups[group.key] = joined(self._groups, group)
         return group.key
 
-    def _outcomes(self, state: JobState, part: int, name: str) -> Outcomes:
+    def _outcomes(self, state: JobState, part: int, name: str) -> StoredResults:
         return outcomes_of(self._repository, state, state.part(part), name)
 
     def groups(self, state: JobState) -> tuple[Group, ...]:
@@ -154,12 +154,12 @@ def _is_failing(task: TaskState) -> bool:
     return task.status is Status.FAILED or (task.status is Status.PENDING and task.attempt > 0)
 
 
-def outcomes_of(repository: Repository, state: JobState, part: Part, name: str) -> Outcomes:
+def outcomes_of(repository: Repository, state: JobState, part: Part, name: str) -> StoredResults:
     """Return one output: from the part itself, or in one GET."""
     try:
         return read_output(repository, state.job, part, name)
     except Missing:  # the part moved on, and the output was swept up
-        return Outcomes(rows=np.zeros(0, "int64"), values=None, failures={})
+        return stored_results((), None, {})
 
 
 def failure_at(repository: Repository, state: JobState, task: TaskRow) -> Failure | None:

@@ -13,8 +13,9 @@ from typing import Any, Self
 
 from oqkit.claim.lease import HeldLease
 from oqkit.errors import StoreError
+from oqkit.queue.commit import Outcome
 from oqkit.queue.job import ControlVerb, Job
-from oqkit.queue.part import Outcome, Part
+from oqkit.queue.part import Part
 from oqkit.queue.rows import NONE, Rows
 from oqkit.queue.transition import Status, Verb
 from oqkit.task.failure import Failure

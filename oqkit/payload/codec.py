@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 from cachetools import LRUCache
 
 from oqkit.arrow.batch import encode_batch
 from oqkit.arrow.order import in_order
-from oqkit.arrow.unify import unify
-from oqkit.arrow.value import encode_values
-from oqkit.errors import FormatError, SchemaError
+from oqkit.errors import FormatError
 from oqkit.payload.access import Access
 from oqkit.payload.cache import ByteCache
 from oqkit.payload.guard import readable
 from oqkit.payload.input import Input, input_of
 from oqkit.payload.input_source import InputSource
-from oqkit.payload.output import encode_inline, encode_outcomes
+from oqkit.payload.output import pack
+from oqkit.queue.commit import Output
 from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
 from oqkit.task.failure import Failure
-from oqkit.worker.interface import Finished, Inputs, Packed
+from oqkit.worker.buffer import Results
+from oqkit.worker.interface import Inputs
 
-INLINE_BYTES = 8192
 _MAX_JOBS = 16
 """Of how many jobs it is remembered what their inputs are."""
 
@@ -79,50 +76,13 @@ class ParquetCodec:
         """Return the function that orders what a batch function returned by its index."""
         return in_order
 
-    def pack(self, finished: Finished, *, refuse: Callable[[int, str], Failure], has_room: bool = True) -> Packed:
-        """Encode outcomes: as JSON if they are few and plain, and the part has room for that, else as Parquet."""
-        numbers = [_numbers(finished.rows)]
-        tables = [table for _, table in finished.tables]
-        refused: dict[int, Failure] = {}
-        if finished.rows:
-            values, bad = encode_values(finished.values)
-            refused = {row: refuse(row, message) for row, message in ((finished.rows[n], m) for n, m in bad.items())}
-            tables.insert(0, values)
-        numbers += [np.asarray(rows.numbers(), "int64") for rows, _ in finished.tables]
-        rows = np.concatenate(numbers)
-        if not len(rows) and not finished.failures:
-            return Packed()
-        values = pa.concat_tables(unify(tables)) if len(tables) > 1 else tables[0] if tables else None
-        failures = {**finished.failures, **refused}
-        inline = encode_inline(rows, values, failures, limit_bytes=INLINE_BYTES if has_room else 0)
-        if inline is not None:
-            return Packed(inline=inline, refused=refused)
-        try:
-            return Packed(data=encode_outcomes(rows, values, failures), refused=refused)
-        except SchemaError as error:
-            refused |= {row: refuse(row, f"row {row}: {error}") for row in _unwritable(rows, values)}
-            return Packed(data=encode_outcomes(rows, values, {**failures, **refused}), refused=refused)
-
-
-def _unwritable(rows: np.ndarray, values: pa.Table) -> list[int]:
-    """Return the rows whose values Parquet cannot hold, or all of them if it is only together that it cannot."""
-
-    def bad(first: int, stop: int) -> list[int]:
-        try:
-            encode_outcomes(rows[first:stop], values.slice(first, stop - first), {})
-        except SchemaError:
-            middle = (first + stop) // 2
-            return [first] if stop - first == 1 else [*bad(first, middle), *bad(middle, stop)]
-        return []
-
-    found = [int(rows[place]) for place in bad(0, len(rows))]
-    return found or rows.tolist()
+    def pack(
+        self, results: Results, *, refuse: Callable[[int, str], Failure], has_room: bool = True
+    ) -> tuple[Output | None, Mapping[int, Failure]]:
+        """Encode results: as JSON if they are few and plain, and the part has room for that, else as Parquet."""
+        return pack(results, refuse=refuse, has_room=has_room)
 
 
 def _facts(job: Job) -> tuple[Any, ...]:
     """Return what tells the inputs of a job from those of another, which may have its id once it was deleted."""
     return job.input, job.n_tasks, job.part_rows
-
-
-def _numbers(rows: Sequence[int]) -> np.ndarray:
-    return np.arange(rows.start, rows.stop) if isinstance(rows, range) else np.asarray(rows, "int64")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
@@ -11,30 +11,114 @@ import numpy as np
 import pyarrow as pa
 
 from oqkit.arrow.metadata import Column
+from oqkit.arrow.unify import unify
 from oqkit.arrow.value import decode_values, encode_values, is_json, scalar_table
 from oqkit.errors import FormatError, Missing, SchemaError
 from oqkit.payload.parquet import encode_payload, read_whole
+from oqkit.queue.commit import Output
 from oqkit.queue.job import Job
 from oqkit.queue.part import Part
 from oqkit.queue.repository import Repository
+from oqkit.queue.rows import Rows
 from oqkit.task.failure import Failure
+from oqkit.worker.buffer import Results
 
+INLINE_BYTES = 8192
+"""How long the JSON of results may be that a part holds itself."""
 _ROW: Final = "oq:row"
 _ERROR: Final = "oq:error"
-#: An outcome of more rows than this is never tried as JSON.
+#: Results of more rows than this are never tried as JSON.
 _MAX_INLINE_ROWS: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcomes:
-    """Rows that succeeded, ``rows[i]`` with ``values[i]``, and rows that failed; no row is both.
+class StoredResults:
+    """`Results` as they are stored and read back: all values in one table, beside a column of their row numbers.
 
-    `rows` are row numbers within the part, int64; `values` is a value table (see `value`) of as many rows.
+    What became of a row is not in it: the part says that, and may have moved on since.
     """
 
     rows: np.ndarray
-    values: Any
+    """The row numbers within the part of those that succeeded, int64, in any order."""
+    values: pa.Table
+    """A value table (see `oqkit.arrow.value`) of as many rows."""
     failures: Mapping[int, Failure]
+    """By row; none of these is in `rows`."""
+
+
+def stored_results(
+    rows: Sequence[int] | np.ndarray, values: pa.Table | None, failures: Mapping[int, Failure]
+) -> StoredResults:
+    """Put results together; a row that is in `failures` counts as failed, and without `values` all have the value null."""
+    numbers = np.asarray(rows, "int64")
+    if values is None:
+        values = scalar_table(Column(array=pa.nulls(len(numbers))))
+    if values.num_rows != len(numbers):
+        msg = f"{len(numbers)} rows with {values.num_rows} values"
+        raise ValueError(msg)
+    succeeded = ~np.isin(numbers, list(failures)) if failures else np.ones(len(numbers), "bool")
+    if not succeeded.all():
+        numbers, values = numbers[succeeded], values.filter(pa.array(succeeded))
+    return StoredResults(rows=numbers, values=values, failures=failures)
+
+
+# --- write ---------------------------------------------------------------------------------------
+
+
+def pack(
+    results: Results, *, refuse: Callable[[int, str], Failure], has_room: bool = True
+) -> tuple[Output | None, Mapping[int, Failure]]:
+    """Encode results: as JSON if they are few and plain, and the part `has_room` for that, else as Parquet.
+
+    None if there are none to store. Also return the rows whose value cannot be stored, with what is stored of each
+    instead: what `refuse` says of it.
+    """
+    if not (results.rows or results.tables or results.failures):
+        return None, {}
+    tables, numbers, bad = list(results.tables), results.rows.numbers(), dict[int, str]()
+    if numbers:
+        values, bad = encode_values(results.values)
+        tables.insert(0, (results.rows, values))
+    refused = {numbers[place]: refuse(numbers[place], message) for place, message in bad.items()}
+    stored = stored_results(_column(tables), _table(tables), {**results.failures, **refused})
+    inline = encode_inline(stored, limit_bytes=INLINE_BYTES if has_room else 0)
+    if inline is not None:
+        return inline, refused
+    try:
+        return encode_outcomes(stored), refused
+    except SchemaError as error:
+        refused |= {row: refuse(row, f"row {row}: {error}") for row in _unwritable(stored)}
+    stored = stored_results(stored.rows, stored.values, {**stored.failures, **refused})
+    return encode_outcomes(stored), refused
+
+
+def _column(tables: Sequence[tuple[Rows, pa.Table]]) -> np.ndarray:
+    """Return the row numbers of tables, one after the other."""
+    ranges = np.array([border for rows, _ in tables for border in rows.borders], "int64").reshape(-1, 2)
+    sizes = ranges[:, 1] - ranges[:, 0]
+    numbers: np.ndarray = np.arange(sizes.sum()) + np.repeat(ranges[:, 0] + sizes - sizes.cumsum(), sizes)
+    return numbers
+
+
+def _table(tables: Sequence[tuple[Rows, pa.Table]]) -> pa.Table | None:
+    if len(tables) > 1:
+        return pa.concat_tables(unify([table for _, table in tables]))
+    return tables[0][1] if tables else None
+
+
+def _unwritable(stored: StoredResults) -> list[int]:
+    """Return the rows whose values Parquet cannot hold, or all of them if it is only together that it cannot."""
+
+    def bad(first: int, stop: int) -> list[int]:
+        try:
+            encode_outcomes(stored_results(stored.rows[first:stop], stored.values.slice(first, stop - first), {}))
+        except SchemaError:
+            middle = (first + stop) // 2
+            return [first] if stop - first == 1 else [*bad(first, middle), *bad(middle, stop)]
+        return []
+
+    found = [int(stored.rows[place]) for place in bad(0, len(stored.rows))]
+    return found or stored.rows.tolist()
 
 
 _FAILURE: Final = pa.struct(
@@ -42,26 +126,21 @@ _FAILURE: Final = pa.struct(
 )
 
 
-def encode_outcomes(
-    rows: Sequence[int] | np.ndarray, values: pa.Table | None, failures: Mapping[int, Failure]
-) -> bytes:
-    """Write outcomes as Parquet: ``oq:row`` (int32), the value columns, ``oq:error`` (null where it succeeded).
+def encode_outcomes(stored: StoredResults) -> bytes:
+    """Write results as Parquet: ``oq:row`` (int32), the value columns, ``oq:error`` (null where it succeeded).
 
-    `values` has a row for each of `rows`; None means that they completed without a value. A row that is
-    also in `failures` counts as failed. Without a failure the error column is left out. Raise `SchemaError` if
-    Parquet cannot hold the values.
+    Without a failure the error column is left out. Raise `SchemaError` if Parquet cannot hold the values.
     """
-    outcomes = _checked(rows, values, failures)
-    numbers = pa.array(np.concatenate([outcomes.rows, np.fromiter(failures, "int64", len(failures))]), pa.int32())
-    table = outcomes.values
+    table, failures = stored.values, stored.failures
+    numbers = np.concatenate([stored.rows, np.fromiter(failures, "int64", len(failures))])
     if failures:
         nulls = pa.Table.from_arrays(
             [pa.nulls(len(failures), kind) for kind in table.schema.types], schema=table.schema
         )
         table = pa.concat_tables([table, nulls])
-        errors = [None] * len(outcomes.rows) + [asdict(failure) for failure in failures.values()]
+        errors = [None] * len(stored.rows) + [asdict(failure) for failure in failures.values()]
         table = table.append_column(_ERROR, pa.array(errors, _FAILURE))
-    table = table.add_column(0, _ROW, numbers)
+    table = table.add_column(0, _ROW, pa.array(numbers, pa.int32()))
     try:
         (file,) = encode_payload(table, part_rows=max(1, table.num_rows))
     except (pa.ArrowException, OverflowError, MemoryError) as error:
@@ -69,7 +148,21 @@ def encode_outcomes(
     return file.data
 
 
-def decode_outcomes(data: bytes) -> Outcomes:
+def encode_inline(stored: StoredResults, *, limit_bytes: int = INLINE_BYTES) -> dict[str, Any] | None:
+    """Return a few results as a JSON-able dict, or None if JSON would lose something or need more than `limit_bytes`."""
+    values, failures = stored.values, stored.failures
+    if len(stored.rows) + len(failures) > _MAX_INLINE_ROWS or values.nbytes > limit_bytes or not is_json(values):
+        return None
+    doc: dict[str, Any] = {"rows": stored.rows.tolist(), "values": decode_values(values)}
+    if failures:
+        doc["failures"] = {str(row): asdict(failure) for row, failure in failures.items()}
+    return doc if len(json.dumps(doc)) <= limit_bytes else None
+
+
+# --- read ----------------------------------------------------------------------------------------
+
+
+def decode_outcomes(data: bytes) -> StoredResults:
     """Read what `encode_outcomes` wrote, or raise `FormatError`."""
     try:
         table = read_whole(data)
@@ -80,13 +173,13 @@ def decode_outcomes(data: bytes) -> Outcomes:
             failures = {row[_ROW]: Failure(**row[_ERROR]) for row in failed}
             table = table.filter(table.column(_ERROR).is_null()).drop_columns([_ERROR])
         rows = table.column(_ROW).to_numpy().astype("int64")
-        return Outcomes(rows=rows, values=table.drop_columns([_ROW]), failures=failures)
+        return StoredResults(rows=rows, values=table.drop_columns([_ROW]), failures=failures)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         msg = f"these outcomes are not readable here: {error}"
         raise FormatError(msg) from error
 
 
-def read_output(repository: Repository, job: Job, part: Part, name: str) -> Outcomes:
+def read_output(repository: Repository, job: Job, part: Part, name: str) -> StoredResults:
     """Return an output that `part` names: from the part itself, or in one GET.
 
     Raise `FormatError` that says where it lies if it is damaged, of an unknown kind, or not there.
@@ -105,44 +198,12 @@ def read_output(repository: Repository, job: Job, part: Part, name: str) -> Outc
     return found
 
 
-def encode_inline(
-    rows: Sequence[int] | np.ndarray,
-    values: pa.Table | None,
-    failures: Mapping[int, Failure],
-    *,
-    limit_bytes: int = 8192,
-) -> dict[str, Any] | None:
-    """Return a few outcomes as a JSON-able dict, or None if JSON would lose something or need more than `limit_bytes`."""
-    outcomes = _checked(rows, values, failures)
-    if len(outcomes.rows) + len(failures) > _MAX_INLINE_ROWS or outcomes.values.nbytes > limit_bytes:
-        return None
-    if not is_json(outcomes.values):
-        return None
-    doc: dict[str, Any] = {"rows": outcomes.rows.tolist(), "values": decode_values(outcomes.values)}
-    if failures:
-        doc["failures"] = {str(row): asdict(failure) for row, failure in failures.items()}
-    return doc if len(json.dumps(doc)) <= limit_bytes else None
-
-
-def decode_inline(doc: dict[str, Any]) -> Outcomes:
+def decode_inline(doc: dict[str, Any]) -> StoredResults:
     """Read what `encode_inline` returned, or raise `FormatError`."""
     try:
         failures = {int(row): Failure(**facts) for row, facts in doc.get("failures", {}).items()}
         values, _ = encode_values(doc["values"])
-        return _checked(doc["rows"], values, failures)
+        return stored_results(doc["rows"], values, failures)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         msg = f"these outcomes are not readable here: {error!r}"
         raise FormatError(msg) from error
-
-
-def _checked(rows: Sequence[int] | np.ndarray, values: pa.Table | None, failures: Mapping[int, Failure]) -> Outcomes:
-    numbers = np.asarray(rows, "int64")
-    if values is None:
-        values = scalar_table(Column(array=pa.nulls(len(numbers))))
-    if values.num_rows != len(numbers):
-        msg = f"{len(numbers)} rows with {values.num_rows} values"
-        raise ValueError(msg)
-    succeeded = ~np.isin(numbers, list(failures)) if failures else np.ones(len(numbers), "bool")
-    if not succeeded.all():
-        numbers, values = numbers[succeeded], values.filter(pa.array(succeeded))
-    return Outcomes(rows=numbers, values=values, failures=failures)

@@ -7,14 +7,16 @@ is not named any more writes nothing (guarantee G2).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oqkit.errors import LeaseLost
 from oqkit.queue import bound
+from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.policy import Policy
-from oqkit.queue.rows import NONE, Rows, union
+from oqkit.queue.rows import Rows, union
+from oqkit.queue.suspect import lease_s_for, most_rows
 from oqkit.queue.task_state import States, Stretch, TaskState, changed, grouped, stretches
 from oqkit.queue.transition import Status, Verb, target
 
@@ -22,11 +24,6 @@ MAX_LEASES = 8
 DONE_RING = 16
 LOG_RING = 32
 LOG_RANGES = 16
-FIRST_SHRINK = 2
-LOST_SHRINK = 16
-LONG_LEASE_S = 60.0
-DOUBLINGS = 10
-MOST_SHRINKS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,20 +54,6 @@ class Event:
     took_s: bound.Span = 0.0
     """How long the rows took to run, in seconds; 0 if unknown."""
     unknown: bound.Unknown = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of some rows of a lease."""
-
-    verb: Verb
-    rows: Rows
-    delay_s: float = 0.0
-    note: str = ""
-    took_s: float = 0.0
-    """How long it took until they were all run, in seconds; 0 if unknown."""
-    is_certain: bool = True
-    """Of a death: whether nothing but these rows can have caused it. Only such a death fails a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,19 +168,9 @@ def claim(part: Part, lease: Lease, *, max_rows: int, now: float, policy: Policy
         return replace(state, status=status, attempt=state.attempt + 1, lease=lease.id, due=0.0)
 
     part = replace(part, states=changed(part.states, taken, take), leases=(*part.leases, lease))
-    lease_s = lease_s_for(part, lease.id, lease_s=lease.expires - now)
+    lease_s = lease_s_for(part.states, lease.id, lease_s=lease.expires - now)
     part = replace(part, leases=(*part.leases[:-1], replace(lease, expires=now + lease_s)))
     return _logged(part, now, Verb.CLAIM, taken, worker=lease.worker)
-
-
-def lease_s_for(part: Part, lease_id: str, *, lease_s: float) -> float:
-    """Return how long a lease lasts where `lease_s` is asked for: longer on rows on which leases ran out before.
-
-    Their worker may have died, or it lives and did not get to extend the lease in time, because many others
-    write to the part or the store is slow. Twice as long after each, up to `LONG_LEASE_S`, tells the two apart.
-    """
-    lost = max((state.lost for state in part.states if state.lease == lease_id), default=0)
-    return max(lease_s, min(LONG_LEASE_S, lease_s * 2.0 ** min(lost, DOUBLINGS)))
 
 
 def _choice(part: Part, *, max_rows: int, now: float) -> Rows:
@@ -211,7 +184,7 @@ def _choice(part: Part, *, max_rows: int, now: float) -> Rows:
     for first, stop, state in found:
         if state.is_suspect is not found[0].state.is_suspect:
             continue
-        max_rows = min(max_rows, _allowance(state, part.n_rows))
+        max_rows = min(max_rows, most_rows(state, part.n_rows))
         if n_taken >= max_rows:
             break
         taken.append((first, min(stop, first + max_rows - n_taken)))
@@ -219,49 +192,28 @@ def _choice(part: Part, *, max_rows: int, now: float) -> Rows:
     return Rows.ranged(taken)
 
 
-def _allowance(state: TaskState, n_rows: int) -> int:
-    """Return how many rows a claim may have that has one in this state."""
-    if state.deaths:
-        return 1
-    if not state.lost:
-        return n_rows
-    return int(max(1, n_rows // (FIRST_SHRINK * LOST_SHRINK ** min(state.lost - 1, MOST_SHRINKS))))
-
-
 def commit(
-    part: Part,
-    lease_id: str,
-    outcomes: Sequence[Outcome],
-    *,
-    now: float,
-    policy: Policy,
-    chance: float,
-    output: Any = None,
-    has_output: bool = False,
-    release: Rows = NONE,
-    lease_s: float | None = None,
-    is_alone: bool = False,
+    part: Part, lease_id: str, given: Commit, *, now: float, policy: Policy, chance: float, lease_s: float
 ) -> Part:
-    """Record outcomes under a lease, hand `release` back, and keep the lease for `lease_s` more (None: end it).
+    """Record what `given` says under a lease, and keep the lease for `lease_s` more, or end it if it holds no row any more.
 
-    With `has_output` the outcomes' values and errors are in this commit's output: `output` itself if
-    it is small, or the Parquet object of that name. Rows that were cancelled meanwhile are left
-    alone. Raise `LeaseLost` if the lease is gone. `is_alone` notes that its one row is about to run while
-    nothing else is at stake in its worker.
+    The state of each row names the output of the commit that its outcome came with. Rows that were cancelled
+    meanwhile are left alone. Raise `LeaseLost` if the lease is gone.
     """
     lease = part.lease(lease_id)
-    lease = replace(lease, commits=lease.commits + 1, is_alone=lease.is_alone or is_alone)
-    name = output_id(lease_id, lease.commits) if has_output else ""
-    for outcome in outcomes:
+    lease = replace(lease, commits=lease.commits + 1, expires=now + lease_s, is_alone=lease.is_alone or given.is_alone)
+    name = output_id(lease_id, lease.commits) if given.output is not None else ""
+    for outcome in given.outcomes:
         part = _record(part, lease, outcome, name=name, now=now, policy=policy, chance=chance)
-    if has_output:
-        part = replace(part, outputs={**part.outputs, name: output})
-    back = part.held(lease_id) if lease_s is None else part.held(lease_id) & release
-    part = _released(part, lease, back, now=now)
-    if lease_s is None:
+    if name:
+        inline = None if isinstance(given.output, bytes) else given.output
+        part = replace(part, outputs={**part.outputs, name: inline})
+    held = part.held(lease_id)
+    part = _released(part, lease, held if given.is_last else held & given.release, now=now)
+    if not part.held(lease_id):
         return _swept(_ended(part, lease))
     others = tuple(other for other in part.leases if other.id != lease_id)
-    return _swept(replace(part, leases=(*others, replace(lease, expires=now + lease_s))))
+    return _swept(replace(part, leases=(*others, lease)))
 
 
 def _ended(part: Part, lease: Lease) -> Part:

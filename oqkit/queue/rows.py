@@ -101,6 +101,11 @@ class Rows:
             return range(*self.borders)
         return [row for first, stop in self.ranges for row in range(first, stop)]
 
+    def __getitem__(self, places: slice) -> Rows:
+        """Return the rows at these places, counted from the first row: ``rows[2:5]``."""
+        first, stop, _ = places.indices(len(self))
+        return self.head(stop) - self.head(first)
+
     def places(self, rows: Rows) -> Iterator[tuple[int, int]]:
         """Yield, for each range of `rows`, at which place of these rows it begins, and how many rows it has.
 
@@ -148,11 +153,12 @@ class Rows:
 
     def head(self, n: int) -> Rows:
         """Return the first `n` of the rows."""
-        left = n
-        for first, stop in self.ranges:
-            if stop - first >= left:
-                return self.clip(self.borders[0], first + left)
-            left -= stop - first
+        if n < len(self):
+            left = n
+            for first, stop in self.ranges:
+                if stop - first >= left:
+                    return self.clip(self.borders[0], first + left)
+                left -= stop - first
         return self
 
     def __and__(self, other: Rows) -> Rows:
@@ -173,6 +179,8 @@ class Rows:
     def __sub__(self, other: Rows) -> Rows:
         if not self.borders or not other.borders:
             return self
+        if self.borders == other.borders:
+            return NONE
         return self & other._complement(self.borders[0], self.borders[-1])
 
     def _complement(self, first: int, stop: int) -> Rows:

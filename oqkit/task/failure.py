@@ -30,6 +30,11 @@ class Failure:
         for name, limit in _LIMITS.items():
             object.__setattr__(self, name, cut(getattr(self, name), limit))
 
+    @property
+    def is_raised(self) -> bool:
+        """Whether the function raised it; otherwise its call did not end, or an input or a value could not get where it had to."""
+        return bool(self.traceback)
+
 
 _LIMITS = {"type": 300, "message": MAX_MESSAGE, "traceback": MAX_TRACEBACK}
 

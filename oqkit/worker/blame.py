@@ -6,10 +6,9 @@ is: each half of them runs by itself, and so on down to one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from oqkit.queue.rows import Range
+from oqkit.queue.rows import NONE, Range, Rows
 
 BARREN = 3
 
@@ -18,7 +17,7 @@ BARREN = 3
 class Incident:
     """What is known of an execution that ended before its time."""
 
-    rows: Sequence[int]
+    rows: Rows
     """What it was to run, in order; the numbers below are positions in it."""
     limit: int
     """Positions from here on were not to be started."""
@@ -35,10 +34,10 @@ class Incident:
     n_barren: int = 0
     """How many executions in a row, right before it, died without starting a row."""
 
-    def in_progress(self) -> Sequence[int]:
+    def in_progress(self) -> Rows:
         """Return the rows that were, or may have been, in progress."""
         if self.has_moved_on and not self.is_crash:
-            return ()
+            return NONE
         if self.is_batch:
             return self.rows[slice(*self.busy)]
         first = 0 if self.is_async else self.taken - 1
@@ -49,34 +48,35 @@ class Incident:
 class Verdict:
     """What follows from an incident."""
 
-    charged: tuple[int, ...] = ()
-    apart: tuple[tuple[int, ...], ...] = ()
+    charged: Rows = NONE
+    apart: tuple[Rows, ...] = ()
     """The suspects, to be run by themselves, group after group."""
-    passed: tuple[int, ...] = ()
+    passed: Rows = NONE
     """Rows that were run and whose results were lost with the process: they are harmless, and run again first."""
-    rest: tuple[int, ...] = ()
+    rest: Rows = NONE
     """Rows that were not started."""
     n_barren: int = 0
 
 
-def blame(incident: Incident, *, done: Collection[int], held: Collection[int]) -> Verdict:
+def blame(incident: Incident, *, done: Rows, held: Rows) -> Verdict:
     """Judge an incident; `done` are the rows that have an outcome, and only those in `held` are still ours.
 
     A process that dies again and again before it starts a row cannot even load the function: that is
     charged to all rows.
     """
-    open_rows = [row for row in incident.rows[: max(incident.limit, incident.taken)] if row in held and row not in done]
-    suspects = tuple(row for row in incident.in_progress() if row in held and row not in done)
+    ours = held - done
+    open_rows = incident.rows[: max(incident.limit, incident.taken)] & ours
+    suspects = incident.in_progress() & ours
     n_barren = 0 if done or suspects else incident.n_barren + 1
     if n_barren >= BARREN:
-        return Verdict(charged=tuple(open_rows), n_barren=n_barren)
-    started = set(incident.rows[: incident.taken]).difference(suspects) if incident.is_crash else set()
-    others = [row for row in open_rows if row not in suspects]
+        return Verdict(charged=open_rows, n_barren=n_barren)
+    started = incident.rows[: incident.taken] if incident.is_crash else NONE
+    others = open_rows - suspects
     half = (len(suspects) + 1) // 2
     return Verdict(
-        charged=suspects if len(suspects) == 1 else (),
+        charged=suspects if len(suspects) == 1 else NONE,
         apart=(suspects[:half], suspects[half:]) if len(suspects) > 1 else (),
-        passed=tuple(row for row in others if row in started),
-        rest=tuple(row for row in others if row not in started),
+        passed=others & started,
+        rest=others - started,
         n_barren=n_barren,
     )

@@ -2,48 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from oqkit.queue.rows import Range, Rows
+from oqkit.queue.commit import Outcome
+from oqkit.queue.rows import NONE, Range, Rows, union
 from oqkit.queue.transition import Verb
 from oqkit.task.failure import Failure
 
 
-@dataclass(frozen=True, slots=True)
-class CallError:
-    """A call that raised: what that does to the task, and what to tell about it (None: nothing)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """What calls of a lease gave, each row once: values row by row, tables slice by slice, and what else became of rows."""
 
-    verb: Verb
-    delay_s: float = 0.0
-    failure: Failure | None = None
-    is_raised: bool = True
-    """Whether the function itself raised it; otherwise its input or its value could not get where it had to."""
-    is_certain: bool = True
-    """Of a death: whether nothing but the row can have caused it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Outcomes of some rows: values row by row, tables slice by slice, and errors."""
-
-    rows: Sequence[int]
-    values: list[Any]
-    tables: list[tuple[Rows, Any]]
-    errors: dict[int, CallError]
+    rows: Rows = NONE
+    """Those that have a value."""
+    values: Sequence[Any] = ()
+    """One for each of `rows`, in their order; None for a row that asked to be skipped."""
+    tables: Sequence[tuple[Rows, Any]] = ()
+    """What batch calls returned, as `Codec.table` made it."""
+    outcomes: Sequence[Outcome] = ()
+    """What became of the other rows: they failed, or are to run again."""
+    failures: Mapping[int, Failure] = field(default_factory=dict)
+    """What to tell about those of them that raised, by row."""
 
     def __bool__(self) -> bool:
-        return bool(self.rows or self.tables or self.errors)
+        return bool(self.rows or self.tables or self.outcomes)
 
-    @property
-    def size(self) -> int:
-        """How many rows it is about."""
-        return len(self.rows) + len(self.errors) + sum(len(rows) for rows, _ in self.tables)
+    @classmethod
+    def failed(cls, rows: Rows, verb: Verb, describe: Callable[[int], Failure], *, is_certain: bool = True) -> Results:
+        """Return that `rows` failed, as `describe` says of each."""
+        if not rows:
+            return NOTHING
+        failures = {row: describe(row) for row in rows}
+        return cls(outcomes=(Outcome(verb=verb, rows=rows, is_certain=is_certain),), failures=failures)
 
-    def all_rows(self) -> list[int]:
-        """Return the rows it is about, in no order."""
-        return [*self.rows, *self.errors, *(row for rows, _ in self.tables for row in rows)]
+    def all_rows(self) -> Rows:
+        """Return the rows it is about."""
+        sets = (self.rows, *(rows for rows, _ in self.tables), *(one.rows for one in self.outcomes))
+        return union(rows for rows in sets if rows)
+
+
+NOTHING = Results()
+
+
+def joined(found: Sequence[Results]) -> Results:
+    """Return results of different rows as one."""
+    found = [one for one in found if one]
+    if len(found) <= 1:
+        return found[0] if found else NOTHING
+    values: dict[int, Any] = {}
+    for one in found:
+        values.update(zip(one.rows, one.values, strict=True))
+    rows = Rows.of(values)
+    return Results(
+        rows=rows,
+        values=[values[row] for row in rows],
+        tables=[table for one in found for table in one.tables],
+        outcomes=[outcome for one in found for outcome in one.outcomes],
+        failures={row: failure for one in found for row, failure in one.failures.items()},
+    )
 
 
 class Meter(Protocol):
@@ -57,7 +76,7 @@ class Meter(Protocol):
 LIMIT, TAKEN, CALLS, BUSY_FIRST, BUSY_STOP, OVER = range(6)
 """The cells of a `Meter`."""
 N_CELLS = 6
-_SPECIAL = frozenset({CallError, Load})
+_LAID = frozenset({Results})
 
 
 class ResultBuffer:
@@ -67,32 +86,27 @@ class ResultBuffer:
     list that are atomic, so no lock is needed and nothing can come in another order than it was laid.
     """
 
-    __slots__ = ("_order", "_passed", "log", "meter")
+    __slots__ = ("_coming", "log", "meter")
 
     def __init__(self, *, limit: int) -> None:
         self.meter: Meter = [limit] + [0] * (N_CELLS - 1)
         self.log: list[Any] = []
-        """What was laid: a `Load`, or, for the next of the rows that were announced, its value or `CallError`."""
-        self._order: Sequence[int] = ()
-        self._passed = 0
-        """How many of the announced rows were drained."""
+        """What was laid: `Results`, or the value of the next of the rows that were announced."""
+        self._coming = NONE
+        """The announced rows of which nothing was drained."""
 
     # --- the running side ------------------------------------------------------------------------
 
-    def in_order(self, rows: Sequence[int]) -> None:
-        """Announce that what is laid, but for loads, belongs to these rows, one after the other."""
-        self._order = rows
+    def in_order(self, rows: Rows) -> None:
+        """Announce that the values that are appended to `log` belong to these rows, one after the other.
 
-    def lay(
-        self,
-        rows: Sequence[int] = (),
-        values: Iterable[Any] = (),
-        *,
-        tables: Iterable[tuple[Rows, Any]] = (),
-        errors: dict[int, CallError] | None = None,
-    ) -> None:
-        """Lay outcomes of any rows, in any order."""
-        self.log.append(Load(rows, list(values), list(tables), errors or {}))
+        A row for which results are laid has no value among them.
+        """
+        self._coming = rows
+
+    def lay(self, results: Results) -> None:
+        """Lay results of any rows."""
+        self.log.append(results)
 
     def begin_call(self, first: int, stop: int) -> None:
         """Note that a call with the positions ``first <= position < stop`` starts now."""
@@ -152,45 +166,22 @@ class ResultBuffer:
     @property
     def n_outcomes(self) -> int:
         """How many rows there are to drain."""
-        return sum(one.size if type(one) is Load else 1 for one in self.log)
+        return sum(len(one.all_rows()) if type(one) is Results else 1 for one in self.log)
 
-    def drain(self) -> Load:
+    def drain(self) -> Results:
         """Take everything that was laid so far."""
         n = len(self.log)
         entries = self.log[:n]
         del self.log[:n]
-        if _SPECIAL.isdisjoint(map(type, entries)):  # the common case, at a fiftieth of a microsecond an entry
-            return Load(self._next(n), entries, [], {})
-        loads = [one for one in entries if type(one) is Load]
-        own = [one for one in entries if type(one) is not Load]
-        rows = self._next(len(own))
-        errors = {row: one for row, one in zip(rows, own, strict=True) if type(one) is CallError}
-        if errors:
-            rows = _packed([row for row in rows if row not in errors])
-            own = [one for one in own if type(one) is not CallError]
-        return _joined([Load(rows, own, [], errors), *loads])
+        if _LAID.isdisjoint(map(type, entries)):  # the common case, at a fiftieth of a microsecond an entry
+            return self._next(entries)
+        laid = [one for one in entries if type(one) is Results]
+        if self._coming:
+            self._coming -= union(one.all_rows() for one in laid)
+        return joined([self._next([one for one in entries if type(one) is not Results]), *laid])
 
-    def _next(self, n: int) -> Sequence[int]:
-        """Return whose the next `n` entries are."""
-        self._passed += n
-        return self._order[self._passed - n : self._passed]
-
-
-def _joined(loads: Sequence[Load]) -> Load:
-    loads = [load for load in loads if load] or loads[:1]
-    if len(loads) == 1:
-        return loads[0]
-    return Load(
-        _packed([row for load in loads for row in load.rows]),
-        [value for load in loads for value in load.values],
-        [table for load in loads for table in load.tables],
-        {row: error for load in loads for row, error in load.errors.items()},
-    )
-
-
-def _packed(rows: Sequence[int]) -> Sequence[int]:
-    """Return distinct `rows` as a `range` if they follow each other in order: that says the same in no space."""
-    if not rows or isinstance(rows, range):
-        return rows
-    span = range(rows[0], rows[-1] + 1)
-    return span if len(span) == len(rows) and list(span) == rows else rows
+    def _next(self, values: list[Any]) -> Results:
+        """Return `values` with the rows that they belong to."""
+        rows = self._coming.head(len(values))
+        self._coming -= rows
+        return Results(rows=rows, values=values)

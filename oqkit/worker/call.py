@@ -6,19 +6,20 @@ These loops are the only code between two calls of the user's function, so they 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from oqkit.errors import Reschedule, RowsRefused, SchemaError, UsageError
+from oqkit.queue.commit import Outcome
 from oqkit.queue.key import task_id
 from oqkit.queue.rows import Range, Rows
 from oqkit.queue.transition import Verb
 from oqkit.task.context import Context
 from oqkit.task.failure import Failure, delay_of, failure_of, verb_of
 from oqkit.task.handler import Handler
-from oqkit.worker.buffer import LIMIT, TAKEN, CallError, ResultBuffer
+from oqkit.worker.buffer import LIMIT, TAKEN, ResultBuffer, Results
 from oqkit.worker.interface import Inputs
 
 COROUTINES = 64
@@ -39,7 +40,7 @@ class Work:
     mode: str
     first_task: int
     """The number of the part's first task in the job."""
-    rows: Sequence[int]
+    rows: Rows
     inputs: Inputs
     attempts: tuple[tuple[Rows, int], ...]
     worker: str
@@ -68,17 +69,17 @@ class Work:
             _is_cancelled=lambda: buffer.limit <= 0,
         )
 
-    def call_error(self, row: int, error: BaseException) -> CallError:
-        """Say what an exception means for a row."""
+    def caught(self, rows: Rows, error: BaseException) -> Results:
+        """Say what an exception means for the rows of a call."""
         verb = verb_of(error)
         if verb is Verb.COMPLETE:
-            return CallError(verb)
+            return Results(rows=rows, values=[None] * len(rows))
         if verb is Verb.RESCHEDULE:
             try:
-                return CallError(verb, delay_s=delay_of(error))
+                return Results(outcomes=(Outcome(verb=verb, rows=rows, delay_s=delay_of(error)),))
             except ValueError as wrong:  # as if the function had raised that
                 verb, error = Verb.RETRY, wrong
-        return CallError(verb, failure=failure_of(error, attempt=self.attempt(row), worker=self.worker))
+        return Results.failed(rows, verb, lambda row: failure_of(error, attempt=self.attempt(row), worker=self.worker))
 
 
 def run(work: Work, buffer: ResultBuffer) -> None:
@@ -103,37 +104,37 @@ def refuse(work: Work, buffer: ResultBuffer, error: UsageError) -> None:
     buffer.taken = len(work.rows)
 
 
-def fail(work: Work, buffer: ResultBuffer, rows: Iterable[int], error: UsageError) -> None:
+def fail(work: Work, buffer: ResultBuffer, rows: Rows, error: UsageError) -> None:
     """Fail `rows` without a retry, for an error that their function did not raise."""
     kind, message = type(error).__name__, str(error)
-    errors = {}
-    for row in rows:
-        failure = Failure(type=kind, message=message, traceback="", attempt=work.attempt(row), worker=work.worker)
-        errors[row] = CallError(Verb.FAIL, failure=failure, is_raised=False)
-    buffer.lay(errors=errors)
+
+    def describe(row: int) -> Failure:
+        return Failure(type=kind, message=message, traceback="", attempt=work.attempt(row), worker=work.worker)
+
+    buffer.lay(Results.failed(rows, Verb.FAIL, describe))
 
 
-def lay_table(work: Work, buffer: ResultBuffer, rows: Sequence[int], result: Any) -> None:
+def lay_table(work: Work, buffer: ResultBuffer, rows: Rows, result: Any) -> None:
     """Lay what a batch function returned for `rows` onto `buffer`; fail them if it is not a table of theirs."""
     try:
         table = work.table(result, len(rows))
     except RowsRefused as error:
-        bad = {rows[position]: reason for position, reason in error.problems.items()}
+        numbers = rows.numbers()
+        bad = {numbers[position]: reason for position, reason in error.problems.items()}
         for row, reason in bad.items():
-            fail(work, buffer, [row], SchemaError(reason))
-        buffer.lay(tables=[(Rows.of([row for row in rows if row not in bad]), error.table)])
+            fail(work, buffer, Rows.span(row, row + 1), SchemaError(reason))
+        buffer.lay(Results(tables=((rows - Rows.of(bad), error.table),)))
     except SchemaError as error:  # the function is wrong, not a row
         fail(work, buffer, rows, error)
     else:
-        buffer.lay(tables=[(Rows.of(rows), table)])
+        buffer.lay(Results(tables=((rows, table),)))
 
 
 def _calls(work: Work) -> tuple[Callable[..., Any], Iterator[tuple[Any, ...]]]:
-    ranges = Rows.of(work.rows)
     if work.mode == "value":
-        return work.handler.for_value().call, ((value,) for value in work.inputs.values(ranges))
+        return work.handler.for_value().call, ((value,) for value in work.inputs.values(work.rows))
     chosen = work.handler.for_rows(work.inputs.columns)
-    return chosen.call, work.inputs.arguments(chosen.names, ranges)
+    return chosen.call, work.inputs.arguments(chosen.names, work.rows)
 
 
 def _run_rows(work: Work, buffer: ResultBuffer) -> None:
@@ -141,7 +142,7 @@ def _run_rows(work: Work, buffer: ResultBuffer) -> None:
     if work.handler.takes_context:
         arguments = ((*values, work.context(row, buffer)) for row, values in zip(work.rows, arguments, strict=True))
     buffer.in_order(work.rows)
-    keep, meter = buffer.log.append, buffer.meter
+    keep, meter, rows = buffer.log.append, buffer.meter, work.rows.numbers()
     for taken, values in zip(range(1, len(work.rows) + 1), arguments, strict=True):
         meter[TAKEN] = taken
         if taken > meter[LIMIT]:
@@ -150,7 +151,7 @@ def _run_rows(work: Work, buffer: ResultBuffer) -> None:
         try:
             value = call(*values)
         except BaseException as error:  # noqa: BLE001 - the user's function: whatever it raises is the row's outcome
-            keep(work.call_error(work.rows[taken - 1], error))
+            keep(work.caught(Rows.span(rows[taken - 1], rows[taken - 1] + 1), error))
         else:  # outside of the try: what a signal of the user's raises here must not give the row a second outcome
             keep(value)
 
@@ -177,15 +178,15 @@ def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., Any], span: Ra
     first, stop = span
     rows = work.rows[first:stop]
     buffer.begin_call(first, stop)
-    extra = (work.context(rows[0], buffer),) if work.handler.takes_context else ()
-    frame = work.inputs.frame(Rows.of(rows))
+    extra = (work.context(rows.first, buffer),) if work.handler.takes_context else ()
+    frame = work.inputs.frame(rows)
     index = getattr(frame, "index", None)  # before the function can change the frame
     try:
         result = call(frame, *extra)
     except BaseException as error:  # noqa: BLE001 - the user's function
         buffer.end_call()
         if len(rows) == 1 or isinstance(error, Reschedule):
-            buffer.lay(errors={row: work.call_error(row, error) for row in rows})
+            buffer.lay(work.caught(rows, error))
         else:
             half = (first + stop) // 2
             for part in ((first, half), (half, stop)):
@@ -196,7 +197,7 @@ def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., Any], span: Ra
         _lay_result(work, buffer, rows, (result, index))
 
 
-def _lay_result(work: Work, buffer: ResultBuffer, rows: Sequence[int], returned: tuple[Any, Any]) -> None:
+def _lay_result(work: Work, buffer: ResultBuffer, rows: Rows, returned: tuple[Any, Any]) -> None:
     try:
         result = work.in_order(*returned)
     except SchemaError as error:
@@ -234,13 +235,13 @@ async def _gather(
 
 
 async def _one(work: Work, buffer: ResultBuffer, row: int, call: Callable[[], Awaitable[Any]]) -> None:
-    limit = asyncio.timeout(work.timeout_s)
+    own, limit = Rows.span(row, row + 1), asyncio.timeout(work.timeout_s)
     try:
         async with limit:
             value = await call()
     except BaseException as error:  # noqa: BLE001 - the user's function
         if limit.expired() and isinstance(error, TimeoutError):
             error.args = (overdue(work.timeout_s),)
-        buffer.lay(errors={row: work.call_error(row, error)})
+        buffer.lay(work.caught(own, error))
     else:
-        buffer.lay((row,), (value,))
+        buffer.lay(Results(rows=own, values=(value,)))

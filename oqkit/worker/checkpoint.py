@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 from oqkit.claim.lease import HeldLease
 from oqkit.errors import Denied, LeaseLost, StoreError, Unavailable
 from oqkit.observe.event import LeaseCommitted, StoreFailed, fates
 from oqkit.observe.observer import Observers
-from oqkit.queue.part import Outcome
+from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.rows import NONE, Rows, union
 from oqkit.queue.transition import Verb
 from oqkit.task.failure import Failure
-from oqkit.worker.buffer import Load
-from oqkit.worker.interface import Codec, Finished, Packed
+from oqkit.worker.buffer import Results
+from oqkit.worker.interface import Codec
 
 log = logging.getLogger(__name__)
 
@@ -24,22 +23,6 @@ FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
 
 Refuse = Callable[[int, str], Failure]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
-    """Outcomes on their way: kept until they are known to have arrived or to be impossible."""
-
-    outcomes: tuple[Outcome, ...]
-    packed: Packed
-    release: Rows
-    is_last: bool
-    is_alone: bool
-
-    @property
-    def has_output(self) -> bool:
-        """Whether there is something to be stored beside the outcomes."""
-        return self.packed.data is not None or self.packed.inline is not None
 
 
 class Checkpointer:
@@ -72,31 +55,37 @@ class Checkpointer:
 
     def commit(
         self,
-        load: Load,
+        results: Results,
         *,
         is_last: bool = False,
         release: Rows = NONE,
         is_alone: bool = False,
         ended: float | None = None,
     ) -> None:
-        """Record outcomes and extend the lease; end it with `is_last`. `ended` is when the last row ended (None: now)."""
+        """Record results and extend the lease; end it with `is_last`. `ended` is when the last row ended (None: now).
+
+        A lease without rows has ended already: what is left to say is about rows that were cancelled.
+        """
+        if self._lease.is_over:
+            return
         self._sent = self._lease.monotonic()
         before, self._told = self._told, self._sent if ended is None else ended
-        packed = Packed()
-        if load:
-            packed = self._codec.pack(finished(load), refuse=self._refuse, has_room=self._lease.has_room)
+        output, refused = self._codec.pack(results, refuse=self._refuse, has_room=self._lease.has_room)
         took_s = round(max(0.0, self._told - before), 6)
-        outcomes = outcomes_of(load, packed, took_s=took_s)
+        outcomes = outcomes_of(results, Rows.of(refused), took_s=took_s)
         self._persist(
-            Commit(outcomes=outcomes, packed=packed, release=release, is_last=is_last, is_alone=is_alone),
+            Commit(outcomes=outcomes, output=output, release=release, is_last=is_last, is_alone=is_alone),
         )
         if outcomes and not self.is_lost:
-            self._observers.tell(LeaseCommitted, lambda: self._committed(load, packed, outcomes, run_s=took_s))
+            self._observers.tell(
+                LeaseCommitted, lambda: self._committed({**results.failures, **refused}, outcomes, run_s=took_s)
+            )
 
-    def _committed(self, load: Load, packed: Packed, outcomes: Sequence[Outcome], *, run_s: float) -> LeaseCommitted:
+    def _committed(
+        self, failures: Mapping[int, Failure], outcomes: Sequence[Outcome], *, run_s: float
+    ) -> LeaseCommitted:
         first = self._lease.index * self._lease.job.part_rows
         rows = {verb: rows.shift(first) for verb, rows in fates(self._lease.part, outcomes).items()}
-        failures = {**finished(load).failures, **packed.refused}
         named = {first + row: failure for row, failure in failures.items()}
         return LeaseCommitted.of(self._lease, rows=rows, failures=named, run_s=run_s)
 
@@ -140,17 +129,9 @@ class Checkpointer:
         )
 
     def _send(self, commit: Commit) -> None:
-        if commit.packed.data is not None:
-            self._lease.put_output(commit.packed.data)
-        self._lease.commit(
-            commit.outcomes,
-            output=commit.packed.inline,
-            has_output=commit.has_output,
-            release=commit.release,
-            is_last=commit.is_last,
-            is_alone=commit.is_alone,
-            patience_s=None if commit.is_last else self._left_s(),
-        )
+        if isinstance(commit.output, bytes):
+            self._lease.put_output(commit.output)
+        self._lease.commit(commit, patience_s=None if commit.is_last else self._left_s())
 
     def _left_s(self) -> float:
         """Return how long to try before others may own the rows; after that, as long as ever."""
@@ -158,42 +139,24 @@ class Checkpointer:
         return left_s if left_s > 0 else STORE_PATIENCE_S / 10
 
 
-def finished(load: Load) -> Finished:
-    """Return what is to be stored of some outcomes."""
-    skipped = _skipped(load)
-    return Finished(
-        rows=[*load.rows, *skipped] if skipped else load.rows,
-        values=[*load.values, *(None for _ in skipped)] if skipped else load.values,
-        tables=load.tables,
-        failures={row: one.failure for row, one in load.errors.items() if one.failure is not None},
-    )
-
-
-def outcomes_of(load: Load, packed: Packed, *, took_s: float) -> tuple[Outcome, ...]:
+def outcomes_of(results: Results, refused: Rows, *, took_s: float) -> Sequence[Outcome]:
     """Say what became of each row, rows of one fate together; refused values are the function's fault: no retry."""
-    kept = [row for row in load.rows if row not in packed.refused] if packed.refused else load.rows
-    completed = union((Rows.of(kept), Rows.of(_skipped(load)), *(rows for rows, _ in load.tables)))
-    fates: dict[tuple[Verb, float, bool], list[int]] = {}
-    for row, one in load.errors.items():
-        if one.verb is not Verb.COMPLETE:
-            fates.setdefault((one.verb, one.delay_s, one.is_certain), []).append(row)
+    fates: dict[tuple[Verb, float, bool], list[Rows]] = {}
+    for one in results.outcomes:
+        fates.setdefault((one.verb, one.delay_s, one.is_certain), []).append(one.rows)
     outcomes = [
-        Outcome(verb=verb, rows=Rows.of(rows), delay_s=delay_s, note=_note(load, rows), is_certain=is_certain)
-        for (verb, delay_s, is_certain), rows in fates.items()
+        Outcome(verb=verb, rows=rows, delay_s=delay_s, note=_note(results, rows), is_certain=is_certain)
+        for (verb, delay_s, is_certain), found in fates.items()
+        for rows in (union(found),)
     ]
-    if completed:
+    if completed := union((results.rows, *(rows for rows, _ in results.tables))) - refused:
         outcomes.append(Outcome(verb=Verb.COMPLETE, rows=completed, took_s=took_s))
-    if packed.refused:
-        note = "the returned value cannot be stored"
-        outcomes.append(Outcome(verb=Verb.FAIL, rows=Rows.of(packed.refused), note=note))
-    return tuple(outcomes)
+    if refused:
+        outcomes.append(Outcome(verb=Verb.FAIL, rows=refused, note="the returned value cannot be stored"))
+    return outcomes
 
 
-def _skipped(load: Load) -> list[int]:
-    return [row for row, one in load.errors.items() if one.verb is Verb.COMPLETE]
-
-
-def _note(load: Load, rows: list[int]) -> str:
-    failure = load.errors[rows[0]].failure
+def _note(results: Results, rows: Rows) -> str:
+    failure = results.failures.get(rows.first)
     others = f" (and {len(rows) - 1:,} others)" if len(rows) > 1 else ""
     return f"{failure.type}: {failure.message}"[:120] + others if failure else ""

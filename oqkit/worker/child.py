@@ -18,7 +18,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -26,7 +26,7 @@ from types import FrameType, FunctionType
 from typing import Any
 
 from oqkit.errors import SchemaError, UnknownTask
-from oqkit.queue.rows import Rows
+from oqkit.queue.rows import NONE, Rows
 from oqkit.task.code import import_task
 from oqkit.task.failure import text_of, type_name
 from oqkit.task.function import TaskFunction, as_task
@@ -45,8 +45,8 @@ _PLAIN_MODULES = {"builtins", "collections", "datetime", "decimal", "numpy", "oq
 class Kind(Enum):
     """What a message of the child is about."""
 
-    LOAD = auto()
-    """A `Load`."""
+    RESULTS = auto()
+    """`Results`."""
     VALUES = auto()
     """Rows, and the pickle of their values, which needs the user's classes to load."""
     REFUSED = auto()
@@ -69,7 +69,6 @@ class Order:
     """Its import reference, or its cloudpickle; empty once the child has it."""
     name: str
     is_batch: bool
-    rows: Rows
     inputs: Inputs
     options: Mapping[str, Any]
     """The other fields of `Work`."""
@@ -185,8 +184,7 @@ class Child:
         handler = self._handlers.get(order.task)
         if handler is None:
             handler = self._handlers[order.task] = load_handler(order)
-        rows = order.rows.numbers()
-        return Work(handler=handler, rows=rows, inputs=order.inputs, table=pickle_result, **order.options)
+        return Work(handler=handler, inputs=order.inputs, table=pickle_result, **order.options)
 
     def _run(self, work: Work, *, serial: int) -> None:
         buffer, is_done = ResultBuffer(limit=0), threading.Event()
@@ -214,18 +212,18 @@ class Child:
             self._send(Kind.BROKEN, broken)
 
     def _ship(self, work: Work, buffer: ResultBuffer) -> None:
-        load = buffer.drain()
-        if not load:
+        results = buffer.drain()
+        if not results:
             return
-        data = pickle_plain((Kind.LOAD, load))
+        data = pickle_plain((Kind.RESULTS, results))
         if data is not None:
             self._write(data)
             return
         rest = ResultBuffer(limit=0)
-        for chunk in pickle_values(work, rest, load.rows, load.values):
+        for chunk in pickle_values(work, rest, results.rows, results.values):
             self._send(Kind.VALUES, chunk)
-        rest.lay(tables=load.tables, errors=load.errors)
-        self._send(Kind.LOAD, rest.drain())
+        rest.lay(replace(results, rows=NONE, values=()))
+        self._send(Kind.RESULTS, rest.drain())
 
     def _send(self, kind: Kind, content: object) -> None:
         self._write(pickle.dumps((kind, content)))
@@ -283,9 +281,7 @@ def pickle_plain(value: object) -> bytes | None:
     return buffer.getvalue()
 
 
-def pickle_values(
-    work: Work, buffer: ResultBuffer, rows: Sequence[int], values: list[Any]
-) -> Iterator[tuple[Sequence[int], bytes]]:
+def pickle_values(work: Work, buffer: ResultBuffer, rows: Rows, values: Sequence[Any]) -> Iterator[tuple[Rows, bytes]]:
     """Pickle `values` in as few pieces as can be; rows whose value cannot be pickled, or read again, fail."""
     if not rows:
         return

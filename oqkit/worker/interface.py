@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from oqkit.errors import OqError
+from oqkit.queue.commit import Output
 from oqkit.queue.job import Job
 from oqkit.queue.rows import Rows
 from oqkit.task.failure import Failure
+from oqkit.worker.buffer import Results
 
 
 class InputError(OqError):
@@ -39,28 +40,6 @@ class Inputs(Protocol):
         """Return the inputs without those of other rows, so that they travel light; row numbers stay."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """What was run since the last commit: values row by row, tables slice by slice, and failures."""
-
-    rows: Sequence[int]
-    values: Sequence[Any]
-    """One for each of `rows`."""
-    tables: Sequence[tuple[Rows, Any]]
-    """What batch calls returned, as `Codec.table` made it."""
-    failures: Mapping[int, Failure]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Packed:
-    """Outcomes ready to be stored: small ones `inline`, others as the bytes of a Parquet object, or neither."""
-
-    inline: Any = None
-    data: bytes | None = None
-    refused: Mapping[int, Failure] = field(default_factory=dict)
-    """Rows whose value cannot be stored, and why; already stored as failures."""
-
-
 class Codec(Protocol):
     """Inputs in, outcomes out."""
 
@@ -81,5 +60,10 @@ class Codec(Protocol):
     def in_order(self) -> Callable[[Any, Any], Any]:
         """Return the function, which pickles, that puts what a batch function returned in the order of an index."""
 
-    def pack(self, finished: Finished, *, refuse: Callable[[int, str], Failure], has_room: bool = True) -> Packed:
-        """Encode outcomes, apart from the part unless that `has_room`; `refuse` describes a row whose value cannot be stored."""
+    def pack(
+        self, results: Results, *, refuse: Callable[[int, str], Failure], has_room: bool = True
+    ) -> tuple[Output | None, Mapping[int, Failure]]:
+        """Encode values and failures, apart from the part unless that `has_room`; None if there are none.
+
+        Also return the rows whose value cannot be stored, with what is stored of each instead: what `refuse` says of it.
+        """

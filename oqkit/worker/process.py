@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import count
 from multiprocessing import Pipe
 from typing import Any
@@ -28,7 +28,7 @@ from oqkit.task.code import code_of, dump
 from oqkit.task.failure import text_of, type_name
 from oqkit.task.function import TaskFunction
 from oqkit.task.modules import LoadedModules
-from oqkit.worker.buffer import Load, ResultBuffer
+from oqkit.worker.buffer import ResultBuffer, Results
 from oqkit.worker.call import Work, fail, lay_table, refuse
 from oqkit.worker.child import METER_BYTES, STOP, Kind, Order, Stop, shared_meter
 
@@ -170,7 +170,7 @@ class ProcessExecution:
 
     def _take(self, kind: Kind, content: Any) -> None:
         child, task = self._child, self._work.handler.task
-        if kind is Kind.LOAD:
+        if kind is Kind.RESULTS:
             self._lay(content)
         elif kind is Kind.VALUES:
             self._lay(self._unpickled(*content))
@@ -192,14 +192,13 @@ class ProcessExecution:
                 self.is_refused = True
                 refuse(self._work, self._buffer, error)
 
-    def _lay(self, load: Load) -> None:
+    def _lay(self, results: Results) -> None:
         with self._lock:
             if self._is_abandoned:
                 return
             buffer = self._buffer
-            buffer.lay(load.rows, load.values, errors=load.errors)
-            for found, data in load.tables:
-                rows = found.numbers()
+            buffer.lay(replace(results, tables=()))
+            for rows, data in results.tables:
                 try:
                     result = _unpickle(data)
                 except SchemaError as error:
@@ -207,9 +206,9 @@ class ProcessExecution:
                 else:
                     lay_table(self._work, buffer, rows, result)
 
-    def _unpickled(self, rows: list[int], data: bytes) -> Load:
+    def _unpickled(self, rows: Rows, data: bytes) -> Results:
         try:
-            return Load(rows, _unpickle(data), [], {})
+            return Results(rows=rows, values=_unpickle(data))
         except SchemaError as error:
             buffer = ResultBuffer(limit=0)
             fail(self._work, buffer, rows, error)
@@ -273,19 +272,18 @@ class ChildProcess:
             self._connection.send_bytes(STOP + pickle.dumps(Stop(serial=serial, at=at)))
 
     def _order(self, work: Work) -> Order:
-        task, rows = work.handler.task, Rows.of(work.rows)
+        task = work.handler.task
         code: str | bytes = ""
         if task not in self._sent:
             code = self._code(task)
         number = self._sent.setdefault(task, next(self._numbers))
-        apart = {"handler", "rows", "inputs", "table"}
+        apart = {"handler", "inputs", "table"}
         return Order(
             task=number,
             code=code,
             name=task.name,
             is_batch=task.batch,
-            rows=rows,
-            inputs=work.inputs.only(rows),
+            inputs=work.inputs.only(work.rows),
             options={f.name: getattr(work, f.name) for f in fields(work) if f.name not in apart},
             serial=next(self._serials),
         )

@@ -8,17 +8,18 @@ is decided by pure policies: `share` says what goes back to others, `blame` who 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 from oqkit.claim.lease import HeldLease
 from oqkit.observe.observer import Observers
-from oqkit.queue.rows import Rows
+from oqkit.queue.commit import Outcome
+from oqkit.queue.rows import NONE, Rows, union
 from oqkit.queue.transition import Verb
 from oqkit.task.failure import Failure
 from oqkit.task.timer import RowTimer
 from oqkit.worker.blame import BARREN, Verdict, blame
-from oqkit.worker.buffer import CallError, Load
+from oqkit.worker.buffer import NOTHING, Results, joined
 from oqkit.worker.call import Work, overdue
 from oqkit.worker.checkpoint import Checkpointer
 from oqkit.worker.executor import Executor
@@ -27,7 +28,6 @@ from oqkit.worker.running import Running
 from oqkit.worker.share import Outlook, first_outlook, share
 
 TICK_S = 0.25
-NOTHING = Load((), [], [], {})
 
 
 class LeaseRunner:
@@ -57,7 +57,7 @@ class LeaseRunner:
         self._checkpointer = Checkpointer(lease, codec, observers=observers, refuse=self._refusal, late=self.hand_back)
         self._work = work
         self._later: list[Work] = []
-        self._cleared: list[int] = []
+        self._cleared = NONE
         """Rows that did not kill the process in which they were isolated, but have no valid outcome from there."""
         self._running: Running | None = None
         self._outlook: Outlook | None = None
@@ -164,10 +164,10 @@ class LeaseRunner:
 
     def finish(self) -> None:
         """Commit what is left, hand the rest back and end the lease; also right for a runner that never started."""
-        load = self._drain(self._running) if self._running is not None else NOTHING
+        results = self._drain(self._running) if self._running is not None else NOTHING
         if self.is_lost:
             return
-        self._checkpointer.commit(load, is_last=True, ended=self._ended or None)
+        self._checkpointer.commit(results, is_last=True, ended=self._ended or None)
 
     def _present(self) -> Running:
         assert self._running is not None, "start() comes first"  # noqa: S101
@@ -202,12 +202,11 @@ class LeaseRunner:
         if running.buffer.log and (self._later or running.is_isolated):
             self._checkpoint()
         if self._cleared:
-            self._later.append(replace(self._work, rows=tuple(sorted(self._cleared)), is_suspect=False))
-            self._cleared = []
-        held = set(self.lease.rows) if self._later else set()
+            self._later.append(replace(self._work, rows=self._cleared, is_suspect=False))
+            self._cleared = NONE
         while self._later and not (self.is_lost or self._is_handing_back):
             work = self._later.pop(0)
-            if rows := tuple(row for row in work.rows if row in held):
+            if rows := work.rows & self.lease.rows:
                 self._begin(replace(work, rows=rows))
                 return True
         return False
@@ -217,31 +216,32 @@ class LeaseRunner:
         if not running.execution.crash:
             running.execution.abandon()
         incident = running.incident(n_barren=self._n_barren)
-        load = self._drain(running)
-        done = {*load.all_rows(), *self._cleared}
-        verdict = blame(incident, done=done, held=set(self.lease.rows))
+        results = self._drain(running)
+        verdict = blame(incident, done=results.all_rows() | self._cleared, held=self.lease.rows)
         self._n_barren = verdict.n_barren
         if running.is_isolated and verdict.n_barren:
-            verdict = replace(verdict, charged=())
-        elif incident.is_crash and not verdict.n_barren:
-            is_certain = self.lease.is_alone or not running.execution.was_killed
-            load.errors.update({row: self._death(row, message, is_certain=is_certain) for row in verdict.charged})
-        else:
-            load.errors.update({row: self._retry(row, kind, message) for row in verdict.charged})
+            verdict = replace(verdict, charged=NONE)
+        if verdict.charged and incident.is_crash and not verdict.n_barren:
+            results = joined((results, self._death(running, verdict.charged, message)))
+        elif verdict.charged:
+            results = joined((results, self._retry(verdict.charged, kind, message)))
         self.n_finished += len(verdict.charged)
-        self._checkpointer.commit(load)
+        self._checkpointer.commit(results)
         self._later[:0] = _plan(running.work, verdict)
 
-    def _death(self, row: int, message: str, *, is_certain: bool) -> CallError:
+    def _death(self, running: Running, rows: Rows, message: str) -> Results:
         """Charge a row with the death of its process, of which there may be `max_losses`."""
-        n, most = self.lease.deaths(row) + 1, self.lease.max_losses
+        n, most = self.lease.deaths(rows.first) + 1, self.lease.max_losses
         if n >= most:
             times = "once" if n == 1 else f"{n} times"
             message = f"its worker died {times} while it ran (max_losses={most}); the last time it {message}"
-        return CallError(Verb.LOSE, failure=self._failure(row, "WorkerCrashed", message), is_certain=is_certain)
+        is_certain = self.lease.is_alone or not running.execution.was_killed
+        return Results.failed(
+            rows, Verb.LOSE, lambda row: self._failure(row, "WorkerCrashed", message), is_certain=is_certain
+        )
 
-    def _retry(self, row: int, kind: str, message: str) -> CallError:
-        return CallError(Verb.RETRY, failure=self._failure(row, kind, message))
+    def _retry(self, rows: Rows, kind: str, message: str) -> Results:
+        return Results.failed(rows, Verb.RETRY, lambda row: self._failure(row, kind, message))
 
     def _failure(self, row: int, kind: str, message: str) -> Failure:
         attempt = self._work.attempt(row)
@@ -270,22 +270,34 @@ class LeaseRunner:
         if keep < n_waiting:
             running.keep(keep)
 
-    def _checkpoint(self, *, release: Iterable[int] = ()) -> None:
+    def _checkpoint(self, *, release: Rows = NONE) -> None:
         running = self._present()
-        self._checkpointer.commit(self._drain(running), release=Rows.of(release))
+        self._checkpointer.commit(self._drain(running), release=release)
         if self.is_lost:
             running.execution.abandon()
         elif not self.lease.rows:
             running.stop()  # all cancelled: nobody wants the rest
 
-    def _drain(self, running: Running) -> Load:
-        load = running.buffer.drain()
+    def _drain(self, running: Running) -> Results:
+        results = running.buffer.drain()
         if running.is_isolated:
-            doubtful = [row for row, one in load.errors.items() if one.verb is Verb.RETRY or not one.is_raised]
-            self._cleared += doubtful
-            load = replace(load, errors={row: one for row, one in load.errors.items() if row not in set(doubtful)})
-        self.n_finished += load.size
-        return load
+            results, doubtful = _told_apart(results)
+            self._cleared |= doubtful
+        self.n_finished += len(results.all_rows())
+        return results
+
+
+def _told_apart(results: Results) -> tuple[Results, Rows]:
+    """Return what holds of results that came from elsewhere than they should, and the rows that run again for theirs."""
+
+    def is_doubtful(one: Outcome) -> bool:
+        failure = results.failures.get(one.rows.first)
+        return one.verb is Verb.RETRY or (failure is not None and not failure.is_raised)
+
+    doubtful = union(one.rows for one in results.outcomes if is_doubtful(one))
+    outcomes = [one for one in results.outcomes if not one.rows & doubtful]
+    failures = {row: failure for row, failure in results.failures.items() if row not in doubtful}
+    return replace(results, outcomes=outcomes, failures=failures), doubtful
 
 
 def _plan(work: Work, verdict: Verdict) -> list[Work]:

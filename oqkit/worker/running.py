@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from oqkit.queue.rows import NONE, Rows
 from oqkit.worker.blame import Incident
 from oqkit.worker.buffer import ResultBuffer
 from oqkit.worker.call import Work
@@ -63,10 +62,10 @@ class Running:
         self.limit = first
         self.execution.stop(first)
 
-    def leaving(self) -> Sequence[int]:
+    def leaving(self) -> Rows:
         """Return, once, the rows that are sure not to be started; none while that is not known."""
         if self._leaving is None or (taken := self.execution.stopped()) is None:
-            return ()
+            return NONE
         (first, stop), self._leaving = self._leaving, None
         self.limit = max(first, taken)
         return self.work.rows[self.limit : stop]

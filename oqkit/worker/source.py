@@ -12,6 +12,7 @@ from oqkit.errors import FormatError, LeaseLost, Missing, NotSigned, OqError, St
 from oqkit.observe.event import JobEnded, LeaseClaimed, LeaseEnded, StoreFailed
 from oqkit.observe.observer import Observers
 from oqkit.printable import printable
+from oqkit.queue.commit import Commit
 from oqkit.queue.eligibility import Hurdle, Refusal
 from oqkit.queue.job import Code, Job
 from oqkit.queue.repository import Repository
@@ -20,7 +21,7 @@ from oqkit.queue.transition import Verb
 from oqkit.task.failure import MAX_MESSAGE, Failure, cut
 from oqkit.task.handler import Handler
 from oqkit.task.timer import RowTimer
-from oqkit.worker.buffer import CallError, Load
+from oqkit.worker.buffer import Results
 from oqkit.worker.call import COROUTINES, Work
 from oqkit.worker.checkpoint import Checkpointer
 from oqkit.worker.executor import Executor
@@ -214,7 +215,7 @@ class LeaseSource:
             raise
         except Exception as error:  # noqa: BLE001 - guarantee G9: whatever the job holds, other jobs go on
             self.put_aside(lease.job.id, error)
-        lease.commit([], is_last=True)
+        lease.commit(Commit(is_last=True))
         self._observers.tell(LeaseEnded, lambda: LeaseEnded.of(lease, n_finished=0))
         return None
 
@@ -246,18 +247,16 @@ class LeaseSource:
         is_passing, cause = isinstance(error, InputError), error.__cause__
         kind = type(cause if is_passing and cause is not None else error).__name__
         message = cut(f"the inputs of part {lease.index} cannot be read: {error}", MAX_MESSAGE)
-        verb = Verb.RETRY if is_passing else Verb.FAIL
+        attempts = lease.attempts()
 
-        attempts = {row: attempt for rows, attempt in lease.attempts() for row in rows.numbers()}
-
-        def failed(row: int, message: str) -> Failure:
-            attempt = attempts.get(row, 1)
+        def failed(row: int, message: str = message) -> Failure:
+            attempt = next((attempt for rows, attempt in attempts if row in rows), 1)
             return Failure(type=kind, message=message, traceback="", attempt=attempt, worker=self._worker)
 
-        errors = {row: CallError(verb, failure=failed(row, message), is_raised=False) for row in lease.rows.numbers()}
+        results = Results.failed(lease.rows, Verb.RETRY if is_passing else Verb.FAIL, failed)
         checkpointer = Checkpointer(lease, self._codec, observers=self._observers, refuse=failed, late=lambda: None)
-        checkpointer.commit(Load((), [], [], errors), is_last=True)
-        self._over(LeaseEnded.of(lease, n_finished=len(errors), is_lost=checkpointer.is_lost), lease)
+        checkpointer.commit(results, is_last=True)
+        self._over(LeaseEnded.of(lease, n_finished=len(results.all_rows()), is_lost=checkpointer.is_lost), lease)
 
     def _put_off(self, lease: HeldLease, error: StoreError) -> None:
         """Hand the rows of a lease back whose inputs cannot be read now, and leave that job alone for a while."""
@@ -269,7 +268,7 @@ class LeaseSource:
         self._waits_s[job_id] = wait_s
         self._registry.note(job_id, Refusal(hurdle=Hurdle.INPUTS, detail=str(error)))
         try:
-            lease.commit([], is_last=True)
+            lease.commit(Commit(is_last=True))
         except LeaseLost:
             is_lost = True
         else:
@@ -279,7 +278,7 @@ class LeaseSource:
             self._claimer.put_off(job_id, until=self._now() + wait_s)
 
     def _work(self, lease: HeldLease, handler: Handler, inputs: Inputs) -> Work:
-        job, rows = lease.job, lease.rows.numbers()
+        job, rows = lease.job, lease.rows
         known = self._timer.row_s(job) is not None
         return Work(
             handler=handler,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from oqkit.arrow.align import align
 from oqkit.arrow.batch import encode_batch
 from oqkit.arrow.value import encode_values
-from oqkit.payload.output import decode_outcomes, encode_outcomes
+from oqkit.payload.output import decode_outcomes, encode_outcomes, stored_results
 from tests.arrow.roundtrip import NAN
 
 STR = pd.StringDtype(
@@ -29,7 +29,7 @@ STR = pd.StringDtype(
 def piece(rows, values):
     """Send values through the object that a lease writes."""
     table = encode_values(values)[0] if isinstance(values, list) else encode_batch(values, len(rows))
-    got = decode_outcomes(encode_outcomes(np.arange(len(rows)), table, {}))
+    got = decode_outcomes(encode_outcomes(stored_results(np.arange(len(rows)), table, {})))
     return np.array(rows), got.values  # noqa: PD011 - not a frame
 
 

@@ -215,8 +215,7 @@ def check_outcomes(queue, job_id, *, statuses=("completed",)):
         assert sum(map(len, part.states.values())) == part.n_rows
         assert {task.status.value for task in part.states} <= set(statuses), part.states
         assert not any(task.lease for task in part.states), part.states
-        # One of no rows may be left by a worker that died between its last outcomes and the end of its lease.
-        assert not any(part.held(lease.id) for lease in part.leases), part.leases
+        assert not part.leases, part.leases
         for name, inline in part.outputs.items():
             assert inline is not None or repository.keys_of(job).output(part.index, name) in outputs
 

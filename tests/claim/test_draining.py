@@ -7,7 +7,8 @@ from collections import Counter
 import pytest
 
 from oqkit.errors import LeaseLost, Missing
-from oqkit.queue.part import MAX_LEASES, Outcome
+from oqkit.queue.commit import Commit, Outcome
+from oqkit.queue.part import MAX_LEASES
 from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
@@ -62,7 +63,7 @@ def test_rows_that_were_handed_back_are_shared_equally(world):
     crew = [world.worker(f"w{n}", lease_rows=lambda job: (1, None)) for n in range(MAX_LEASES)]
     first = crew[0].find()
     assert first.rows == Rows.span(0, 101), "nobody knows yet that the rows are slow"
-    first.commit([], release=Rows.span(1, 101), is_last=False)
+    first.commit(Commit(release=Rows.span(1, 101)))
     assert sorted(len(worker.find().rows) for worker in crew[1:]) == [14] * 5 + [15] * 2
 
 
@@ -82,7 +83,7 @@ def test_lease_of_a_dead_worker_is_taken_over_on_the_ordinary_path(world):
     world.worker("heir").drain()
     assert world.statuses(job) == {"completed": 30}
     with pytest.raises(LeaseLost):
-        lease.commit([Outcome(verb=Verb.COMPLETE, rows=lease.rows)], is_last=True)
+        lease.commit(Commit(outcomes=[Outcome(verb=Verb.COMPLETE, rows=lease.rows)], is_last=True))
     dead.claimer.lost(lease)
     dead.drain()
     assert world.markers() == []
@@ -104,7 +105,7 @@ def test_extended_lease_is_not_taken_over(world):
     lease, heir = world.worker("slow").find(), world.worker("heir")
     for _ in range(10):
         world.clock.sleep(30.0)
-        lease.commit([], is_last=False)
+        lease.commit(Commit())
         assert heir.find() is None
     assert lease.expires == pytest.approx(world.now() + 60.0)
 
@@ -121,8 +122,9 @@ def test_fenced_worker_does_not_stop_the_heir(world):
         world.clock.sleep(10.0)
         lease = heir.find()
     paused.put_output(b"late")
+    late = Commit(outcomes=[Outcome(verb=Verb.COMPLETE, rows=Rows.span(0, 1))], output=b"late", is_last=True)
     with pytest.raises(LeaseLost):
-        paused.commit([Outcome(verb=Verb.COMPLETE, rows=Rows.span(0, 1))], has_output=True, is_last=True)
+        paused.commit(late)
     heir.finish(lease)
     (part,) = world.parts(job)
     assert {task.output for task in part.states} == {f"{lease.id}.1"}

@@ -6,9 +6,9 @@ from collections import Counter
 
 from oqkit.limits import ClaimLimits
 from oqkit.payload.codec import ParquetCodec
-from oqkit.queue.part import Outcome
+from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.transition import Verb
-from oqkit.worker.interface import Finished
+from oqkit.worker.buffer import Results
 
 
 def test_part_of_many_commits_stays_small(world):
@@ -18,14 +18,12 @@ def test_part_of_many_commits_stays_small(world):
     codec = ParquetCodec(worker.repository)
     for _ in range(100):
         lease = worker.find()
-        row = lease.rows.first
-        packed = codec.pack(
-            Finished(rows=[row], values=["v" * 1000], tables=[], failures={}), refuse=None, has_room=lease.has_room
-        )
-        if packed.data is not None:
-            lease.put_output(packed.data)
+        results = Results(rows=lease.rows, values=["v" * 1000])
+        output, _ = codec.pack(results, refuse=None, has_room=lease.has_room)
+        if isinstance(output, bytes):
+            lease.put_output(output)
         outcome = Outcome(verb=Verb.COMPLETE, rows=lease.rows)
-        lease.commit([outcome], output=packed.inline, has_output=True, is_last=True)
+        lease.commit(Commit(outcomes=[outcome], output=output, is_last=True))
         worker.claimer.ended(lease)
     (part,) = world.parts(job)
     assert part.is_final

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oqkit.queue.part import Outcome
+from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.transition import Verb
 from tests.queue.faulty import cost
 
@@ -49,7 +49,8 @@ def test_one_part_costs_what_the_budget_says(world):
     def run():
         while (lease := worker.find()) is not None:
             lease.put_output(b"results")
-            lease.commit([Outcome(verb=Verb.COMPLETE, rows=lease.rows)], has_output=True, is_last=True)
+            completed = Outcome(verb=Verb.COMPLETE, rows=lease.rows)
+            lease.commit(Commit(outcomes=[completed], output=b"results", is_last=True))
             worker.claimer.ended(lease)
 
     requests = cost(world, run)

@@ -25,7 +25,8 @@ from oqkit.observe.event import (
 )
 from oqkit.observe.observer import Observers
 from oqkit.payload.codec import ParquetCodec
-from oqkit.queue.part import Lease, Outcome, cancel, claim, commit, fresh
+from oqkit.queue.commit import Commit, Outcome
+from oqkit.queue.part import Lease, cancel, claim, commit, fresh
 from oqkit.queue.policy import Policy
 from oqkit.queue.repository import open_repository
 from oqkit.queue.rows import Rows
@@ -263,7 +264,7 @@ def claimed(n, *, retries):
 def test_retry_too_many_is_a_failure(retries, verb):
     part, policy = claimed(10, retries=retries)
     outcomes = [Outcome(verb=Verb.COMPLETE, rows=Rows.span(0, 6)), Outcome(verb=Verb.RETRY, rows=Rows.span(6, 10))]
-    part = commit(part, "l", outcomes, now=1.0, policy=policy, chance=0.0)
+    part = commit(part, "l", Commit(outcomes=outcomes), now=1.0, policy=policy, chance=0.0, lease_s=60.0)
     assert fates(part, outcomes) == {Verb.COMPLETE: Rows.span(0, 6), verb: Rows.span(6, 10)}
 
 
@@ -271,7 +272,7 @@ def test_outcome_of_what_was_cancelled_meanwhile_is_not_used():
     part, policy = claimed(10, retries=0)
     part = cancel(part, Rows.span(0, 3), now=0.5, statuses=frozenset({Status.RUNNING}))
     outcomes = [Outcome(verb=Verb.COMPLETE, rows=Rows.span(0, 10))]
-    part = commit(part, "l", outcomes, now=1.0, policy=policy, chance=0.0)
+    part = commit(part, "l", Commit(outcomes=outcomes), now=1.0, policy=policy, chance=0.0, lease_s=60.0)
     assert fates(part, outcomes) == {Verb.CANCEL: Rows.span(0, 3), Verb.COMPLETE: Rows.span(3, 10)}
 
 

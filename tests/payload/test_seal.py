@@ -12,7 +12,7 @@ import pytest
 
 from oqkit.errors import FormatError
 from oqkit.limits import PayloadLimits
-from oqkit.payload.output import decode_outcomes, encode_outcomes
+from oqkit.payload.output import decode_outcomes, encode_outcomes, stored_results
 from oqkit.payload.parquet import PayloadReader, PayloadRef, encode_payload, read_whole
 from oqkit.store.base import Blob
 
@@ -72,7 +72,7 @@ def test_damaged_input_is_refused(is_small):
 
 
 def test_damaged_output_is_refused():
-    whole = encode_outcomes(range(500), TABLE, {})
+    whole = encode_outcomes(stored_results(range(500), TABLE, {}))
     silent = []
     for seed in range(N_DAMAGED):
         try:

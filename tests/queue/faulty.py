@@ -11,8 +11,8 @@ from oqkit.claim.lease import HeldLease
 from oqkit.claim.poller import Topics
 from oqkit.errors import Conflict, Missing, Unavailable
 from oqkit.limits import Limits
+from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.job import Job
-from oqkit.queue.part import Outcome
 from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.repository import Repository, Settings
 from oqkit.queue.submission import Submission, Submitted
@@ -246,9 +246,8 @@ class TinyWorker:
     def finish(self, lease: HeldLease, verb: Verb = Verb.COMPLETE, **more) -> None:
         first = lease.index * lease.job.part_rows
         self.ran.update((lease.job.id, first + row) for row in lease.rows)
-        lease.commit(
-            [Outcome(verb=verb, rows=lease.rows, **more)], output={"by": lease.id}, has_output=True, is_last=True
-        )
+        outcome = Outcome(verb=verb, rows=lease.rows, **more)
+        lease.commit(Commit(outcomes=[outcome], output={"by": lease.id}, is_last=True))
         self.claimer.ended(lease)
 
     def step(self, verb: Verb = Verb.COMPLETE) -> bool:

@@ -9,8 +9,9 @@ from oqkit.errors import Conflict, FormatError, LeaseLost, Missing, Unavailable
 from oqkit.limits import QueueLimits
 from oqkit.queue import control
 from oqkit.queue.cas import JOB, PART, CasLoop
+from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.job import ControlVerb
-from oqkit.queue.part import Lease, Outcome, claim, commit, fresh
+from oqkit.queue.part import Lease, claim, commit, fresh
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
@@ -72,7 +73,8 @@ def test_commit_is_applied_once(world, script):
 
     def change(part):
         outcome = Outcome(verb=Verb.RETRY, rows=part.held("a"))
-        return commit(part, "a", [outcome], now=5.0, policy=POLICY, chance=0.5)
+        given = Commit(outcomes=[outcome], is_last=True)
+        return commit(part, "a", given, now=5.0, policy=POLICY, chance=0.5, lease_s=60.0)
 
     store = FaultyStore(world.inner, script)
     held = update(store, change, lambda part: part.has_commit("a", 1))
@@ -92,9 +94,9 @@ def test_checkpoints_in_a_row_are_each_applied_once(world, script):
     lease = worker.find()
     for row in range(4):
         store.script = list(script)
-        is_last = row == 3
-        lease.put_output(b"row %d" % row)
-        lease.commit([Outcome(verb=Verb.COMPLETE, rows=Rows.span(row, row + 1))], has_output=True, is_last=is_last)
+        outcome, output = Outcome(verb=Verb.COMPLETE, rows=Rows.span(row, row + 1)), b"row %d" % row
+        lease.put_output(output)
+        lease.commit(Commit(outcomes=[outcome], output=output, is_last=row == 3))
     store.land("late")
     (part,) = world.parts(lease.job)
     assert part.counts()[Status.COMPLETED] == 4
@@ -197,7 +199,8 @@ def test_commit_is_evident_although_others_wrote_before_the_read_back(world, scr
 
     def change(part):
         outcome = Outcome(verb=Verb.COMPLETE, rows=part.held("a"))
-        return commit(part, "a", [outcome], now=5.0, policy=POLICY, chance=0.5)
+        given = Commit(outcomes=[outcome], is_last=True)
+        return commit(part, "a", given, now=5.0, policy=POLICY, chance=0.5, lease_s=60.0)
 
     held = update(store, change, lambda part: part.has_commit("a", 1))
     store.land("late")
@@ -222,7 +225,8 @@ def test_told_lost_is_never_in_the_document_afterwards(world, fault):
 
     def change(part):
         outcome = Outcome(verb=Verb.COMPLETE, rows=part.held("a"))
-        return commit(part, "a", [outcome], now=5.0, policy=POLICY, chance=0.5)
+        given = Commit(outcomes=[outcome], is_last=True)
+        return commit(part, "a", given, now=5.0, policy=POLICY, chance=0.5, lease_s=60.0)
 
     with pytest.raises(LeaseLost):
         update(store, change, lambda part: part.has_commit("a", 1), held=held)
@@ -254,11 +258,11 @@ def test_same_commit_repeated_after_the_loop_gave_up_is_applied_once(world):
     lease = worker.find()
     store.script = ["drop"] + ["refuse"] * 10_000
     store.before_read = lambda verb, key: (_ for _ in ()).throw(Unavailable("down")) if "parts/" in key else None
-    outcomes = [Outcome(verb=Verb.RETRY, rows=Rows.span(0, 1))]
+    given = Commit(outcomes=[Outcome(verb=Verb.RETRY, rows=Rows.span(0, 1))])
     with pytest.raises(Unavailable):
-        lease.commit(outcomes, is_last=False)
+        lease.commit(given)
     store.script, store.before_read = [], None
-    lease.commit(outcomes, is_last=False)
+    lease.commit(given)
     (part,) = world.parts(job)
     assert (part.state_at(0).status, part.state_at(0).used, part.state_at(1).lease) == (Status.PENDING, 1, lease.id)
     assert part.lease(lease.id).commits == 1

@@ -6,9 +6,9 @@ import pytest
 
 from oqkit.errors import FormatError, LeaseLost, Missing
 from oqkit.queue import control
+from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.job import Code, ControlVerb
 from oqkit.queue.key import parse_marker
-from oqkit.queue.part import Outcome
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
@@ -72,7 +72,7 @@ def test_cancelled_rows_drop_out_of_a_lease_with_its_next_commit(world):
     worker = world.worker()
     lease = worker.find()
     control.cancel(world.repository(), job.id, rows=Rows.span(3, 7))
-    lease.commit([], is_last=False)
+    lease.commit(Commit())
     assert lease.rows == Rows.ranged([(0, 3), (7, 10)])
     worker.finish(lease)
     assert world.statuses(job) == {"completed": 6, "cancelled": 4}
@@ -83,7 +83,8 @@ def test_outcome_on_its_way_is_not_recorded_for_a_cancelled_row(world):
     world.submit(job)
     lease = world.worker().find()
     control.cancel(world.repository(), job.id, rows=Rows.span(0, 1))
-    lease.commit([Outcome(verb=Verb.COMPLETE, rows=Rows.span(0, 2))], output={"x": 1}, has_output=True, is_last=True)
+    completed = Outcome(verb=Verb.COMPLETE, rows=Rows.span(0, 2))
+    lease.commit(Commit(outcomes=[completed], output={"x": 1}, is_last=True))
     (part,) = world.parts(job)
     assert [str(part.state_at(row).status) for row in (0, 1)] == ["cancelled", "completed"]
     assert part.state_at(0).output == ""

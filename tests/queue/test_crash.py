@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from oqkit.queue import control
-from oqkit.queue.part import Outcome
+from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.submission import Submission
@@ -108,10 +108,11 @@ def work_one_lease(world, repository, job):
         rows = list(lease.rows)
         lease.put_output(b"first")
         half = Rows.span(rows[0], rows[0] + 1)
-        lease.commit([Outcome(verb=Verb.COMPLETE, rows=half)], has_output=True, is_last=False)
-        if lease.rows:
+        lease.commit(Commit(outcomes=[Outcome(verb=Verb.COMPLETE, rows=half)], output=b"first"))
+        if not lease.is_over:
             lease.put_output(b"rest")
-        lease.commit([Outcome(verb=Verb.COMPLETE, rows=lease.rows)], has_output=bool(lease.rows), is_last=True)
+            rest = Outcome(verb=Verb.COMPLETE, rows=lease.rows)
+            lease.commit(Commit(outcomes=[rest], output=b"rest", is_last=True))
         worker.claimer.ended(lease)
 
 

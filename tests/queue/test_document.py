@@ -8,9 +8,10 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.document import dump_job, dump_part, load_job, load_part
 from oqkit.queue.job import Code, Control, ControlVerb, Job
-from oqkit.queue.part import Event, Lease, Outcome, Part, claim, commit, fresh
+from oqkit.queue.part import Event, Lease, Part, claim, commit, fresh
 from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.task_state import TaskState, grouped
@@ -185,7 +186,8 @@ def test_part_of_ten_thousand_rows_with_five_hundred_scattered_failures_stays_sm
     bad = Rows.of(range(0, 10_000, 20))
     good = Rows.span(0, 10_000) - bad
     outcomes = [Outcome(verb=Verb.FAIL, rows=bad), Outcome(verb=Verb.COMPLETE, rows=good)]
-    part = commit(part, "a" * 16, outcomes, now=6.0, policy=Policy(), chance=0.5, has_output=True)
+    given = Commit(outcomes=outcomes, output=b"", is_last=True)
+    part = commit(part, "a" * 16, given, now=6.0, policy=Policy(), chance=0.5, lease_s=60.0)
     assert len(dump_part(part)) < 2_000
     assert load_part(dump_part(part), key=KEY) == part
 
@@ -201,7 +203,8 @@ def test_note_that_is_no_valid_unicode_does_not_stop_a_commit():
         chance=0.5,
     )
     outcome = Outcome(verb=Verb.FAIL, rows=Rows.span(0, 1), note="no such file: caf\udce9.csv")
-    part = commit(part, "l1", [outcome], now=6.0, policy=Policy(), chance=0.5)
+    given = Commit(outcomes=[outcome], is_last=True)
+    part = commit(part, "l1", given, now=6.0, policy=Policy(), chance=0.5, lease_s=60.0)
     data = dump_part(part)
     data.decode("utf-8", errors="strict")
     assert load_part(data, key=KEY) == part

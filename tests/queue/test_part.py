@@ -5,27 +5,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oqkit.errors import IllegalTransition, LeaseLost
+from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.document import dump_part, load_part
 from oqkit.queue.part import (
     DONE_RING,
-    FIRST_SHRINK,
     LOG_RANGES,
     LOG_RING,
-    LOST_SHRINK,
     MAX_LEASES,
     Lease,
-    Outcome,
     cancel,
     claim,
     commit,
     fresh,
-    lease_s_for,
     output_id,
     reopen,
     settle,
 )
 from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.rows import NONE, Rows
+from oqkit.queue.suspect import FIRST_SHRINK, LOST_SHRINK, lease_s_for
 from oqkit.queue.transition import Status, Verb
 
 ALL = frozenset(Status)
@@ -44,7 +42,8 @@ def take(part, lease="a", *, max_rows=1000, now=0.0, policy=NO_WAIT, lease_s=60.
 def end(part, lease, verb, rows=None, *, now=0.0, policy=NO_WAIT, chance=0.5, lease_s=None, **more):
     fields = {name: more.pop(name) for name in ("delay_s", "note") if name in more}
     outcome = Outcome(verb=verb, rows=part.held(lease) if rows is None else rows, **fields)
-    return commit(part, lease, [outcome], now=now, policy=policy, chance=chance, lease_s=lease_s, **more)
+    given = Commit(outcomes=[outcome], is_last=lease_s is None, **more)
+    return commit(part, lease, given, now=now, policy=policy, chance=chance, lease_s=lease_s or 0.0)
 
 
 def statuses(part):
@@ -221,6 +220,16 @@ def test_checkpoint_keeps_the_lease_longer_and_hands_back_what_it_is_told():
     assert part.state_at(3).used == 0
 
 
+@pytest.mark.parametrize("release", (NONE, Rows.span(1, 3)))
+def test_checkpoint_that_leaves_a_lease_no_row_ends_it(release):
+    part = cancel(take(new(4)), Rows.span(3, 4), now=1.0, statuses=frozenset({Status.RUNNING}))
+    part = end(part, "a", Verb.COMPLETE, part.held("a") - release, lease_s=60.0, release=release)
+    assert part.leases == ()
+    assert (part.has_commit("a", 1), part.has_commit("a", 2)) == (True, False)
+    with pytest.raises(LeaseLost):
+        end(part, "a", Verb.COMPLETE, Rows.span(0, 1))
+
+
 def test_release_of_rows_that_the_lease_does_not_hold_does_nothing():
     part = take(take(new(4), "a", max_rows=2), "b", max_rows=2)
     part = end(part, "a", Verb.COMPLETE, NONE, lease_s=60.0, release=Rows.span(0, 4))
@@ -257,7 +266,7 @@ def test_rows_that_are_lost_again_and_again_among_others_never_fail():
 
 def alone(part, lease, *, now=0.0, policy=NO_WAIT):
     """Put on record that the row of a lease runs while nothing else is at stake in its worker."""
-    return commit(part, lease, [], now=now, policy=policy, chance=0.5, lease_s=60.0, is_alone=True)
+    return commit(part, lease, Commit(is_alone=True), now=now, policy=policy, chance=0.5, lease_s=60.0)
 
 
 @pytest.mark.parametrize("max_losses", (1, 3))
@@ -289,7 +298,7 @@ def test_holder_charges_the_row_that_killed_its_child_process():
     assert statuses(part) == ["running", "running", "pending", "running"]
     assert (part.state_at(2).deaths, part.state_at(2).used) == (1, 0)
     part = end(part, "a", Verb.COMPLETE)
-    part = end(take(part, "b", policy=policy), "b", Verb.LOSE, policy=policy, output={"why": 1}, has_output=True)
+    part = end(take(part, "b", policy=policy), "b", Verb.LOSE, policy=policy, output={"why": 1})
     assert statuses(part) == ["completed", "completed", "failed", "completed"]
     assert part.state_at(2).output == output_id("b", 1)
 
@@ -300,7 +309,8 @@ def test_death_that_may_be_the_doing_of_others_is_counted_but_fails_nobody():
     for n in range(3):
         part = take(part, f"l{n}", policy=policy)
         died = Outcome(verb=Verb.LOSE, rows=Rows.span(0, 1), is_certain=False)
-        part = commit(part, f"l{n}", [died], now=0.0, policy=policy, chance=0.5)
+        given = Commit(outcomes=[died], is_last=True)
+        part = commit(part, f"l{n}", given, now=0.0, policy=policy, chance=0.5, lease_s=60.0)
         assert (statuses(part), part.state_at(0).deaths) == (["pending"], n + 1)
     part = end(take(part, "last", policy=policy), "last", Verb.LOSE, policy=policy)
     assert statuses(part) == ["failed"]
@@ -315,7 +325,7 @@ def test_lease_lasts_longer_after_each_that_ran_out_up_to_a_minute(lease_s, leng
         lease = Lease(id=f"l{n}", worker="w", expires=now + lease_s)
         part = claim(part, lease, max_rows=1, now=now, policy=NO_WAIT, chance=0.5)
         found.append(part.leases[0].expires - now)
-        assert lease_s_for(part, f"l{n}", lease_s=lease_s) == length
+        assert lease_s_for(part.states, f"l{n}", lease_s=lease_s) == length
         now = part.leases[0].expires
     assert found == lengths
 
@@ -476,7 +486,8 @@ def mixed():
     """Rows 0 completed, 1 failed, 2 cancelled, 3 running under b, 4 pending."""
     part = take(new(5), "a", max_rows=3)
     outcomes = [Outcome(verb=Verb.COMPLETE, rows=Rows.span(0, 1)), Outcome(verb=Verb.FAIL, rows=Rows.span(1, 2))]
-    part = commit(part, "a", outcomes, now=1.0, policy=NO_WAIT, chance=0.5, has_output=True, output={"x": 1})
+    given = Commit(outcomes=outcomes, output={"x": 1}, is_last=True)
+    part = commit(part, "a", given, now=1.0, policy=NO_WAIT, chance=0.5, lease_s=60.0)
     part = cancel(part, Rows.span(2, 3), now=1.0, statuses=ALL & {Status.PENDING})
     return take(part, "b", max_rows=1, now=2.0)
 
@@ -502,7 +513,7 @@ def test_cancel_takes_the_right_to_commit_away():
 
 def test_commit_leaves_rows_alone_that_were_cancelled_meanwhile():
     part = cancel(take(new(3)), Rows.span(1, 2), now=1.0, statuses=frozenset({Status.RUNNING}))
-    part = end(part, "a", Verb.COMPLETE, Rows.span(0, 3), has_output=True, output={})
+    part = end(part, "a", Verb.COMPLETE, Rows.span(0, 3), output={})
     assert statuses(part) == ["completed", "cancelled", "completed"]
     assert part.state_at(1).output == ""
 
@@ -540,30 +551,30 @@ def test_reopened_row_has_all_its_retries_again_but_its_attempts_go_on():
 
 
 def test_output_is_named_by_the_rows_of_its_commit():
-    part = end(take(new(4)), "a", Verb.COMPLETE, Rows.span(0, 2), has_output=True, output={"x": 1}, lease_s=60.0)
-    part = end(part, "a", Verb.COMPLETE, Rows.span(2, 4), has_output=True)
+    part = end(take(new(4)), "a", Verb.COMPLETE, Rows.span(0, 2), output={"x": 1}, lease_s=60.0)
+    part = end(part, "a", Verb.COMPLETE, Rows.span(2, 4), output=b"")
     assert part.outputs == {"a.1": {"x": 1}, "a.2": None}
     assert [part.state_at(row).output for row in range(4)] == ["a.1", "a.1", "a.2", "a.2"]
 
 
 def test_output_is_swept_only_when_no_row_names_it():
-    part = end(take(new(2)), "a", Verb.RETRY, has_output=True, output={"error": 1})
-    part = end(take(part, "b", max_rows=1), "b", Verb.COMPLETE, has_output=True, output={"ok": 1})
+    part = end(take(new(2)), "a", Verb.RETRY, output={"error": 1})
+    part = end(take(part, "b", max_rows=1), "b", Verb.COMPLETE, output={"ok": 1})
     assert set(part.outputs) == {"a.1", "b.1"}, "row 1 still tells of its error"
-    part = end(take(part, "c"), "c", Verb.COMPLETE, has_output=True, output={"ok": 2})
+    part = end(take(part, "c"), "c", Verb.COMPLETE, output={"ok": 2})
     assert set(part.outputs) == {"b.1", "c.1"}
 
 
 def test_output_that_no_row_took_is_not_kept():
     part = take(new(2))
     part = cancel(part, Rows.span(0, 1), now=1.0, statuses=frozenset({Status.RUNNING}))
-    part = end(part, "a", Verb.COMPLETE, Rows.span(0, 1), has_output=True, output={}, lease_s=60.0)
+    part = end(part, "a", Verb.COMPLETE, Rows.span(0, 1), output={}, lease_s=60.0)
     assert part.outputs == {}
     assert part.has_commit("a", 1)
 
 
 def test_commit_is_evident_after_others_wrote():
-    part = end(take(take(new(9), "a", max_rows=1), "b", max_rows=1), "a", Verb.COMPLETE, has_output=True, output={})
+    part = end(take(take(new(9), "a", max_rows=1), "b", max_rows=1), "a", Verb.COMPLETE, output={})
     part = end(take(part, "c"), "c", Verb.COMPLETE, now=2.0)
     assert part.has_commit("a", 1)
     assert not part.has_commit("b", 1)
@@ -577,7 +588,7 @@ def test_checkpoint_is_evident_by_its_number():
 
 
 def test_commit_with_an_output_is_evident_after_the_ring_overflowed():
-    part = end(take(new(DONE_RING * 3), "a", max_rows=1), "a", Verb.COMPLETE, has_output=True, output={})
+    part = end(take(new(DONE_RING * 3), "a", max_rows=1), "a", Verb.COMPLETE, output={})
     for n in range(DONE_RING + 1):
         part = end(take(part, f"l{n}", max_rows=1), f"l{n}", Verb.COMPLETE)
     assert not [last for last in part.done if last.startswith("a.")]
@@ -586,7 +597,7 @@ def test_commit_with_an_output_is_evident_after_the_ring_overflowed():
 
 
 def test_checkpoint_with_an_output_is_evident_after_its_lease_was_taken_over():
-    part = end(take(new(2)), "a", Verb.COMPLETE, Rows.span(0, 1), has_output=True, output={}, lease_s=60.0)
+    part = end(take(new(2)), "a", Verb.COMPLETE, Rows.span(0, 1), output={}, lease_s=60.0)
     part = take(part, "b", now=100.0)
     assert part.has_commit("a", 1)
     assert not part.has_commit("a", 2)
@@ -665,7 +676,7 @@ def test_next_change_is_the_first_due_row_or_lease_to_run_out():
 def test_document_of_a_long_history_stays_bounded():
     part, patient = new(100), Policy(retries=10**6, backoff=NO_WAIT.backoff)
     for n in range(500):
-        part = end(take(part, f"lease{n:011d}"), f"lease{n:011d}", Verb.RETRY, policy=patient, has_output=True)
+        part = end(take(part, f"lease{n:011d}"), f"lease{n:011d}", Verb.RETRY, policy=patient, output=b"")
     assert len(dump_part(part)) < 8000
     assert load_part(dump_part(part), key="k") == part
     assert output_id("lease00000000499", 1) in part.outputs

@@ -12,14 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from oqkit.errors import LeaseLost
+from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.document import dump_part, load_part
 from oqkit.queue.part import (
     DONE_RING,
-    FIRST_SHRINK,
-    LOST_SHRINK,
     MAX_LEASES,
     Lease,
-    Outcome,
     cancel,
     claim,
     commit,
@@ -30,6 +28,7 @@ from oqkit.queue.part import (
 )
 from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.rows import Rows
+from oqkit.queue.suspect import FIRST_SHRINK, LOST_SHRINK
 from oqkit.queue.transition import Status, Verb
 
 N_EXAMPLES = int(os.environ.get("OQ_MACHINE_EXAMPLES", "80"))
@@ -133,7 +132,7 @@ class Model:
         for number, row in enumerate(self.rows):
             if row.lease == lease and (lease_s is None or number in release):
                 row.status, row.lease, row.spared = "pending", "", row.spared + 1
-        if lease_s is None:
+        if all(row.lease != lease for row in self.rows):
             del self.leases[lease]
         else:
             entry[0] = now + lease_s
@@ -234,19 +233,22 @@ class PartMachine(RuleBasedStateMachine):
             "now": self.now,
             "policy": self.policy,
             "chance": 0.5,
-            "has_output": output,
-            "output": {"by": lease},
-            "release": Rows.of(self.chosen(release)),
-            "lease_s": lease_s,
-            "is_alone": is_alone,
+            "lease_s": LEASE_S,
         }
+        given = Commit(
+            outcomes=outcomes,
+            output={"by": lease} if output else None,
+            release=Rows.of(self.chosen(release)),
+            is_last=is_last,
+            is_alone=is_alone,
+        )
         if lease not in self.model.leases:
             with pytest.raises(LeaseLost):
-                commit(self.part, lease, outcomes, **call)
+                commit(self.part, lease, given, **call)
             return
         number = self.model.leases[lease][1] + 1
         theirs = {n: row for n, row in enumerate(self.part_rows()) if row[8] != lease}
-        self.change(commit(self.part, lease, outcomes, **call))
+        self.change(commit(self.part, lease, given, **call))
         now_rows = self.part_rows()
         assert all(now_rows[n] == row for n, row in theirs.items()), "only rows of the lease may change"
         plain = [(o.verb, o.rows.numbers(), o.delay_s) for o in outcomes]

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oqkit.errors import FormatError, LeaseLost
+from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.document import MAX_BYTES, dump_job, dump_part, load_job, load_part
 from oqkit.queue.job import Control, ControlVerb, Job, caught_up
-from oqkit.queue.part import Lease, Outcome, claim, commit, fresh, settle
+from oqkit.queue.part import Lease, claim, commit, fresh, settle
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
@@ -34,9 +35,8 @@ def part_doc():
         Outcome(verb=Verb.COMPLETE, rows=Rows.span(0, 2)),
         Outcome(verb=Verb.RETRY, rows=Rows.span(2, 3), note="n"),
     ]
-    part = commit(
-        part, "l1", outcomes, now=6.0, policy=Policy(), chance=0.5, has_output=True, output={"a": 1}, lease_s=60.0
-    )
+    given = Commit(outcomes=outcomes, output={"a": 1})
+    part = commit(part, "l1", given, now=6.0, policy=Policy(), chance=0.5, lease_s=60.0)
     return json.loads(dump_part(replace(part, done=("l0.2",))))
 
 
@@ -216,9 +216,8 @@ def use_part(part):
         )
         dump_part(claimed)
     try:
-        dump_part(
-            commit(part, "l1", [Outcome(verb=Verb.RETRY, rows=part.held("l1"))], now=9.0, policy=policy, chance=0.5)
-        )
+        given = Commit(outcomes=[Outcome(verb=Verb.RETRY, rows=part.held("l1"))], is_last=True)
+        dump_part(commit(part, "l1", given, now=9.0, policy=policy, chance=0.5, lease_s=60.0))
     except LeaseLost:
         return
 

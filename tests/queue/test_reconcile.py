@@ -12,6 +12,7 @@ from oqkit.config import Settings
 from oqkit.errors import Denied, WaitTimeout
 from oqkit.limits import QueueLimits
 from oqkit.queue import control
+from oqkit.queue.commit import Commit
 from oqkit.queue.key import parse_marker
 from oqkit.queue.part import Policy
 from oqkit.queue.reconcile import Reconciler, is_done
@@ -152,7 +153,7 @@ def test_watching_does_not_touch_what_runs_or_was_put_back_by_hand(world):
     watcher = Watcher(world, job)
     watcher.watch(60.0)
     assert world.statuses(job) == {"running": 10, "expired": 20}
-    lease.commit([], is_last=False)
+    lease.commit(Commit())
     control.retry(world.repository(), job.id, statuses=control.RETRYABLE)
     watcher.watch(60.0)
     assert world.statuses(job) == {"running": 10, "pending": 20}

@@ -12,9 +12,10 @@ import pytest
 
 from oqkit.errors import FormatError, UsageError
 from oqkit.queue import bound, control, document, record
+from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.document import MAX_BYTES, dump_job, dump_part, load_job, load_part
 from oqkit.queue.job import Control, ControlVerb
-from oqkit.queue.part import Event, Lease, Outcome, claim, commit
+from oqkit.queue.part import Event, Lease, claim, commit
 from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
@@ -35,7 +36,8 @@ def part(job):
     for lease in leases:
         part = claim(part, lease, max_rows=4, now=5.0, policy=job.policy, chance=0.5)
     retried = Outcome(verb=Verb.RETRY, rows=Rows.span(0, 1), note="why")
-    return commit(part, "l1", [retried], now=6.0, policy=job.policy, chance=0.5, has_output=True, lease_s=9.0)
+    given = Commit(outcomes=[retried], output=b"")
+    return commit(part, "l1", given, now=6.0, policy=job.policy, chance=0.5, lease_s=9.0)
 
 
 def doc_of(data):
@@ -134,7 +136,7 @@ def test_unknown_fields_of_a_task_a_lease_and_the_log_survive_the_next_commit(jo
     for path in objects(doc):
         doc = with_more(doc, path, {"later": str(path)})
     before = load_part(raw(doc), key=KEY)
-    after = commit(before, "l2", [], now=7.0, policy=job.policy, chance=0.5, lease_s=9.0)
+    after = commit(before, "l2", Commit(), now=7.0, policy=job.policy, chance=0.5, lease_s=9.0)
     text = dump_part(after).decode()
     assert all(json.dumps(str(path)) in text for path in objects(doc_of(dump_part(part))))
 
@@ -200,7 +202,8 @@ def test_deep_values_are_refused_on_both_sides(job):
 
 def test_note_that_is_too_long_is_cut_and_the_commit_goes_through(job, part):
     outcome = Outcome(verb=Verb.FAIL, rows=part.held("l2"), note="x" * 70_000_000)
-    after = commit(part, "l2", [outcome], now=7.0, policy=job.policy, chance=0.5)
+    given = Commit(outcomes=[outcome], is_last=True)
+    after = commit(part, "l2", given, now=7.0, policy=job.policy, chance=0.5, lease_s=9.0)
     assert len(dump_part(after)) < 20_000
 
 

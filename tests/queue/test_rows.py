@@ -42,6 +42,8 @@ def test_cuts_are_those_of_a_sorted_list(numbers, first, stop, n):
     assert is_canonical(rows.clip(first, stop))
     assert list(rows.head(n)) == sorted(numbers)[:n]
     assert list(rows.shift(7)) == [row + 7 for row in sorted(numbers)]
+    assert list(rows[first:stop]) == sorted(numbers)[first:stop]
+    assert is_canonical(rows[first:stop])
 
 
 @given(sets)

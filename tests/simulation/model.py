@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from oqkit.queue.part import FIRST_SHRINK, LOST_SHRINK
+from oqkit.queue.suspect import FIRST_SHRINK, LOST_SHRINK
 from oqkit.queue.transition import Verb
 
 WAIT_S = 5.0

@@ -10,12 +10,14 @@ from oqkit.claim import claimer, lease
 from oqkit.claim.lease import HeldLease
 from oqkit.client import result
 from oqkit.errors import Conflict, FormatError, LeaseLost, Missing, Unavailable
+from oqkit.payload.output import decode_outcomes
 from oqkit.queue import cas, control, part, submission, sweep
 from oqkit.queue import job as job_module
 from oqkit.queue.cas import CasLoop, Versioned
-from oqkit.queue.part import Lease, Outcome, output_id
+from oqkit.queue.commit import Outcome
+from oqkit.queue.part import Lease, output_id
 from oqkit.queue.repository import Repository
-from oqkit.queue.rows import union
+from oqkit.queue.rows import NONE, union
 from oqkit.queue.task_state import TaskState, changed
 from oqkit.queue.transition import Status, Verb
 from oqkit.testing.simulation.bucket import SimStore
@@ -142,19 +144,20 @@ def commit_without_lease(patch: Patch) -> None:
     """Outcomes are written to the rows they are of, whoever holds those now."""
     original = part.commit
 
-    def commit(state, lease_id, outcomes, **more):
+    def commit(state, lease_id, given, **more):
         try:
-            return original(state, lease_id, outcomes, **more)
+            return original(state, lease_id, given, **more)
         except LeaseLost:
-            rows = union(outcome.rows for outcome in outcomes if outcome.verb is Verb.COMPLETE)
-            name = output_id(lease_id, 99) if more.get("has_output") else ""
+            rows = union(outcome.rows for outcome in given.outcomes if outcome.verb is Verb.COMPLETE)
+            name = output_id(lease_id, 99) if given.output is not None else ""
 
             def write(task: TaskState) -> TaskState:
                 return replace(task, status=Status.COMPLETED, lease="", output=name)
 
             states = changed(state.states, rows, write)
             held = {task.lease for task in states}
-            outputs = {**state.outputs, name: more.get("output")} if name else state.outputs
+            inline = None if isinstance(given.output, bytes) else given.output
+            outputs = {**state.outputs, name: inline} if name else state.outputs
             named = {task.output for task in states}
             return replace(
                 state,
@@ -170,10 +173,10 @@ def worker_name_is_the_fence(patch: Patch) -> None:
     """The lease is found by its worker's name: a lease the worker lost and took again looks the same."""
     original = part.commit
 
-    def commit(state, lease_id, outcomes, **more):
+    def commit(state, lease_id, given, **more):
         worker = _HOLDERS.get(lease_id, "")
         same = next((one.id for one in state.leases if one.worker == worker), lease_id)
-        return original(state, same, outcomes, **more)
+        return original(state, same, given, **more)
 
     made = HeldLease.__init__
 
@@ -214,8 +217,8 @@ def lease_is_not_extended(patch: Patch) -> None:
     """A checkpoint ends the lease, but its holder goes on."""
     original = part.commit
 
-    def commit(state, lease_id, outcomes, **more):
-        return original(state, lease_id, outcomes, **{**more, "lease_s": None})
+    def commit(state, lease_id, given, **more):
+        return original(state, lease_id, replace(given, is_last=True), **more)
 
     patch.setattr(lease, "commit", commit)
 
@@ -287,9 +290,8 @@ def all_that_were_started_are_blamed(patch: Patch) -> None:
 
     def blame(incident, *, done, held):
         verdict = original(incident, done=done, held=held)
-        n_started = max(incident.taken + 1, 2)
-        started = tuple(row for row in incident.rows[:n_started] if row in held and row not in done)
-        return replace(verdict, charged=started, apart=(), passed=(), rest=tuple(set(verdict.rest) - set(started)))
+        started = (incident.rows[: max(incident.taken + 1, 2)] & held) - done
+        return replace(verdict, charged=started, apart=(), passed=NONE, rest=verdict.rest - started)
 
     patch.setattr(runner, "blame", blame)
 
@@ -348,9 +350,9 @@ def output_after_its_commit(patch: Patch) -> None:
     def put_output(self, data):
         self.later = data
 
-    def late_commit(self, outcomes, **more):
+    def late_commit(self, given, **more):
         number = self.part.lease(self.id).commits
-        commit(self, outcomes, **more)
+        commit(self, given, **more)
         if getattr(self, "later", None) is not None:
             data, self.later = self.later, None
             key = self._repository.keys_of(self.job).output(self.index, output_id(self.id, number + 1))
@@ -365,13 +367,13 @@ def unnamed_outputs_are_read(patch: Patch) -> None:
     """A reader takes whatever lies in the folder of outputs, the last one winning."""
     original = result.ResultReader.pieces
 
-    def pieces(self, skip=()):
-        found = original(self, skip)
+    def pieces(self, skip=(), **more):
+        found = original(self, skip, **more)
         job, store = self._job, self._repository.store
         prefix = f"{self._repository.keys_of(job).folder}out/"
         for entry in store.list(prefix).entries:
             index = int(entry.key[len(prefix) :].split("-")[0])
-            outcomes = result.decode_outcomes(store.read(entry.key).data)
+            outcomes = decode_outcomes(store.read(entry.key).data)
             rows = outcomes.rows + index * job.part_rows
             found = [_minus(piece, rows) for piece in found]
             found.append((rows, outcomes.values))
@@ -521,11 +523,12 @@ def failure_is_final(patch: Patch) -> None:
     """The first failure ends a task, whatever its retries."""
     original = part.commit
 
-    def commit(state, lease_id, outcomes, **more):
+    def commit(state, lease_id, given, **more):
         first = [
-            Outcome(verb=Verb.COMPLETE if one.verb is Verb.RESCHEDULE else one.verb, rows=one.rows) for one in outcomes
+            Outcome(verb=Verb.COMPLETE if one.verb is Verb.RESCHEDULE else one.verb, rows=one.rows)
+            for one in given.outcomes
         ]
-        return original(state, lease_id, first, **more)
+        return original(state, lease_id, replace(given, outcomes=first), **more)
 
     patch.setattr(lease, "commit", commit)
 

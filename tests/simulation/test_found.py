@@ -10,6 +10,8 @@ from oqkit.client.queue import Queue
 from oqkit.config import Settings
 from oqkit.limits import ClaimLimits, Limits
 from oqkit.queue import control
+from oqkit.queue.commit import Commit
+from oqkit.queue.rows import Rows
 from oqkit.task.function import Options, TaskFunction
 from oqkit.task.handler import Handler
 from oqkit.worker.buffer import ResultBuffer
@@ -17,7 +19,7 @@ from oqkit.worker.call import Work, run
 from tests.queue.faulty import Crash, CrashingStore, World
 
 
-class Rows:
+class Inputs:
     """Inputs of as many rows as are asked for."""
 
     columns = ("x",)
@@ -42,9 +44,9 @@ def test_batch_that_was_given_up_starts_no_further_call():
         job_id="j",
         mode="frame",
         first_task=0,
-        rows=range(4),
-        inputs=Rows(),
-        attempts=(((0, 4), 1),),
+        rows=Rows.span(0, 4),
+        inputs=Inputs(),
+        attempts=((Rows.span(0, 4), 1),),
         worker="w",
         timeout_s=None,
         first_batch=4,
@@ -78,7 +80,7 @@ def test_worker_that_meets_a_pause_in_the_part_itself_starts_nothing(monkeypatch
     world.submit(job)
     worker = world.worker("worker")
     lease = worker.find()
-    lease.commit([], has_output=False, release=lease.rows, is_last=True)
+    lease.commit(Commit(release=lease.rows, is_last=True))
     worker.claimer.ended(lease)
     control.pause(world.repository(), job.id)
     monkeypatch.setattr(Poller, "is_due", lambda *_, **__: False)  # the marker of the pause is not seen yet

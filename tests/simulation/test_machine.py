@@ -18,13 +18,13 @@ from oqkit.config import Settings
 from oqkit.errors import DuplicateJob, IllegalTransition, LeaseLost, UsageError
 from oqkit.limits import ClaimLimits
 from oqkit.payload.codec import ParquetCodec
+from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.key import task_id
-from oqkit.queue.part import Outcome
 from oqkit.queue.policy import Backoff
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Verb
 from oqkit.task.failure import Failure
-from oqkit.worker.interface import Finished
+from oqkit.worker.buffer import Results
 from tests.queue.faulty import World
 from tests.simulation.model import WAIT_S, ModelJob, ModelLease, Row
 
@@ -180,7 +180,8 @@ class QueueMachine(RuleBasedStateMachine):
             local: Failure(type="ValueError", message="no", traceback="", attempt=1, worker="w") for local in bad
         }
         values = [self.value(model, lease, local) for local in done]
-        packed = self.codec.pack(Finished(rows=done, values=values, tables=[], failures=failures), refuse=None)
+        results = Results(rows=Rows.of(done), values=values, failures=failures)
+        output, _ = self.codec.pack(results, refuse=None)
         outcomes = [
             Outcome(verb=verb, rows=Rows.of(rows), delay_s=20.0, is_certain=is_certain)
             for verb in (Verb.COMPLETE, Verb.RETRY, Verb.FAIL, Verb.RESCHEDULE, Verb.LOSE)
@@ -189,15 +190,9 @@ class QueueMachine(RuleBasedStateMachine):
         release = Rows.of(local for local, verb in fates.items() if verb is Verb.RELEASE)
         is_lost = lease.id not in model.leases
         try:
-            if packed.data is not None:
-                lease.put_output(packed.data)
-            lease.commit(
-                outcomes,
-                output=packed.inline,
-                has_output=packed.inline is not None or packed.data is not None,
-                release=release,
-                is_last=is_last,
-            )
+            if isinstance(output, bytes):
+                lease.put_output(output)
+            lease.commit(Commit(outcomes=outcomes, output=output, release=release, is_last=is_last))
         except LeaseLost:
             assert is_lost, "a lease that nobody took is not lost"
             return False
@@ -218,7 +213,7 @@ class QueueMachine(RuleBasedStateMachine):
             if verb is Verb.COMPLETE:
                 row.value = self.value(model, lease, local)
             model.end(row, verb, self.now, is_certain=is_certain)
-        if is_last:
+        if all(row.lease != lease.id for row in model.part(lease.index)):
             del model.leases[lease.id]
         else:
             model.leases[lease.id].expires = self.now + LEASE_S
@@ -228,7 +223,7 @@ class QueueMachine(RuleBasedStateMachine):
     def worker_runs_a_row_alone(self, data):
         model, lease = data.draw(st.sampled_from(self.lonely()), label="lease")
         try:
-            lease.commit([], is_last=False, is_alone=True)
+            lease.commit(Commit(is_alone=True))
         except LeaseLost:
             assert lease.id not in model.leases, "a lease that nobody took is not lost"
             return

@@ -6,17 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oqkit.queue.rows import Rows
 from oqkit.worker.blame import BARREN, Incident, Verdict, blame
 
 ROWS = tuple(range(100, 110))
 
 
 def incident(**more):
-    return Incident(**{"rows": ROWS, "limit": 10, "taken": 0, "busy": (0, 0), **more})
+    return Incident(**{"rows": Rows.of(ROWS), "limit": 10, "taken": 0, "busy": (0, 0), **more})
 
 
 def verdict(charged=(), *, apart=(), passed=(), rest=(), n_barren=0):
-    return Verdict(charged=charged, apart=apart, passed=passed, rest=rest, n_barren=n_barren)
+    """Make a verdict of row numbers."""
+    apart = tuple(map(Rows.of, apart))
+    return Verdict(charged=Rows.of(charged), apart=apart, passed=Rows.of(passed), rest=Rows.of(rest), n_barren=n_barren)
 
 
 CASES = {
@@ -83,12 +86,12 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_incident_is_charged_as_the_table_says(case):
     what, done, expected = CASES[case]
-    assert blame(what, done=set(done), held=set(ROWS)) == expected
+    assert blame(what, done=Rows.of(done), held=Rows.of(ROWS)) == expected
 
 
 def test_rows_that_the_lease_no_longer_holds_are_neither_charged_nor_run():
-    found = blame(incident(taken=4), done={100, 101, 102}, held=set(ROWS[5:]))
-    assert found == Verdict(rest=ROWS[5:])
+    found = blame(incident(taken=4), done=Rows.of({100, 101, 102}), held=Rows.of(ROWS[5:]))
+    assert found == verdict(rest=ROWS[5:])
 
 
 @given(st.data())
@@ -105,7 +108,7 @@ def test_every_row_is_either_done_charged_or_run_again_and_only_one_in_progress_
         is_crash=data.draw(st.booleans()),
     )
     done, held = set(ROWS[:n_done]), set(data.draw(st.sets(st.sampled_from(ROWS))))
-    found = blame(what, done=done, held=held)
+    found = blame(what, done=Rows.of(done), held=Rows.of(held))
     again = [*found.charged, *(row for group in found.apart for row in group), *found.passed, *found.rest]
     open_rows = {row for row in ROWS[: max(what.limit, taken)] if row in held and row not in done}
     assert len(again) == len(set(again))

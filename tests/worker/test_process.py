@@ -30,7 +30,6 @@ from oqkit.task.handler import Handler
 from oqkit.task.timer import RowTimer
 from oqkit.worker.buffer import ResultBuffer
 from oqkit.worker.call import Work, run
-from oqkit.worker.interface import Packed
 from oqkit.worker.process import ProcessExecutor
 from oqkit.worker.runner import LeaseRunner
 
@@ -81,7 +80,7 @@ def work_of(function, rows=range(10), *, batch=False, timeout_s=None, first_batc
         job_id="job",
         mode="rows",
         first_task=0,
-        rows=rows,
+        rows=Rows.of(rows),
         inputs=FakeInputs(list(rows)),
         attempts=((Rows.span(0, 1_000_000), 2),),
         worker="here",
@@ -103,8 +102,9 @@ class Ran:
     """What an execution left: its outcomes, and the numbers of its buffer."""
 
     def __init__(self, buffer):
-        load = buffer.drain()
-        self.rows, self.values, self.tables, self.errors = list(load.rows), load.values, load.tables, load.errors
+        results = buffer.drain()
+        self.rows, self.values, self.tables = list(results.rows), results.values, results.tables
+        self.failures, self.verbs = results.failures, verbs_of(results)
         self.mark, self._buffer = buffer.mark, buffer
 
     @property
@@ -122,6 +122,10 @@ class Ran:
     @property
     def is_over(self):
         return self._buffer.is_over
+
+
+def verbs_of(results):
+    return {row: outcome.verb for outcome in results.outcomes for row in outcome.rows}
 
 
 def ran(executor, work, *, limit=None):
@@ -168,11 +172,10 @@ def test_errors_come_back_as_a_thread_would_lay_them(executor):
         return x
 
     buffer, _ = ran(executor, work_of(work, range(3)))
-    assert results(buffer) == {0: 0}
-    assert buffer.errors[1].verb is Verb.RETRY
-    assert (buffer.errors[1].failure.type, buffer.errors[1].failure.attempt) == ("ValueError", 2)
-    assert "in work" in buffer.errors[1].failure.traceback
-    assert buffer.errors[2].verb is Verb.COMPLETE
+    assert results(buffer) == {0: 0, 2: None}
+    assert buffer.verbs == {1: Verb.RETRY}
+    assert (buffer.failures[1].type, buffer.failures[1].attempt) == ("ValueError", 2)
+    assert "in work" in buffer.failures[1].traceback
 
 
 def test_batches_are_converted_in_the_parent_and_isolated_in_the_child(executor):
@@ -185,10 +188,10 @@ def test_batches_are_converted_in_the_parent_and_isolated_in_the_child(executor)
     assert crash == ""
     found = {row: value for ranges, table in buffer.tables for row, value in zip(ranges.numbers(), table, strict=True)}
     assert found == {row: row * 2 for row in range(6) if row != 3}
-    assert buffer.errors[3].failure.type == "ValueError"
+    assert buffer.failures[3].type == "ValueError"
     for row in range(6, 10):
-        assert buffer.errors[row].verb is Verb.FAIL
-        assert buffer.errors[row].failure.type == "SchemaError"
+        assert buffer.verbs[row] is Verb.FAIL
+        assert buffer.failures[row].type == "SchemaError"
     assert buffer.busy[1] == 0
 
 
@@ -251,24 +254,24 @@ def test_value_that_cannot_travel_fails_its_row_alone(executor, kind):
     buffer, crash = ran(executor, work_of(lambda x: kind() if x in {2, 7} else x, range(10)))
     assert crash == ""
     assert results(buffer) == {row: row for row in range(10) if row not in {2, 7}}
-    assert {row: one.verb for row, one in buffer.errors.items()} == {2: Verb.FAIL, 7: Verb.FAIL}
-    failure = buffer.errors[7].failure
+    assert buffer.verbs == {2: Verb.FAIL, 7: Verb.FAIL}
+    failure = buffer.failures[7]
     assert failure.type == "SchemaError"
     assert kind.__name__ in failure.message
 
 
 def test_batch_result_that_cannot_travel_fails_its_rows(executor):
     buffer, _ = ran(executor, work_of(lambda rows: [Unpicklable()] * len(rows), range(4), batch=True))
-    assert {one.failure.type for one in buffer.errors.values()} == {"SchemaError"}
-    assert len(buffer.errors) == 4
+    assert {one.type for one in buffer.failures.values()} == {"SchemaError"}
+    assert len(buffer.failures) == 4
 
 
 def test_function_that_cannot_travel_fails_the_rows_with_the_reason(executor):
     lock = threading.Lock()
     buffer, crash = ran(executor, work_of(lambda x: lock.locked(), range(3)))
     assert crash == ""
-    assert {one.verb for one in buffer.errors.values()} == {Verb.FAIL}
-    assert "lock" in buffer.errors[2].failure.message
+    assert set(buffer.verbs.values()) == {Verb.FAIL}
+    assert "lock" in buffer.failures[2].message
 
 
 def test_results_arrive_while_the_work_goes_on(executor):
@@ -298,7 +301,7 @@ def test_child_and_its_copy_of_a_function_serve_many_leases(executor):
 
     task = work_of(work, range(1))
     first, _ = ran(executor, task)
-    second, _ = ran(executor, replace(task, rows=range(2), inputs=FakeInputs([0, 1])))
+    second, _ = ran(executor, replace(task, rows=Rows.span(0, 2), inputs=FakeInputs([0, 1])))
     ((pid, n),), ((again, m), _) = first.values, second.values
     assert (pid, n, m) == (again, 1, 2)
     assert pid not in {os.getpid(), 0}
@@ -476,12 +479,12 @@ class FakeLease:
     def put_output(self, data):
         raise AssertionError
 
-    def commit(self, outcomes, *, is_last, **_):
-        for outcome in outcomes:
+    def commit(self, given, **_):
+        for outcome in given.outcomes:
             self.certain += [outcome.is_certain] if outcome.verb is Verb.LOSE else []
             for row in outcome.rows.numbers():
                 assert self.fates.setdefault(row, outcome.verb) is outcome.verb
-        self.is_over = is_last
+        self.is_over = given.is_last or not self.rows
 
 
 class FakeCodec:
@@ -490,9 +493,9 @@ class FakeCodec:
     def __init__(self):
         self.failures = {}
 
-    def pack(self, finished, *, refuse, has_room):
-        self.failures.update(finished.failures)
-        return Packed(inline={})
+    def pack(self, results, *, refuse, has_room):
+        self.failures.update(results.failures)
+        return {}, {}
 
 
 def worked_off(executor, work, lease=None):
@@ -593,7 +596,7 @@ def test_thread_and_child_lay_the_same(executor):
     assert list(here.meter) == there.meter
     here = here.drain()
     assert results(here) == results(there) == {1: 10, 2: 5, 3: 3}
-    assert here.errors[0].failure.message == there.errors[0].failure.message
+    assert here.failures[0].message == there.failures[0].message
 
 
 def test_value_that_is_on_the_buffer_is_not_taken_back_by_a_late_exception():
@@ -609,6 +612,6 @@ def test_value_that_is_on_the_buffer_is_not_taken_back_by_a_late_exception():
     buffer.log = Log()
     with pytest.raises(TimeoutError):
         run(work_of(lambda x: 10 * x, range(4)), buffer)
-    load = buffer.drain()
-    assert dict(zip(load.rows, load.values, strict=True)) == {0: 0, 1: 10, 2: 20}
-    assert not load.errors
+    found = buffer.drain()
+    assert results(found) == {0: 0, 1: 10, 2: 20}
+    assert not found.outcomes

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
+from oqkit.queue.rows import Rows
 from oqkit.task.handler import Handler
 from oqkit.worker.call import COROUTINES, Work
 from oqkit.worker.running import Running
@@ -213,7 +214,7 @@ class Nowhere:
 
 def one_running(timeout_s):
     work = Work(
-        handler=Handler(oq.task(lambda x: x)), job_id="j", mode="frame", first_task=0, rows=range(3), inputs=None,
+        handler=Handler(oq.task(lambda x: x)), job_id="j", mode="frame", first_task=0, rows=Rows.span(0, 3), inputs=None,
         attempts=(), worker="w", timeout_s=timeout_s, first_batch=1, max_batch=1, table=None,
     )  # fmt: skip
     running = Running(work, Nowhere(), is_isolated=False, now=100.0)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from oqkit.errors import LeaseLost, OqError
-from oqkit.payload.output import Outcomes, decode_inline, decode_outcomes
+from oqkit.payload.output import StoredResults, decode_inline, decode_outcomes
 from oqkit.queue import key as keys
 from oqkit.queue.document import load_job, load_part
 from oqkit.queue.job import ControlVerb, Job
@@ -71,7 +71,7 @@ class Oracle:
         """(job, row, node) to the leases (and which attempt each is) under which the node may run the row, as far as its own writes say."""
         self._ran: dict[tuple[str, int, str], list[bool]] = {}
         """(job, row, lease) to its executions: whether each was isolated."""
-        self._outputs: dict[str, Outcomes] = {}
+        self._outputs: dict[str, StoredResults] = {}
         self._markers: defaultdict[str, set[str]] = defaultdict(set)
         self.unreadable: set[str] = set()
         """Jobs of a newer version, which nobody here understands."""
@@ -329,7 +329,7 @@ class Oracle:
 
     # --- outputs ---------------------------------------------------------------------------------
 
-    def outcomes(self, job: Job, part: Part, name: str) -> Outcomes:
+    def outcomes(self, job: Job, part: Part, name: str) -> StoredResults:
         """Return the outcomes of one commit."""
         if name not in self._outputs:
             inline = part.outputs[name]

@@ -6,9 +6,10 @@ from collections import Counter, defaultdict
 from typing import Any, Protocol
 
 from oqkit.arrow.value import decode_values
-from oqkit.payload.output import Outcomes
+from oqkit.payload.output import StoredResults
 from oqkit.queue.job import Job
-from oqkit.queue.part import LONG_LEASE_S, MAX_LEASES, Lease, Part, output_id
+from oqkit.queue.part import MAX_LEASES, Lease, Part, output_id
+from oqkit.queue.suspect import LONG_LEASE_S
 from oqkit.queue.task_state import TaskState
 from oqkit.testing.simulation.bucket import Bucket, Write
 from oqkit.testing.simulation.fact import (
@@ -45,7 +46,7 @@ class Knowledge(Protocol):
     def fail(self, rule: str, message: str) -> None:
         """Note a violation."""
 
-    def outcomes(self, job: Job, part: Part, name: str) -> Outcomes:
+    def outcomes(self, job: Job, part: Part, name: str) -> StoredResults:
         """Return the outcomes of one commit."""
 
 
@@ -172,6 +173,7 @@ class Step:
         new, old = self._new_leases, self._old_leases
         self._expect(len(new) == len(self._new.leases) <= MAX_LEASES, "leases", f"{len(self._new.leases)} leases")
         for lease in new.values():
+            self._expect(self._new.held(lease.id), "lease without rows", lease.id)
             self._check_lease(lease, old.get(lease.id))
         for lease in old.values():
             if lease.id not in new:

@@ -20,7 +20,7 @@ from oqkit.client.queue import Queue
 from oqkit.config import Settings as Config
 from oqkit.errors import PermanentError, Reschedule, Skip
 from oqkit.limits import Limits
-from oqkit.payload import codec
+from oqkit.payload import output
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue import key as keys
 from oqkit.queue import part
@@ -345,7 +345,7 @@ class World:
 @contextlib.contextmanager
 def turned(knobs: dict[str, float]) -> Iterator[None]:
     """Set limits of the code under test, wherever a module has them."""
-    modules = (claimer, cursor, codec, timer, part, share)
+    modules = (claimer, cursor, output, timer, part, share)
     real = HeldLease.attempts
 
     def attempts(lease: HeldLease) -> tuple[tuple[Rows, int], ...]:
