@@ -45,13 +45,13 @@ class _Member(NamedTuple):
 
 def read(cls: type[T], value: Any) -> T:
     """Make a record of a JSON value, or raise `msgspec.ValidationError`, `ValueError` or `TypeError`."""
-    _prepare(cls)
+    _prepare(cls)  # type: ignore[arg-type]  # mypy takes a class for one of its objects
     return msgspec.convert(keep(cls, value), cls, dec_hook=_special)
 
 
 def read_all(cls: type[T], values: list[Any]) -> list[T]:
     """Make records of JSON values, as `read` does."""
-    _prepare(cls)
+    _prepare(cls)  # type: ignore[arg-type]  # mypy takes a class for one of its objects
     return msgspec.convert(_keep_all(cls, values), list[cls], dec_hook=_special)  # type: ignore[valid-type]
 
 
