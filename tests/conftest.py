@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ from oqkit.testing.server import S3Server, ministack, moto, rclone, seaweedfs
 
 settings.register_profile("oqkit", deadline=None)  # a busy machine is no failure
 settings.load_profile("oqkit")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell in whose background this runs; children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _SHARED_MEMORY = Path("/dev/shm")
 
