@@ -13,43 +13,14 @@ import pytest
 
 from oqkit.errors import Missing
 from oqkit.queue import key as keys
+from oqkit.store import directory
 from oqkit.store.directory import _STALE_TEMP_S, DirectoryStore
 from tests.chaos.fleet import ROOT, Fleet, check_outcomes, directory_place
 from tests.chaos.task import double
+from tests.forked import exit_code_of
 from tests.local import names_below, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-
-#: Kills itself as soon as a step of a write is reached: before it, or, with "after", once it is done.
-DIES = """
-import os, signal, sys
-from oqkit.store import directory, file
-from oqkit.store.directory import DirectoryStore
-step, when, verb, path = sys.argv[1:]
-def dying(real):
-    def call(*arguments, **options):
-        if when == "after":
-            real(*arguments, **options)
-        os.kill(os.getpid(), signal.SIGKILL)
-    return call
-if step == "half":
-    def half(fd, data):
-        os.write(fd, data[:3])
-        os.kill(os.getpid(), signal.SIGKILL)
-    store = DirectoryStore(path)
-    directory.write_all = half
-else:
-    store = DirectoryStore(path)
-    owner = {"fsync": os, "link": os, "replace": os, "stamp": directory, "sync_folder": directory}[step]
-    etag = store.read("a/old").etag
-    setattr(owner, step, dying(getattr(owner, step)))
-if verb == "create":
-    store.create("a/new", b"new value")
-elif verb == "replace":
-    store.replace("a/old", b"new value", etag=store.read("a/old").etag)
-else:
-    store.overwrite("a/old", b"new value")
-"""
 
 STEPS = [
     (step, when, verb)
@@ -63,13 +34,46 @@ STEPS = [
 ]
 
 
+def die(*_arguments, **_options):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_half_way(fd, data):
+    os.write(fd, data[:3])
+    die()
+
+
+def die_after(real):
+    def call(*arguments, **options):
+        real(*arguments, **options)
+        die()
+
+    return call
+
+
+def write_and_die(step, when, verb, path):
+    """Write, and die as soon as a step of that is reached: before it, or once it is done."""
+    store = DirectoryStore(path)
+    etag = store.read("a/old").etag
+    if step == "half":
+        directory.write_all = die_half_way
+    else:
+        owner = directory if step in {"stamp", "sync_folder"} else os
+        setattr(owner, step, die_after(getattr(owner, step)) if when == "after" else die)
+    if verb == "create":
+        store.create("a/new", b"new value")
+    elif verb == "replace":
+        store.replace("a/old", b"new value", etag=etag)
+    else:
+        store.overwrite("a/old", b"new value")
+
+
 @pytest.mark.parametrize("verb", ("create", "replace", "overwrite"))
 def test_write_that_is_killed_is_whole_or_absent(tmp_path, verb):
     for number, (step, when, _) in enumerate(s for s in STEPS if s[2] == verb):
         folder = tmp_path / str(number)
         DirectoryStore(folder).create("a/old", b"old value")
-        died = subprocess.run([sys.executable, "-c", DIES, step, when, verb, folder], cwd=ROOT, check=False)
-        assert died.returncode == -signal.SIGKILL, f"it reached {step}"
+        assert exit_code_of(write_and_die, step, when, verb, folder) == -signal.SIGKILL, f"it reached {step}"
         store = DirectoryStore(folder)
         if verb == "create":
             assert store.read("a/old").data == b"old value"

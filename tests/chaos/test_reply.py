@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import pytest
 
 import oqkit as oq
-from oqkit.limits import ClaimLimits, Limits, QueueLimits
+from oqkit.limits import ClaimLimits, Limits, QueueLimits, WorkerLimits
 from oqkit.queue import key as keys
 from oqkit.testing.fault import Fault, FaultKind
 from tests.chaos.fleet import check_outcomes
@@ -152,12 +152,16 @@ class Rig:
         self.stop()
 
 
-QUICK = ClaimLimits(list_every_s=1.0)  # 30 s: what is found without a bell is found at the next listing
+#: What is found without a bell is found at the next listing, and what failed is tried again: sooner than in life.
+QUICK = Limits(
+    claim=ClaimLimits(list_every_s=1.0, together_s=0.1),
+    worker=WorkerLimits(fetch_first_wait_s=0.1, fetch_longest_wait_s=1.0),
+)
 
 
 @pytest.fixture
 def limits():
-    return Limits(claim=QUICK)
+    return QUICK
 
 
 @pytest.fixture
@@ -185,7 +189,7 @@ def test_job_is_done_once_when_a_write_meets_a_fault(rig, point, fault):
     rig.inject(fault, point)
     job = rig.submit(part_rows=N_ROWS)
     rig.finished(job)
-    until(rig.struck, what="the fault is met")  # by the deletion of the marker a second later
+    until(rig.struck, what="the fault is met")  # by the deletion of the marker soon after
     check_completed(rig, job)
 
 
@@ -236,7 +240,7 @@ def check_completed_again(rig, job):
 @pytest.mark.parametrize("point", READS.values(), ids=READS)
 @pytest.mark.parametrize(
     "limits",  # the bell is empty: else the worker has no need to read the job
-    (Limits(claim=QUICK, queue=QueueLimits(bell_bytes=0)),),
+    (replace(QUICK, queue=QueueLimits(bell_bytes=0)),),
     ids=("empty bell",),
 )
 def test_worker_goes_on_when_reads_are_refused_for_a_while(rig, point):

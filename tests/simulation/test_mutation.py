@@ -6,10 +6,9 @@ import pytest
 
 from oqkit.testing.simulation import run_seed
 from tests.simulation.mutant import MUTANTS
+from tests.simulation.seeds import SEEDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the rarest takes a minute of a processor that is not shared
-
-SEEDS = 2_000
 
 
 @pytest.mark.parametrize("name", MUTANTS)

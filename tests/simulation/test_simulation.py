@@ -1,4 +1,4 @@
-"""Two thousand schedules of trouble on the real code; `make soak` runs ten times as many."""
+"""A thousand schedules of trouble on the real code; `make soak` runs twenty times as many."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 
 from oqkit.testing.simulation import make_plan, replay_line, run_plan, run_seed, shrink
 from tests.simulation.mutant import MUTANTS
+from tests.simulation.seeds import SEEDS
 
 pytestmark = pytest.mark.slow
 
-SEEDS = 2_000
 CHUNK = 50
 
 

@@ -119,9 +119,13 @@ def test_worker_whose_record_is_never_written_can_be_stopped(store, monkeypatch)
 
 SCRIPT = """
 import sys, threading
+from functools import partial
 from oqkit.cli import main
+from oqkit.limits import Limits, WorkerLimits
+from oqkit.queue import repository
 from oqkit.store.directory import DirectoryStore
 
+repository.Limits = partial(Limits, worker=WorkerLimits(settle_s=0.2))
 write = DirectoryStore.replace
 
 def replace(self, key, data, *, etag):
@@ -145,7 +149,7 @@ def test_process_of_a_worker_whose_commit_never_returns_ends_and_says_so(tmp_pat
     ) as process:
         assert process.stdout.readline() == "hangs\n"
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=WAIT_S + WorkerLimits().settle_s)
+        _, log = process.communicate(timeout=WAIT_S)
     assert process.returncode == 3
     assert "gone after its grace time" in log
 
