@@ -89,9 +89,9 @@ def until(claim: Callable[[], Any], *, wait_s: float = WAIT_S, what: str = "it n
     return said
 
 
-def refusal(job: oq.Job | oq.Task, *, wait_s: float = WAIT_S) -> str:
-    """Return why nothing happens to a job, once a worker has said that it cannot run it."""
-    return until(lambda: (why := job.why()) and "cannot run it" in why and why, wait_s=wait_s)
+def refusal(job: oq.Job | oq.Task, *, said: str = "cannot run it", wait_s: float = WAIT_S) -> str:
+    """Return why nothing happens to a job, once it is said that a worker cannot run it."""
+    return until(lambda: (why := job.why()) and said in why and why, wait_s=wait_s)
 
 
 def names_below(store: Store, prefix: str = "") -> list[str]:

@@ -79,7 +79,7 @@ def test_worker_of_another_python_leaves_byte_code_alone_and_runs_what_has_a_nam
     command = [python, "-m", "oqkit", "worker", "--trust-code", "--url", folder_queue.url]
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as worker:
         try:
-            told = refusal(by_value, wait_s=4 * WAIT_S)
+            told = refusal(by_value, said="saw it", wait_s=4 * WAIT_S)
             assert f"1 worker saw it and cannot run it: it runs {version}, this needs {HERE}." in told
             assert f"python{HERE} -m oqkit worker --url {folder_queue.url} --trust-code" in told
             assert by_name.result(WAIT_S)["version"].tolist() == [int(version.partition(".")[2])] * 3
