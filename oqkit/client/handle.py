@@ -33,7 +33,7 @@ from oqkit.queue.reconcile import Reconciler
 from oqkit.queue.repository import Repository
 from oqkit.queue.submission import point_to
 from oqkit.queue.transition import Status
-from oqkit.queue.view import JobView
+from oqkit.queue.view import JobStatus, JobView
 from oqkit.task.code import put_code
 from oqkit.task.failure import cut
 from oqkit.task.function import seconds
@@ -113,7 +113,7 @@ class Job:
     def _known_counts(self) -> dict[str, int]:
         state = self._view.state
         known = {status.value: n for status, n in state.counts().items()}
-        return {**known, "unreadable": state.n_unreadable} if state.n_unreadable else known
+        return {**known, JobStatus.UNREADABLE.value: state.n_unreadable} if state.n_unreadable else known
 
     def done(self) -> bool:
         """Whether every task has ended. Asks the queue."""

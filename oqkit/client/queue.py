@@ -32,15 +32,14 @@ from oqkit.queue.listing import ListedJob, newest_jobs
 from oqkit.queue.repository import Repository
 from oqkit.queue.submission import JOB_SCOPE, latest
 from oqkit.queue.transition import Status
-from oqkit.queue.view import JobView
+from oqkit.queue.view import JobStatus, JobView
 from oqkit.queue.worker_record import WorkerRecord, workers
 from oqkit.task.function import Options, options_of
 from oqkit.task.timer import RowTimer
 
 OnDuplicate = Literal["attach", "rerun", "raise"]
 
-UNREADABLE = "unreadable"
-JOB_STATUSES = ("pending", "running", "paused", "cancelling", "completed", "failed", "cancelled", "expired", UNREADABLE)
+JOB_STATUSES = tuple(status.value for status in JobStatus)
 JOB_COLUMNS = ("name", "type", "status", "tasks", *(status.value for status in Status), "created")
 
 
@@ -252,11 +251,11 @@ class Queue:
     def _job_row(self, listed: ListedJob) -> tuple[str, tuple[Any, ...]]:
         if listed.job is None:
             unknown = [float("nan")] * len(Status)
-            told = f"{UNREADABLE}: {listed.why}"
+            told = f"{JobStatus.UNREADABLE}: {listed.why}"
             return listed.id, ("", "", told, float("nan"), *unknown, listed.created or float("nan"))
         job, state = listed.job, JobView(self.repository, listed.job).refresh()
         counts, why = state.counts(), state.why_unreadable
-        told = f"{UNREADABLE}: {why}" if why else str(state.status)
+        told = f"{JobStatus.UNREADABLE}: {why}" if why else str(state.status)
         return job.id, (job.name, job.type, told, job.n_tasks, *(counts[s] for s in Status), job.created)
 
     def workers(self) -> pd.DataFrame:
@@ -269,7 +268,7 @@ class Queue:
         records = [
             {**asdict(one), "refusals": [f"{each.subject}: {each.hurdle} {each.detail}" for each in one.refusals]}
             if isinstance(one, WorkerRecord)
-            else {"name": one.name, "host": f"{UNREADABLE}: {one.why}"}
+            else {"name": one.name, "host": f"{JobStatus.UNREADABLE}: {one.why}"}
             for one in workers(self.repository)
         ]
         names = [field.name for field in fields(WorkerRecord)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import assert_never
 
 from oqkit.client.duplicate import Choice, Decision, decide, derived_name, input_difference
 from oqkit.client.spec import JobSpec, job_of
@@ -59,9 +60,9 @@ class Submitter:
         if on_duplicate == "rerun" or wanted.name in self._names or self._is_large(spec):
             generation, found = self._latest(wanted.name, known=self._names.get(wanted.name, 1))
         while True:
-            decision = decide(found, wanted, on_duplicate)
-            if decision.choice is not Choice.CREATE:
-                return self._settle(decision, found or wanted, spec)
+            settled = self._settle(decide(found, wanted, on_duplicate), found or wanted, spec)
+            if settled is not None:
+                return settled
             generation += 1
             stored = self._store(spec, replace(wanted, id=keys.keyed_job_id(JOB_SCOPE, wanted.name, generation)))
             self._names[wanted.name] = generation
@@ -73,13 +74,23 @@ class Submitter:
     def _latest(self, name: str, *, known: int) -> tuple[int, Job | None]:
         return latest(self._repository, JOB_SCOPE, name, known=known)
 
-    def _settle(self, decision: Decision, found: Job, spec: JobSpec) -> Job:
-        if decision.choice is Choice.REFUSE:
-            why = f": {spec.function.unknown}" if spec.function.unknown else ""
-            raise DuplicateJob(
-                f"job {found.name!r} exists already, with {decision.because}{why}: oq.job({found.name!r}) is it. "
-                "Choose another name=, or pass on_duplicate='rerun' to run this as a new job of that name"
-            )
+    def _settle(self, decision: Decision, found: Job, spec: JobSpec) -> Job | None:
+        """Return the job that a submission attaches to, None if it is to make one, or raise `DuplicateJob`."""
+        match decision.choice:
+            case Choice.CREATE:
+                return None
+            case Choice.ATTACH:
+                return self._attach(found)
+            case Choice.REFUSE:
+                why = f": {spec.function.unknown}" if spec.function.unknown else ""
+                raise DuplicateJob(
+                    f"job {found.name!r} exists already, with {decision.because}{why}: oq.job({found.name!r}) is it. "
+                    "Choose another name=, or pass on_duplicate='rerun' to run this as a new job of that name"
+                )
+            case _:
+                assert_never(decision.choice)
+
+    def _attach(self, found: Job) -> Job:
         resume(self._repository, found)
         age_s = max(0.0, self._repository.now() - found.created)
         tell(f"Attached to job {found.name!r}, submitted {_ago(age_s)}; on_duplicate='rerun' would run it again.")

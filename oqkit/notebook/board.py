@@ -9,12 +9,12 @@ from markupsafe import Markup
 
 from oqkit.notebook.html import base_css, read_front
 from oqkit.notebook.humanize import first_line, moment, plural
-from oqkit.notebook.snapshot import FINAL, SEGMENTS, segments
+from oqkit.notebook.snapshot import SEGMENTS, segments
 from oqkit.notebook.state import fitted
 from oqkit.printable import printable
 from oqkit.queue.listing import ListedJob, newest_jobs
 from oqkit.queue.repository import Repository
-from oqkit.queue.view import JobState, JobView
+from oqkit.queue.view import JobState, JobStatus, JobView
 
 MAX_BYTES = 9_500
 
@@ -26,7 +26,7 @@ class JobLine:
     id: str
     label: str
     type: str
-    status: str
+    status: JobStatus
     n_tasks: int
     counts: Mapping[str, int]
     """By `SEGMENTS`."""
@@ -69,7 +69,7 @@ class Jobs:
                 lines.append(_unreadable_line(listed))
                 continue
             view = known.get(job.id)
-            if view is None or view.state.job.rev != job.rev or str(view.state.status) not in FINAL:
+            if view is None or view.state.job.rev != job.rev or not view.state.status.is_final:
                 view = view or JobView(self._repository, job)
                 view.adopt(job)
                 view.refresh()
@@ -84,7 +84,7 @@ def _line(state: JobState) -> JobLine:
         id=job.id,
         label=job.name or job.id,
         type=job.type,
-        status=str(state.status),
+        status=state.status,
         n_tasks=job.n_tasks,
         counts=segments(
             job.n_tasks, ((task, len(rows)) for part in state.touched() for task, rows in part.states.items())
@@ -99,7 +99,7 @@ def _unreadable_line(listed: ListedJob) -> JobLine:
         id=listed.id,
         label=listed.id,
         type="",
-        status="unreadable",
+        status=JobStatus.UNREADABLE,
         n_tasks=0,
         counts=dict.fromkeys(SEGMENTS, 0),
         created=listed.created,
@@ -113,7 +113,7 @@ def board_state(board: BoardSnapshot) -> dict[str, object]:
         [
             line.id,
             first_line(line.label, 80),
-            line.status,
+            line.status.value,
             first_line(line.type, 64),
             f"{line.n_tasks:,}",
             [[name, round(line.counts[name] / max(line.n_tasks, 1), 4)] for name in SEGMENTS if line.counts[name]],
@@ -127,7 +127,7 @@ def board_state(board: BoardSnapshot) -> dict[str, object]:
 
 def board_text(board: BoardSnapshot) -> str:
     """Return the board as plain text."""
-    rows = [(line.label, line.status, line.type, line.told) for line in board.lines]
+    rows = [(line.label, line.status.value, line.type, line.told) for line in board.lines]
     widths = [max((len(row[n]) for row in rows), default=0) for n in range(3)]
     lines = [
         "  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows

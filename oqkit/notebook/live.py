@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Hashable, Mapping
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from oqkit.client.handle import Job
 from oqkit.notebook.html import to_html
@@ -128,11 +128,15 @@ class Live:
     def tick(self) -> None:
         """Look once, paint what changed, freeze what is over."""
         with self._looking:
-            step = self.life.step(self.watch.now())
-            if step is Step.FREEZE:
-                self.freeze()
-            elif step is Step.LOOK:
-                self._look()
+            match self.life.step(self.watch.now()):
+                case Step.FREEZE:
+                    self.freeze()
+                case Step.LOOK:
+                    self._look()
+                case Step.NOTHING:
+                    pass
+                case never:
+                    assert_never(never)
 
     def _look(self) -> None:
         if (early_s := self.life.painted + PAINT_S - self.watch.now()) > 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from oqkit.errors import FormatError
 from oqkit.notebook.group import Group
@@ -13,14 +14,13 @@ from oqkit.queue.job import Control, Job
 from oqkit.queue.part import LOG_RING, Part
 from oqkit.queue.task_state import TaskState
 from oqkit.queue.transition import Status, Verb
-from oqkit.queue.view import JobState
+from oqkit.queue.view import JobState, JobStatus
 from oqkit.store.price import dollars
 
 SEGMENTS = ("completed", "running", "retrying", "failed", "cancelled", "expired", "pending")
 """The bar, from left to right: `Status`, with the pending tasks that have run before told apart."""
 
-ENDED = ("completed", "failed", "cancelled", "expired")
-FINAL = ENDED
+ENDED = tuple(status.value for status in Status if status.is_final)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Snapshot:
     id: str
     name: str
     type: str
-    status: str
+    status: JobStatus
     n_tasks: int
     counts: Mapping[str, int]
     """By `SEGMENTS`; sums to `n_tasks`."""
@@ -76,7 +76,7 @@ class Snapshot:
     @property
     def is_final(self) -> bool:
         """Whether every task has ended."""
-        return self.status in FINAL
+        return self.status.is_final
 
     @property
     def n_open(self) -> int:
@@ -112,8 +112,8 @@ def snapshot_of(
     """Describe what a state saw at its last refresh; no requests."""
     job, parts, now = state.job, state.touched(), state.at
     tasks = [(task, len(rows)) for part in parts for task, rows in part.states.items()]
-    status = str(state.status)
-    is_final = status in FINAL
+    status = state.status
+    is_final = status.is_final
     counts = segments(job.n_tasks, tasks)
     return Snapshot(
         id=job.id,
@@ -137,7 +137,7 @@ def snapshot_of(
         n_watching=n_watching,
         groups=tuple(groups),
         n_unread=max(0, counts["failed"] - sum(group.n_failed for group in groups)),
-        pause=job.pause(now) if status == "paused" else None,
+        pause=job.pause(now) if status is JobStatus.PAUSED else None,
         why=why,
         trouble=trouble,
     )
@@ -162,7 +162,13 @@ def segments(n_tasks: int, tasks: Iterable[tuple[TaskState, int]]) -> dict[str, 
 
 def segment(task: TaskState) -> str:
     """Return which of `SEGMENTS` a task is in."""
-    return "retrying" if task.status is Status.PENDING and task.attempt else task.status.value
+    match task.status:
+        case Status.PENDING:
+            return "retrying" if task.attempt else task.status.value
+        case Status.RUNNING | Status.COMPLETED | Status.FAILED | Status.CANCELLED | Status.EXPIRED:
+            return task.status.value
+        case _:
+            assert_never(task.status)
 
 
 def uploads_of(job: Job) -> int:

@@ -34,7 +34,7 @@ def to_state(snapshot: Snapshot) -> dict[str, object]:
     state: dict[str, object] = {
         "id": snapshot.id,
         "label": first_line(snapshot.label, 200),
-        "status": snapshot.status,
+        "status": snapshot.status.value,
         "isFinal": snapshot.is_final,
         "what": first_line(headline(snapshot), 120),
         "percent": percent(snapshot),

@@ -20,10 +20,10 @@ from oqkit.queue.gate import due
 from oqkit.queue.job import Code, Control, ControlVerb, Job, caught_up, concerned, has_control, with_control
 from oqkit.queue.repository import Repository
 from oqkit.queue.rows import Rows
-from oqkit.queue.transition import Status
+from oqkit.queue.transition import Status, Verb, sources
 
-CANCELLABLE = (Status.PENDING, Status.RUNNING)
-RETRYABLE = (Status.FAILED, Status.CANCELLED, Status.EXPIRED)
+CANCELLABLE = sources(Verb.CANCEL)
+RETRYABLE = sources(Verb.REOPEN)
 
 
 def cancel(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, assert_never
 
 from oqkit.errors import FormatError
 from oqkit.queue.bound import STATED, Digest, Id, Moment, Name, Text, Unknown
@@ -72,8 +72,15 @@ class Control:
     @property
     def ends_pause(self) -> bool:
         """Whether a pause given before is over: it was ended, or nothing pending was left."""
-        is_cancel_of_all = self.verb is ControlVerb.CANCEL and self.rows is None and Status.PENDING in self.statuses
-        return self.verb is ControlVerb.RESUME or is_cancel_of_all
+        match self.verb:
+            case ControlVerb.RESUME:
+                return True
+            case ControlVerb.CANCEL:
+                return self.rows is None and Status.PENDING in self.statuses
+            case ControlVerb.RETRY | ControlVerb.PAUSE:
+                return False
+            case _:
+                assert_never(self.verb)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,10 +173,15 @@ def caught_up(part: Part, job: Job, *, now: float) -> Part:
         if control.rows is not None:
             rows = control.rows.clip(first, first + part.n_rows).shift(-first)
         statuses = frozenset(control.statuses)
-        if control.verb is ControlVerb.CANCEL:
-            part = cancel(part, rows, now=now, statuses=statuses, note=control.reason)
-        elif control.verb is ControlVerb.RETRY:
-            part = reopen(part, rows, now=now, statuses=statuses)
+        match control.verb:
+            case ControlVerb.CANCEL:
+                part = cancel(part, rows, now=now, statuses=statuses, note=control.reason)
+            case ControlVerb.RETRY:
+                part = reopen(part, rows, now=now, statuses=statuses)
+            case ControlVerb.PAUSE | ControlVerb.RESUME:
+                pass  # they move no task
+            case _:
+                assert_never(control.verb)
     return replace(part, gen=max(part.gen, job.gen))
 
 
@@ -190,10 +202,16 @@ def is_settled(part: Part, job: Job) -> bool:
 
 def concerned(job: Job, control: Control) -> range:
     """Return the parts in which an order may move tasks; a pause or its end moves none, and is told to part 0."""
-    if control.verb in (ControlVerb.PAUSE, ControlVerb.RESUME):
-        return range(min(1, job.n_parts))
-    if control.rows is None or not job.n_tasks:
+    match control.verb:
+        case ControlVerb.PAUSE | ControlVerb.RESUME:
+            return range(min(1, job.n_parts))
+        case ControlVerb.CANCEL | ControlVerb.RETRY:
+            return _parts_of(control.rows, job)
+        case _:
+            assert_never(control.verb)
+
+
+def _parts_of(rows: Rows | None, job: Job) -> range:
+    if rows is None or not job.n_tasks:
         return range(job.n_parts)
-    if not control.rows:
-        return range(0)
-    return range(control.rows.first // job.part_rows, control.rows.last // job.part_rows + 1)
+    return range(rows.first // job.part_rows, rows.last // job.part_rows + 1) if rows else range(0)

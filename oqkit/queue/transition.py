@@ -22,6 +22,7 @@ verb            from       to         when
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import assert_never
 
 from oqkit.errors import IllegalTransition
 
@@ -39,7 +40,13 @@ class Status(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether only a `reopen` by hand can change it."""
-        return self not in {Status.PENDING, Status.RUNNING}
+        match self:
+            case Status.PENDING | Status.RUNNING:
+                return False
+            case Status.COMPLETED | Status.FAILED | Status.CANCELLED | Status.EXPIRED:
+                return True
+            case _:
+                assert_never(self)
 
 
 class Verb(StrEnum):
@@ -72,6 +79,11 @@ TRANSITIONS: dict[tuple[Verb, Status], Status] = {
     (Verb.REOPEN, Status.CANCELLED): Status.PENDING,
     (Verb.REOPEN, Status.EXPIRED): Status.PENDING,
 }
+
+
+def sources(verb: Verb) -> tuple[Status, ...]:
+    """Return the statuses that `verb` leads away from."""
+    return tuple(status for one, status in TRANSITIONS if one is verb)
 
 
 def target(verb: Verb, status: Status) -> Status:

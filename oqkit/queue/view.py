@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import assert_never
 
 from oqkit.errors import FormatError
 from oqkit.queue import key as keys
@@ -13,6 +15,40 @@ from oqkit.queue.job import ControlVerb, Job, check_orders, concerned, is_settle
 from oqkit.queue.part import Part
 from oqkit.queue.repository import Repository
 from oqkit.queue.transition import Status, Verb
+
+
+class JobStatus(StrEnum):
+    """How a job is as a whole."""
+
+    PENDING = "pending"
+    """Nothing of it was ever claimed."""
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLING = "cancelling"
+    """An order to cancel is not carried out everywhere yet."""
+    COMPLETED = "completed"
+    FAILED = "failed"
+    """Every task has ended, and some failed."""
+    CANCELLED = "cancelled"
+    """The same, and some were cancelled, though none failed."""
+    EXPIRED = "expired"
+    """The same, and some expired, though none failed or was cancelled."""
+    UNREADABLE = "unreadable"
+    """It is not known of all tasks how they are."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether every task has ended, for all that is known."""
+        match self:
+            case JobStatus.PENDING | JobStatus.RUNNING | JobStatus.PAUSED | JobStatus.CANCELLING | JobStatus.UNREADABLE:
+                return False
+            case JobStatus.COMPLETED | JobStatus.FAILED | JobStatus.CANCELLED | JobStatus.EXPIRED:
+                return True
+            case _:
+                assert_never(self)
+
+
+_WORST_FIRST = (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED, JobStatus.COMPLETED)
 
 Found = Versioned[Part] | str | None
 """A part that was read; why it cannot be; None if it is as it was, or nobody has touched it."""
@@ -105,29 +141,40 @@ class JobState:
         return sum(event.n_rows for event in timed), sum(event.took_s for event in timed)
 
     @property
-    def status(self) -> str:
-        """One word for the whole job.
-
-        ``completed``, ``failed`` (some task failed), ``cancelled`` or ``expired`` when every task is
-        final; before that ``cancelling``, ``paused``, ``running`` or ``pending``; ``unreadable`` if that is
-        not known of all of them.
-        """
+    def status(self) -> JobStatus:
+        """How the job is as a whole."""
         if self.why_unreadable:
-            return "unreadable"
-        counts = self.counts()
+            return JobStatus.UNREADABLE
         if self.is_final:
-            worst = (Status.FAILED, Status.CANCELLED, Status.EXPIRED)
-            return next((status for status in worst if counts[status]), Status.COMPLETED)
+            found = {_ended_with(status) for status, n in self.counts().items() if n}
+            return next((status for status in _WORST_FIRST if status in found), JobStatus.COMPLETED)
         if self._is_cancelling():
-            return "cancelling"
+            return JobStatus.CANCELLING
         if self.job.pause(self.at) is not None:
-            return "paused"
-        return Status.RUNNING if self.is_started else Status.PENDING
+            return JobStatus.PAUSED
+        return JobStatus.RUNNING if self.is_started else JobStatus.PENDING
 
     def _is_cancelling(self) -> bool:
         if not self.job.controls or self.job.controls[-1].verb is not ControlVerb.CANCEL:
             return False
         return any(self.part(index).gen < self.job.gen for index in concerned(self.job, self.job.controls[-1]))
+
+
+def _ended_with(status: Status) -> JobStatus:
+    """Return what a job is for a task of it that ended so."""
+    match status:
+        case Status.COMPLETED:
+            return JobStatus.COMPLETED
+        case Status.FAILED:
+            return JobStatus.FAILED
+        case Status.CANCELLED:
+            return JobStatus.CANCELLED
+        case Status.EXPIRED:
+            return JobStatus.EXPIRED
+        case Status.PENDING | Status.RUNNING:
+            raise AssertionError(f"a task that is {status} has not ended")
+        case _:
+            assert_never(status)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,11 @@ from oqkit.notebook.board import Jobs, board_text
 from oqkit.notebook.html import to_html
 from oqkit.notebook.humanize import duration, money, percent, short, speed
 from oqkit.notebook.message import MessageHandler
-from oqkit.notebook.snapshot import SEGMENTS
+from oqkit.notebook.snapshot import SEGMENTS, segment
 from oqkit.notebook.state import fitted, size_bytes, to_state
-from oqkit.notebook.text import bar, to_text
+from oqkit.notebook.text import INK, bar, to_text
+from oqkit.queue.task_state import TaskState
+from oqkit.queue.transition import Status
 from oqkit.task.failure import Failure
 from tests.notebook.world import failures, snapshot_of
 
@@ -200,6 +202,14 @@ def test_segments_have_each_their_own_look():
     from oqkit.notebook.html import base_css
 
     assert all(f".oqkit-{name}{{background" in base_css() for name in SEGMENTS)
+    assert len(set(INK.values())) == len(INK)
+    assert set(INK) == set(SEGMENTS)
+
+
+def test_every_status_of_a_task_has_its_place_in_the_bar():
+    assert set(SEGMENTS) == {status.value for status in Status} | {"retrying"}
+    assert {segment(TaskState(status=status)) for status in Status} == {status.value for status in Status}
+    assert segment(TaskState(attempt=1)) == "retrying"
 
 
 def test_failure_has_the_fields_that_are_shown():

@@ -5,7 +5,7 @@ import pytest
 from oqkit.queue import control
 from oqkit.queue.policy import Policy
 from oqkit.queue.transition import Status, Verb
-from oqkit.queue.view import JobView
+from oqkit.queue.view import _WORST_FIRST, JobStatus, JobView
 from tests.queue.faulty import FaultyStore, cost
 
 
@@ -166,6 +166,12 @@ def test_view_of_a_job_without_tasks_is_final(world):
     world.submit(job)
     view = view_of(world, job)
     assert (view.state.is_final, view.state.status, sum(view.state.counts().values())) == (True, "completed", 0)
+
+
+def test_job_that_has_ended_is_what_tasks_of_it_are():
+    final = {status for status in JobStatus if status.is_final}
+    assert {status.value for status in final} == {status.value for status in Status if status.is_final}
+    assert set(_WORST_FIRST) == final
 
 
 def test_counts_name_every_status(world):
