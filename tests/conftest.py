@@ -1,4 +1,7 @@
-"""Real S3 servers, one of each for a whole run of the tests (for each worker under xdist), started when first asked for."""
+"""What all tests can ask for: queues and workers of this process, and real S3 servers.
+
+There is one server of each kind for a whole run of the tests (for each worker under xdist), started when first asked for.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,10 @@ import pytest
 from hypothesis import settings
 
 from oqkit.testing.server import S3Server, ministack, moto, rclone, seaweedfs
+from tests.call import gate
+from tests.local import folder_queue, queue, quick_news, start
+
+__all__ = ["folder_queue", "gate", "queue", "quick_news", "start"]  # fixtures
 
 settings.register_profile("oqkit", deadline=None)  # a busy machine is no failure
 settings.load_profile("oqkit")

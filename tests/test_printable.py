@@ -16,9 +16,7 @@ from oqkit.cli import main
 from oqkit.client import wait
 from oqkit.printable import PlainFormatter, printable
 from oqkit.queue.key import job_key
-from tests.local import WAIT_S, queue, start
-
-__all__ = ["queue", "start"]  # fixtures
+from tests.local import WAIT_S
 
 #: Clears the screen, sets the window's title, goes back over the line, turns the text round, ends a string, breaks lines.
 HOSTILE = "so so\x1b[2J\x1b]0;title\x07 a\rb \x9b31m \u202eabc\u2028 \x00\x7f\n2026-01-01 00:00:00,000 INFO all is well"

@@ -11,9 +11,7 @@ from oqkit.config import Settings
 from oqkit.errors import Denied
 from oqkit.queue.repository import open_repository
 from oqkit.store.memory import MemoryStore
-from tests.local import WAIT_S, start, until
-
-__all__ = ["start"]  # a fixture
+from tests.local import WAIT_S, until
 
 
 class NoDelete(MemoryStore):

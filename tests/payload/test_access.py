@@ -22,10 +22,8 @@ from oqkit.payload.access import Access, check_options, check_paths
 from oqkit.payload.dataset import Dataset, DatasetReader
 from oqkit.payload.part_input import PartFrame
 from oqkit.queue.rows import Rows
-from tests.local import WAIT_S, folder_queue, queue, start
+from tests.local import WAIT_S
 from tests.trust.corpus import Place, cases, hostile_metadata
-
-__all__ = ["folder_queue", "queue", "start"]  # fixtures
 
 FRAME = pd.DataFrame({"x": [1.0, 2.0, 3.0]})
 

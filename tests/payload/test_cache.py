@@ -17,9 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 from oqkit.limits import PayloadLimits
 from oqkit.payload.cache import ByteCache
 from oqkit.payload.codec import ParquetCodec
-from tests.local import WAIT_S, queue, until
-
-__all__ = ["queue"]  # fixtures
+from tests.local import WAIT_S, until
 
 MIB = 2**20
 

@@ -9,9 +9,7 @@ import pytest
 
 from oqkit.errors import FormatError
 from oqkit.payload.codec import ParquetCodec
-from tests.local import WAIT_S, keys_in, queue, start
-
-__all__ = ["queue", "start"]  # fixtures
+from tests.local import WAIT_S, keys_in
 
 
 def column(inputs):

@@ -18,9 +18,7 @@ from oqkit.payload.input import input_of
 from oqkit.payload.kind import Kind
 from oqkit.queue.key import keyed_job_id
 from oqkit.queue.submission import JOB_SCOPE, point_to
-from tests.local import WAIT_S, keys_in, queue, start
-
-__all__ = ["queue", "start"]  # fixtures
+from tests.local import WAIT_S, keys_in
 
 FORMAT = Path(__file__).parents[1] / "format"
 LAYOUT = {"backend": "pandas", "columns": ["x"]}

@@ -13,9 +13,7 @@ import pytest
 import oqkit as oq
 from oqkit.errors import Denied, OqError, UsageError
 from oqkit.store.directory import DirectoryStore
-from tests.local import WAIT_S, queue, start
-
-__all__ = ["queue", "start"]  # fixtures
+from tests.local import WAIT_S
 
 OLD = time.time() - 10 * 86_400
 

@@ -12,10 +12,8 @@ from oqkit.client import connect
 from oqkit.errors import Denied
 from oqkit.queue.key import task_id
 from oqkit.testing.proxy import _Request
-from tests.local import WAIT_S, start
+from tests.local import WAIT_S
 from tests.trust.policy import Ask, PolicyProxy, allows, asks_of, documented
-
-__all__ = ["start"]  # a fixture
 
 ROLES = ("Viewer", "Submitter", "Worker")
 BUCKET, PREFIX = "permissions", "team/queue"

@@ -1,8 +1,0 @@
-"""What these tests share."""
-
-from __future__ import annotations
-
-from tests.call import gate
-from tests.local import folder_queue, queue, quick_news, start
-
-__all__ = ["folder_queue", "gate", "queue", "quick_news", "start"]

@@ -1,7 +1,0 @@
-"""What these tests share."""
-
-from __future__ import annotations
-
-from tests.local import queue, start
-
-__all__ = ["queue", "start"]
