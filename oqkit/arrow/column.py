@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 import numpy as np
 import pandas as pd
@@ -348,8 +348,17 @@ def to_objects(array: pa.Array, meta: ColumnMeta) -> list[Any]:
             values = [None if text is None else tagged_json.loads(text) for text in array.to_pylist()]
         case Encoding.TUPLE:
             values = [None if value is None else tuple(value) for value in inference.to_python(array)]
-        case _:
+        case (
+            Encoding.NATURAL
+            | Encoding.NUMPY
+            | Encoding.EXTENSION
+            | Encoding.ARROW
+            | Encoding.CATEGORY
+            | Encoding.OBJECT
+        ):
             values = inference.to_python(array)
+        case _:
+            assert_never(meta.encoding)
     if meta.missing is None or not array.null_count:
         return values
     missing = _MISSING[meta.missing]

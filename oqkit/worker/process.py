@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import fields, replace
 from itertools import count
 from multiprocessing import Pipe
-from typing import Any
+from typing import Any, assert_never
 
 from oqkit.errors import SchemaError, UsageError
 from oqkit.queue.rows import Rows
@@ -170,21 +170,24 @@ class ProcessExecution:
 
     def _take(self, kind: Kind, content: Any) -> None:
         child, task = self._child, self._work.handler.task
-        if kind is Kind.RESULTS:
-            self._lay(content)
-        elif kind is Kind.VALUES:
-            self._lay(self._unpickled(*content))
-        elif kind is Kind.STOPPED:
-            self._stopped = content
-        elif kind is Kind.REFUSED:
-            child.forget(task)
-            self._refuse(content)
-        elif kind is Kind.BROKEN:
-            child.forget(task)
-            log.error("running job %s broke in its child process:\n%s", self._work.job_id, content)
-            self._trouble = content.strip().rpartition("\n")[2]
-        else:
-            raise AssertionError(f"{kind} is not about rows")
+        match kind:
+            case Kind.RESULTS:
+                self._lay(content)
+            case Kind.VALUES:
+                self._lay(self._unpickled(*content))
+            case Kind.STOPPED:
+                self._stopped = content
+            case Kind.REFUSED:
+                child.forget(task)
+                self._refuse(content)
+            case Kind.BROKEN:
+                child.forget(task)
+                log.error("running job %s broke in its child process:\n%s", self._work.job_id, content)
+                self._trouble = content.strip().rpartition("\n")[2]
+            case Kind.END:
+                raise AssertionError(f"{kind} is not about rows")
+            case _:
+                assert_never(kind)
 
     def _refuse(self, error: UsageError) -> None:
         with self._lock:
