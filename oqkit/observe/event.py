@@ -121,6 +121,11 @@ class LeaseClaimed(LeaseEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseStarted(LeaseEvent):
+    """The rows of a lease begin to run: what comes before is reading inputs, and waiting for the lease before it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseCommitted(LeaseEvent):
     """Outcomes of a lease are stored: for good if they are final, and whatever becomes of the worker now.
 
@@ -159,6 +164,7 @@ Event = (
     | JobEnded
     | StoreFailed
     | LeaseClaimed
+    | LeaseStarted
     | LeaseCommitted
     | LeaseEnded
 )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from oqkit.claim.lease import HeldLease
+from oqkit.observe.event import LeaseStarted
 from oqkit.observe.observer import Observers
 from oqkit.queue.commit import Outcome
 from oqkit.queue.rows import NONE, Rows, union
@@ -53,6 +54,7 @@ class LeaseRunner:
         self._executor = executor
         self._isolating = executor.isolating() if work.is_suspect and not is_exposed else None
         self._timer = timer
+        self._observers = observers
         self._clock: Callable[[], float] = lease.monotonic
         self._checkpointer = Checkpointer(lease, codec, observers=observers, refuse=self._refusal, late=self.hand_back)
         self._work = work
@@ -113,6 +115,7 @@ class LeaseRunner:
         """Begin to run."""
         self._started = self._clock()
         self._checkpointer.began()
+        self._observers.tell(LeaseStarted, lambda: LeaseStarted.of(self.lease))
         self._begin(self._work)
 
     def step(self) -> bool:

@@ -18,6 +18,7 @@ from oqkit.observe.event import (
     LeaseClaimed,
     LeaseCommitted,
     LeaseEnded,
+    LeaseStarted,
     StoreFailed,
     WorkerStarted,
     WorkerStopped,
@@ -63,7 +64,7 @@ def leases(told):
     """Return the events of each lease, in order."""
     found = defaultdict(list)
     for event in told:
-        if isinstance(event, LeaseClaimed | LeaseCommitted | LeaseEnded):
+        if isinstance(event, LeaseClaimed | LeaseStarted | LeaseCommitted | LeaseEnded):
             found[event.lease].append(event)
     return found
 
@@ -81,9 +82,10 @@ def test_every_lease_is_told_of_from_its_claim_to_its_end_and_with_every_outcome
     fate, n_leases = Counter(), 0
     for events in leases(told).values():
         n_leases += 1
-        first, *commits, last = events
+        first, start, *commits, last = events
         assert first.at <= min(one.at for one in commits) <= max(one.at for one in commits) <= last.at
-        assert (type(first), type(last)) == (LeaseClaimed, LeaseEnded)
+        assert (type(first), type(start), type(last)) == (LeaseClaimed, LeaseStarted, LeaseEnded)
+        assert first.at <= start.at <= last.at
         assert all(isinstance(one, LeaseCommitted) for one in commits)
         assert (first.job.id, first.job.tags, first.job.type) == (job.id, {"team": "a"}, "moody")
         assert first.rows.first // 25 == first.part == last.part
@@ -219,7 +221,8 @@ def test_store_that_fails_is_told_of_and_every_lease_has_an_end(refused, is_told
     assert {type(one.error) for one in failed} == ({Unavailable} if is_told else set())
     assert {bool(one.lease) for one in failed} <= {refused == {COMMITTING}}
     for events in leases(told).values():
-        assert [type(event) for event in events if not isinstance(event, LeaseCommitted)] == [LeaseClaimed, LeaseEnded]
+        kinds = [type(event) for event in events if not isinstance(event, LeaseCommitted | LeaseStarted)]
+        assert kinds == [LeaseClaimed, LeaseEnded]
     assert sum(one.is_lost for one in of_kind(told, LeaseEnded)) == n_lost
     assert sum(one.n_finished for one in of_kind(told, LeaseEnded)) == 100
     assert job.status == "failed"
@@ -290,7 +293,16 @@ def test_nothing_is_made_of_rows_and_commits_where_nobody_listens(queue, monkeyp
     monkeypatch.setattr(Observers, "tell", watch)
     queue.submit_frame(FRAME, moody, retries=0, part_rows=10)
     oq.Worker(queue, [moody]).run(until_idle=True)
-    assert asked == {JobSubmitted, WorkerStarted, LeaseClaimed, LeaseCommitted, LeaseEnded, JobEnded, WorkerStopped}
+    assert asked == {
+        JobSubmitted,
+        WorkerStarted,
+        LeaseClaimed,
+        LeaseStarted,
+        LeaseCommitted,
+        LeaseEnded,
+        JobEnded,
+        WorkerStopped,
+    }
     assert Counter(made) == {LeaseEnded: 10}
 
 
