@@ -1,11 +1,14 @@
 """Every number that tunes oqkit, in one frozen value that whoever has a queue carries: `Repository.limits`.
 
-In it is what tunes waiting, polling, trying again, the sizes of parts and leases, and budgets of memory and requests. Each
-can be set to another value in one process while others keep theirs: nothing gets wrong by it, only slower or dearer.
-Not in it: the bounds of what is stored, on which all versions must agree (`oqkit.queue.bound`, the rings of a part,
-names of keys), what makes a function's identity, defaults of arguments that a user gives, sizes of displays, and constants
-of other libraries and of mathematics. The names end in what the number counts: ``_s`` is seconds, ``_polls`` and ``_rings``
-are multiples of the store's `poll_s` and `ring_s`, a ``_share`` is of 1, and a ``_factor`` multiplies.
+In it is what tunes waiting, polling, trying again, the sizes of parts and leases, and budgets of memory and requests. One
+process can have other values than the rest: that makes nothing wrong, only slower or dearer.
+
+Not in it are the bounds of what is stored, on which all versions must agree (`oqkit.queue.bound`, the rings of a part,
+names of keys), what a function's identity is made of, defaults of arguments that a user may give, what only a display
+needs, and facts of other libraries, of formats and of mathematics.
+
+Names end in what is counted. ``_s`` is seconds, ``_polls`` and ``_rings`` are multiples of the store's `poll_s` and
+`ring_s`, a ``_share`` is a part of 1, and something is multiplied or divided by a ``_factor``.
 """
 
 from __future__ import annotations
@@ -21,20 +24,22 @@ class QueueLimits:
     """How long a write is tried before it is `Unavailable`: longer than a store is busy, shorter than an outage."""
     retry_first_s: float = 0.02
     retry_longest_s: float = 2.0
-    """The longest wait before the second repetition of a write, and before any: about a request, and many."""
+    """A write is repeated at once, then after at most twice the first of these, then after twice as long each time, up to
+    the second; less than that by chance, so that rivals do not meet again."""
     max_leases: int = 8
     """Leases of a part at once: of more, each commit meets another too often."""
     suspect_first_factor: int = 2
     suspect_factor: int = 16
     suspect_shrinks: int = 8
-    """By what a claim is smaller once a lease on its rows ran out, and each time again: any part is down to a row by then."""
+    """By what a claim is smaller once a lease on its rows ran out, by what again after each further one, and after how many
+    it shrinks no more: any part is down to a row by then."""
     suspect_lease_s: float = 60.0
     suspect_doublings: int = 10
-    """Up to what leases on such rows grow, twice as long each time: a live worker can extend one of a minute."""
+    """Up to what leases on such rows grow, and how often they are doubled: a worker that lives extends one of a minute."""
     marker_late_s: float = 0.5
     """How much later than the bell a marker may be there: the slowest usual write."""
     signature_s: float = 365 * 86_400.0
-    """How long a signature is good for: no job waits for longer."""
+    """How long a signature is good for: a year."""
     bell_bytes: int = 16_384
     """A larger job is not in the bell, which every idle worker reads."""
     bell_fresh_s: float = 10.0
@@ -48,12 +53,13 @@ class QueueLimits:
     read_parts: int = 16
     """How many parts are read at once to see whether a job is done, and at most when one is attached to."""
     open_pages: int = 5
-    """How many pages of markers a listing of jobs goes through: jobs with a key are known from there alone."""
+    """How many pages of markers a listing of jobs goes through: jobs with a key that nobody began are known from there alone."""
     sweep_every_s: float = 480.0
     sweep_first_s: float = 30.0
-    """How often a queue is searched for lost jobs, inside the budget of an idle worker, and how soon after its start."""
+    """How often a queue is searched for lost jobs, which is inside the budget of an idle worker; and how soon after the start
+    of a worker, at least."""
     sweep_early_share: float = 0.75
-    """What part of that must be over since anybody's last step: the workers' clocks are not in step."""
+    """What part of that must be over since anybody's last step: workers do not keep the same time."""
     sweep_fresh_s: float = 60.0
     """Younger jobs are left alone: their marker may be on its way."""
     sweep_pages: int = 2
@@ -61,7 +67,8 @@ class QueueLimits:
     """A step ends with so many pages of the listing, or the page that has so many jobs to look at."""
     sweep_watched_jobs: int = 1000
     sweep_sample_jobs: int = 16
-    """How many open jobs are remembered, and how many of them are looked at where the markers are too many to list."""
+    """How many open jobs are remembered, and how many of them are looked at where the markers are too many to list. A step
+    that looks at more is put on record first, so that no other worker makes it as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +89,7 @@ class ClaimLimits:
     look_first_rings: float = 0.4
     look_last_rings: float = 1.2
     planned_looks: int = 3
-    """When to list again after a ring, since others are left out for one `ring_s`; at most so many are planned."""
+    """When to list again after a ring, since others are left out for one `ring_s`, and how many such looks are planned."""
     page_markers: int = 1000
     look_pages: int = 3
     look_folders: int = 8
@@ -102,9 +109,9 @@ class ClaimLimits:
     """How long a job that this worker cannot run is left alone: what is missing may be there by then."""
     together_s: float = 1.0
     alone_s: float = 60.0
-    """Markers of done jobs wait so long to be deleted in one request, if no other worker was met for a minute."""
+    """How long markers of done jobs wait to be deleted in one request, while no other worker was met for `alone_s`."""
     refused_markers: int = 100_000
-    """How many markers that may not be deleted are remembered: some 20 MiB."""
+    """How many markers that may not be deleted are remembered."""
     aside_first_s: float = 10.0
     aside_longest_s: float = 600.0
     """How long what cannot be understood is left alone, at first and at most: somebody may repair it."""
@@ -117,9 +124,53 @@ class ClaimLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskLimits:
+    """How long leases are, and how large a function may be."""
+
+    least_s: float = 1.0
+    target_s: float = 10.0
+    """The shortest and the longest lease that is worth it: shorter ones cost commits, and of longer ones others have nothing."""
+    kept_share: float = 0.5
+    """What a measurement of a function's pace leaves of the weight of those before: inputs differ from job to job."""
+    code_warn_bytes: int = 2**20
+    code_bytes: int = 16 * 2**20
+    """A function that is shipped by value is warned about above the first, and refused above the second: all workers load it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLimits:
     """How a worker runs leases, and how it bears a store that is away."""
 
+    tick_s: float = 0.25
+    """How often a lease that runs is looked after."""
+    wrong_s: float = 5.0
+    """If a lease takes so much longer than was thought, nothing is thought of it any more."""
+    blocked_s: float = 0.5
+    """How much longer than twice their time-out coroutines get: then one of them blocks the others."""
+    stood_still_s: float = 1.0
+    """By how much a wait is late if that is not for the machine being busy: it slept, and no call is charged for that."""
+    barren_deaths: int = 3
+    """After so many deaths before any row was started, it is the function that cannot be loaded."""
+    coroutines: int = 64
+    """How many coroutines of a lease run at once."""
+    first_batch_rows: int = 256
+    batch_growth_factor: int = 8
+    """How many rows the first batch has while the pace is unknown, and by what the next ones are larger."""
+    inputs_first_wait_s: float = 1.0
+    inputs_longest_wait_s: float = 60.0
+    """How long a job whose inputs cannot be read is left alone, at first and at most."""
+    commit_patience_s: float = 600.0
+    """How long results wait for a store that is away: others run the rows again meanwhile."""
+    commit_first_wait_s: float = 1.0
+    commit_longest_wait_s: float = 30.0
+    """How long a commit rests that the store has refused, at first and at most."""
+    child_send_s: float = 0.1
+    """How often a child process sends what it has."""
+    child_poll_s: float = 0.2
+    """How soon the death of a child process is noticed where its pipe stays open."""
+    child_end_s: float = 1.0
+    child_kill_s: float = 5.0
+    """How long a child process may take to end by itself, and once it was killed."""
     report_busy_s: float = 60.0
     report_idle_s: float = 600.0
     """How often it reports of itself while it works or leaves something alone, and else: a PUT costs as much as 12 GETs."""
@@ -136,17 +187,17 @@ class WorkerLimits:
     """How long a function that cannot be run here is not looked at again, at first and at most: somebody may mend it."""
     ahead_s: float = 2.0
     """How long before the end of a lease the next one is fetched: what a claim and its inputs take on a slow store."""
-    commits_ahead: int = 2
+    ahead_commits: int = 2
     """How many commits may be under way while the next lease runs: more would pile up on a store that is too slow."""
     longest_idle_s: float = 1.0
-    """The longest sleep of a slot: so soon it sees that it is to stop."""
+    """The longest sleep of a slot without work: there may be something for it in what the others learn meanwhile."""
     yield_s: float = 0.05
     """How often a slot looks whether it may be alone, or has to make room."""
     coroutine_look_s: float = 0.05
-    """How often at most a further slot looks for coroutines."""
+    """How long a further slot rests at least between two looks for coroutines."""
     watch_s: float = 0.05
     watch_slots_s: float = 0.2
-    """How often the main thread looks whether to stop, and what is due; slots seldom end by themselves."""
+    """How long the main thread waits to be told to stop, and for a slot to end, before it looks what else is due."""
     settle_s: float = 10.0
     """How long commits may take once calls have had their grace time."""
     farewell_s: float = 5.0
@@ -157,12 +208,17 @@ class WorkerLimits:
 class PayloadLimits:
     """How inputs and outputs are stored and read."""
 
+    inline_bytes: int = 8192
+    inline_rows: int = 256
+    """Results of more, as JSON, are a Parquet object, and not in the part itself, which every commit writes again."""
     inline_input_bytes: int = 65_536
     """Values of more bytes are uploaded, and not in the job object itself, which is read and written again and again."""
     file_bytes: int = 64 * 2**20
     """An uploaded file ends with the part that takes it past this: a submitter holds one in memory."""
+    kept_jobs: int = 16
+    """Of how many jobs it is remembered what their inputs are."""
     cache_bytes: int = 32 * 2**20
-    """What a process keeps of inputs that it has read: no more than one part of the largest size."""
+    """What a process keeps of the inputs that it has read: as much as a part of the largest size."""
     small_bytes: int = 2**20
     """Files up to this size are read whole, in one request."""
     tail_bytes: int = 2**16
@@ -180,7 +236,7 @@ class ClientLimits:
     least_parts: int = 16
     part_rows: int = 10_000
     max_part_rows: int = 50_000
-    """Into how many parts a job is cut, unless they would have more than `part_rows`, and how many rows one ever has."""
+    """A job is cut into so many parts, into more if they had more than `part_rows`; and how many rows any part may have."""
     part_s: float = 0.25
     """Of quick functions a part takes so long at least: sharing less than that costs more than it gains."""
     part_bytes: int = 32 * 2**20
@@ -191,8 +247,8 @@ class ClientLimits:
     poll_share: float = 0.1
     longest_poll_polls: float = 2.0
     longest_poll_s: float = 0.25
-    """A wait polls after the first of these, then after so large a part of the time that it has waited, up to the longer
-    of the last two: a job's end is noticed in proportion to what it took."""
+    """A wait first polls after the first of these, then after this share of the time that it has waited, up to the longer of
+    the last two: the end of a job is noticed in proportion to how long it took."""
     slice_s: float = 0.2
     """How soon a wait hears of an interrupt."""
     patience_s: float = 5.0
@@ -213,7 +269,7 @@ class LaunchLimits:
     """How workers that ended are replaced."""
 
     restart_every_s: float = 1.0
-    """How often is looked for some that ended."""
+    """How often a supervisor looks who has ended."""
     quick_s: float = 10.0
     quick_deaths: int = 3
     restart_slowly_s: float = 30.0
@@ -227,6 +283,7 @@ class Limits:
 
     queue: QueueLimits = QueueLimits()
     claim: ClaimLimits = ClaimLimits()
+    task: TaskLimits = TaskLimits()
     worker: WorkerLimits = WorkerLimits()
     payload: PayloadLimits = PayloadLimits()
     client: ClientLimits = ClientLimits()

@@ -73,11 +73,16 @@ def connect_with(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connect, "open_repository", functools.partial(open_repository, limits=limits))
 
 
+QUICK_NEWS = Limits(
+    client=ClientLimits(look_every_s=0.0, patience_s=0.0),
+    worker=WorkerLimits(report_news_s=0.0),
+)
+
+
 @pytest.fixture
 def quick_news(monkeypatch) -> None:
     """Let workers say at once what they leave alone, and clients ask at once why nothing happens."""
-    client, worker = ClientLimits(look_every_s=0.0, patience_s=0.0), WorkerLimits(report_news_s=0.0)
-    connect_with(Limits(client=client, worker=worker), monkeypatch)
+    connect_with(QUICK_NEWS, monkeypatch)
 
 
 def until(claim: Callable[[], Any], *, wait_s: float = WAIT_S, what: str = "it never came true") -> Any:

@@ -22,7 +22,7 @@ from oqkit.queue import gate
 from oqkit.queue import key as keys
 from oqkit.queue.cas import Versioned
 from oqkit.queue.job import Job, caught_up
-from oqkit.queue.part import MAX_LEASES, Lease, Part, claim
+from oqkit.queue.part import Lease, Part, claim
 from oqkit.queue.repository import Repository
 
 T = TypeVar("T")
@@ -254,7 +254,13 @@ class Claimer:
             lease = Lease(id=lease_id, worker=self._worker, expires=now + self._lease_s)
             part = caught_up(part, job, now=now)
             return claim(
-                part, lease, max_rows=self._max_rows(one, part, now), now=now, policy=job.policy, chance=chance
+                part,
+                lease,
+                max_rows=self._max_rows(one, part, now),
+                now=now,
+                policy=job.policy,
+                chance=chance,
+                limits=repository.limits.queue,
             )
 
         def has_lease(part: Part) -> bool:
@@ -284,7 +290,7 @@ class Claimer:
         """
         least, most = self._lease_rows(one.job)
         n_due = sum(map(len, part.due(now).values()))
-        share = max(least, n_due // max(1, MAX_LEASES - len(part.leases)))
+        share = max(least, n_due // max(1, self._repository.limits.queue.max_leases - len(part.leases)))
         if most is None:
             return share if part.leases else part.n_rows
         return min(most, share) if one.is_ending else most

@@ -11,7 +11,7 @@ from oqkit.limits import ClaimLimits
 from oqkit.queue import key as keys
 from oqkit.queue.cas import Versioned
 from oqkit.queue.job import Job, check_orders, is_settled
-from oqkit.queue.part import MAX_LEASES, Part
+from oqkit.queue.part import Part
 from oqkit.queue.repository import Repository
 
 
@@ -95,7 +95,7 @@ class JobCursor:
     @property
     def is_ending(self) -> bool:
         """Whether so few parts are untouched that workers have to share the others."""
-        return len(self.untouched) < MAX_LEASES
+        return len(self.untouched) < self.repository.limits.queue.max_leases
 
     def meet(self, markers: dict[str, keys.Marker], *, are_all: bool) -> None:
         """Take in markers of the job; `are_all`: it has no others."""
@@ -165,8 +165,17 @@ class JobCursor:
         if self.untouched:
             return self.untouched.step()
         job, now = self.job, self.repository.now()
-        claimable = [n for n, held in self.parts.items() if _is_claimable(held.doc, job, now)]
+        claimable = [n for n, held in self.parts.items() if self._is_claimable(held.doc, job, now)]
         return self.repository.rng.choice(claimable) if claimable else None
+
+    def _is_claimable(self, part: Part, job: Job, now: float) -> bool:
+        when = part.next_change()
+        if part.gen < job.gen:
+            return True
+        if when is None or when > now:
+            return False
+        has_place = len(part.leases) < self.repository.limits.queue.max_leases
+        return has_place or any(lease.expires <= now for lease in part.leases)
 
     def _look(self) -> None:
         """Learn about parts: by one LIST of a window of them, and a few reads of those that changed."""
@@ -217,12 +226,3 @@ class JobCursor:
             self.learn(self.repository.read_part(self.job, index))
         except FormatError as error:
             self.leave_alone(index, error)
-
-
-def _is_claimable(part: Part, job: Job, now: float) -> bool:
-    when = part.next_change()
-    if part.gen < job.gen:
-        return True
-    if when is None or when > now:
-        return False
-    return len(part.leases) < MAX_LEASES or any(lease.expires <= now for lease in part.leases)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oqkit.errors import LeaseLost, Missing
+from oqkit.limits import Limits
 from oqkit.queue.cas import Versioned
 from oqkit.queue.commit import Commit
 from oqkit.queue.job import Job, caught_up
@@ -23,8 +24,13 @@ class HeldLease:
         self.job = job
         self.id = lease_id
         self.worker = held.doc.lease(lease_id).worker
-        self.lease_s = lease_s_for(held.doc.states, lease_id, lease_s=lease_s)
+        self.lease_s = lease_s_for(held.doc.states, lease_id, lease_s=lease_s, limits=repository.limits.queue)
         """How long it lasts from each commit on, in seconds."""
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of whoever works on the queue here."""
+        return self._repository.limits
 
     @property
     def part(self) -> Part:
@@ -97,7 +103,7 @@ class HeldLease:
     def has_room(self) -> bool:
         """Whether the part may hold one more output itself: every commit in it writes all of those again."""
         n_inline = sum(output is not None for output in self.part.outputs.values())
-        return n_inline < self._repository.limits.claim.inline_outputs
+        return n_inline < self.limits.claim.inline_outputs
 
     def attempts(self) -> tuple[tuple[Rows, int], ...]:
         """Return, for the rows held, which attempt that counts this is: 1 for the first."""

@@ -62,7 +62,7 @@ class Job:
         self._workers = WorkerWatch(repository)
         self._reconciler = Reconciler(repository)
         self._source = source
-        self._timer = timer or RowTimer()
+        self._timer = timer or RowTimer(repository.limits.task)
         self._observers = observers or Observers()
         self._collector = ResultReader(repository, codec or ParquetCodec(repository), self._view, index=index)
 
@@ -370,7 +370,7 @@ class Job:
         )
 
     def _new_function(self, fn: Callable[..., Any]) -> Function:
-        function = function_of(fn)
+        function = function_of(fn, limits=self._repository.limits.task)
         if function.task is not None and not function.task.batch:
             columns = self._collector.inputs()[0].columns
             if columns is not None:

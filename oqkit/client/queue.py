@@ -52,7 +52,7 @@ class Queue:
         self.access = Access.of(settings)
         """What this process may read outside of the queue, for jobs that ask for it."""
         self._codec = ParquetCodec(repository, self.access)
-        self._timer = RowTimer()
+        self._timer = RowTimer(repository.limits.task)
         self.observers = Observers(map(Listener, observers))
         """Who is told what this process does with the queue."""
         self._submitter = Submitter(repository, self.observers)

@@ -16,7 +16,7 @@ from oqkit.arrow.table import fingerprint as frame_fingerprint
 from oqkit.client.join import Submitted
 from oqkit.clock import new_id
 from oqkit.errors import SchemaError, UsageError
-from oqkit.limits import Limits
+from oqkit.limits import Limits, TaskLimits
 from oqkit.payload.access import Access
 from oqkit.payload.dataset_input import DatasetInput
 from oqkit.payload.discovery import find_dataset
@@ -34,7 +34,6 @@ from oqkit.task.fingerprint import unknown_part
 from oqkit.task.function import DEFAULTS, Options, TaskFunction, as_task, is_async, seconds
 from oqkit.task.handler import Handler
 from oqkit.task.timer import RowTimer
-from oqkit.worker.call import COROUTINES
 
 MAX_TAGS = 20
 LATEST_S = NEVER  # the year 2200
@@ -82,12 +81,12 @@ class JobSpec:
             yield from encode_payload(self.table, part_rows=self.part_rows, max_file_bytes=max_bytes)
 
 
-def function_of(function: Any) -> Function:
+def function_of(function: Any, *, limits: TaskLimits) -> Function:
     """Describe a function, a `@oq.task`, or the name of a task type."""
     if isinstance(function, str):
         return Function(type=keys.check_type(function))
     task = as_task(function)
-    code, data = code_of(task)
+    code, data = code_of(task, limits=limits)
     unknown = "" if code.fingerprint else unknown_part(task)
     return Function(type=task.name, task=task, code=code, data=data, unknown=unknown)
 
@@ -102,7 +101,7 @@ def spec_of_frame(
 
     Columns that the function does not take are not looked at.
     """
-    known = function_of(function)
+    known = function_of(function, limits=limits.task)
     source = opened(df)
     labels = labels_of(source)
     used = _used(labels if columns is None else chosen(labels, columns), known)
@@ -134,7 +133,7 @@ def spec_of_dataset(
     access: Access,
 ) -> JobSpec:
     """JobSpec a job of one task a row of Parquet files, of which only the footers are read."""
-    known = function_of(function)
+    known = function_of(function, limits=limits.task)
     dataset, schema = find_dataset(paths, options=storage_options, access=access, limits=limits.payload)
     empty = schema.empty_table().to_pandas()
     labels = labels_of(empty)
@@ -155,7 +154,7 @@ def spec_of_values(
     values: Iterable[Any], function: Any, *, part_rows: int | str, timer: RowTimer, limits: Limits
 ) -> JobSpec:
     """JobSpec a job of one task a value; raise `SchemaError` naming the first value that would not come back equal."""
-    known = function_of(function)
+    known = function_of(function, limits=limits.task)
     items = list(values)
     texts = [_text(value, number) for number, value in enumerate(items)]
     if known.task is not None and not known.task.batch:
@@ -210,7 +209,7 @@ def _part_rows(
     if part_rows == "auto":
         row_s = timer.row_s(function)
         quick = 1 if row_s is None else min(client.max_part_rows, int(client.part_s / max(row_s, 1e-9)))
-        least = COROUTINES if function.task is not None and is_async(function.task.function) else 1
+        least = limits.worker.coroutines if function.task is not None and is_async(function.task.function) else 1
         n_rows = max(min(n_tasks, max(least, quick)), min(client.part_rows, math.ceil(n_tasks / client.least_parts)))
         return max(1, min(n_rows, client.part_bytes * n_tasks // max(n_bytes, 1)))
     if isinstance(part_rows, bool) or not isinstance(part_rows, int) or not 1 <= part_rows <= client.max_part_rows:

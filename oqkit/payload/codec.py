@@ -24,9 +24,6 @@ from oqkit.task.failure import Failure
 from oqkit.worker.buffer import Results
 from oqkit.worker.interface import Inputs
 
-_MAX_JOBS = 16
-"""Of how many jobs it is remembered what their inputs are."""
-
 
 class ParquetCodec:
     """The codec of a queue: reads inputs, encodes outcomes. Threads may share it.
@@ -36,9 +33,10 @@ class ParquetCodec:
 
     def __init__(self, repository: Repository, access: Access | None = None) -> None:
         self._repository = repository
+        self._limits = repository.limits.payload
         self._access = access or Access()
-        self._inputs: LRUCache[str, tuple[Input, InputSource]] = LRUCache(_MAX_JOBS)
-        self._cache = ByteCache(repository.limits.payload.cache_bytes)
+        self._inputs: LRUCache[str, tuple[Input, InputSource]] = LRUCache(self._limits.kept_jobs)
+        self._cache = ByteCache(self._limits.cache_bytes)
         self._lock = threading.Lock()
 
     def open(self, job: Job, index: int) -> Inputs:
@@ -80,7 +78,8 @@ class ParquetCodec:
         self, results: Results, *, refuse: Callable[[int, str], Failure], has_room: bool = True
     ) -> tuple[Output | None, Mapping[int, Failure]]:
         """Encode results: as JSON if they are few and plain, and the part has room for that, else as Parquet."""
-        return pack(results, refuse=refuse, has_room=has_room)
+        inline_bytes = self._limits.inline_bytes if has_room else 0
+        return pack(results, refuse=refuse, inline_bytes=inline_bytes, inline_rows=self._limits.inline_rows)
 
 
 def _facts(job: Job) -> tuple[Any, ...]:

@@ -23,12 +23,8 @@ from oqkit.queue.rows import Rows
 from oqkit.task.failure import Failure
 from oqkit.worker.buffer import Results
 
-INLINE_BYTES = 8192
-"""How long the JSON of results may be that a part holds itself."""
 _ROW: Final = "oq:row"
 _ERROR: Final = "oq:error"
-#: Results of more rows than this are never tried as JSON.
-_MAX_INLINE_ROWS: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +62,9 @@ def stored_results(
 
 
 def pack(
-    results: Results, *, refuse: Callable[[int, str], Failure], has_room: bool = True
+    results: Results, *, refuse: Callable[[int, str], Failure], inline_bytes: int, inline_rows: int
 ) -> tuple[Output | None, Mapping[int, Failure]]:
-    """Encode results: as JSON if they are few and plain, and the part `has_room` for that, else as Parquet.
+    """Encode results: as JSON if they are plain, of at most so many rows and bytes, else as Parquet.
 
     None if there are none to store. Also return the rows whose value cannot be stored, with what is stored of each
     instead: what `refuse` says of it.
@@ -81,7 +77,7 @@ def pack(
         tables.insert(0, (results.rows, values))
     refused = {numbers[place]: refuse(numbers[place], message) for place, message in bad.items()}
     stored = stored_results(_column(tables), _table(tables), {**results.failures, **refused})
-    inline = encode_inline(stored, limit_bytes=INLINE_BYTES if has_room else 0)
+    inline = encode_inline(stored, max_bytes=inline_bytes, max_rows=inline_rows)
     if inline is not None:
         return inline, refused
     try:
@@ -148,15 +144,15 @@ def encode_outcomes(stored: StoredResults) -> bytes:
     return file.data
 
 
-def encode_inline(stored: StoredResults, *, limit_bytes: int = INLINE_BYTES) -> dict[str, Any] | None:
-    """Return a few results as a JSON-able dict, or None if JSON would lose something or need more than `limit_bytes`."""
+def encode_inline(stored: StoredResults, *, max_bytes: int, max_rows: int) -> dict[str, Any] | None:
+    """Return results as a JSON-able dict; None if they are of more rows, JSON needs more bytes, or it would lose something."""
     values, failures = stored.values, stored.failures
-    if len(stored.rows) + len(failures) > _MAX_INLINE_ROWS or values.nbytes > limit_bytes or not is_json(values):
+    if len(stored.rows) + len(failures) > max_rows or values.nbytes > max_bytes or not is_json(values):
         return None
     doc: dict[str, Any] = {"rows": stored.rows.tolist(), "values": decode_values(values)}
     if failures:
         doc["failures"] = {str(row): asdict(failure) for row, failure in failures.items()}
-    return doc if len(json.dumps(doc)) <= limit_bytes else None
+    return doc if len(json.dumps(doc)) <= max_bytes else None
 
 
 # --- read ----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oqkit.errors import LeaseLost
+from oqkit.limits import QueueLimits
 from oqkit.queue import bound
 from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.policy import Policy
@@ -20,7 +21,6 @@ from oqkit.queue.suspect import lease_s_for, most_rows
 from oqkit.queue.task_state import States, Stretch, TaskState, changed, grouped, stretches
 from oqkit.queue.transition import Status, Verb, target
 
-MAX_LEASES = 8
 DONE_RING = 16
 LOG_RING = 32
 LOG_RANGES = 16
@@ -149,7 +149,9 @@ def fresh(job: str, index: int, *, n_rows: int, gen: int) -> Part:
 # --- verbs ---------------------------------------------------------------------------------------
 
 
-def claim(part: Part, lease: Lease, *, max_rows: int, now: float, policy: Policy, chance: float) -> Part:
+def claim(
+    part: Part, lease: Lease, *, max_rows: int, now: float, policy: Policy, chance: float, limits: QueueLimits
+) -> Part:
     """Give `lease` up to `max_rows` due rows, after settling what time has decided.
 
     The lease is in the result only if there was a row for it. Rows on which leases ran out are not mixed
@@ -157,9 +159,9 @@ def claim(part: Part, lease: Lease, *, max_rows: int, now: float, policy: Policy
     are longer (see `lease_s_for`).
     """
     part = settle(part, now=now, policy=policy, chance=chance)
-    if len(part.leases) >= MAX_LEASES or now < policy.not_before:
+    if len(part.leases) >= limits.max_leases or now < policy.not_before:
         return part
-    taken = _choice(part, max_rows=max_rows, now=now)
+    taken = _choice(part, max_rows=max_rows, now=now, limits=limits)
     if not taken:
         return part
 
@@ -168,12 +170,12 @@ def claim(part: Part, lease: Lease, *, max_rows: int, now: float, policy: Policy
         return replace(state, status=status, attempt=state.attempt + 1, lease=lease.id, due=0.0)
 
     part = replace(part, states=changed(part.states, taken, take), leases=(*part.leases, lease))
-    lease_s = lease_s_for(part.states, lease.id, lease_s=lease.expires - now)
+    lease_s = lease_s_for(part.states, lease.id, lease_s=lease.expires - now, limits=limits)
     part = replace(part, leases=(*part.leases[:-1], replace(lease, expires=now + lease_s)))
     return _logged(part, now, Verb.CLAIM, taken, worker=lease.worker)
 
 
-def _choice(part: Part, *, max_rows: int, now: float) -> Rows:
+def _choice(part: Part, *, max_rows: int, now: float, limits: QueueLimits) -> Rows:
     """Return the first due rows, suspects or others, and no more of them than the most suspicious one allows."""
     due = part.due(now)
     if not any(state.is_suspect for state in due):
@@ -184,7 +186,7 @@ def _choice(part: Part, *, max_rows: int, now: float) -> Rows:
     for first, stop, state in found:
         if state.is_suspect is not found[0].state.is_suspect:
             continue
-        max_rows = min(max_rows, most_rows(state, part.n_rows))
+        max_rows = min(max_rows, most_rows(state, part.n_rows, limits=limits))
         if n_taken >= max_rows:
             break
         taken.append((first, min(stop, first + max_rows - n_taken)))

@@ -24,26 +24,23 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from oqkit.errors import FormatError, UnknownTask, UsageError
+from oqkit.limits import TaskLimits
 from oqkit.queue.job import Code
 from oqkit.queue.key import code_key
 from oqkit.queue.repository import Repository
 from oqkit.task.fingerprint import fingerprint, same_function
 from oqkit.task.function import TaskFunction, as_task
 
-WARN_BYTES = 2**20
-MAX_BYTES = 16 * 2**20
-
-
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 MAGIC = importlib.util.MAGIC_NUMBER.hex()
 
 
-def code_of(task: TaskFunction) -> tuple[Code, bytes | None]:
+def code_of(task: TaskFunction, *, limits: TaskLimits) -> tuple[Code, bytes | None]:
     """Return how to ship a function, and what tells it from others: its reference, or its digest and the bytes to store."""
     known = described(task)
     if known.reference:
         return known, None
-    data = dump(task)
+    data = dump(task, limits=limits)
     return replace(known, digest=hashlib.sha256(data).hexdigest()), data
 
 
@@ -205,7 +202,7 @@ def _reduced_environment(environment: Any) -> Any:
     raise TypeError("an environment other than os.environ stays in its process")
 
 
-def dump(task: TaskFunction, *, modules: Iterable[str] = ()) -> bytes:
+def dump(task: TaskFunction, *, limits: TaskLimits, modules: Iterable[str] = ()) -> bytes:
     """Pickle a function, with what it takes from these modules as that is in this process; raise `UsageError`."""
     sink = io.BytesIO()
     try:
@@ -218,12 +215,12 @@ def dump(task: TaskFunction, *, modules: Iterable[str] = ()) -> bytes:
             "Create connections, locks and files inside the function, or put the function into a module that workers "
             "can import"
         ) from error
-    if len(data) > MAX_BYTES:
+    if len(data) > limits.code_bytes:
         raise UsageError(
             f"function {task.name!r} is {len(data) / 2**20:.0f} MiB with the data it refers to (at most "
-            f"{MAX_BYTES // 2**20}): {_largest(task)}. Pass data as columns, or load it inside the function"
+            f"{limits.code_bytes // 2**20}): {_largest(task)}. Pass data as columns, or load it inside the function"
         )
-    if len(data) > WARN_BYTES:
+    if len(data) > limits.code_warn_bytes:
         warnings.warn(
             f"function {task.name!r} is {len(data) / 2**20:.1f} MiB with the data it refers to: {_largest(task)}. "
             "Every worker loads all of it; pass data as columns, or load it inside the function",

@@ -5,11 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
+from oqkit.limits import TaskLimits
 from oqkit.queue.job import Code
-
-TARGET_S = 10.0
-LEAST_S = 1.0
-KEPT = 0.5
 
 
 class Job(Protocol):
@@ -22,9 +19,10 @@ class Job(Protocol):
 
 
 class RowTimer:
-    """Seconds a row, as an average in which each measurement halves the weight of those before. Threads may share it."""
+    """Seconds a row, as an average in which each measurement lowers the weight of those before. Threads may share it."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: TaskLimits) -> None:
+        self._limits = limits
         self._seen: dict[tuple[str, str], tuple[float, float]] = {}
         self._lock = threading.Lock()
 
@@ -34,7 +32,8 @@ class RowTimer:
             return
         with self._lock:
             rows, took_s = self._seen.get(_key(job), (0.0, 0.0))
-            self._seen[_key(job)] = (KEPT * rows + n_rows, KEPT * took_s + elapsed_s)
+            kept = self._limits.kept_share
+            self._seen[_key(job)] = (kept * rows + n_rows, kept * took_s + elapsed_s)
 
     def row_s(self, job: Job) -> float | None:
         """Return the seconds a row, or None while unknown."""
@@ -46,7 +45,8 @@ class RowTimer:
         row_s = self.row_s(job)
         if row_s is None:
             return None
-        least, most = (max(1, int(worth_s / max(row_s, 1e-9))) for worth_s in (LEAST_S, TARGET_S))
+        lengths_s = self._limits.least_s, self._limits.target_s
+        least, most = (max(1, int(worth_s / max(row_s, 1e-9))) for worth_s in lengths_s)
         return least, most
 
 

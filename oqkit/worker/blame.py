@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 from oqkit.queue.rows import NONE, Range, Rows
 
-BARREN = 3
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
@@ -58,17 +56,17 @@ class Verdict:
     n_barren: int = 0
 
 
-def blame(incident: Incident, *, done: Rows, held: Rows) -> Verdict:
+def blame(incident: Incident, *, done: Rows, held: Rows, barren_deaths: int) -> Verdict:
     """Judge an incident; `done` are the rows that have an outcome, and only those in `held` are still ours.
 
-    A process that dies again and again before it starts a row cannot even load the function: that is
+    A process that dies `barren_deaths` times in a row before it starts a row cannot even load the function: that is
     charged to all rows.
     """
     ours = held - done
     open_rows = incident.rows[: max(incident.limit, incident.taken)] & ours
     suspects = incident.in_progress() & ours
     n_barren = 0 if done or suspects else incident.n_barren + 1
-    if n_barren >= BARREN:
+    if n_barren >= barren_deaths:
         return Verdict(charged=open_rows, n_barren=n_barren)
     started = incident.rows[: incident.taken] if incident.is_crash else NONE
     others = open_rows - suspects

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from oqkit.errors import Reschedule, RowsRefused, SchemaError, UsageError
+from oqkit.limits import WorkerLimits
 from oqkit.queue.commit import Outcome
 from oqkit.queue.key import task_id
 from oqkit.queue.rows import Range, Rows
@@ -21,9 +22,6 @@ from oqkit.task.failure import Failure, delay_of, failure_of, verb_of
 from oqkit.task.handler import Handler
 from oqkit.worker.buffer import LIMIT, TAKEN, ResultBuffer, Results
 from oqkit.worker.interface import Inputs
-
-COROUTINES = 64
-GROWTH = 8
 
 
 def as_returned(result: Any, _index: Any) -> Any:
@@ -48,6 +46,7 @@ class Work:
     first_batch: int
     """How many rows the first batch call takes; later ones grow to `max_batch` while calls are quick."""
     max_batch: int
+    limits: WorkerLimits
     table: Callable[[Any, int], Any] = field(repr=False)
     """Makes a table of what a batch call returned for so many rows."""
     in_order: Callable[[Any, Any], Any] = field(repr=False, default=as_returned)
@@ -170,7 +169,7 @@ def _run_batches(work: Work, buffer: ResultBuffer) -> None:
         if buffer.taken == position:
             return
         _bisect(work, buffer, call, (position, buffer.taken))
-        position, size = buffer.taken, min(size * GROWTH, work.max_batch)
+        position, size = buffer.taken, min(size * work.limits.batch_growth_factor, work.max_batch)
 
 
 def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., Any], span: Range) -> None:
@@ -231,7 +230,7 @@ async def _gather(
             extra = (work.context(row, buffer),) if work.handler.takes_context else ()
             await _one(work, buffer, row, partial(call, *values, *extra))
 
-    await asyncio.gather(*(consume() for _ in range(min(COROUTINES, len(work.rows)))))
+    await asyncio.gather(*(consume() for _ in range(min(work.limits.coroutines, len(work.rows)))))
 
 
 async def _one(work: Work, buffer: ResultBuffer, row: int, call: Callable[[], Awaitable[Any]]) -> None:

@@ -18,10 +18,6 @@ from oqkit.worker.interface import Codec
 
 log = logging.getLogger(__name__)
 
-STORE_PATIENCE_S = 600.0
-FIRST_WAIT_S = 1.0
-LONGEST_WAIT_S = 30.0
-
 Refuse = Callable[[int, str], Failure]
 
 
@@ -36,6 +32,7 @@ class Checkpointer:
         self, lease: HeldLease, codec: Codec, *, observers: Observers, refuse: Refuse, late: Callable[[], None]
     ) -> None:
         self._lease = lease
+        self._limits = lease.limits.worker
         self._codec = codec
         self._observers = observers
         self._refuse = refuse
@@ -95,9 +92,9 @@ class Checkpointer:
         self.is_lost = True
 
     def _persist(self, commit: Commit) -> None:
-        clock, wait_s = self._lease.monotonic, FIRST_WAIT_S
+        clock, limits, wait_s = self._lease.monotonic, self._limits, self._limits.commit_first_wait_s
         said: set[type[StoreError]] = set()
-        end = clock() + STORE_PATIENCE_S
+        end = clock() + limits.commit_patience_s
         while not self.is_lost:
             try:
                 self._send(commit)
@@ -112,7 +109,7 @@ class Checkpointer:
                     self.lose()
                 elif isinstance(error, Denied):  # answered at once, unlike a store that is away
                     self._lease.sleep(wait_s)
-                    wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+                    wait_s = min(2 * wait_s, limits.commit_longest_wait_s)
             else:
                 return
 
@@ -136,7 +133,7 @@ class Checkpointer:
     def _left_s(self) -> float:
         """Return how long to try before others may own the rows; after that, as long as ever."""
         left_s = self._lease.lease_s - (self._lease.monotonic() - self._sent)
-        return left_s if left_s > 0 else STORE_PATIENCE_S / 10
+        return left_s if left_s > 0 else self._limits.commit_patience_s / 10
 
 
 def outcomes_of(results: Results, refused: Rows, *, took_s: float) -> Sequence[Outcome]:

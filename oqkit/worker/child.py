@@ -35,7 +35,6 @@ from oqkit.worker.buffer import N_CELLS, Meter, ResultBuffer
 from oqkit.worker.call import Work, fail, run
 from oqkit.worker.interface import Inputs
 
-SEND_S = 0.1
 METER_BYTES = 8 * N_CELLS
 STOP = b"s"
 """What a pickled `Stop` comes after; a pickled `Order` comes as it is, and begins with another byte."""
@@ -193,7 +192,7 @@ class Child:
             self._running = serial, buffer
 
         def pump() -> None:
-            while not is_done.wait(SEND_S):
+            while not is_done.wait(work.limits.child_send_s):
                 self._ship(work, buffer)
 
         pumping = threading.Thread(target=pump, name="oqkit-pump", daemon=True)

@@ -23,6 +23,7 @@ from multiprocessing import Pipe
 from typing import Any, assert_never
 
 from oqkit.errors import SchemaError, UsageError
+from oqkit.limits import Limits
 from oqkit.queue.rows import Rows
 from oqkit.task.code import code_of, dump
 from oqkit.task.failure import text_of, type_name
@@ -34,9 +35,6 @@ from oqkit.worker.child import METER_BYTES, STOP, Kind, Order, Stop, shared_mete
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.2
-END_S = 1.0
-KILL_S = 5.0
 _SIGNALS = {signal.SIGINT, signal.SIGTERM}
 _PROGRAM = """
 import json, sys
@@ -51,9 +49,10 @@ main(*fds)
 class ProcessExecutor:
     """Runs work in a child process that serves many leases, and is replaced when it died."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
         if sys.platform == "win32":
             raise UsageError("executor='process' needs Linux or macOS; on Windows start more workers instead")
+        self._limits = limits
         self._modules = LoadedModules()
         """How the source files of this process looked when they were imported: a child imports them later."""
         self._child: ChildProcess | None = None
@@ -63,7 +62,7 @@ class ProcessExecutor:
         """Begin to run `work` in the child."""
         self._settle()
         if self._child is None or not self._child.is_alive():
-            self._child = ChildProcess(self._modules)
+            self._child = ChildProcess(self._modules, limits=self._limits)
         self._execution = ProcessExecution(work, buffer, self._child)
         return self._execution
 
@@ -231,8 +230,9 @@ def _unpickle(data: bytes) -> Any:
 class ChildProcess:
     """A child process from outside."""
 
-    def __init__(self, modules: LoadedModules | None = None) -> None:
-        self._modules = modules or LoadedModules()
+    def __init__(self, modules: LoadedModules, *, limits: Limits) -> None:
+        self._modules = modules
+        self._limits = limits
         self._connection, theirs = Pipe()
         life, self._life = Pipe(duplex=False)  # both ends close with their objects: the child dies with this process
         self._sent: dict[TaskFunction, int] = {}
@@ -295,8 +295,8 @@ class ChildProcess:
         """Return the import name of a function, or all of it if a file that the child would import is not what it was."""
         self._modules.note()
         if changed := self._modules.changed():
-            return dump(task, modules=changed)
-        reference, data = code_of(task)
+            return dump(task, limits=self._limits.task, modules=changed)
+        reference, data = code_of(task, limits=self._limits.task)
         return reference.reference or data or b""
 
     def forget(self, task: TaskFunction) -> None:
@@ -306,7 +306,9 @@ class ChildProcess:
     def receive(self) -> tuple[Kind, Any] | None:
         """Return the next message, or None when the process has died."""
         try:
-            while not self._connection.poll(POLL_S):  # asks, since a process forked there would keep the socket open
+            while not self._connection.poll(
+                self._limits.worker.child_poll_s
+            ):  # asks, since a process forked there would keep the socket open
                 if self._process.poll() is not None and not self._connection.poll(0):
                     return None
             data = self._connection.recv_bytes()
@@ -320,20 +322,20 @@ class ChildProcess:
         self._is_killed = True
         self._process.kill()
         with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: as good as dead
-            self._process.wait(KILL_S)
+            self._process.wait(self._limits.worker.child_kill_s)
 
     def end(self) -> None:
         """Let it end, or kill it if it does not."""
         if self.is_alive():
             self._connection.close()
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(END_S)
+                self._process.wait(self._limits.worker.child_end_s)
         self.kill()
 
     def death(self) -> str:
         """Say how it died."""
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(END_S)
+            self._process.wait(self._limits.worker.child_end_s)
         self.was_killed = self._process.returncode == -signal.SIGKILL
         self.kill()
         code = self._process.returncode

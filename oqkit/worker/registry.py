@@ -16,6 +16,7 @@ from cachetools import FIFOCache
 
 from oqkit.claim.poller import Topics
 from oqkit.errors import Denied, FormatError, Missing, UsageError
+from oqkit.limits import TaskLimits
 from oqkit.printable import printable
 from oqkit.queue.eligibility import Ability, Hurdle, Refusal, other_python, reason, refusal_of
 from oqkit.queue.job import Code, Job
@@ -46,7 +47,7 @@ class HandlerRegistry:
         for task in tasks:
             if task.name in self._own and self._own[task.name].handler.task is not task:
                 raise UsageError(f"two tasks are named {task.name!r}: give one of them another, @oq.task(name=...)")
-            self._own[task.name] = _Loaded(task)
+            self._own[task.name] = _Loaded(task, limits=repository.limits.task)
         if not self._own and not trusts_code:
             raise UsageError("a worker needs functions to run: pass tasks, or let it trust shipped code")
         self.ability = Ability(types=frozenset(self._own), trusts_code=trusts_code, python=PYTHON, magic=MAGIC)
@@ -151,7 +152,7 @@ class HandlerRegistry:
 
     def _load(self, job: Job) -> _Loaded | Refusal:
         try:
-            loaded = _Loaded(load_code(self._repository, job.code))
+            loaded = _Loaded(load_code(self._repository, job.code), limits=self._repository.limits.task)
         except Missing:
             return Refusal(hurdle=Hurdle.MISSING, detail=code_key(job.code.digest))
         except FormatError:
@@ -179,8 +180,9 @@ class _Refused:
 class _Loaded:
     """A function of this worker, and how it was described when it was loaded: its own calls may change what it holds."""
 
-    def __init__(self, task: TaskFunction) -> None:
+    def __init__(self, task: TaskFunction, *, limits: TaskLimits) -> None:
         self.handler = Handler(task)
+        self._limits = limits
         self._code = described(task)
 
     def is_same(self, submitted: Code) -> bool | None:
@@ -198,6 +200,6 @@ class _Loaded:
 
     def _bytes(self) -> Code:
         try:
-            return code_of(self.handler.task)[0]
+            return code_of(self.handler.task, limits=self._limits)[0]
         except UsageError:  # it cannot be shipped, so it was not
             return self._code

@@ -19,7 +19,7 @@ from oqkit.queue.rows import NONE, Rows, union
 from oqkit.queue.transition import Verb
 from oqkit.task.failure import Failure
 from oqkit.task.timer import RowTimer
-from oqkit.worker.blame import BARREN, Verdict, blame
+from oqkit.worker.blame import Verdict, blame
 from oqkit.worker.buffer import NOTHING, Results, joined
 from oqkit.worker.call import Work, overdue
 from oqkit.worker.checkpoint import Checkpointer
@@ -27,8 +27,6 @@ from oqkit.worker.executor import Executor
 from oqkit.worker.interface import Codec
 from oqkit.worker.running import Running
 from oqkit.worker.share import Outlook, first_outlook, share
-
-TICK_S = 0.25
 
 
 class LeaseRunner:
@@ -51,6 +49,7 @@ class LeaseRunner:
         is_only_suspect: bool = False,
     ) -> None:
         self.lease = lease
+        self._limits = lease.limits
         self._executor = executor
         self._isolating = executor.isolating() if work.is_suspect and not is_exposed else None
         self._timer = timer
@@ -163,7 +162,8 @@ class LeaseRunner:
             return math.inf
         n_later = sum(len(work.rows) for work in self._later) + len(self._cleared)
         known_row_s = self._timer.row_s(self.lease.job)
-        return self._outlook.remaining_s(self._clock(), n_later=n_later, known_row_s=known_row_s)
+        wrong_s = self._limits.worker.wrong_s
+        return self._outlook.remaining_s(self._clock(), n_later=n_later, known_row_s=known_row_s, wrong_s=wrong_s)
 
     def finish(self) -> None:
         """Commit what is left, hand the rest back and end the lease; also right for a runner that never started."""
@@ -177,7 +177,7 @@ class LeaseRunner:
         return self._running
 
     def _tick_s(self, work: Work) -> float:
-        return min(TICK_S, (work.timeout_s or math.inf) / 4, self.lease.lease_s / 6)
+        return min(self._limits.worker.tick_s, (work.timeout_s or math.inf) / 4, self.lease.lease_s / 6)
 
     # --- one execution after the other -----------------------------------------------------------
 
@@ -186,7 +186,11 @@ class LeaseRunner:
         is_isolated = isolating is not None and isolating is not self._executor
         now, known_row_s = self._clock(), self._timer.row_s(self.lease.job)
         self._outlook = first_outlook(
-            now, n_ended=self.n_finished, n_rows=len(work.rows), known_row_s=None if is_isolated else known_row_s
+            now,
+            n_ended=self.n_finished,
+            n_rows=len(work.rows),
+            known_row_s=None if is_isolated else known_row_s,
+            least_s=self._limits.task.least_s,
         )
         self._running = Running(work, isolating or self._executor, is_isolated=is_isolated, now=now)
 
@@ -194,7 +198,8 @@ class LeaseRunner:
         """Return whether the lease is over with the execution that has just ended."""
         if running.execution.crash:
             self._resume(running, "WorkerCrashed", running.execution.crash)
-        if running.is_isolated and (running.execution.is_refused or self._n_barren >= BARREN):
+        is_barren = self._n_barren >= self._limits.worker.barren_deaths
+        if running.is_isolated and (running.execution.is_refused or is_barren):
             self.is_exposed = True
             running.buffer.drain()  # says only that they did not get there
             return True
@@ -220,7 +225,8 @@ class LeaseRunner:
             running.execution.abandon()
         incident = running.incident(n_barren=self._n_barren)
         results = self._drain(running)
-        verdict = blame(incident, done=results.all_rows() | self._cleared, held=self.lease.rows)
+        done, barren_deaths = results.all_rows() | self._cleared, self._limits.worker.barren_deaths
+        verdict = blame(incident, done=done, held=self.lease.rows, barren_deaths=barren_deaths)
         self._n_barren = verdict.n_barren
         if running.is_isolated and verdict.n_barren:
             verdict = replace(verdict, charged=NONE)
@@ -269,7 +275,8 @@ class LeaseRunner:
     def _share(self, running: Running, outlook: Outlook, now: float) -> None:
         n_ended = self.n_finished + running.buffer.n_outcomes
         n_waiting = running.n_waiting
-        self._outlook, keep = share(outlook, now=now, n_ended=n_ended, n_waiting=n_waiting)
+        target_s = self._limits.task.target_s
+        self._outlook, keep = share(outlook, now=now, n_ended=n_ended, n_waiting=n_waiting, target_s=target_s)
         if keep < n_waiting:
             running.keep(keep)
 

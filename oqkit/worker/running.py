@@ -8,10 +8,6 @@ from oqkit.worker.buffer import ResultBuffer
 from oqkit.worker.call import Work
 from oqkit.worker.executor import Executor
 
-BLOCKED_S = 0.5
-STOOD_STILL_S = 1.0
-"""By how much a wait is late if that is not for the machine being busy."""
-
 
 class Running:
     """One execution, seen from the thread that looks after it."""
@@ -47,12 +43,12 @@ class Running:
         if timeout_s is None:
             return False
         # Coroutines have a time-out of their own, within which all in progress must end: unless one blocks the others.
-        patience_s = 2 * timeout_s + BLOCKED_S if handler.is_async else timeout_s
+        patience_s = 2 * timeout_s + self.work.limits.blocked_s if handler.is_async else timeout_s
         return now - self._mark_since >= patience_s
 
     def forgive(self, late_s: float) -> None:
         """Do not count it against the call in progress if this whole process stood still: it was stopped, or slept."""
-        if late_s > STOOD_STILL_S:
+        if late_s > self.work.limits.stood_still_s:
             self._mark_since += late_s
 
     def keep(self, n_rows: int) -> None:

@@ -5,10 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from oqkit.task.timer import LEAST_S, TARGET_S
-
-WRONG_S = 5.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
@@ -28,32 +24,35 @@ class Outlook:
         """Whether it is time to look again."""
         return now - self.at >= self.patience_s
 
-    def remaining_s(self, now: float, *, n_later: int, known_row_s: float | None) -> float:
-        """Estimate how long the rest takes, in seconds; infinite while nothing is known, or what was known is wrong."""
+    def remaining_s(self, now: float, *, n_later: int, known_row_s: float | None, wrong_s: float) -> float:
+        """Estimate how long the rest takes, in seconds; infinite while nothing is known, or it takes `wrong_s` longer."""
         row_s = self.row_s or known_row_s
         if row_s is None:
             return math.inf
         left_s = (self.n_left + n_later) * row_s - (now - self.at)
-        return math.inf if left_s < -WRONG_S else max(0.0, left_s)
+        return math.inf if left_s < -wrong_s else max(0.0, left_s)
 
 
-def first_outlook(now: float, *, n_ended: int, n_rows: int, known_row_s: float | None) -> Outlook:
-    """Return what is thought of `n_rows` that are about to start: `known_row_s` each, if that is known."""
-    patience_s = max(LEAST_S, n_rows * (known_row_s or 0.0))
+def first_outlook(now: float, *, n_ended: int, n_rows: int, known_row_s: float | None, least_s: float) -> Outlook:
+    """Return what is thought of `n_rows` that are about to start: `known_row_s` each, if that is known.
+
+    The first look at them comes after `least_s`, or once they should have ended.
+    """
+    patience_s = max(least_s, n_rows * (known_row_s or 0.0))
     return Outlook(at=now, n_ended=n_ended, n_left=n_rows, patience_s=patience_s)
 
 
-def share(outlook: Outlook, *, now: float, n_ended: int, n_waiting: int) -> tuple[Outlook, int]:
+def share(outlook: Outlook, *, now: float, n_ended: int, n_waiting: int, target_s: float) -> tuple[Outlook, int]:
     """Return the next outlook, and how many of `n_waiting` rows to keep.
 
-    What is too much for a lease goes back, at the first look half of what waits, unless that is soon
+    What is too much for a lease of `target_s` goes back, at the first look half of what waits, unless that is soon
     done. It is judged by the time since the last look; if not even one call has ended in it, all goes back.
     """
     n_new = n_ended - outlook.n_ended
     row_s = (now - outlook.at) / n_new if n_new > 0 else math.inf
     most = n_waiting // 2 if outlook.row_s is None else n_waiting
-    keep = min(most, int(TARGET_S / row_s)) if row_s > 0 else most
+    keep = min(most, int(target_s / row_s)) if row_s > 0 else most
     if n_waiting == 0 or (n_waiting - keep) * row_s < outlook.patience_s:
         keep = n_waiting
-    patience_s = min(2 * outlook.patience_s, TARGET_S)
+    patience_s = min(2 * outlook.patience_s, target_s)
     return Outlook(at=now, n_ended=n_ended, n_left=keep + 1, patience_s=patience_s, row_s=row_s), keep

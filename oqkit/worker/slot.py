@@ -96,7 +96,7 @@ class Slot:
             if self._step(current):
                 self._committing.append(self._committer.submit(self._end, current))
                 current, ahead = self._begin(ahead), None
-                self._settle(leave=self._limits.commits_ahead)
+                self._settle(leave=self._limits.ahead_commits)
 
     def _step(self, runner: LeaseRunner) -> bool:
         try:

@@ -22,7 +22,7 @@ from oqkit.task.failure import MAX_MESSAGE, Failure, cut
 from oqkit.task.handler import Handler
 from oqkit.task.timer import RowTimer
 from oqkit.worker.buffer import Results
-from oqkit.worker.call import COROUTINES, Work
+from oqkit.worker.call import Work
 from oqkit.worker.checkpoint import Checkpointer
 from oqkit.worker.executor import Executor
 from oqkit.worker.interface import Codec, InputError, Inputs
@@ -33,11 +33,6 @@ from oqkit.worker.thread import Threads
 from oqkit.worker.trouble import Trouble
 
 log = logging.getLogger(__name__)
-
-FIRST_BATCH = 256
-FIRST_WAIT_S = 1.0
-LONGEST_WAIT_S = 60.0
-"""How long a job whose inputs cannot be read is left alone, at first and at most."""
 
 
 class LeaseSource:
@@ -54,10 +49,11 @@ class LeaseSource:
         isolates_after: int,
         threads: Threads,
         observers: Observers,
-        most_coroutines: int = COROUTINES,
+        concurrency: int,
     ) -> None:
         self.solitude = Solitude(threads)
         self.trouble = Trouble(threads, limits=repository.limits.worker)
+        self._limits = repository.limits.worker
         self.stopping = threads.event()
         self.killing = threads.event()
         self.monotonic: Callable[[], float] = repository.store.clock.monotonic
@@ -65,10 +61,10 @@ class LeaseSource:
         self._registry = registry
         self._worker = worker
         self._isolates_after = isolates_after
-        self._timer = RowTimer()
+        self._timer = RowTimer(repository.limits.task)
         self._observers = observers
         observers.on(LeaseEnded, self._learn)
-        self._most_coroutines = most_coroutines
+        self._most_coroutines = concurrency * self._limits.coroutines
         self._coroutines: dict[LeaseRunner, int] = {}
         """Leases of coroutines that were not ended, and how many of those run at once."""
         self.on_coroutines: Callable[[], None] = _nothing
@@ -119,7 +115,7 @@ class LeaseSource:
             if runner is None:
                 self.solitude.leave()
         if runner is not None and self._is_async(runner.lease.job):
-            self._coroutines[runner] = min(COROUTINES, len(runner.lease.rows))
+            self._coroutines[runner] = min(self._limits.coroutines, len(runner.lease.rows))
             self.on_coroutines()
         return runner
 
@@ -191,7 +187,7 @@ class LeaseSource:
         of those, small leases would cost time rather than save it.
         """
         known, handler = self._timer.lease_rows(job), self._handler(job)
-        at_once = COROUTINES if handler.is_async else 1
+        at_once = self._limits.coroutines if handler.is_async else 1
         if known is None:
             return at_once, None
         least, most = known
@@ -261,7 +257,9 @@ class LeaseSource:
     def _put_off(self, lease: HeldLease, error: StoreError) -> None:
         """Hand the rows of a lease back whose inputs cannot be read now, and leave that job alone for a while."""
         job_id = lease.job.id
-        wait_s = min(max(FIRST_WAIT_S, 2 * self._waits_s.get(job_id, 0.0)), LONGEST_WAIT_S)
+        limits = self._limits
+        wait_s = max(limits.inputs_first_wait_s, 2 * self._waits_s.get(job_id, 0.0))
+        wait_s = min(wait_s, limits.inputs_longest_wait_s)
         if job_id not in self._waits_s:
             name = printable(lease.job.name) or job_id
             log.warning("job %s is put off, since its inputs cannot be read now: %s", name, printable(str(error)))
@@ -290,8 +288,9 @@ class LeaseSource:
             attempts=lease.attempts(),
             worker=self._worker,
             timeout_s=job.timeout_s,
-            first_batch=len(rows) if known else min(FIRST_BATCH, len(rows)),
+            first_batch=len(rows) if known else min(self._limits.first_batch_rows, len(rows)),
             max_batch=len(rows),
+            limits=self._limits,
             table=self._codec.table,
             in_order=self._codec.in_order,
             is_suspect=lease.is_suspect(after=self._isolates_after),

@@ -18,7 +18,6 @@ from oqkit.observe.observer import Listener, Observers
 from oqkit.queue.repository import Repository
 from oqkit.queue.worker_record import WorkerRecord
 from oqkit.task.function import TaskFunction
-from oqkit.worker.call import COROUTINES
 from oqkit.worker.coroutine_slot import CoroutineSlots
 from oqkit.worker.duty import Duties
 from oqkit.worker.executor import Executor, ThreadExecutor
@@ -84,7 +83,7 @@ class WorkerLoop:
             isolates_after=isolates_after,
             threads=self._threads,
             observers=self._observers,
-            most_coroutines=concurrency * COROUTINES,
+            concurrency=concurrency,
         )
         self._more = CoroutineSlots(self._source, make=self._slot, start=self._start, limits=self._limits)
         if executor == "thread":  # a slot of another kind may need a process of its own
@@ -189,7 +188,14 @@ class WorkerLoop:
         return Duties(duties, start=self._start, monotonic=monotonic, limits=self._limits)
 
     def _executors(self) -> dict[ExecutorName, Callable[[], Executor]]:
-        return {"thread": lambda: ThreadExecutor(self._threads, isolating=_child_executor), "process": ProcessExecutor}
+        return {
+            "thread": lambda: ThreadExecutor(self._threads, isolating=self._child_executor),
+            "process": lambda: ProcessExecutor(self._repository.limits),
+        }
+
+    def _child_executor(self) -> Executor | None:
+        """Return an executor that runs rows in a child process, or None where there is no such thing."""
+        return None if sys.platform == "win32" else ProcessExecutor(self._repository.limits)
 
     def _slot(self, source: Source) -> Slot:
         return Slot(source, self._make_executor(), self._threads.queue(name="oqkit-commit"), limits=self._limits)
@@ -203,11 +209,6 @@ class WorkerLoop:
         except BaseException as error:  # noqa: BLE001 - reported by run(), which must not go on with fewer threads
             self._broken.append(error)
             self._source.stopping.set()
-
-
-def _child_executor() -> Executor | None:
-    """Return an executor that runs rows in a child process, or None where there is no such thing."""
-    return None if sys.platform == "win32" else ProcessExecutor()
 
 
 def _worker_name(repository: Repository) -> str:

@@ -188,7 +188,9 @@ def preempt(queue, job_id):
         lease = Lease(id=f"gone-{index}", worker="gone", expires=now)
 
         def change(part, lease=lease, now=now):
-            return claim(part, lease, max_rows=part.n_rows, now=now, policy=job.policy, chance=0.5)
+            return claim(
+                part, lease, max_rows=part.n_rows, now=now, policy=job.policy, chance=0.5, limits=QueueLimits()
+            )
 
         repository.update_part(job, index, change, applied=lambda part, lease=lease: lease in part.leases)
 

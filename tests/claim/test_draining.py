@@ -7,11 +7,13 @@ from collections import Counter
 import pytest
 
 from oqkit.errors import LeaseLost, Missing
+from oqkit.limits import QueueLimits
 from oqkit.queue.commit import Commit, Outcome
-from oqkit.queue.part import MAX_LEASES
 from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
+
+MAX_LEASES = QueueLimits().max_leases
 
 # --- draining -----------------------------------------------------------------------------------
 

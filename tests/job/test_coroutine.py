@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
-from oqkit.worker.call import COROUTINES
+from oqkit.limits import WorkerLimits
 from tests.local import WAIT_S, until
 
-N = COROUTINES
+N = WorkerLimits().coroutines
 
 
 class Meeting:

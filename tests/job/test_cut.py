@@ -21,7 +21,7 @@ def double(x):
 
 
 def part_rows(row_s, *, n_rows=6_400):
-    timer = RowTimer()
+    timer = RowTimer(LIMITS.task)
     if row_s is not None:
         known = spec_of_values([], double, part_rows="auto", timer=timer, limits=LIMITS).function
         timer.learn(known, n_rows=1000, elapsed_s=1000 * row_s)
@@ -46,7 +46,7 @@ def test_parts_have_a_limit(row_s, expected):
 def test_parts_of_large_rows_fit_in_memory(row_s):
     text = "x" * 100_000
     frame = pd.DataFrame({"x": [text + str(n) for n in range(2_000)]})
-    timer = RowTimer()
+    timer = RowTimer(LIMITS.task)
     if row_s is not None:
         timer.learn(
             spec_of_values([], double, part_rows="auto", timer=timer, limits=LIMITS).function, n_rows=1, elapsed_s=row_s
@@ -58,7 +58,12 @@ def test_parts_of_large_rows_fit_in_memory(row_s):
 
 def test_a_row_larger_than_a_part_should_be_is_a_part():
     frame = pd.DataFrame({"x": ["x" * (LIMITS.client.part_bytes + 1)] * 2})
-    assert spec_of_frame(frame, double, columns=None, part_rows="auto", timer=RowTimer(), limits=LIMITS).part_rows == 1
+    assert (
+        spec_of_frame(
+            frame, double, columns=None, part_rows="auto", timer=RowTimer(LIMITS.task), limits=LIMITS
+        ).part_rows
+        == 1
+    )
 
 
 def test_second_job_of_a_quick_function_has_fewer_parts(queue, start):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import fsspec
 import numpy as np
@@ -17,8 +18,7 @@ from oqkit.client import connect
 from oqkit.queue.worker_record import workers
 from oqkit.testing.fault import Fault, FaultKind
 from oqkit.testing.proxy import FaultProxy
-from oqkit.worker import source
-from tests.local import WAIT_S, keys_in, refusal, until
+from tests.local import QUICK_NEWS, WAIT_S, connect_with, keys_in, refusal, until
 
 
 def double(x: float, y: int) -> float:
@@ -294,11 +294,15 @@ def test_damaged_file_fails_its_rows_at_once(queue, start, folder):
     assert errors["message"].str.contains("cannot be read").all()
 
 
+@pytest.fixture
+def quick_to_try_again(monkeypatch):
+    worker = replace(QUICK_NEWS.worker, inputs_first_wait_s=0.05, inputs_longest_wait_s=0.2)
+    connect_with(replace(QUICK_NEWS, worker=worker), monkeypatch)
+
+
 @pytest.mark.parametrize("error", (TimeoutError("slow"), ConnectionError("refused"), OSError(5, "I/O error")))
-@pytest.mark.usefixtures("quick_news")
-def test_store_that_is_away_puts_off_its_own_job_alone_and_is_shown(queue, start, folder, broken, monkeypatch, error):
-    monkeypatch.setattr(source, "FIRST_WAIT_S", 0.05)
-    monkeypatch.setattr(source, "LONGEST_WAIT_S", 0.2)
+@pytest.mark.usefixtures("quick_to_try_again")
+def test_store_that_is_away_puts_off_its_own_job_alone_and_is_shown(queue, start, folder, broken, error):
     job = queue.submit_dataset(beside(folder, 1), double, priority=200, retries=0)
     broken["lone-1.parquet"] = error
     start()

@@ -12,12 +12,10 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
+from oqkit.limits import Limits, TaskLimits, WorkerLimits
 from oqkit.queue.transition import Verb
-from oqkit.task import timer
-from oqkit.worker import share
 from oqkit.worker.buffer import TAKEN, ResultBuffer
-from oqkit.worker.source import FIRST_BATCH
-from tests.local import WAIT_S
+from tests.local import WAIT_S, connect_with
 
 CREW = 6
 
@@ -25,8 +23,7 @@ CREW = 6
 @pytest.fixture
 def impatient(monkeypatch):
     """Let leases be looked at after a tenth of the usual time."""
-    monkeypatch.setattr(share, "LEAST_S", 0.1)
-    monkeypatch.setattr(timer, "LEAST_S", 0.1)
+    connect_with(Limits(task=TaskLimits(least_s=0.1)), monkeypatch)
 
 
 def n_claims(job):
@@ -72,7 +69,7 @@ def test_batches_that_never_seem_to_end_run_on_all_workers_at_once(queue, start)
 
     for _ in range(CREW):
         start(meet)
-    n_rows = FIRST_BATCH + 16 * CREW
+    n_rows = WorkerLimits().first_batch_rows + 16 * CREW
     job = queue.submit_frame(pd.DataFrame({"x": range(n_rows)}), "meet", part_rows=n_rows, retries=0)
     assert len(job.result(WAIT_S)) == n_rows
 
@@ -101,7 +98,7 @@ def ponder(frame):
 
 
 @pytest.mark.parametrize(("function", "part_rows"), ((doze, 64), (ponder, 8)))
-def test_what_gains_nothing_from_small_leases_gets_no_small_ones(queue, start, impatient, function, part_rows):
+def test_what_gains_nothing_from_small_leases_gets_no_small_ones(impatient, queue, start, function, part_rows):
     start(function)
     start(function)
     frame = pd.DataFrame({"x": range(2 * part_rows)})
@@ -111,7 +108,7 @@ def test_what_gains_nothing_from_small_leases_gets_no_small_ones(queue, start, i
         assert n_claims(job) == 2
 
 
-def test_rows_that_turn_out_slow_are_shared_although_the_first_were_quick(queue, start, impatient):
+def test_rows_that_turn_out_slow_are_shared_although_the_first_were_quick(impatient, queue, start):
     crowd = Crowd()
 
     @oq.task

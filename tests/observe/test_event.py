@@ -260,7 +260,7 @@ def claimed(n, *, retries):
     policy = Policy(retries=retries)
     part = fresh("j", 0, n_rows=n, gen=1)
     lease = Lease(id="l", worker="w", expires=100.0)
-    return claim(part, lease, max_rows=n, now=0.0, policy=policy, chance=0.0), policy
+    return claim(part, lease, max_rows=n, now=0.0, policy=policy, chance=0.0, limits=QueueLimits()), policy
 
 
 @pytest.mark.parametrize(("retries", "verb"), ((0, Verb.FAIL), (1, Verb.RETRY)))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from oqkit.arrow.batch import encode_batch
 from oqkit.arrow.value import decode_values, encode_values
 from oqkit.errors import FormatError
+from oqkit.limits import PayloadLimits
 from oqkit.payload.output import (
     Failure,
     decode_inline,
@@ -28,6 +29,8 @@ from oqkit.payload.output import (
 )
 from oqkit.queue.rows import Rows
 from oqkit.worker.buffer import Results
+
+LIMITS = PayloadLimits()
 
 FAILURE = Failure(type="ValueError", message="no é", traceback="Traceback …", attempt=2, worker="w-1")
 
@@ -121,7 +124,15 @@ INLINE = [
 def test_decode_inline_returns_what_encode_inline_was_given(values, failures):
     encoded = table(*values)
 
-    doc = json.loads(json.dumps(encode_inline(stored_results(range(len(values)), encoded, failures))))
+    doc = json.loads(
+        json.dumps(
+            encode_inline(
+                stored_results(range(len(values)), encoded, failures),
+                max_bytes=LIMITS.inline_bytes,
+                max_rows=LIMITS.inline_rows,
+            )
+        )
+    )
     got = decode_inline(doc)
 
     assert got.rows.tolist() == list(range(len(values)))
@@ -140,21 +151,42 @@ def test_decode_inline_returns_what_encode_inline_was_given(values, failures):
     ids=lambda value: repr(value)[:30],
 )  # fmt: skip
 def test_encode_inline_declines_what_json_would_lose(value):
-    assert encode_inline(stored_results([0], table(value), {})) is None
+    assert (
+        encode_inline(stored_results([0], table(value), {}), max_bytes=LIMITS.inline_bytes, max_rows=LIMITS.inline_rows)
+        is None
+    )
 
 
 def test_encode_inline_declines_long_failures():
     long = Failure(type="E", message="m" * 1900, traceback="", attempt=1, worker="w")
 
-    assert encode_inline(stored_results([], None, dict.fromkeys(range(5), long))) is None
+    assert (
+        encode_inline(
+            stored_results([], None, dict.fromkeys(range(5), long)),
+            max_bytes=LIMITS.inline_bytes,
+            max_rows=LIMITS.inline_rows,
+        )
+        is None
+    )
 
 
 def test_encode_inline_declines_a_sidecar():
-    assert encode_inline(stored_results([0], encode_batch(pd.Series(pd.Categorical(["a"], ["a", "b"])), 1), {})) is None
+    assert (
+        encode_inline(
+            stored_results([0], encode_batch(pd.Series(pd.Categorical(["a"], ["a", "b"])), 1), {}),
+            max_bytes=LIMITS.inline_bytes,
+            max_rows=LIMITS.inline_rows,
+        )
+        is None
+    )
 
 
 def test_encode_inline_takes_a_plain_batch():
-    doc = encode_inline(stored_results([0, 1], encode_batch(pd.DataFrame({"a": [1, 2], "b": [0.5, 1.0]}), 2), {}))
+    doc = encode_inline(
+        stored_results([0, 1], encode_batch(pd.DataFrame({"a": [1, 2], "b": [0.5, 1.0]}), 2), {}),
+        max_bytes=LIMITS.inline_bytes,
+        max_rows=LIMITS.inline_rows,
+    )
 
     assert doc == {"rows": [0, 1], "values": [{"a": 1, "b": 0.5}, {"a": 2, "b": 1.0}]}
 
@@ -178,7 +210,9 @@ JSON = st.recursive(
 @given(values=st.lists(JSON, max_size=4))
 def test_encode_inline_loses_nothing_or_declines(values):
     encoded = table(*values)
-    doc = encode_inline(stored_results(range(len(values)), encoded, {}))
+    doc = encode_inline(
+        stored_results(range(len(values)), encoded, {}), max_bytes=LIMITS.inline_bytes, max_rows=LIMITS.inline_rows
+    )
 
     if doc is not None:
         got = decode_inline(json.loads(json.dumps(doc))).values
@@ -209,7 +243,8 @@ def test_pack_stores_each_row_with_what_it_gave(has_room, kinds):
         failures=dict.fromkeys(of("failure"), FAILURE),
     )
 
-    output, bad = pack(results, refuse=refused, has_room=has_room)
+    inline_bytes = LIMITS.inline_bytes if has_room else 0
+    output, bad = pack(results, refuse=refused, inline_bytes=inline_bytes, inline_rows=LIMITS.inline_rows)
 
     got = decode_outcomes(output) if isinstance(output, bytes) else decode_inline(json.loads(json.dumps(output)))
     values = dict(zip(got.rows.tolist(), decode_values(got.values), strict=True))
@@ -223,4 +258,5 @@ def test_pack_stores_each_row_with_what_it_gave(has_room, kinds):
 
 
 def test_pack_of_nothing_to_store_gives_no_output():
-    assert pack(Results(), refuse=refused) == (None, {})
+    limits = {"inline_bytes": LIMITS.inline_bytes, "inline_rows": LIMITS.inline_rows}
+    assert pack(Results(), refuse=refused, **limits) == (None, {})

@@ -64,7 +64,6 @@ class VirtualCase:
             lease_s=self.lease_s,
             poll_s=1.5,
             limits=Limits(),
-            knobs={},
             has_md5_etags=True,
             workers=tuple(self._worker(f"worker{n}") for n in range(N_WORKERS)),
             jobs=(job,),

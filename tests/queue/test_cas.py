@@ -33,7 +33,7 @@ scripts = pytest.mark.parametrize("script", SCRIPTS, ids="-".join)
 def claiming(lease="a", *, now=0.0, max_rows=100):
     def change(part):
         one = Lease(id=lease, worker="w", expires=now + 60.0)
-        return claim(part, one, max_rows=max_rows, now=now, policy=POLICY, chance=0.5)
+        return claim(part, one, max_rows=max_rows, now=now, policy=POLICY, chance=0.5, limits=LIMITS)
 
     return change
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oqkit.limits import QueueLimits
 from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.document import dump_job, dump_part, load_job, load_part
 from oqkit.queue.job import Code, Control, ControlVerb, Job
@@ -152,7 +153,7 @@ def test_part_object_is_json_that_any_tool_reads(part):
 def test_part_object_is_readable_by_a_person():
     part = fresh("0abc", 7, n_rows=10_000, gen=1)
     lease = Lease(id="l1", worker="host:1", expires=99.5)
-    part = claim(part, lease, max_rows=100, now=5.0, policy=Policy(), chance=0.5)
+    part = claim(part, lease, max_rows=100, now=5.0, policy=Policy(), chance=0.5, limits=QueueLimits())
     assert dump_part(part).decode().splitlines() == [
         "{",
         ' "format": 1,',
@@ -182,6 +183,7 @@ def test_part_of_ten_thousand_rows_with_five_hundred_scattered_failures_stays_sm
         now=5.0,
         policy=Policy(),
         chance=0.5,
+        limits=QueueLimits(),
     )
     bad = Rows.of(range(0, 10_000, 20))
     good = Rows.span(0, 10_000) - bad
@@ -201,6 +203,7 @@ def test_note_that_is_no_valid_unicode_does_not_stop_a_commit():
         now=5.0,
         policy=Policy(),
         chance=0.5,
+        limits=QueueLimits(),
     )
     outcome = Outcome(verb=Verb.FAIL, rows=Rows.span(0, 1), note="no such file: caf\udce9.csv")
     given = Commit(outcomes=[outcome], is_last=True)

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oqkit.errors import IllegalTransition, LeaseLost
+from oqkit.limits import QueueLimits
 from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.document import dump_part, load_part
 from oqkit.queue.part import (
     DONE_RING,
     LOG_RANGES,
     LOG_RING,
-    MAX_LEASES,
     Lease,
     cancel,
     claim,
@@ -23,8 +23,10 @@ from oqkit.queue.part import (
 )
 from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.rows import NONE, Rows
-from oqkit.queue.suspect import FIRST_SHRINK, LOST_SHRINK, lease_s_for
+from oqkit.queue.suspect import lease_s_for
 from oqkit.queue.transition import Status, Verb
+
+LIMITS = QueueLimits()
 
 ALL = frozenset(Status)
 NO_WAIT = Policy(retries=3, backoff=Backoff(initial_s=0.0, jitter=0.0))
@@ -36,7 +38,7 @@ def new(n_rows=10):
 
 def take(part, lease="a", *, max_rows=1000, now=0.0, policy=NO_WAIT, lease_s=60.0, worker="w"):
     one = Lease(id=lease, worker=worker, expires=now + lease_s)
-    return claim(part, one, max_rows=max_rows, now=now, policy=policy, chance=0.5)
+    return claim(part, one, max_rows=max_rows, now=now, policy=policy, chance=0.5, limits=LIMITS)
 
 
 def end(part, lease, verb, rows=None, *, now=0.0, policy=NO_WAIT, chance=0.5, lease_s=None, **more):
@@ -87,19 +89,19 @@ def test_claim_before_the_job_may_start_takes_nothing():
 
 def test_claim_is_refused_when_there_are_as_many_leases_as_a_part_may_hold():
     part = new(100)
-    for n in range(MAX_LEASES + 1):
+    for n in range(LIMITS.max_leases + 1):
         part = take(part, f"l{n}", max_rows=1)
-    assert len(part.leases) == MAX_LEASES
-    assert part.held(f"l{MAX_LEASES}") == NONE
+    assert len(part.leases) == LIMITS.max_leases
+    assert part.held(f"l{LIMITS.max_leases}") == NONE
 
 
 def test_claim_of_a_full_part_goes_through_once_a_lease_ran_out():
     part = new(100)
-    for n in range(MAX_LEASES):
+    for n in range(LIMITS.max_leases):
         part = take(part, f"l{n}", max_rows=1, now=float(n))
     part = take(part, "late", max_rows=1, now=60.0)
     assert part.held("late")
-    assert len(part.leases) == MAX_LEASES
+    assert len(part.leases) == LIMITS.max_leases
 
 
 # --- outcomes -----------------------------------------------------------------------------------
@@ -323,9 +325,9 @@ def test_lease_lasts_longer_after_each_that_ran_out_up_to_a_minute(lease_s, leng
     part, now, found = new(1), 0.0, []
     for n, length in enumerate(lengths):
         lease = Lease(id=f"l{n}", worker="w", expires=now + lease_s)
-        part = claim(part, lease, max_rows=1, now=now, policy=NO_WAIT, chance=0.5)
+        part = claim(part, lease, max_rows=1, now=now, policy=NO_WAIT, chance=0.5, limits=LIMITS)
         found.append(part.leases[0].expires - now)
-        assert lease_s_for(part.states, f"l{n}", lease_s=lease_s) == length
+        assert lease_s_for(part.states, f"l{n}", lease_s=lease_s, limits=LIMITS) == length
         now = part.leases[0].expires
     assert found == lengths
 
@@ -375,8 +377,8 @@ def test_claims_shrink_after_each_loss_down_to_one_row():
         part = take(part, f"l{n}", max_rows=100_000, now=now)
         sizes.append(len(part.held(f"l{n}")))
         now += 60.0
-    first = n_rows // FIRST_SHRINK
-    assert sizes == [n_rows, first, first // LOST_SHRINK, first // LOST_SHRINK**2, 1]
+    first, shrink = n_rows // LIMITS.suspect_first_factor, LIMITS.suspect_factor
+    assert sizes == [n_rows, first, first // shrink, first // shrink**2, 1]
 
 
 def test_row_that_is_known_to_have_killed_its_worker_is_claimed_alone():

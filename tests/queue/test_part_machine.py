@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from oqkit.errors import LeaseLost
+from oqkit.limits import QueueLimits
 from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.document import dump_part, load_part
 from oqkit.queue.part import (
     DONE_RING,
-    MAX_LEASES,
     Lease,
     cancel,
     claim,
@@ -28,8 +28,9 @@ from oqkit.queue.part import (
 )
 from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.rows import Rows
-from oqkit.queue.suspect import FIRST_SHRINK, LOST_SHRINK
 from oqkit.queue.transition import Status, Verb
+
+LIMITS = QueueLimits()
 
 N_EXAMPLES = int(os.environ.get("OQ_MACHINE_EXAMPLES", "80"))
 """Of forty steps each."""
@@ -95,7 +96,7 @@ class Model:
 
     def claim(self, lease: str, max_rows: int, now: float) -> None:
         self.settle(now)
-        if len(self.leases) >= MAX_LEASES:
+        if len(self.leases) >= LIMITS.max_leases:
             return
         chosen: list[Row] = []
         due = [row for row in self.rows if row.status == "pending" and row.due <= now]
@@ -116,7 +117,7 @@ class Model:
     def most(self, row: Row) -> int:
         if row.deaths:
             return 1
-        shrink = FIRST_SHRINK * LOST_SHRINK ** (row.lost - 1) if row.lost else 1
+        shrink = LIMITS.suspect_first_factor * LIMITS.suspect_factor ** (row.lost - 1) if row.lost else 1
         return max(1, len(self.rows) // shrink)
 
     def commit(self, lease, outcomes, release, now, *, output, lease_s, is_alone) -> None:
@@ -206,7 +207,9 @@ class PartMachine(RuleBasedStateMachine):
         lease = Lease(id=f"l{self.n_leases}", worker="same worker", expires=self.now + LEASE_S)
         self.n_leases += 1
         self.known.append(lease.id)
-        self.change(claim(self.part, lease, max_rows=max_rows, now=self.now, policy=self.policy, chance=0.5))
+        self.change(
+            claim(self.part, lease, max_rows=max_rows, now=self.now, policy=self.policy, chance=0.5, limits=LIMITS)
+        )
         self.model.claim(lease.id, max_rows, self.now)
 
     @rule()
@@ -321,14 +324,14 @@ class PartMachine(RuleBasedStateMachine):
     def running_rows_have_a_live_lease_and_others_none(self):
         live = {lease.id for lease in self.part.leases}
         assert all((row[0] == "running") == (row[8] != "") and row[8] in live | {""} for row in self.part_rows())
-        assert len(live) == len(self.part.leases) <= MAX_LEASES
+        assert len(live) == len(self.part.leases) <= LIMITS.max_leases
 
     @invariant()
     def every_commit_leaves_evidence_and_no_other_does(self):
         last: dict[str, int] = {}
         for lease, number, leases_then in self.committed:
             last[lease] = max(last.get(lease, 0), number)
-            if self.n_leases - leases_then + MAX_LEASES < DONE_RING:
+            if self.n_leases - leases_then + LIMITS.max_leases < DONE_RING:
                 assert self.part.has_commit(lease, number)
         assert not any(self.part.has_commit(lease, last.get(lease, 0) + 1) for lease in self.known)
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oqkit.errors import FormatError, LeaseLost
+from oqkit.limits import QueueLimits
 from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.document import MAX_BYTES, dump_job, dump_part, load_job, load_part
 from oqkit.queue.job import Control, ControlVerb, Job, caught_up
@@ -30,6 +31,7 @@ def part_doc():
         now=5.0,
         policy=Policy(),
         chance=0.5,
+        limits=QueueLimits(),
     )
     outcomes = [
         Outcome(verb=Verb.COMPLETE, rows=Rows.span(0, 2)),
@@ -212,7 +214,13 @@ def use_part(part):
     _ = (part.is_final, part.next_change())
     for now in (1.0, 20.0, 100.0):
         claimed = claim(
-            settle(part, now=now, policy=policy, chance=0.5), lease, max_rows=3, now=now, policy=policy, chance=0.5
+            settle(part, now=now, policy=policy, chance=0.5),
+            lease,
+            max_rows=3,
+            now=now,
+            policy=policy,
+            chance=0.5,
+            limits=QueueLimits(),
         )
         dump_part(claimed)
     try:
@@ -227,7 +235,7 @@ def use_job(job):
     _ = (job.gen, job.n_parts, job.locate(3), sorted(job.tags.items()), dict(job.input))
     part = caught_up(job.fresh_part(0), job, now=5.0)
     lease = Lease(id="new", worker="w", expires=99.0)
-    part = claim(part, lease, max_rows=3, now=5.0, policy=job.policy, chance=0.5)
+    part = claim(part, lease, max_rows=3, now=5.0, policy=job.policy, chance=0.5, limits=QueueLimits())
     dump_part(part)
     _ = [job.code.digest.strip(), job.code.reference.strip(), job.name.strip(), 255 - job.priority]
     if job.timeout_s is not None:

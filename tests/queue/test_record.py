@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from oqkit.errors import FormatError, UsageError
+from oqkit.limits import QueueLimits
 from oqkit.queue import bound, control, document, record
 from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.document import MAX_BYTES, dump_job, dump_part, load_job, load_part
@@ -34,7 +35,7 @@ def part(job):
     leases = [Lease(id=name, worker="host:1", expires=99.0) for name in ("l1", "l2")]
     part = job.fresh_part(0)
     for lease in leases:
-        part = claim(part, lease, max_rows=4, now=5.0, policy=job.policy, chance=0.5)
+        part = claim(part, lease, max_rows=4, now=5.0, policy=job.policy, chance=0.5, limits=QueueLimits())
     retried = Outcome(verb=Verb.RETRY, rows=Rows.span(0, 1), note="why")
     given = Commit(outcomes=[retried], output=b"")
     return commit(part, "l1", given, now=6.0, policy=job.policy, chance=0.5, lease_s=9.0)

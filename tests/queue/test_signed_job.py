@@ -296,6 +296,7 @@ def test_worker_with_a_key_finds_the_lost_jobs_of_others_again(world):
         worker="w",
         lease_s=60.0,
         isolates_after=2,
+        concurrency=1,
         threads=SystemThreads(),
         observers=Observers(),
     ).sweep

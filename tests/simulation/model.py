@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from oqkit.queue.suspect import FIRST_SHRINK, LOST_SHRINK
+from oqkit.limits import QueueLimits
 from oqkit.queue.transition import Verb
 
+LIMITS = QueueLimits()
 WAIT_S = 5.0
 
 
@@ -35,7 +36,8 @@ class Row:
         """How many rows of a part of `n_rows` a lease may have that has this one."""
         if self.deaths:
             return 1
-        return max(1, n_rows // (FIRST_SHRINK * LOST_SHRINK ** (self.lost - 1))) if self.lost else n_rows
+        shrink = LIMITS.suspect_first_factor * LIMITS.suspect_factor ** (self.lost - 1) if self.lost else 1
+        return max(1, n_rows // shrink)
 
 
 @dataclass

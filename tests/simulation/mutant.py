@@ -288,8 +288,8 @@ def all_that_were_started_are_blamed(patch: Patch) -> None:
     """The death of a child process is charged to every row that was started in it and has no outcome."""
     original = runner.blame
 
-    def blame(incident, *, done, held):
-        verdict = original(incident, done=done, held=held)
+    def blame(incident, *, done, held, **more):
+        verdict = original(incident, done=done, held=held, **more)
         started = (incident.rows[: max(incident.taken + 1, 2)] & held) - done
         return replace(verdict, charged=started, apart=(), passed=NONE, rest=verdict.rest - started)
 
@@ -300,8 +300,8 @@ def back_off_is_ignored(patch: Patch) -> None:
     """Rows that are not due are claimed as well."""
     original = part._choice
 
-    def choice(state, *, max_rows, now):
-        return original(state, max_rows=max_rows, now=now + 1e6)
+    def choice(state, *, now, **more):
+        return original(state, now=now + 1e6, **more)
 
     patch.setattr(part, "_choice", choice)
 

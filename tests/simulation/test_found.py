@@ -8,7 +8,7 @@ import pytest
 from oqkit.claim.poller import Poller
 from oqkit.client.queue import Queue
 from oqkit.config import Settings
-from oqkit.limits import ClaimLimits, Limits
+from oqkit.limits import ClaimLimits, Limits, WorkerLimits
 from oqkit.queue import control
 from oqkit.queue.commit import Commit
 from oqkit.queue.rows import Rows
@@ -52,6 +52,7 @@ def test_batch_that_was_given_up_starts_no_further_call():
         first_batch=4,
         max_batch=4,
         table=lambda result, n: result,
+        limits=WorkerLimits(),
     )
     buffer = ResultBuffer(limit=4)
     run(work, buffer)

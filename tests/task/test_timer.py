@@ -4,8 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from oqkit.limits import TaskLimits
 from oqkit.queue.job import Code
-from oqkit.task.timer import LEAST_S, TARGET_S, RowTimer
+from oqkit.task.timer import RowTimer
+
+LIMITS = TaskLimits()
 
 SCORE = SimpleNamespace(type="score", code=Code(reference="tasks:score"))
 OTHER = SimpleNamespace(type="score", code=Code(digest="of another function"))
@@ -13,7 +16,7 @@ OTHER = SimpleNamespace(type="score", code=Code(digest="of another function"))
 
 @pytest.fixture
 def timer():
-    return RowTimer()
+    return RowTimer(LIMITS)
 
 
 def test_nothing_is_known_at_first(timer):
@@ -27,7 +30,7 @@ def test_a_measurement_counts_by_its_rows(timer):
     timer.learn(SCORE, n_rows=10_000, elapsed_s=1.0)
     timer.learn(SCORE, n_rows=1, elapsed_s=0.005)  # most of it what any call costs
     assert timer.row_s(SCORE) == pytest.approx(1e-4, rel=0.02)
-    assert timer.lease_rows(SCORE) == pytest.approx((LEAST_S / 1e-4, TARGET_S / 1e-4), rel=0.02)
+    assert timer.lease_rows(SCORE) == pytest.approx((LIMITS.least_s / 1e-4, LIMITS.target_s / 1e-4), rel=0.02)
 
 
 @pytest.mark.parametrize("change", (0.01, 100.0))

@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oqkit.limits import WorkerLimits
 from oqkit.queue.rows import Rows
-from oqkit.worker.blame import BARREN, Incident, Verdict, blame
+from oqkit.worker.blame import Incident, Verdict, blame
+
+BARREN = WorkerLimits().barren_deaths
 
 ROWS = tuple(range(100, 110))
 
@@ -86,11 +89,11 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_incident_is_charged_as_the_table_says(case):
     what, done, expected = CASES[case]
-    assert blame(what, done=Rows.of(done), held=Rows.of(ROWS)) == expected
+    assert blame(what, done=Rows.of(done), held=Rows.of(ROWS), barren_deaths=BARREN) == expected
 
 
 def test_rows_that_the_lease_no_longer_holds_are_neither_charged_nor_run():
-    found = blame(incident(taken=4), done=Rows.of({100, 101, 102}), held=Rows.of(ROWS[5:]))
+    found = blame(incident(taken=4), done=Rows.of({100, 101, 102}), held=Rows.of(ROWS[5:]), barren_deaths=BARREN)
     assert found == verdict(rest=ROWS[5:])
 
 
@@ -108,7 +111,7 @@ def test_every_row_is_either_done_charged_or_run_again_and_only_one_in_progress_
         is_crash=data.draw(st.booleans()),
     )
     done, held = set(ROWS[:n_done]), set(data.draw(st.sets(st.sampled_from(ROWS))))
-    found = blame(what, done=Rows.of(done), held=Rows.of(held))
+    found = blame(what, done=Rows.of(done), held=Rows.of(held), barren_deaths=BARREN)
     again = [*found.charged, *(row for group in found.apart for row in group), *found.passed, *found.rest]
     open_rows = {row for row in ROWS[: max(what.limit, taken)] if row in held and row not in done}
     assert len(again) == len(set(again))

@@ -9,6 +9,7 @@ import pytest
 
 from oqkit.arrow.batch import encode_batch
 from oqkit.errors import PermanentError, SchemaError, Skip
+from oqkit.limits import TaskLimits, WorkerLimits
 from oqkit.observe.observer import Observers
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue.policy import Backoff, Policy
@@ -61,9 +62,10 @@ def runner_of(world, function, *, batch=False, table=None):
         max_batch=4,
         table=table,
         is_suspect=True,
+        limits=WorkerLimits(),
     )
     executor, codec = ThreadExecutor(isolating=ThreadExecutor), ParquetCodec(world.repository())
-    return LeaseRunner(lease, work, codec=codec, executor=executor, timer=RowTimer(), observers=Observers())
+    return LeaseRunner(lease, work, codec=codec, executor=executor, timer=RowTimer(TaskLimits()), observers=Observers())
 
 
 def run(runner):

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from oqkit.errors import SchemaError, Skip
+from oqkit.limits import Limits, TaskLimits, WorkerLimits
 from oqkit.observe.observer import Observers
 from oqkit.queue.job import Code
 from oqkit.queue.rows import Rows
@@ -88,12 +89,13 @@ def work_of(function, rows=range(10), *, batch=False, timeout_s=None, first_batc
         first_batch=first_batch,
         max_batch=len(rows),
         table=partial(the_table, threading.Lock()),  # does not pickle, as a codec with a store may not
+        limits=WorkerLimits(),
     )
 
 
 @pytest.fixture(scope="module")
 def executor():
-    executor = ProcessExecutor()
+    executor = ProcessExecutor(Limits())
     yield executor
     executor.close()
 
@@ -409,7 +411,7 @@ def test_abandoned_child_is_killed_and_replaced(executor):
 
 
 def test_close_ends_the_child():
-    executor = ProcessExecutor()
+    executor = ProcessExecutor(Limits())
     first, _ = ran(executor, work_of(lambda x: os.getpid(), range(1)))
     executor.close()
     assert not psutil.pid_exists(first.values[0])
@@ -420,6 +422,7 @@ def test_children_die_with_their_parent_from_a_script_without_main_guard(tmp_pat
     script = tmp_path / "script.py"
     script.write_text("""
 import os, time
+from oqkit.limits import Limits, TaskLimits, WorkerLimits
 from tests.worker.test_process import ProcessExecutor, ResultBuffer, work_of
 
 def sleep(x):
@@ -430,7 +433,7 @@ def hold_the_interpreter(x):
     os.write(1, b"%d\\n" % os.getpid())
     10 ** 10 ** 9
 
-executors = [ProcessExecutor(), ProcessExecutor()]
+executors = [ProcessExecutor(Limits()), ProcessExecutor(Limits())]
 works = [work_of(sleep, range(1)), work_of(hold_the_interpreter, range(1))]
 runs = [executor.start(work, ResultBuffer(limit=1)) for executor, work in zip(executors, works)]
 runs[0].finished.wait()
@@ -462,6 +465,7 @@ class FakeLease:
     max_losses = 3
     is_alone: bool = False
     has_room: bool = True
+    limits = Limits()
     certain: list[bool] = field(default_factory=list)
 
     def __post_init__(self):
@@ -499,7 +503,7 @@ class FakeCodec:
 
 
 def worked_off(executor, work, lease=None):
-    lease, codec, timer = lease or FakeLease(len(work.rows)), FakeCodec(), RowTimer()
+    lease, codec, timer = lease or FakeLease(len(work.rows)), FakeCodec(), RowTimer(TaskLimits())
     runner = LeaseRunner(lease, work, codec=codec, executor=executor, timer=timer, observers=Observers())
     runner.start()
     end = time.monotonic() + WAIT_S

@@ -23,7 +23,7 @@ from oqkit.observe.observer import Observers
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue.repository import open_repository
 from oqkit.store.memory import MemoryStore
-from oqkit.worker import checkpoint, reporter
+from oqkit.worker import reporter
 from oqkit.worker.registry import HandlerRegistry
 from oqkit.worker.source import LeaseSource
 from oqkit.worker.thread import SystemThreads
@@ -154,9 +154,8 @@ def test_process_of_a_worker_whose_commit_never_returns_ends_and_says_so(tmp_pat
     assert "gone after its grace time" in log
 
 
-def test_worker_that_may_not_write_waits_until_it_may_and_says_so_once(store, monkeypatch, caplog):
-    monkeypatch.setattr(checkpoint, "FIRST_WAIT_S", 0.01)
-    queue = queue_on(store)
+def test_worker_that_may_not_write_waits_until_it_may_and_says_so_once(store, caplog):
+    queue = queue_on(store, commit_first_wait_s=0.01)
     store.n_denied["replace"] = 3
     with caplog.at_level(logging.WARNING, "oqkit"):
         made, thread, raised = started(queue, grace_s=5.0)
@@ -287,6 +286,7 @@ def source_of(repository):
         worker="w",
         lease_s=60.0,
         isolates_after=2,
+        concurrency=1,
         threads=SystemThreads(),
         observers=Observers(),
     )

@@ -9,12 +9,15 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
+from oqkit.limits import WorkerLimits
 from oqkit.queue.rows import Rows
 from oqkit.task.handler import Handler
-from oqkit.worker.call import COROUTINES, Work
+from oqkit.worker.call import Work
 from oqkit.worker.running import Running
 from tests.call import GATE, STARTED
 from tests.local import WAIT_S, until
+
+COROUTINES = WorkerLimits().coroutines
 
 pytestmark = pytest.mark.usefixtures("gate")
 
@@ -215,8 +218,7 @@ class Nowhere:
 def one_running(timeout_s):
     work = Work(
         handler=Handler(oq.task(lambda x: x)), job_id="j", mode="frame", first_task=0, rows=Rows.span(0, 3), inputs=None,
-        attempts=(), worker="w", timeout_s=timeout_s, first_batch=1, max_batch=1, table=None,
-    )  # fmt: skip
+        attempts=(), worker="w", timeout_s=timeout_s, first_batch=1, max_batch=1, table=None,limits=WorkerLimits())  # fmt: skip
     running = Running(work, Nowhere(), is_isolated=False, now=100.0)
     assert not running.is_overdue(101.0)  # from here on it is known to be in progress
     return running

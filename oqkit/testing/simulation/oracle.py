@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from oqkit.errors import LeaseLost, OqError
+from oqkit.limits import QueueLimits
 from oqkit.payload.output import StoredResults, decode_inline, decode_outcomes
 from oqkit.queue import key as keys
 from oqkit.queue.document import load_job, load_part
@@ -44,9 +45,10 @@ NEWER = b'{"format": 1, "requires": ["what nobody knows"]}'
 class Oracle:
     """Watches a bucket. The first violation is raised where it happens and kept in `violation`."""
 
-    def __init__(self, bucket: Bucket, *, lease_s: float) -> None:
+    def __init__(self, bucket: Bucket, *, lease_s: float, limits: QueueLimits) -> None:
         self.bucket = bucket
         self.lease_s = lease_s
+        self.limits = limits
         self.violation: Violation | None = None
         self.n_writes = 0
         self.n_executions = 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
-from oqkit.limits import ClaimLimits, Limits, QueueLimits
+from oqkit.limits import ClaimLimits, Limits, PayloadLimits, QueueLimits, TaskLimits
 from oqkit.testing.simulation.bucket import FAULTS, Weather
 
 T = TypeVar("T")
@@ -139,7 +139,6 @@ class Plan:
     poll_s: float
     limits: Limits
     """Those of the code; some are low in some schedules, so that what lies behind them is reached."""
-    knobs: dict[str, float]
     has_md5_etags: bool
     workers: tuple[WorkerPlan, ...]
     jobs: tuple[JobPlan, ...]
@@ -218,15 +217,12 @@ def make_plan(seed: int) -> Plan:
     lease_s = rng.choice((5.0, 8.0, 12.0))
     harsh = rng.choice((0.0, 0.5, 1.0, 1.5, 2.5))
     jobs = tuple(_job(rng, n, chaos_s) for n in range(rng.choice((1, 2, 2, 3, 3, 4))))
-    poll_s = rng.choice((0.7, 1.5, 2.5))
-    limits, knobs = _limits(rng)
     return Plan(
         seed=seed,
         chaos_s=chaos_s,
         lease_s=lease_s,
-        poll_s=poll_s,
-        limits=limits,
-        knobs=knobs,
+        poll_s=rng.choice((0.7, 1.5, 2.5)),
+        limits=_limits(rng),
         has_md5_etags=rng.random() < 0.75,
         workers=_workers(rng, chaos_s, lease_s),
         jobs=jobs,
@@ -240,12 +236,10 @@ def make_plan(seed: int) -> Plan:
     )
 
 
-def _limits(rng: random.Random) -> tuple[Limits, dict[str, float]]:
-    knobs: dict[str, float] = {
-        "INLINE_BYTES": rng.choice((8192, 8192, 0)),
-        "TARGET_S": rng.choice((10.0, 10.0, 1.0)),
-        "MAX_LEASES": rng.choice((8, 8, 2)),
-    }
+def _limits(rng: random.Random) -> Limits:
+    payload = PayloadLimits(inline_bytes=rng.choice((8192, 8192, 0)))
+    task = TaskLimits(target_s=rng.choice((10.0, 10.0, 1.0)))
+    max_leases = rng.choice((8, 8, 2))
     claim = ClaimLimits(
         window_parts=rng.choice((1000, 1000, 2)),
         read_parts=rng.choice((16, 16, 1)),
@@ -253,13 +247,14 @@ def _limits(rng: random.Random) -> tuple[Limits, dict[str, float]]:
         page_markers=rng.choice((1000, 1000, 10)),
     )
     queue = QueueLimits(
+        max_leases=max_leases,
         patience_s=rng.choice((60.0, 60.0, 5.0)),
         # Lost jobs are looked for as often as fits into a schedule.
         sweep_every_s=30.0,
         sweep_fresh_s=10.0,
         sweep_first_s=5.0,
     )
-    return Limits(queue=queue, claim=claim), knobs
+    return Limits(queue=queue, claim=claim, task=task, payload=payload)
 
 
 def _workers(rng: random.Random, chaos_s: float, lease_s: float) -> tuple[WorkerPlan, ...]:

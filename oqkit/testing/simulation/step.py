@@ -6,10 +6,10 @@ from collections import Counter, defaultdict
 from typing import Any, Protocol
 
 from oqkit.arrow.value import decode_values
+from oqkit.limits import QueueLimits
 from oqkit.payload.output import StoredResults
 from oqkit.queue.job import Job
-from oqkit.queue.part import MAX_LEASES, Lease, Part, output_id
-from oqkit.queue.suspect import LONG_LEASE_S
+from oqkit.queue.part import Lease, Part, output_id
 from oqkit.queue.task_state import TaskState
 from oqkit.testing.simulation.bucket import Bucket, Write
 from oqkit.testing.simulation.fact import (
@@ -34,6 +34,7 @@ class Knowledge(Protocol):
 
     bucket: Bucket
     lease_s: float
+    limits: QueueLimits
     n_takeovers: int
     grants: dict[str, Grant]
     holds: defaultdict[tuple[str, int, str], dict[str, int]]
@@ -171,7 +172,8 @@ class Step:
 
     def _check_leases(self) -> None:
         new, old = self._new_leases, self._old_leases
-        self._expect(len(new) == len(self._new.leases) <= MAX_LEASES, "leases", f"{len(self._new.leases)} leases")
+        n, most = len(self._new.leases), self._oracle.limits.max_leases
+        self._expect(len(new) == n <= most, "leases", f"{n} leases, at most {most}")
         for lease in new.values():
             self._expect(self._new.held(lease.id), "lease without rows", lease.id)
             self._check_lease(lease, old.get(lease.id))
@@ -193,7 +195,7 @@ class Step:
             pause_s = paused_until(self._job, self._new.gen) - self._high
             self._expect(pause_s <= 0, "claimed while paused", f"{lease.id}, {pause_s:.2f} s to go")
             lost = max((state.lost for state in self._new.states if state.lease == lease.id), default=0)
-            most_s = min(oracle.lease_s * 2**lost, max(oracle.lease_s, LONG_LEASE_S))
+            most_s = min(oracle.lease_s * 2**lost, max(oracle.lease_s, oracle.limits.suspect_lease_s))
             self._check_length(lease, most_s)
             oracle.grants[lease.id] = Grant(
                 node, oracle.bucket.now(), lease.expires, most_s=most_s, was_taken=known is not None

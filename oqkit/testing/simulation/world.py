@@ -14,23 +14,19 @@ from unittest.mock import patch
 
 import pandas as pd
 
-from oqkit.claim import claimer, cursor
 from oqkit.claim.lease import HeldLease
 from oqkit.client.queue import Queue
 from oqkit.config import Settings as Config
 from oqkit.errors import PermanentError, Reschedule, Skip
 from oqkit.limits import Limits
-from oqkit.payload import output
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue import key as keys
-from oqkit.queue import part
 from oqkit.queue.bell import News
 from oqkit.queue.cas import Versioned
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.part import Part
 from oqkit.queue.repository import Repository, Settings
 from oqkit.queue.rows import Rows
-from oqkit.task import timer
 from oqkit.task.context import Context
 from oqkit.task.function import Options, TaskFunction
 from oqkit.testing.simulation.bucket import Bucket, SimStore
@@ -53,7 +49,6 @@ from oqkit.testing.simulation.plan import (
     Kill,
     Plan,
 )
-from oqkit.worker import share
 from oqkit.worker.buffer import ResultBuffer
 from oqkit.worker.call import Work, run
 from oqkit.worker.executor import Execution, Executor
@@ -225,7 +220,7 @@ class World:
         self.plan = plan
         self.kernel = Kernel(plan.seed)
         self.bucket = Bucket(self.kernel, has_md5_etags=plan.has_md5_etags)
-        self.oracle = Oracle(self.bucket, lease_s=plan.lease_s)
+        self.oracle = Oracle(self.bucket, lease_s=plan.lease_s, limits=plan.limits.queue)
         self.weather = plan.weather()
         self.score = Score(plan.seed)
         self.acked: dict[str, Acked] = {}
@@ -343,24 +338,15 @@ class World:
 
 
 @contextlib.contextmanager
-def turned(knobs: dict[str, float]) -> Iterator[None]:
-    """Set limits of the code under test, wherever a module has them."""
-    modules = (claimer, cursor, output, timer, part, share)
+def telling_attempts() -> Iterator[None]:
+    """Let every call be told of which lease it is."""
     real = HeldLease.attempts
 
     def attempts(lease: HeldLease) -> tuple[tuple[Rows, int], ...]:
         return tuple((rows, Attempt.under(lease.id, number)) for rows, number in real(lease))
 
-    found = [(module, name) for name in knobs for module in modules if hasattr(module, name)]
-    before = [(module, name, getattr(module, name)) for module, name in found]
-    try:
-        for module, name in found:
-            setattr(module, name, knobs[name])
-        with patch.object(HeldLease, "attempts", attempts):  # so that every call can be told to be of its lease
-            yield
-    finally:
-        for module, name, value in before:
-            setattr(module, name, value)
+    with patch.object(HeldLease, "attempts", attempts):
+        yield
 
 
 @contextlib.contextmanager
