@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import pytest
 
 from oqkit.claim.poller import Poller
@@ -17,15 +16,7 @@ from oqkit.task.handler import Handler
 from oqkit.worker.buffer import ResultBuffer
 from oqkit.worker.call import Work, run
 from tests.queue.faulty import Crash, CrashingStore, World
-
-
-class Inputs:
-    """Inputs of as many rows as are asked for."""
-
-    columns = ("x",)
-
-    def frame(self, ranges):
-        return pd.DataFrame({"x": list(ranges)})
+from tests.worker.execution import Inputs
 
 
 def test_batch_that_was_given_up_starts_no_further_call():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-import pandas as pd
 import pytest
 
 from oqkit.arrow.batch import encode_batch
@@ -21,18 +20,7 @@ from oqkit.worker.call import Work
 from oqkit.worker.executor import ThreadExecutor
 from oqkit.worker.runner import LeaseRunner
 from tests.queue.faulty import World
-
-
-class Inputs:
-    """Row n has the one column x, whose value is n."""
-
-    columns = ("x",)
-
-    def arguments(self, names, rows):
-        return iter([(row,) for row in rows])
-
-    def frame(self, rows):
-        return pd.DataFrame({"x": list(rows)})
+from tests.worker.execution import Inputs
 
 
 @pytest.fixture
