@@ -1,0 +1,92 @@
+"""Mistakes about the order of writes."""
+
+from __future__ import annotations
+
+import pytest
+
+from oqkit.claim.lease import HeldLease
+from oqkit.client import result
+from oqkit.errors import Unavailable
+from oqkit.payload.output import decode_outcomes
+from oqkit.queue import submission
+from oqkit.queue.part import output_id
+from oqkit.queue.repository import Repository
+
+
+def no_marker(patch: pytest.MonkeyPatch) -> None:
+    """A job is stored, but nobody is told."""
+    patch.setattr(submission, "announce", lambda repository, job: None)
+
+
+def marker_is_written_once(patch: pytest.MonkeyPatch) -> None:
+    """A marker that timed out is not written again."""
+
+    def put_marker(self, marker):
+        self.delete_quietly  # noqa: B018 - the same interface
+        try:
+            self.store.overwrite(marker.key, b"")
+        except Unavailable:
+            return
+
+    patch.setattr(Repository, "put_marker", put_marker)
+
+
+def marker_before_the_job(patch: pytest.MonkeyPatch) -> None:
+    """The marker goes up before the job object is there."""
+    original = Repository.create_job
+
+    def create_job(self, job):
+        self.put_marker(self.marker(job, due=job.created))
+        return original(self, job)
+
+    patch.setattr(Repository, "create_job", create_job)
+
+
+def resume_does_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A second submission under the same key trusts that the first one put up the marker."""
+    patch.setattr(submission, "resume", lambda repository, job: None)
+
+
+def output_after_its_commit(patch: pytest.MonkeyPatch) -> None:
+    """The part names an output that is uploaded only afterwards."""
+    put, commit = HeldLease.put_output, HeldLease.commit
+
+    def put_output(self, data):
+        self.later = data
+
+    def late_commit(self, given, **more):
+        number = self.part.lease(self.id).commits
+        commit(self, given, **more)
+        if getattr(self, "later", None) is not None:
+            data, self.later = self.later, None
+            key = self._repository.keys_of(self.job).output(self.index, output_id(self.id, number + 1))
+            self._repository.loop.put_once(key, data)
+
+    assert put is not None
+    patch.setattr(HeldLease, "put_output", put_output)
+    patch.setattr(HeldLease, "commit", late_commit)
+
+
+def unnamed_outputs_are_read(patch: pytest.MonkeyPatch) -> None:
+    """A reader takes whatever lies in the folder of outputs, the last one winning."""
+    original = result.ResultReader.pieces
+
+    def pieces(self, skip=(), **more):
+        found = original(self, skip, **more)
+        job, store = self._job, self._repository.store
+        prefix = f"{self._repository.keys_of(job).folder}out/"
+        for entry in store.list(prefix).entries:
+            index = int(entry.key[len(prefix) :].split("-")[0])
+            outcomes = decode_outcomes(store.read(entry.key).data)
+            rows = outcomes.rows + index * job.part_rows
+            found = [_minus(piece, rows) for piece in found]
+            found.append((rows, outcomes.values))
+        return [piece for piece in found if len(piece[0])]
+
+    patch.setattr(result.ResultReader, "pieces", pieces)
+
+
+def _minus(piece, rows):
+    numbers, values = piece
+    kept = [place for place, row in enumerate(numbers) if row not in rows]
+    return numbers[kept], values.take(result.pa.array(kept, result.pa.int64()))
