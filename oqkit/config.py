@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, SupportsIndex
 from urllib.parse import urlsplit
 
 from oqkit.errors import NotAllowed, UsageError
@@ -40,7 +40,7 @@ class Settings:
     signing_scope: str | None = None
     """What stands for the queue in signatures, the same for all who reach it by different URLs; None: the URL and the endpoint."""
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[object, ...]:
         """Refuse to be pickled with secrets, as part of a function that is stored in the queue for every reader of it."""
         if self.signing_key or self.data_roots:
             raise TypeError("settings that hold a signing key or the options of data roots stay in their process")
@@ -104,7 +104,7 @@ def to_environment(chosen: Settings) -> dict[str, str]:
     return {_VARIABLES[name]: _to_text(value) for name, value in values.items() if value is not None}
 
 
-def _to_text(value: Any) -> str:
+def _to_text(value: object) -> str:
     if isinstance(value, Mapping):
         return json.dumps(value)
     return str(int(value) if isinstance(value, bool) else value)
@@ -128,7 +128,7 @@ def _bool(text: str) -> bool:
     raise UsageError(f"OQ_TRUST_CODE={text!r} must be 1 or 0")
 
 
-def _roots_of(text: str) -> Mapping[str, Mapping[str, Any]]:
+def _roots_of(text: str) -> Mapping[str, Mapping[str, object]]:
     """Read ``OQ_DATA_ROOTS``: URLs or paths with commas between them, or a JSON object of URL to options."""
     if not text.lstrip().startswith(("{", "[")):
         return data_roots([part.strip() for part in text.split(",") if part.strip()], what="OQ_DATA_ROOTS")
@@ -168,7 +168,7 @@ def split_root(root: str) -> tuple[str, str]:
     return canonical_protocol(protocol), path.rstrip("/")
 
 
-def data_roots(value: Any, *, what: str = "data_roots") -> Mapping[str, Mapping[str, Any]]:
+def data_roots(value: object, *, what: str = "data_roots") -> Mapping[str, Mapping[str, object]]:
     """Read the setting: one URL or path, a list of them, or a dict of URL to the options that `fsspec` gets for it."""
     if isinstance(value, str | os.PathLike):
         value = [value]

@@ -89,7 +89,7 @@ class LeaseLost(TaskError):
 class JobFailed(OqError):
     """A job ended with tasks that did not complete; `failures` has one row for each of them."""
 
-    def __init__(self, message: str, failures: Any = None) -> None:
+    def __init__(self, message: str, failures: object = None) -> None:
         super().__init__(message, failures)
         self.message = message
         self.failures = failures
@@ -145,7 +145,7 @@ class RowsRefused(SchemaError):
     `table` holds the others, in order.
     """
 
-    def __init__(self, table: Any, problems: Mapping[int, str]) -> None:
+    def __init__(self, table: object, problems: Mapping[int, str]) -> None:
         super().__init__(table, problems)
         self.table = table
         self.problems = problems

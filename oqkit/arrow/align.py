@@ -22,11 +22,11 @@ def align(
     pieces: Iterable[Piece],
     *,
     n_rows: int,
-    index: Any | None,
+    index: pd.Index | None,
     backend: str,
     name: str,
     missing: Literal["null", "drop"],
-) -> Any:
+) -> object:
     """Return the frame of ``(n_rows, k)`` whose row i holds the value of input row i.
 
     Values that are one thing make the column `name`.
@@ -87,7 +87,7 @@ def _named(table: pa.Table, name: str) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def _to_pandas(table: pa.Table, index: Any, name: str) -> pd.DataFrame:
+def _to_pandas(table: pa.Table, index: pd.Index, name: str) -> pd.DataFrame:
     labels = [name] if is_scalar(table.schema) else [label_of(stored) for stored in table.schema]
     arrays = {place: _series(table, place, index) for place in range(table.num_columns)}
     df = pd.DataFrame(arrays, index=index)
@@ -95,7 +95,7 @@ def _to_pandas(table: pa.Table, index: Any, name: str) -> pd.DataFrame:
     return df
 
 
-def _series(table: pa.Table, place: int, index: Any) -> Any:
+def _series(table: pa.Table, place: int, index: pd.Index) -> pd.Series:
     meta = meta_of(table.schema.field(place))
     values = column.decode(table.column(place).combine_chunks(), meta)
     return pd.Series(values, index=index, dtype=object if meta.encoding in column.OBJECTS else None)

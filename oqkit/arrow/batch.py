@@ -16,7 +16,7 @@ from oqkit.arrow.value import COLUMNS, KIND, encode_values, scalar_table, unread
 from oqkit.errors import RowsRefused, SchemaError
 
 
-def encode_batch(result: Any, n_rows: int) -> pa.Table:
+def encode_batch(result: object, n_rows: int) -> pa.Table:
     """Store what a batch function returned for `n_rows` rows, by position; its index is not looked at.
 
     A pandas, polars or Arrow frame, or a dict of equally long columns, gives a table of kind `COLUMNS`;
@@ -40,7 +40,7 @@ def encode_batch(result: Any, n_rows: int) -> pa.Table:
     return stored
 
 
-def _batch_table(result: Any, problems: dict[int, str]) -> pa.Table:
+def _batch_table(result: object, problems: dict[int, str]) -> pa.Table:
     columns = _batch_columns(result, problems)
     return columns if columns is not None else _batch_scalar(result, problems)
 
@@ -70,7 +70,7 @@ def _frame_of(result: dict[Any, Any]) -> pd.DataFrame:
     raise SchemaError(msg)
 
 
-def _series_of(values: Any) -> Any:
+def _series_of(values: object) -> object:
     if isinstance(values, pd.Series):
         return values.reset_index(drop=True)
     if isinstance(values, np.ndarray) and values.ndim > 1:
@@ -78,7 +78,7 @@ def _series_of(values: Any) -> Any:
     return values
 
 
-def _batch_scalar(result: Any, problems: dict[int, str]) -> pa.Table:
+def _batch_scalar(result: object, problems: dict[int, str]) -> pa.Table:
     try:
         if isinstance(result, pd.Series | pd.Index | pd.api.extensions.ExtensionArray):
             return scalar_table(column.encode(pd.Series(result), problems))
@@ -124,7 +124,7 @@ def _encode_ndarray(result: np.ndarray, problems: dict[int, str]) -> Column:
     return Column(array=pa.LargeListArray.from_arrays(bounds, flat.array), meta=meta)
 
 
-def _batch_list(result: Sequence[Any], problems: dict[int, str]) -> pa.Table:
+def _batch_list(result: Sequence[object], problems: dict[int, str]) -> pa.Table:
     table, bad = encode_values(result)
     problems.update({row: f"the returned list, row {row}: {reason}" for row, reason in bad.items()})
     return table

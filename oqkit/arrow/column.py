@@ -57,13 +57,13 @@ def encode(values: Any, problems: dict[int, str] | None = None) -> Column:
     raise Unstorable(None, f"dtype {dtype} cannot be stored; {_advice(dtype)}")
 
 
-def _advice(dtype: Any) -> str:
+def _advice(dtype: object) -> str:
     if isinstance(dtype, pd.SparseDtype):
         return "make it dense first: df[column].sparse.to_dense()"
     return "convert it with astype(…), or leave it out with columns=[…]"
 
 
-def _is_restorable(dtype: Any) -> bool:
+def _is_restorable(dtype: object) -> bool:
     try:
         return hasattr(dtype, "__from_arrow__") and pd.api.types.pandas_dtype(str(dtype)) == dtype
     except TypeError:
@@ -108,7 +108,7 @@ def _encode_zoned(values: Any) -> Column:
     return Column(array=array, meta=ColumnMeta(encoding=Encoding.EXTENSION, dtype=text, zone=library_of(values.tz)))
 
 
-def _encode_category(values: Any) -> Column:
+def _encode_category(values: pd.Categorical) -> Column:
     categories = encode(values.categories)
     kept = to_index(categories.array, categories.meta, name=values.categories.name)
     if not (kept.dtype == values.categories.dtype and kept.equals(values.categories)):
@@ -139,7 +139,7 @@ def encode_arrow(array: pa.ChunkedArray, *, encoding: Encoding = Encoding.NATURA
     return Column(array=array, meta=ColumnMeta(encoding=encoding, arrow=pack_type(kind) if is_changed else None))
 
 
-def encode_objects(values: list[Any], problems: dict[int, str] | None = None) -> Column:
+def encode_objects(values: list[object], problems: dict[int, str] | None = None) -> Column:
     """Store Python objects so that equal ones come back, typed if one Arrow type can, else as JSON text.
 
     With `problems`, those that cannot be stored are noted there, by row, and stored as null.
@@ -161,7 +161,7 @@ def encode_objects(values: list[Any], problems: dict[int, str] | None = None) ->
     )
 
 
-def _refusal(value: Any) -> str | None:
+def _refusal(value: object) -> str | None:
     try:
         encode_json([value])
     except Unstorable as error:
@@ -169,7 +169,7 @@ def _refusal(value: Any) -> str | None:
     return None
 
 
-def _missing_kind(values: list[Any], kinds: set[type]) -> str | None:
+def _missing_kind(values: list[object], kinds: set[type]) -> str | None:
     """Name the one thing that stands for "missing" in `values`; None if several do."""
     found = {_MISSING_TYPES[kind] for kind in kinds if kind in _MISSING_TYPES}
     rest = kinds - set(_MISSING_TYPES) - {float}
@@ -231,7 +231,7 @@ def encode_ndarrays(values: list[Any], *, missing: str = "None") -> Column | Non
     return Column(array=array, meta=meta)
 
 
-def encode_json(values: list[Any]) -> Column:
+def encode_json(values: list[object]) -> Column:
     """Store each value as JSON text, None as null, or raise `Unstorable` for the first that has no JSON encoding."""
     texts: list[str | None] = []
     for row, value in enumerate(values):
@@ -262,7 +262,7 @@ def decode(array: pa.Array, meta: ColumnMeta) -> Any:
             return inference.objects(to_objects(array, meta), len(array))
 
 
-def _decode_numpy(array: pa.Array, dtype: np.dtype) -> Any:
+def _decode_numpy(array: pa.Array, dtype: np.dtype) -> object:
     natural = _decode_natural(array)
     if not isinstance(natural.dtype, np.dtype):  # an int or bool with nulls has become Int64 or boolean
         return natural
@@ -307,7 +307,7 @@ def _decode_natural(array: pa.Array, library: str | None = None) -> Any:
     return inference.objects(inference.to_python(array), len(array))
 
 
-def _decode_category(array: pa.Array, meta: ColumnMeta) -> Any:
+def _decode_category(array: pa.Array, meta: ColumnMeta) -> object:
     stored = unpack_array(meta.categories or "")
     categories = pd.Index(decode(stored.array, stored.meta), dtype=_index_dtype(stored.meta))
     dtype = pd.CategoricalDtype(categories, ordered=meta.ordered)
@@ -326,7 +326,7 @@ def _decode_category(array: pa.Array, meta: ColumnMeta) -> Any:
     return pd.Categorical.from_codes(codes, dtype=dtype)
 
 
-def _index_dtype(meta: ColumnMeta) -> Any:
+def _index_dtype(meta: ColumnMeta) -> type[object] | None:
     return object if meta.encoding in OBJECTS else None
 
 
@@ -334,12 +334,13 @@ def _index_dtype(meta: ColumnMeta) -> Any:
 OBJECTS: Final = frozenset({Encoding.OBJECT, Encoding.TUPLE, Encoding.NDARRAY, Encoding.JSON})
 
 
-def to_index(array: pa.Array, meta: ColumnMeta, *, name: Any) -> Any:
+def to_index(array: pa.Array, meta: ColumnMeta, *, name: object) -> pd.Index:
     """Return a decoded column as a pandas Index."""
-    return pd.Index(decode(array, meta), name=name, dtype=_index_dtype(meta))
+    index: pd.Index = pd.Index(decode(array, meta), name=name, dtype=_index_dtype(meta))
+    return index
 
 
-def to_objects(array: pa.Array, meta: ColumnMeta) -> list[Any]:
+def to_objects(array: pa.Array, meta: ColumnMeta) -> list[object]:
     """Return the values of a column as Python objects, whatever its encoding."""
     match meta.encoding:
         case Encoding.NDARRAY:
@@ -365,7 +366,7 @@ def to_objects(array: pa.Array, meta: ColumnMeta) -> list[Any]:
     return [missing if value is None else value for value in values]
 
 
-def _ndarrays(array: pa.Array, meta: ColumnMeta) -> list[Any]:
+def _ndarrays(array: pa.Array, meta: ColumnMeta) -> list[object]:
     flat = array.flatten().to_numpy(zero_copy_only=False).astype(np.dtype(meta.dtype))  # a copy: users may write
     shape = (-1,) if meta.shape is None else meta.shape
     bounds = pairwise(inference.list_bounds(array).tolist())
@@ -376,7 +377,7 @@ def _ndarrays(array: pa.Array, meta: ColumnMeta) -> list[Any]:
     ]
 
 
-def to_list(array: pa.Array, meta: ColumnMeta) -> list[Any]:
+def to_list(array: pa.Array, meta: ColumnMeta) -> list[object]:
     """Return a column as the Python values that ``df.itertuples()`` would show."""
     if meta.encoding in OBJECTS:
         return to_objects(array, meta)

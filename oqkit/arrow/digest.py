@@ -15,7 +15,7 @@ from oqkit.arrow import inference
 from oqkit.arrow.metadata import label_of, label_to_json, meta_of
 
 
-def hash_table(table: pa.Table, *, seed: Any = None) -> str:
+def hash_table(table: pa.Table, *, seed: object = None) -> str:
     """Return 32 hex digits for the values, types and names of `table` and for `seed`, a JSON-able value.
 
     SHA-256, which processors have instructions for: 1.5 GB/s where blake2b reaches 0.7 (measured). Memory: one
@@ -103,7 +103,7 @@ def _digest(array: pa.ChunkedArray, view: Callable[[pa.Array], Any]) -> bytes:
     return state.digest()[:16]
 
 
-def _bytes_of_bools(chunk: pa.Array) -> Any:
+def _bytes_of_bools(chunk: pa.Array) -> object:
     return chunk.cast(pa.uint8()).to_numpy()
 
 

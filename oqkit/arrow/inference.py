@@ -38,7 +38,7 @@ _FAITHFUL: Final = frozenset(
 REFUSED: Final = (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError, ValueError)
 
 
-def from_python(values: Sequence[Any]) -> pa.Array | None:
+def from_python(values: Sequence[object]) -> pa.Array | None:
     """Return the array from which `to_python` gives these values back equal, or None if no Arrow type can.
 
     NaN stays NaN and None becomes null. None is returned for mixed types (1 and 2.5 too), for dicts with
@@ -62,7 +62,7 @@ def _is_faithful(kind: pa.DataType) -> bool:
     return kind in _FAITHFUL
 
 
-def exact_type(values: Sequence[Any], *, level: int = 0) -> pa.DataType | None:
+def exact_type(values: Sequence[object], *, level: int = 0) -> pa.DataType | None:
     """Return the Arrow type that holds `values` unchanged, as far as their types tell, or None."""
     kinds = set(map(type, values)) - {type(None)}
     if not kinds:
@@ -81,16 +81,16 @@ def exact_type(values: Sequence[Any], *, level: int = 0) -> pa.DataType | None:
     return None if refine is None else refine(_present(values))
 
 
-def _present(values: Sequence[Any]) -> list[Any]:
+def _present(values: Sequence[object]) -> list[Any]:
     return [value for value in values if value is not None]
 
 
-def _list_type(values: list[list[Any]], level: int) -> pa.DataType | None:
+def _list_type(values: list[list[object]], level: int) -> pa.DataType | None:
     inner = exact_type(list(chain.from_iterable(values)), level=level)
     return None if inner is None else pa.large_list(inner)
 
 
-def _struct_type(values: list[dict[Any, Any]], level: int) -> pa.DataType | None:
+def _struct_type(values: list[dict[object, object]], level: int) -> pa.DataType | None:
     keys = {frozenset(value) for value in values}
     names = list(values[0])
     if len(keys) > 1 or not names or not all(type(name) is str and is_utf8(name) for name in names):
@@ -155,13 +155,13 @@ def to_python(array: pa.Array) -> list[Any]:
     return values
 
 
-def zoned(array: pa.Array, library: str | None = None) -> Any:
+def zoned(array: pa.Array, library: str | None = None) -> object:
     """Return times of a zone as pandas has them, the zone of `library`; by its name, pandas 2 would take pytz's."""
     dtype = pd.DatetimeTZDtype(array.type.unit, from_zone(from_arrow_zone(array.type.tz), library))
     return dtype.__from_arrow__(array)
 
 
-def with_none(times: Any) -> list[Any]:
+def with_none(times: Any) -> list[object]:
     """Return the Timestamps of an array, None for NaT."""
     return [None if value is pd.NaT else value for value in times.tolist()]
 
@@ -173,24 +173,24 @@ def list_bounds(array: pa.Array) -> np.ndarray:
     return bounds
 
 
-def _lists(array: pa.Array) -> list[Any]:
+def _lists(array: pa.Array) -> list[object]:
     flat = to_python(array.flatten())
     return _with_nulls(array, [flat[start:stop] for start, stop in pairwise(list_bounds(array).tolist())])
 
 
-def _dicts(array: pa.Array) -> list[Any]:
+def _dicts(array: pa.Array) -> list[object]:
     names = [field.name for field in array.type]
     columns = [to_python(column) for column in array.flatten()]
     return _with_nulls(array, [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)])
 
 
-def _with_nulls(array: pa.Array, values: list[Any]) -> list[Any]:
+def _with_nulls(array: pa.Array, values: list[object]) -> list[object]:
     if array.null_count:
         for position in np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False)):
             values[position] = None
     return values
 
 
-def objects(values: Iterable[Any], count: int) -> np.ndarray:
+def objects(values: Iterable[object], count: int) -> np.ndarray:
     """Put `count` Python values into an object array of shape ``(count,)``, also when they are lists or arrays."""
     return np.fromiter(values, dtype=object, count=count)

@@ -122,7 +122,7 @@ def label_of(stored: pa.Field) -> Label:
     return stored.name if text is None else label_from_json(json.loads(text))
 
 
-def label_to_json(label: Label) -> Any:
+def label_to_json(label: Label) -> object:
     """Return a name in JSON's terms (a tuple as a list), or raise `SchemaError`."""
     if isinstance(label, tuple):
         return [label_to_json(part) for part in label]
@@ -135,7 +135,7 @@ def label_to_json(label: Label) -> Any:
     raise SchemaError(msg)
 
 
-def label_from_json(value: Any) -> Label:
+def label_from_json(value: object) -> Label:
     """Read back what `label_to_json` wrote."""
     return tuple(label_from_json(part) for part in value) if isinstance(value, list) else value
 

@@ -31,7 +31,7 @@ _STOP_US: Final = (dt.date.max.toordinal() - dt.date(1970, 1, 1).toordinal()) * 
 _MAX_DAYS: Final = 999_999_999  # of a Python timedelta
 
 
-def timestamps(values: Sequence[Any]) -> Column:
+def timestamps(values: Sequence[object]) -> Column:
     """Return the column of these datetimes, pandas Timestamps and numpy datetimes; None and NaT are null.
 
     In microseconds, in nanoseconds if one value has that unit. Raise `ValueError` if they have several zones, or
@@ -54,7 +54,7 @@ def timestamps(values: Sequence[Any]) -> Column:
     return Column(array=pa.array(ticks, pa.int64()).cast(pa.timestamp(unit, name)), meta=ColumnMeta(zone=library))
 
 
-def durations(values: Sequence[Any]) -> pa.Array:
+def durations(values: Sequence[object]) -> pa.Array:
     """Return the array of these time spans, in the unit as `timestamps` has it; raise `ValueError` or `OverflowError`."""
     unit = _unit(values)
     ticks = [None if _is_null(value) else _ticks(_span_ns(value), unit) for value in values]
@@ -64,17 +64,17 @@ def durations(values: Sequence[Any]) -> pa.Array:
     return pa.array(ticks, pa.int64()).cast(pa.duration(unit))
 
 
-def _present(values: Sequence[Any]) -> list[Any]:
+def _present(values: Sequence[object]) -> list[object]:
     return [value for value in values if not _is_null(value)]
 
 
-def _zone(value: Any) -> tuple[Zone | None, str | None]:
+def _zone(value: object) -> tuple[Zone | None, str | None]:
     """Return the zone of a moment, and of which library it is."""
     zone = getattr(value, "tzinfo", None)
     return (None, None) if zone is None else (zone_of(zone), library_of(zone))
 
 
-def _is_null(value: Any) -> bool:
+def _is_null(value: object) -> bool:
     return (
         value is None
         or value is pd.NaT
@@ -82,11 +82,11 @@ def _is_null(value: Any) -> bool:
     )
 
 
-def _unit(values: Sequence[Any]) -> str:
+def _unit(values: Sequence[object]) -> str:
     return "ns" if any(_own_unit(value) == "ns" for value in values) else "us"
 
 
-def _own_unit(value: Any) -> str | None:
+def _own_unit(value: object) -> str | None:
     if isinstance(value, np.datetime64 | np.timedelta64):
         return str(np.datetime_data(value.dtype)[0])
     return getattr(value, "unit", None)
@@ -100,7 +100,7 @@ def _ticks(ns: int, unit: str) -> int:
     return ticks
 
 
-def _moment_ns(value: Any) -> int:
+def _moment_ns(value: object) -> int:
     if type(value) is dt.datetime:
         stamp = pd.Timestamp(value)
         if not is_same(stamp.to_pydatetime(), value):  # in a gap of its zone
@@ -110,7 +110,7 @@ def _moment_ns(value: Any) -> int:
     return _numpy_ns(value.asm8 if isinstance(value, pd.Timestamp) else value)
 
 
-def _span_ns(value: Any) -> int:
+def _span_ns(value: object) -> int:
     if type(value) is dt.timedelta:
         return (value // dt.timedelta(microseconds=1)) * _NS["us"]
     return _numpy_ns(value.asm8 if isinstance(value, pd.Timedelta) else value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from oqkit.errors import SchemaError
 _NOT_COMPARABLE: Final = (TypeError, ValueError, pd.errors.InvalidIndexError)
 
 
-def in_order(result: Any, index: Any) -> Any:
+def in_order(result: object, index: pd.Index) -> object:
     """Return what a batch function returned for a frame with its rows in the frame's order, by their labels.
 
     `index` is the frame's (None: it had none, and its rows count from 0). A new index that counts from 0 says that
@@ -41,11 +41,11 @@ def in_order(result: Any, index: Any) -> Any:
     raise SchemaError(msg)
 
 
-def _is_new(index: Any) -> bool:
+def _is_new(index: object) -> bool:
     return isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
 
 
-def _places(own: Any, index: Any) -> np.ndarray | None:
+def _places(own: pd.Index, index: pd.Index) -> np.ndarray | None:
     """Return where each label of `index` is in `own`, None if that cannot be said."""
     try:
         if not (own.is_unique and index.is_unique):

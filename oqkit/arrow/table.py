@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -53,13 +53,13 @@ class Layout:
     axis_names: tuple[Label, ...] = ()
     axis_dtype: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return a JSON-able dict of the fields that say something."""
         facts: dict[str, Any] = {name: value for name, value in asdict(self).items() if value not in (None, (), False)}
         return {name: label_to_json(value) if isinstance(value, tuple) else value for name, value in facts.items()}
 
     @classmethod
-    def from_json(cls, doc: dict[str, Any]) -> Layout:
+    def from_json(cls, doc: dict[str, object]) -> Layout:
         """Read what `to_json` returned; fields of a newer oqkit are refused with `FormatError`."""
         unknown = doc.keys() - {known.name for known in fields(cls)}
         if unknown or "backend" not in doc or doc["backend"] not in {"pandas", "polars", "arrow"}:
@@ -76,7 +76,7 @@ class Frame:
     layout: Layout
 
 
-def to_table(df: Any, *, columns: Sequence[Label] | None = None, problems: dict[int, str] | None = None) -> Frame:
+def to_table(df: object, *, columns: Sequence[Label] | None = None, problems: dict[int, str] | None = None) -> Frame:
     """Turn a frame of ``(n, k)`` into a table of n rows: the `columns` in their order (None: all), then index levels.
 
     Takes pandas, polars, a pyarrow table, and anything else with ``__arrow_c_stream__``. Raise
@@ -91,7 +91,7 @@ def to_table(df: Any, *, columns: Sequence[Label] | None = None, problems: dict[
     return _from_arrow(_polars_table(df, columns), backend="polars")
 
 
-def opened(df: Any) -> Any:
+def opened(df: object) -> object:
     """Return a pandas or polars frame as it is, and anything else that is a frame as a pyarrow table, or raise `SchemaError`."""
     if isinstance(df, pd.DataFrame | pa.Table):
         return df
@@ -133,7 +133,7 @@ def to_frame(table: pa.Table, layout: Layout, *, rows: int | np.ndarray = 0) -> 
     return df
 
 
-def to_lists(table: pa.Table, layout: Layout, *, columns: Sequence[Label] | None = None) -> dict[Label, list[Any]]:
+def to_lists(table: pa.Table, layout: Layout, *, columns: Sequence[Label] | None = None) -> dict[Label, list[object]]:
     """Return columns (None: all) as lists of what ``df.itertuples()`` shows, by the user's names: for row functions."""
     stored = {label_of(it): it for it in (table.schema.field(name) for name in layout.columns)}
     labels = list(stored) if columns is None else [list(stored)[place] for place in _places(list(stored), columns)]
@@ -141,7 +141,7 @@ def to_lists(table: pa.Table, layout: Layout, *, columns: Sequence[Label] | None
     return {label: read(_whole(table, stored[label].name), meta_of(stored[label])) for label in labels}
 
 
-def index_of(table: pa.Table, layout: Layout, *, rows: int | np.ndarray = 0) -> Any:
+def index_of(table: pa.Table, layout: Layout, *, rows: int | np.ndarray = 0) -> pd.Index:
     """Rebuild the pandas index of rows of a stored table; `rows` as in `to_frame`. Only index columns are read."""
     if layout.range is not None:
         whole = pd.RangeIndex(*layout.range, name=layout.index_names[0])
@@ -149,7 +149,7 @@ def index_of(table: pa.Table, layout: Layout, *, rows: int | np.ndarray = 0) -> 
     if not layout.index:
         start = 0 if isinstance(rows, np.ndarray) else rows
         return pd.RangeIndex(start, start + table.num_rows)
-    levels = [
+    levels: list[pd.Index] = [
         column.to_index(_whole(table, stored), meta_of(table.schema.field(stored)), name=name)
         for stored, name in zip(layout.index, layout.index_names, strict=True)
     ]
@@ -185,7 +185,7 @@ def _from_pandas(df: pd.DataFrame, columns: Sequence[Label] | None, problems: di
     return Frame(table=table, layout=_layout(df, tuple(names), tuple(index_names)))
 
 
-def _layout(df: Any, columns: tuple[str, ...], index: tuple[str, ...]) -> Layout:
+def _layout(df: pd.DataFrame, columns: tuple[str, ...], index: tuple[str, ...]) -> Layout:
     axis = df.columns
     return Layout(
         backend="pandas",
@@ -200,19 +200,19 @@ def _layout(df: Any, columns: tuple[str, ...], index: tuple[str, ...]) -> Layout
     )
 
 
-def _axis_dtype(axis: Any) -> str | None:
+def _axis_dtype(axis: pd.Index) -> str | None:
     if isinstance(axis, pd.MultiIndex):
         return None
     return "range" if _is_range(axis) else str(axis.dtype)
 
 
-def _level_names(index: Any) -> tuple[Label, ...]:
+def _level_names(index: pd.Index) -> tuple[Label, ...]:
     names = tuple(index.names)
     label_to_json(names)  # refuses what has no JSON form
     return names
 
 
-def _index_columns(index: Any) -> tuple[list[str], list[Column]]:
+def _index_columns(index: pd.Index) -> tuple[list[str], list[Column]]:
     if _is_range(index):
         return [], []
     names = [f"{RESERVED}index:{number}" for number in range(index.nlevels)]
@@ -221,11 +221,11 @@ def _index_columns(index: Any) -> tuple[list[str], list[Column]]:
     return names, [_encode(it, index, what=f"index level {it.name!r}") for it in levels]
 
 
-def _is_range(index: Any) -> bool:
+def _is_range(index: object) -> TypeGuard[pd.RangeIndex]:
     return isinstance(index, pd.RangeIndex)
 
 
-def _encode(values: Any, index: Any, *, what: str, problems: dict[int, str] | None = None) -> Column:
+def _encode(values: object, index: pd.Index, *, what: str, problems: dict[int, str] | None = None) -> Column:
     found: dict[int, str] | None = None if problems is None else {}
     try:
         stored = column.encode(values, found)
@@ -244,12 +244,12 @@ def _encode(values: Any, index: Any, *, what: str, problems: dict[int, str] | No
     return stored
 
 
-def _dtype(stored: pa.Field) -> Any:
+def _dtype(stored: pa.Field) -> type[object] | None:
     # Without it pandas would look at the objects and make strings and datetimes of them.
     return object if meta_of(stored).encoding in column.OBJECTS else None
 
 
-def _axis(labels: list[Label], layout: Layout) -> Any:
+def _axis(labels: list[Label], layout: Layout) -> pd.Index:
     if layout.axis_dtype is None:
         return pd.MultiIndex.from_tuples(labels, names=list(layout.axis_names))
     name = layout.axis_names[0]
@@ -284,7 +284,7 @@ def _polars_table(df: Any, columns: Sequence[Label] | None) -> pa.Table:
     return df.to_arrow()
 
 
-def _arrow_table(df: Any) -> pa.Table:
+def _arrow_table(df: object) -> pa.Table:
     if isinstance(df, pa.Table):
         return df
     if hasattr(df, "__arrow_c_stream__") or hasattr(df, "__arrow_c_array__"):
@@ -322,7 +322,7 @@ def _encode_arrow(array: pa.ChunkedArray, *, what: str) -> Column:
         raise SchemaError(msg) from None
 
 
-def _to_arrow(table: pa.Table, layout: Layout) -> Any:
+def _to_arrow(table: pa.Table, layout: Layout) -> object:
     stored = [table.schema.field(name) for name in layout.columns]
     arrays = [column.restore(table.column(it.name), meta_of(it)) for it in stored]
     schema = [
@@ -332,14 +332,14 @@ def _to_arrow(table: pa.Table, layout: Layout) -> Any:
     return plain if layout.backend == "arrow" else to_polars(plain)
 
 
-def to_polars(table: pa.Table) -> Any:
+def to_polars(table: pa.Table) -> object:
     """Return an Arrow table as a polars frame."""
     import polars as pl  # heavy and optional: only who brought a polars frame needs it
 
     return pl.from_arrow(table)
 
 
-def _to_python(array: pa.Array, _: Any) -> list[Any]:
+def _to_python(array: pa.Array, _: object) -> list[object]:
     return inference.to_python(array)
 
 

@@ -34,7 +34,7 @@ _MAX_BITS: Final = 4096  # of an int in plain JSON: Python itself reads no more 
 STORABLE: Final = "numbers, text, bytes, dates, times, Decimal, UUID, arrays, and lists or dicts of them"
 
 
-def dumps(value: Any) -> str:
+def dumps(value: object) -> str:
     """Write one value as JSON text (NaN and infinities as JavaScript spells them), or raise `SchemaError`."""
     check_size(value)
     packed = _pack(value)
@@ -47,7 +47,7 @@ def dumps(value: Any) -> str:
     return text if inference.is_utf8(text) else json.dumps(packed, separators=(",", ":"))
 
 
-def loads(text: str) -> Any:
+def loads(text: str) -> object:
     """Read back what `dumps` wrote: equal values of equal types."""
     return json.loads(text, object_hook=_unpack)
 
@@ -70,14 +70,14 @@ def is_plain(value: Any) -> bool:
     return kind in {bool, type(None)} or (kind is int and value.bit_length() <= _MAX_BITS)
 
 
-def type_name(value: Any) -> str:
+def type_name(value: object) -> str:
     """Name the type of `value` as its user knows it: ``int``, ``Color``, ``numpy.complex128``."""
     kind = type(value)
     top = str(kind.__module__).partition(".")[0]
     return kind.__qualname__ if top in {"builtins", "__main__"} else f"{top}.{kind.__qualname__}"
 
 
-def show(value: Any) -> str:
+def show(value: object) -> str:
     """Show a value in a few words for an error text, however large, deep or unwilling it is."""
     try:
         text = _SHORT.repr(value)
@@ -101,7 +101,7 @@ class NoForm(SchemaError):
         return f"{self.kind} cannot be stored; convert it to {STORABLE}"
 
 
-def check_size(value: Any) -> None:
+def check_size(value: object) -> None:
     """Raise `SchemaError` if a value contains itself, or is too deep or too large to be written out.
 
     An object that is in it many times is looked at once, and counts each time.
@@ -131,12 +131,12 @@ def _measured(value: Any, known: dict[int, tuple[int, int]], level: int) -> tupl
     return size, height + 1
 
 
-def _refuse_depth(value: Any) -> None:
+def _refuse_depth(value: object) -> None:
     msg = f"{show(value)} cannot be stored: it contains itself or is nested too deeply (more than {MAX_LEVELS} levels)"
     raise SchemaError(msg)
 
 
-def _pack(value: Any) -> Any:
+def _pack(value: object) -> object:
     kind = type(value)
     if value is None or kind in {str, int, float, bool}:
         return value
@@ -146,11 +146,11 @@ def _pack(value: Any) -> Any:
     return str(value) if isinstance(value, np.str_) else _packed_leaf(value)
 
 
-def _pack_list(value: Iterable[Any]) -> list[Any]:
+def _pack_list(value: Iterable[object]) -> list[object]:
     return [_pack(item) for item in value]
 
 
-def _pack_dict(value: dict[Any, Any]) -> dict[str, Any]:
+def _pack_dict(value: dict[Any, Any]) -> dict[str, object]:
     if TAG not in value and all(type(key) is str for key in value):
         return {key: _pack(item) for key, item in value.items()}
     return {TAG: ["dict", [[_pack(key), _pack(item)] for key, item in value.items()]]}
@@ -169,7 +169,7 @@ _CONTAINERS: Final[dict[type, Callable[[Any], Any]]] = {
 # --- values that hold no others ------------------------------------------------------------------
 
 
-def _packed_leaf(value: Any) -> Any:
+def _packed_leaf(value: object) -> object:
     """Write a value of one of the known types, once it is seen to come back as it is."""
     kind = type(value)
     name, pack = ("numpy", _pack_numpy) if isinstance(value, np.generic) else _PACKERS.get(kind, ("", None))
@@ -186,23 +186,23 @@ def _packed_leaf(value: Any) -> Any:
     return {TAG: [name, *facts]}
 
 
-def _pack_datetime(value: dt.datetime) -> list[Any]:
+def _pack_datetime(value: dt.datetime) -> list[object]:
     if value.tzinfo is None and not value.fold:
         return [value.isoformat(), None]
     return [value.replace(tzinfo=None).isoformat(), *_pack_zone(value)]
 
 
-def _pack_time(value: dt.time) -> list[Any]:
+def _pack_time(value: dt.time) -> list[object]:
     if value.tzinfo is None and not value.fold:
         return [value.isoformat()]
     return [value.replace(tzinfo=None).isoformat(), *_pack_zone(value)]
 
 
-def _pack_zone(value: Any) -> list[Any]:
+def _pack_zone(value: dt.datetime | dt.time) -> list[object]:
     return [None if value.tzinfo is None else zone_of(value.tzinfo), value.fold]
 
 
-def _pack_timestamp(value: Any) -> list[Any]:
+def _pack_timestamp(value: pd.Timestamp) -> list[object]:
     facts = [value.asm8.view("i8").item(), value.unit]
     if value.tz is None:
         return [*facts, None]
@@ -210,7 +210,7 @@ def _pack_timestamp(value: Any) -> list[Any]:
     return [*facts, zone_of(value.tz), *([] if library is None else [library])]
 
 
-def _pack_numpy(value: Any) -> list[Any]:
+def _pack_numpy(value: Any) -> list[object]:
     kind = value.dtype.kind
     if kind in "mM":
         return [value.dtype.name, value.view("i8").item()]
@@ -219,7 +219,7 @@ def _pack_numpy(value: Any) -> list[Any]:
     raise NoForm(type_name(value))
 
 
-def _pack_ndarray(value: Any) -> list[Any]:
+def _pack_ndarray(value: np.ndarray) -> list[object]:
     kind = value.dtype.kind
     if kind in "mM":
         return [value.dtype.str, list(value.shape), value.astype("i8").ravel().tolist()]
@@ -245,7 +245,7 @@ _PACKERS: Final[dict[type, tuple[str, Callable[[Any], list[Any]] | None]]] = {
 }
 
 
-def _unpack(value: dict[str, Any]) -> Any:
+def _unpack(value: dict[str, Any]) -> object:
     if TAG not in value:
         return value
     name, *facts = value[TAG]
@@ -264,18 +264,18 @@ def _unpack_time(text: str, zone: Any = None, fold: int | None = None) -> dt.tim
     return value if fold is None else value.replace(tzinfo=None if zone is None else from_zone(zone), fold=fold)
 
 
-def _unpack_numpy(name: str, value: Any) -> Any:
+def _unpack_numpy(name: str, value: Any) -> object:
     dtype = np.dtype(name)
     return np.int64(value).view(dtype) if dtype.kind in "mM" else dtype.type(value)
 
 
-def _unpack_ndarray(text: str, shape: list[int], items: list[Any]) -> Any:
+def _unpack_ndarray(text: str, shape: list[int], items: list[object]) -> np.ndarray:
     dtype = np.dtype(text)
     flat = np.array(items, "i8").astype(dtype) if dtype.kind in "mM" else np.array(items, dtype)
     return flat.reshape(shape)
 
 
-def _unpack_timestamp(value: int, unit: str, zone: Any, library: str | None = None) -> Any:
+def _unpack_timestamp(value: int, unit: str, zone: Any, library: str | None = None) -> object:
     naive = pd.Timestamp(np.int64(value).view(f"M8[{unit}]"))
     if zone is None:
         return naive

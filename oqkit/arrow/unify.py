@@ -158,7 +158,7 @@ def _joined_category(metas: list[ColumnMeta]) -> ColumnMeta | None:
     return replace(metas[0], categories=pack_array(column.encode(pd.Index(joined))))
 
 
-def _in_order(one: Any, other: Any) -> Any:
+def _in_order(one: pd.Index, other: pd.Index) -> pd.Index | None:
     """Return the labels of two orders in the one order that holds in both, None if there is none, or several."""
     before, after = list(one), list(other)
     merged: list[Any] = []
@@ -172,7 +172,8 @@ def _in_order(one: Any, other: Any) -> Any:
             merged.append(after.pop(0))
         else:
             return None
-    return pd.Index([*merged, *before, *after])
+    both: pd.Index = pd.Index([*merged, *before, *after])
+    return both
 
 
 # --- one type ------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ _BOOLS: Final = frozenset({bool, np.bool_})
 # --- Python values to Arrow ----------------------------------------------------------------------
 
 
-def encode_values(values: Sequence[Any]) -> tuple[pa.Table, dict[int, str]]:
+def encode_values(values: Sequence[object]) -> tuple[pa.Table, dict[int, str]]:
     """Store what a row function returned: a table of one row a value, and why some could not be stored.
 
     Dicts, dataclasses, named tuples and pydantic models (None between them is a row of nulls) give a
@@ -60,7 +60,7 @@ def encode_values(values: Sequence[Any]) -> tuple[pa.Table, dict[int, str]]:
         return _encode_each(values)
 
 
-def _encode_each(values: Sequence[Any]) -> tuple[pa.Table, dict[int, str]]:
+def _encode_each(values: Sequence[object]) -> tuple[pa.Table, dict[int, str]]:
     """Do as `encode_values`, leaving out what cannot even be looked at."""
     problems: dict[int, str] = {}
     for position, value in enumerate(values):
@@ -76,12 +76,12 @@ def _encode_each(values: Sequence[Any]) -> tuple[pa.Table, dict[int, str]]:
     return stored, {**bad, **problems}
 
 
-def unreadable(value: Any, error: BaseException) -> str:
+def unreadable(value: object, error: BaseException) -> str:
     """Say that a value could not even be looked at."""
     return f"{tagged_json.show(value)} cannot be stored: reading it raised {type(error).__name__}: {tagged_json.show(error)}"
 
 
-def _encode_all(values: Sequence[Any]) -> tuple[pa.Table, dict[int, str]]:
+def _encode_all(values: Sequence[object]) -> tuple[pa.Table, dict[int, str]]:
     kinds = set(map(type, values))
     rows = _as_rows(values, kinds)
     if rows is None:
@@ -111,7 +111,7 @@ def column_table(columns: Mapping[str, Column]) -> pa.Table:
     return table_of(fields, list(columns.values()), {KIND: COLUMNS})
 
 
-def _as_rows(values: Sequence[Any], kinds: set[type]) -> list[dict[str, Any] | None] | None:
+def _as_rows(values: Sequence[object], kinds: set[type]) -> list[dict[str, object] | None] | None:
     """Return the values as dicts that can be rows of named columns, or None if they are something else."""
     readers = {kind: _row_reader(kind) for kind in kinds - _NOTHING}
     if not readers or not all(readers.values()):
@@ -124,11 +124,11 @@ def _as_rows(values: Sequence[Any], kinds: set[type]) -> list[dict[str, Any] | N
     return rows if 0 < len(names) <= _MAX_FIELDS and all(map(_is_field, names)) else None
 
 
-def _is_field(name: Any) -> bool:
+def _is_field(name: object) -> bool:
     return type(name) is str and not name.startswith(RESERVED) and inference.is_utf8(name)
 
 
-def _field_names(rows: Iterable[dict[str, Any] | None]) -> list[str]:
+def _field_names(rows: Iterable[dict[str, object] | None]) -> list[str]:
     keys = dict.fromkeys(tuple(row) for row in rows if row is not None)
     return list(dict.fromkeys(name for names in keys for name in names))
 
@@ -149,12 +149,12 @@ def _row_reader(kind: type) -> Callable[[Any], dict[str, Any]] | None:
     return None
 
 
-def _encode_field(name: str, rows: Sequence[dict[str, Any] | None]) -> tuple[Column, dict[int, str]]:
+def _encode_field(name: str, rows: Sequence[dict[str, object] | None]) -> tuple[Column, dict[int, str]]:
     values = [None if row is None else row.get(name) for row in rows]
     return _encode(values, set(map(type, values)))
 
 
-def _encode(values: Sequence[Any], kinds: set[type]) -> tuple[Column, dict[int, str]]:
+def _encode(values: Sequence[object], kinds: set[type]) -> tuple[Column, dict[int, str]]:
     """Store one column of values of these types; the dict says which could not be stored, and why. These are null."""
     if kinds - {type(None)} and kinds & _NOTHING - {type(None)}:
         values = [None if type(value) in _NOTHING else value for value in values]
@@ -170,7 +170,7 @@ def _encode(values: Sequence[Any], kinds: set[type]) -> tuple[Column, dict[int, 
     return stored, {**problems, **endless}
 
 
-def _endless(values: Sequence[Any]) -> dict[int, str]:
+def _endless(values: Sequence[object]) -> dict[int, str]:
     problems: dict[int, str] = {}
     for position, value in enumerate(values):
         try:
@@ -197,7 +197,7 @@ def _encode_typed(values: Sequence[Any], kinds: set[type]) -> Column | None:
     return None if array is None else Column(array=array, meta=NATURAL)
 
 
-def _numbers(values: list[Any], kinds: set[type]) -> Column:
+def _numbers(values: list[object], kinds: set[type]) -> Column:
     if len(kinds) == 1 and (kind := next(iter(kinds))) not in {int, float}:
         return Column(array=pa.array(values, pa.from_numpy_dtype(kind)))  # float32 stays float32
     is_float = any(issubclass(kind, float | np.floating) for kind in kinds)
@@ -208,25 +208,25 @@ def _numbers(values: list[Any], kinds: set[type]) -> Column:
     return Column(array=array)
 
 
-def _is_equal_number(mine: float | None, yours: Any) -> bool:
+def _is_equal_number(mine: float | None, yours: object) -> bool:
     if mine is None or yours is None:
         return mine is yours
     number = yours.item() if isinstance(yours, np.generic) else yours
     return mine == number or (mine != mine and number != number)  # noqa: PLR0124
 
 
-def _bools(values: list[Any], _: set[type]) -> Column:
+def _bools(values: list[object], _: set[type]) -> Column:
     return Column(array=pa.array(values, pa.bool_()))
 
 
-def _datetimes(values: list[Any], kinds: set[type]) -> Column:
+def _datetimes(values: list[object], kinds: set[type]) -> Column:
     """Store in microseconds, in nanoseconds if one value has that unit; all have one zone or none."""
     if kinds == {dt.datetime}:
         return _natural(inference.from_python(values))
     return moment.timestamps(values)
 
 
-def _timedeltas(values: list[Any], kinds: set[type]) -> Column:
+def _timedeltas(values: list[object], kinds: set[type]) -> Column:
     if kinds == {dt.timedelta}:
         return _natural(inference.from_python(values))
     return Column(array=moment.durations(values))
@@ -253,7 +253,7 @@ def _arrow_scalars(values: list[Any], _: set[type]) -> Column:
     return column.encode_arrow(pa.chunked_array([array]))
 
 
-def _ndarrays(values: list[Any], _: set[type]) -> Column:
+def _ndarrays(values: list[object], _: set[type]) -> Column:
     stored = column.encode_ndarrays(values)
     if stored is None:
         msg = "arrays of different types or shapes"
@@ -276,7 +276,7 @@ _RULES: Final[list[tuple[Callable[[type], bool], Callable[[list[Any], set[type]]
 ]
 
 
-def plain(value: Any, *, level: int = 0) -> Any:
+def plain(value: Any, *, level: int = 0) -> object:
     """Return a value with the numpy scalars, dataclasses, named tuples and models in it made Python's own."""
     kind = type(value)
     if kind in {int, float, str, bool, type(None)} or level > tagged_json.MAX_LEVELS:
@@ -291,7 +291,7 @@ def plain(value: Any, *, level: int = 0) -> Any:
     return value if reader is None else {key: plain(item, level=level + 1) for key, item in reader(value).items()}
 
 
-def _encode_json(values: list[Any]) -> tuple[Column, dict[int, str]]:
+def _encode_json(values: list[object]) -> tuple[Column, dict[int, str]]:
     texts: list[str | None] = []
     problems: dict[int, str] = {}
     for position, value in enumerate(values):
@@ -366,7 +366,7 @@ def _is_json_array(array: pa.Array) -> bool:
 _JSON_TYPES: Final = frozenset({pa.bool_(), pa.int64(), pa.large_string()})
 
 
-def values_of(array: pa.Array, meta: ColumnMeta) -> list[Any]:
+def values_of(array: pa.Array, meta: ColumnMeta) -> list[object]:
     """Return one stored column as Python values."""
     if meta.encoding in column.OBJECTS:
         return column.to_objects(array, meta)

@@ -38,7 +38,7 @@ def zone_of(tzinfo: Any) -> Zone:
     return offset // dt.timedelta(microseconds=1), None if name in {usual, None} else str(name)
 
 
-def library_of(tzinfo: Any) -> str | None:
+def library_of(tzinfo: object) -> str | None:
     """Return ``"pytz"`` for a zone of pytz, which pandas 2 makes of every name; None for all others, and for UTC.
 
     It matters: pytz knows no summer time after 2037, and to pandas two columns of one zone have different dtypes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from oqkit.client.queue import Queue
 from oqkit.client.scheme import open_store
@@ -28,7 +27,7 @@ def connect(
     aws_profile: str | None = None,
     addressing_style: str | None = None,
     shards: int | None = None,
-    data_roots: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = None,
+    data_roots: str | Iterable[str] | Mapping[str, Mapping[str, object]] | None = None,
     observers: Iterable[Observer] = (),
 ) -> Queue:
     """Open a queue, creating it if it is new, and make it the default for ``oq.submit`` and the others.

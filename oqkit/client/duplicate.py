@@ -119,12 +119,12 @@ def _values(job: Job) -> list[Any] | None:
     return stored.values() if isinstance(stored, ValuesInput) else None
 
 
-def input_digest(value: Any) -> str:
+def input_digest(value: object) -> str:
     """Digest the input of a single task with a key: the order of keys means nothing."""
     return hashlib.sha256(_canonical(value).encode()).hexdigest()[:32]
 
 
-def _value_difference(there: Any, here: Any) -> str:
+def _value_difference(there: object, here: object) -> str:
     if _canonical(there) == _canonical(here):
         return ""
     if not isinstance(there, Mapping) or not isinstance(here, Mapping):
@@ -134,11 +134,11 @@ def _value_difference(there: Any, here: Any) -> str:
     return "; ".join(told[:3]) + ("; …" if len(told) > 3 else "")  # noqa: PLR2004
 
 
-def _canonical(value: Any) -> str:
+def _canonical(value: object) -> str:
     return "" if value is ... else json.dumps(json.loads(tagged_json.dumps(value)), sort_keys=True)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if value is ...:
         return "missing"
     text = repr(value)

@@ -51,7 +51,7 @@ class Job:
         repository: Repository,
         job: JobObject,
         *,
-        index: Any = None,
+        index: object = None,
         source: Submitted | None = None,
         codec: ParquetCodec | None = None,
         timer: RowTimer | None = None,
@@ -298,7 +298,7 @@ class Job:
 
     # --- steering --------------------------------------------------------------------------------
 
-    def cancel(self, where: Any = "all", *, reason: str | None = None) -> int:
+    def cancel(self, where: object = "all", *, reason: str | None = None) -> int:
         """Cancel tasks that have not ended, and return how many that were.
 
         `where`: ``"all"``, ``"pending"``, ``"running"``, a boolean mask over the rows, or row numbers.
@@ -311,7 +311,7 @@ class Job:
         self._tell(ControlVerb.CANCEL, n_tasks=n_tasks, reason=reason)
         return n_tasks
 
-    def retry(self, where: Any = "failed", *, fn: Callable[..., Any] | None = None) -> int:
+    def retry(self, where: object = "failed", *, fn: Callable[..., object] | None = None) -> int:
         """Run tasks that did not complete again, and return how many those are.
 
         `where`: ``"failed"``, ``"cancelled"``, ``"expired"``, ``"all"`` of these, a boolean mask over the
@@ -369,7 +369,7 @@ class Job:
             JobOrdered, lambda: JobOrdered(at=now(), job=job, verb=verb, n_tasks=n_tasks, reason=reason or "")
         )
 
-    def _new_function(self, fn: Callable[..., Any]) -> Function:
+    def _new_function(self, fn: Callable[..., object]) -> Function:
         function = function_of(fn, limits=self._repository.limits.task)
         if function.task is not None and not function.task.batch:
             columns = self._collector.inputs()[0].columns

@@ -69,13 +69,13 @@ class Queue:
 
     def submit(
         self,
-        fn: Callable[..., Any] | str,
-        input: Any = None,  # noqa: A002 - the word of the contract
+        fn: Callable[..., object] | str,
+        input: object = None,  # noqa: A002 - the word of the contract
         *,
         key: str | None = None,
         retries: int | None = None,
         timeout: float | str | None = None,
-        **options: Any,
+        **options: object,
     ) -> Task:
         """Submit one call, and return its `Task` once it is stored for good.
 
@@ -94,14 +94,14 @@ class Queue:
 
     def map(
         self,
-        fn: Callable[..., Any] | str,
-        inputs: Iterable[Any],
+        fn: Callable[..., object] | str,
+        inputs: Iterable[object],
         *,
         name: str | None = None,
         part_rows: int | str = "auto",
         on_duplicate: OnDuplicate = "attach",
         max_tasks: int | None = None,
-        **options: Any,
+        **options: object,
     ) -> Job:
         """Submit one call for each of `inputs` (as in `submit`) as one job."""
         spec = spec_of_values(_many(inputs), fn, part_rows=part_rows, timer=self._timer, limits=self.repository.limits)
@@ -111,15 +111,15 @@ class Queue:
 
     def submit_frame(
         self,
-        df: Any,
-        fn: Callable[..., Any] | str,
+        df: object,
+        fn: Callable[..., object] | str,
         *,
         name: str | None = None,
-        columns: Sequence[Any] | None = None,
+        columns: Sequence[object] | None = None,
         part_rows: int | str = "auto",
         on_duplicate: OnDuplicate = "attach",
         max_tasks: int | None = None,
-        **options: Any,
+        **options: object,
     ) -> Job:
         """Submit one task for each row of `df`, and return the job once it is stored for good.
 
@@ -138,15 +138,15 @@ class Queue:
     def submit_dataset(
         self,
         paths: str | Sequence[str],
-        fn: Callable[..., Any] | str,
+        fn: Callable[..., object] | str,
         *,
         name: str | None = None,
         columns: Sequence[str] | None = None,
         part_rows: int | str = "auto",
         on_duplicate: OnDuplicate = "attach",
         max_tasks: int | None = None,
-        storage_options: Mapping[str, Any] | None = None,
-        **options: Any,
+        storage_options: Mapping[str, object] | None = None,
+        **options: object,
     ) -> Job:
         """Submit one task for each row of Parquet files, whose rows do not pass through this process.
 
@@ -227,7 +227,7 @@ class Queue:
         *,
         type: str | None = None,  # noqa: A002 - the word of the contract
         tags: Mapping[str, str] | None = None,
-        since: Any = None,
+        since: object = None,
         limit: int = 100,
     ) -> pd.DataFrame:
         """Return the newest `limit` jobs, newest first, as a frame; the filters choose among those.
@@ -293,7 +293,7 @@ class Queue:
         return frame
 
 
-def _many(inputs: Any) -> Iterable[Any]:
+def _many(inputs: object) -> Iterable[Any]:
     """Return `inputs`, unless iterating over them would give something else than one input for each task."""
     if hasattr(inputs, "columns"):
         raise UsageError(f"a {type(inputs).__name__} goes to submit_frame(df, fn)")
@@ -304,7 +304,7 @@ def _many(inputs: Any) -> Iterable[Any]:
     return inputs
 
 
-def _text(value: Any, what: str) -> str:
+def _text(value: object, what: str) -> str:
     if not isinstance(value, str) or not value or len(value) > 512:  # noqa: PLR2004
         raise UsageError(f"{what}={value!r:.80} must be text of 1 to 512 characters")
     return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status
 
 
-def select(where: Any, allowed: tuple[Status, ...], *, n_tasks: int) -> tuple[tuple[Status, ...], Rows | None]:
+def select(where: object, allowed: tuple[Status, ...], *, n_tasks: int) -> tuple[tuple[Status, ...], Rows | None]:
     """Return the statuses and the rows (None: all) that `where` means, or raise `UsageError`.
 
     `where` is the name of an `allowed` status, ``"all"`` of these, a boolean mask of shape ``(n_tasks,)``, or row numbers.

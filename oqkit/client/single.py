@@ -124,7 +124,7 @@ class Task:
         if status is not Status.CANCELLED:
             raise IllegalTransition(Verb.CANCEL, status)
 
-    def retry(self, *, fn: Callable[..., Any] | None = None) -> None:
+    def retry(self, *, fn: Callable[..., object] | None = None) -> None:
         """Run the task again; raise `IllegalTransition` unless it failed, expired or was cancelled."""
         if not self.job.retry([self.row], fn=fn):
             raise IllegalTransition(Verb.REOPEN, self._state().status)

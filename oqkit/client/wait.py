@@ -145,7 +145,7 @@ def register_bar(factory: BarFactory) -> None:
 class Bar:
     """A bar of tasks that have ended, in a terminal or a notebook; silent where nobody looks."""
 
-    def __init__(self, view: JobView, *, workers: WorkerWatch, show: bool | None, handle: Any, blocks: bool) -> None:
+    def __init__(self, view: JobView, *, workers: WorkerWatch, show: bool | None, handle: object, blocks: bool) -> None:
         self._bar: Drawing
         if show is False or (show is None and not is_interactive()):
             self._bar = LogBar(view, workers)

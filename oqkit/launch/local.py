@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from oqkit.client.connect import default_queue
 from oqkit.client.queue import Queue
@@ -41,7 +41,7 @@ class Worker(WorkerLoop):
     def __init__(
         self,
         queue: Queue | None = None,
-        functions: Iterable[Callable[..., Any]] = (),
+        functions: Iterable[Callable[..., object]] = (),
         *,
         concurrency: int = 1,
         executor: ExecutorName = "thread",

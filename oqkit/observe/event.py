@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from oqkit.claim.lease import HeldLease
 from oqkit.errors import StoreError
@@ -108,7 +108,7 @@ class LeaseEvent:
     worker: str
 
     @classmethod
-    def of(cls, lease: HeldLease, **what: Any) -> Self:
+    def of(cls, lease: HeldLease, **what: object) -> Self:
         """Return this event of a lease."""
         return cls(at=lease.now(), job=lease.job, part=lease.index, lease=lease.id, worker=lease.worker, **what)
 

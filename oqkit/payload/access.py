@@ -40,9 +40,9 @@ class Access:
 
     def __init__(
         self,
-        roots: Mapping[str, Mapping[str, Any]] | None = None,
+        roots: Mapping[str, Mapping[str, object]] | None = None,
         *,
-        storage: Mapping[str, Mapping[str, Any]] | None = None,
+        storage: Mapping[str, Mapping[str, object]] | None = None,
         is_everywhere: bool = False,
     ) -> None:
         self._roots = {split_root(root): dict(options) for root, options in (roots or {}).items()}
@@ -65,11 +65,11 @@ class Access:
 
     # --- opening ---------------------------------------------------------------------------------
 
-    def grant(self, protocol: str, files: list[Any]) -> None:
+    def grant(self, protocol: str, files: list[object]) -> None:
         """Allow the files of a dataset from now on, since this process itself was asked to submit them."""
         self._granted.add(_digest(protocol, files))
 
-    def open(self, protocol: str, options: Mapping[str, Any], files: list[Any]) -> tuple[Any, PathCheck]:
+    def open(self, protocol: str, options: Mapping[str, object], files: list[Any]) -> tuple[Any, PathCheck]:
         """Return the `fsspec` file system of a job's files, and what says for each path whether it may be opened.
 
         Raise `NotAllowed` if nothing of this protocol may be opened here, or an option is not one that a job may set.
@@ -91,14 +91,14 @@ class Access:
 
         return system, check
 
-    def options_of_a_job(self, protocol: str, path: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    def options_of_a_job(self, protocol: str, path: str, options: Mapping[str, object]) -> Mapping[str, object]:
         """Leave out the options that hold here anyway; raise `NotAllowed` if another is not one that a job may set."""
         own = self._own(protocol, path)
         asked = {name: value for name, value in options.items() if name not in own or own[name] != value}
         check_options(protocol, asked)
         return asked
 
-    def system(self, protocol: str, path: str, options: Mapping[str, Any]) -> Any:
+    def system(self, protocol: str, path: str, options: Mapping[str, object]) -> object:
         """Open the `fsspec` file system of a path as this machine's own configuration says, or raise `UsageError`."""
         import fsspec  # with s3fs it takes half a second to import: only who uses datasets pays for it
 
@@ -110,7 +110,7 @@ class Access:
         system.invalidate_cache()  # what this process listed before may be out of date
         return system
 
-    def _own(self, protocol: str, path: str) -> dict[str, Any]:
+    def _own(self, protocol: str, path: str) -> dict[str, object]:
         """Return what this machine's own configuration opens the file system of a path with."""
         real = _real(path) if protocol == LOCAL else path
         return {**self._storage.get(protocol, {}), **(self._options(protocol, real) or {})}
@@ -127,7 +127,7 @@ class Access:
             raise NotAllowed(f"{path!r} and {first!r} are below data roots that are reached differently: use two jobs")
         return found
 
-    def _options(self, protocol: str, path: str) -> Mapping[str, Any] | None:
+    def _options(self, protocol: str, path: str) -> Mapping[str, object] | None:
         """Return the options of the nearest root above a path; None if it is below none."""
         fitting = [
             (len(root), options)
@@ -163,11 +163,11 @@ def _is_below(protocol: str, path: str, root: str) -> bool:
     return not root or path == root or path.startswith(root.rstrip("/") + "/")
 
 
-def _digest(protocol: str, files: list[Any]) -> str:
+def _digest(protocol: str, files: list[object]) -> str:
     return hashlib.sha256(json.dumps([canonical_protocol(protocol), files]).encode()).hexdigest()
 
 
-def _s3_options(chosen: Settings) -> dict[str, Any]:
+def _s3_options(chosen: Settings) -> dict[str, object]:
     found: dict[str, Any] = {"endpoint_url": chosen.endpoint_url, "profile": chosen.aws_profile}
     if chosen.region:
         found["client_kwargs"] = {"region_name": chosen.region}
@@ -179,7 +179,7 @@ def _s3_options(chosen: Settings) -> dict[str, Any]:
 # --- what a job may hold -------------------------------------------------------------------------
 
 
-def check_options(protocol: str, options: Mapping[str, Any]) -> None:
+def check_options(protocol: str, options: Mapping[str, object]) -> None:
     """Raise `NotAllowed` unless every option is one that a job may carry: the same for submitters and workers."""
     allowed = OPTIONS.get(canonical_protocol(protocol), {})
     for name, value in options.items():

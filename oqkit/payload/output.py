@@ -144,7 +144,7 @@ def encode_outcomes(stored: StoredResults) -> bytes:
     return file.data
 
 
-def encode_inline(stored: StoredResults, *, max_bytes: int, max_rows: int) -> dict[str, Any] | None:
+def encode_inline(stored: StoredResults, *, max_bytes: int, max_rows: int) -> dict[str, object] | None:
     """Return results as a JSON-able dict; None if they are of more rows, JSON needs more bytes, or it would lose something."""
     values, failures = stored.values, stored.failures
     if len(stored.rows) + len(failures) > max_rows or values.nbytes > max_bytes or not is_json(values):

@@ -50,13 +50,13 @@ FEATURES: frozenset[str] = frozenset()
 # --- any document --------------------------------------------------------------------------------
 
 
-def dump(document: Mapping[str, Any]) -> bytes:
+def dump(document: Mapping[str, object]) -> bytes:
     """Write a document as one line a field, so that a person can read it and a diff shows what changed."""
     lines = b",\n".join(b" %b: %b" % (record.encode(name), record.encode(value)) for name, value in document.items())
     return b"{\n%b\n}\n" % lines
 
 
-def load(data: bytes, *, what: str) -> dict[str, Any]:
+def load(data: bytes, *, what: str) -> dict[str, object]:
     """Read a document that this oqkit knows all of that it must, or raise `FormatError` naming `what`."""
     if len(data) > MAX_BYTES:
         raise FormatError(f"{what} is {len(data):,} bytes; this oqkit reads at most {MAX_BYTES:,}")
@@ -71,7 +71,7 @@ def load(data: bytes, *, what: str) -> dict[str, Any]:
     return dict(document)
 
 
-def _check_required(required: Any, *, what: str) -> None:
+def _check_required(required: object, *, what: str) -> None:
     if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
         raise FormatError(f"{what} does not parse: requires={required!r:.80} is no list of names")
     if strange := [name for name in required if name not in FEATURES]:
@@ -95,7 +95,7 @@ def _parsed(build: Callable[[], T], *, what: str) -> T:
         raise FormatError(f"{what} does not parse: {error!s:.400}") from None
 
 
-def _checked(data: bytes, build: Callable[[dict[str, Any]], object], *, what: str) -> bytes:
+def _checked(data: bytes, build: Callable[[dict[str, object]], object], *, what: str) -> bytes:
     """Return what is to be written if it can be read again, else raise `UsageError`."""
     if len(data) > MAX_BYTES:
         raise UsageError(
@@ -166,7 +166,7 @@ def signed_text(job: Job) -> str:
     return record.encode({name: fields[name] for name in _SIGNED}).decode()
 
 
-def _job_fields(job: Job) -> dict[str, Any]:
+def _job_fields(job: Job) -> dict[str, object]:
     signed = {"code_rev": job.code_rev, "valid_until": job.valid_until}
     return {
         "format": FORMAT,
@@ -204,12 +204,12 @@ def load_job(data: bytes, *, key: str, keyring: Keyring | None = None) -> Job:
     return _parsed(lambda: _job(doc), what=what)
 
 
-def _signature(doc: dict[str, Any]) -> Signature | None:
+def _signature(doc: dict[str, object]) -> Signature | None:
     found = doc.get("signature")
     return None if found is None else record.read(Signature, found)
 
 
-def _job(doc: dict[str, Any]) -> Job:
+def _job(doc: dict[str, object]) -> Job:
     signature = _signature(doc)
     if signature is not None:
         signed = record.parse(signature.text.encode())
@@ -289,7 +289,7 @@ def load_part(data: bytes, *, key: str) -> Part:
     return _parsed(lambda: _part(doc), what=what)
 
 
-def _part(doc: dict[str, Any]) -> Part:
+def _part(doc: dict[str, object]) -> Part:
     found = record.read(_Part, doc)
     states = _states(found)
     part = Part(
@@ -308,7 +308,7 @@ def _part(doc: dict[str, Any]) -> Part:
     return part
 
 
-def _dump_state(state: TaskState, rows: Rows, numbers: Mapping[str, int]) -> list[Any]:
+def _dump_state(state: TaskState, rows: Rows, numbers: Mapping[str, int]) -> list[object]:
     extra = record.write(state)
     status = extra.pop("status", Status.PENDING)
     if state.output:
@@ -324,7 +324,7 @@ def _states(doc: _Part) -> list[tuple[TaskState, Rows]]:
     return list(zip(states, (Rows.from_json(rows) for _, rows, _ in entries), strict=True))
 
 
-def _entries(doc: _Part) -> Iterator[tuple[Any, Any, list[Any]]]:
+def _entries(doc: _Part) -> Iterator[tuple[object, object, list[object]]]:
     if doc.states is not None:
         for status, rows, *extra in doc.states:
             yield status, rows, extra
@@ -337,7 +337,7 @@ def _entries(doc: _Part) -> Iterator[tuple[Any, Any, list[Any]]]:
         end = stop
 
 
-def _fields(status: Any, extra: list[Any], outputs: list[str]) -> dict[str, Any]:
+def _fields(status: object, extra: list[Any], outputs: list[str]) -> dict[str, object]:
     if not extra:
         return {"status": status}
     (fields,) = extra

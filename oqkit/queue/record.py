@@ -43,20 +43,20 @@ class _Member(NamedTuple):
 # --- records -------------------------------------------------------------------------------------
 
 
-def read(cls: type[T], value: Any) -> T:
+def read(cls: type[T], value: object) -> T:
     """Make a record of a JSON value, or raise `msgspec.ValidationError`, `ValueError` or `TypeError`."""
     _prepare(cls)  # type: ignore[arg-type]  # mypy takes a class for one of its objects
     return msgspec.convert(keep(cls, value), cls, dec_hook=_special)
 
 
-def read_all(cls: type[T], values: list[Any]) -> list[T]:
+def read_all(cls: type[T], values: list[object]) -> list[T]:
     """Make records of JSON values, as `read` does."""
     _prepare(cls)  # type: ignore[arg-type]  # mypy takes a class for one of its objects
     return msgspec.convert(_keep_all(cls, values), list[cls], dec_hook=_special)  # type: ignore[valid-type]
 
 
 @cache
-def _prepare(cls: Any) -> None:
+def _prepare(cls: object) -> None:
     """Let msgspec look into a class once, in one thread: threads that do so together end the process (msgspec 0.22).
 
     It puts what it knows of a class, and of those in it, where other threads find it before it is complete.
@@ -65,7 +65,7 @@ def _prepare(cls: Any) -> None:
         msgspec.convert({}, cls, dec_hook=_special)
 
 
-def keep(cls: Any, value: Any) -> Any:
+def keep(cls: Any, value: object) -> object:
     """Move what `cls` and the records in it do not know into their `unknown`; what is no object stays as it is."""
     if not isinstance(value, dict):
         return value
@@ -85,14 +85,14 @@ def keep(cls: Any, value: Any) -> Any:
     return {**out, UNKNOWN: tuple((name, text_of(one)) for name, one in value.items() if name not in known)}
 
 
-def _keep_all(cls: Any, value: Any) -> Any:
+def _keep_all(cls: object, value: object) -> object:
     if not isinstance(value, list):
         return keep(cls, value)
     kept = [keep(cls, one) for one in value]
     return kept if any(map(is_not, kept, value)) else value
 
 
-def write(record: Any) -> dict[str, Any]:
+def write(record: object) -> dict[str, object]:
     """Return a record as a JSON object: what has its default is left out, unless it is declared as `STATED`."""
     out: dict[str, Any] = {}
     kind: Any = type(record)
@@ -103,20 +103,20 @@ def write(record: Any) -> dict[str, Any]:
     return with_unknown(out, getattr(record, UNKNOWN, ()))
 
 
-def with_unknown(doc: dict[str, Any], unknown: Unknown) -> dict[str, Any]:
+def with_unknown(doc: dict[str, object], unknown: Unknown) -> dict[str, object]:
     """Add the fields that a newer oqkit wrote."""
     return {**doc, **{name: msgspec.Raw(text.encode()) for name, text in unknown}} if unknown else doc
 
 
 @cache
-def _shape(cls: Any) -> tuple[frozenset[str], dict[str, type], bool]:
+def _shape(cls: object) -> tuple[frozenset[str], dict[str, type], bool]:
     """Return the names of a record's fields, which of them hold records of what class, and whether it is closed."""
     hints = get_type_hints(cls)
     records = {name: inner for name, hint in hints.items() if (inner := _record_in(hint)) is not None}
     return frozenset(hints) - {UNKNOWN}, records, UNKNOWN not in hints
 
 
-def _record_in(hint: Any) -> type | None:
+def _record_in(hint: object) -> type | None:
     if isinstance(hint, type) and is_dataclass(hint):
         return hint
     return next((found for one in get_args(hint) if (found := _record_in(one)) is not None), None)
@@ -128,7 +128,7 @@ def _members(cls: Any) -> tuple[_Member, ...]:
     return tuple(_member(one, get_type_hints(cls)[one.name], records) for one in fields(cls) if one.name != UNKNOWN)
 
 
-def _member(one: Field[Any], hint: Any, records: Mapping[str, type]) -> _Member:
+def _member(one: Field[object], hint: object, records: Mapping[str, type]) -> _Member:
     convert: Callable[[Any], Any] | None = None
     if hint is Rows or Rows in get_args(hint):
         convert = Rows.to_json
@@ -139,7 +139,7 @@ def _member(one: Field[Any], hint: Any, records: Mapping[str, type]) -> _Member:
     return _Member(one.name, is_stated, one.default if has_default else None, convert)
 
 
-def _special(kind: type, value: Any) -> Any:
+def _special(kind: type, value: object) -> object:
     if kind is Rows:
         return Rows.from_json(value)
     raise TypeError(f"{kind.__name__} is not stored")
@@ -159,7 +159,7 @@ def parse(data: bytes) -> Any:
         return json.loads(data.decode(), parse_float=_finite, parse_constant=_finite)
 
 
-def encode(value: Any) -> bytes:
+def encode(value: object) -> bytes:
     """Write a value that holds no numbers but finite ones as JSON without spaces."""
     try:
         return msgspec.json.encode(value)
@@ -167,7 +167,7 @@ def encode(value: Any) -> bytes:
         return text_of(value).encode(errors="backslashreplace")  # which happens to be JSON's own escape
 
 
-def free(value: Any) -> msgspec.Raw:
+def free(value: object) -> msgspec.Raw:
     """Return JSON for a value of which nothing is known; raise `UsageError` where there is none, as for NaN."""
     try:
         return msgspec.Raw(text_of(value).encode(errors="backslashreplace"))
@@ -175,12 +175,12 @@ def free(value: Any) -> msgspec.Raw:
         raise UsageError(f"{value!r:.80} cannot be stored: {error}") from None
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """Write a value as JSON text, which may hold lone surrogates."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_unwrapped)
 
 
-def _unwrapped(value: Any) -> Any:
+def _unwrapped(value: object) -> object:
     if isinstance(value, msgspec.Raw):
         return json.loads(bytes(value))
     raise TypeError(f"a {type(value).__name__} is no value of JSON")

@@ -14,7 +14,6 @@ import operator
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 Range = tuple[int, int]
 """Rows ``first <= row < stop``."""
@@ -203,7 +202,7 @@ class Rows:
         return base64.b64encode(zlib.compress(data)).decode()
 
     @classmethod
-    def from_json(cls, doc: Any) -> Rows:
+    def from_json(cls, doc: object) -> Rows:
         """Read what `to_json` wrote, or raise `ValueError`: there is no other way to write a set."""
         if isinstance(doc, str):
             return cls(_borders_of(doc))

@@ -109,7 +109,7 @@ class S3Store(Store):
         self._thread = threading.local()
         self._connection = self._connect()
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return _restore, (
             type(self),
             self._bucket,
@@ -330,7 +330,7 @@ def _end_of(after: str, *, prefix: str, folders: bool) -> str:
 
 
 @functools.cache
-def _loader(data_path: str | None) -> Any:
+def _loader(data_path: str | None) -> object:
     """Return the SDK's description of S3; reading it takes 0.1 s, so all stores of a process share it."""
     return create_loader(data_path)
 
@@ -368,7 +368,7 @@ class _Connection:
             choices = ("request_checksum_calculation", "response_checksum_validation")
             self._checksums = dict.fromkeys(choices, "when_required")
 
-    def client(self, *, attempts: int, size_bytes: int) -> Any:
+    def client(self, *, attempts: int, size_bytes: int) -> object:
         """Return the client for a request of this size, which gets a second more for each MiB.
 
         Sizes are rounded up to a power of two, so that there are few clients.

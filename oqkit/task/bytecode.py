@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any
 
 _CACHE, _EXTENDED = dis.opmap["CACHE"], dis.opmap["EXTENDED_ARG"]
 _HAS_CONSTANT = frozenset(dis.hasconst)
@@ -103,7 +102,7 @@ def _digest(code: CodeType, steps: list[tuple[int, int]], inner: dict[int, Bytec
     return hashlib.sha256(repr(facts).encode(errors="surrogatepass")).digest()
 
 
-def _constant(value: Any) -> str:
+def _constant(value: object) -> str:
     if isinstance(value, frozenset):
         return f"frozenset:{sorted(map(_constant, value))}"
     if isinstance(value, tuple):
@@ -119,7 +118,7 @@ def _imports(code: CodeType, steps: list[tuple[int, int]]) -> Iterator[Import]:
             yield Import(code.co_names[argument], level, tuple(names or ()))
 
 
-def _texts(constants: tuple[Any, ...]) -> Iterator[str]:
+def _texts(constants: tuple[object, ...]) -> Iterator[str]:
     for constant in constants:
         if isinstance(constant, str):
             yield constant

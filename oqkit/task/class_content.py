@@ -32,7 +32,7 @@ def members_of(kind: type) -> list[tuple[str, Any]]:
     return found
 
 
-def _is_noise(name: str, value: Any, *, is_enum: bool) -> bool:
+def _is_noise(name: str, value: object, *, is_enum: bool) -> bool:
     code = getattr(value, "__func__", value)
     if isinstance(code, types.FunctionType) and code.__globals__.get("__name__") == "typing":  # what a Protocol gets
         return True

@@ -174,19 +174,19 @@ def _pickler() -> Any:
     return Pickler
 
 
-def _reduced_cache(wrapper: Any) -> Any:
+def _reduced_cache(wrapper: Any) -> object:
     """Ship a function with `functools.lru_cache`: by name if it can be imported, else by value, with an empty cache."""
     if _imported(wrapper.__module__, wrapper.__qualname__) is wrapper:
         return wrapper.__qualname__
     return cached, (wrapper.__wrapped__, wrapper.cache_parameters())
 
 
-def cached(function: Any, parameters: dict[str, Any]) -> Any:
+def cached(function: object, parameters: dict[str, Any]) -> Any:
     """Give a function a cache of its own."""
     return functools.lru_cache(**parameters)(function)
 
 
-def _reduced_method(method: types.MethodType) -> Any:
+def _reduced_method(method: types.MethodType) -> object:
     """Ship a method as that of its object, or, if it is none of its methods, as a function with an object."""
     owner, name = method.__self__, method.__func__.__name__
     if getattr(owner, name, None) == method:
@@ -194,7 +194,7 @@ def _reduced_method(method: types.MethodType) -> Any:
     return types.MethodType, (method.__func__, owner)
 
 
-def _reduced_environment(environment: Any) -> Any:
+def _reduced_environment(environment: object) -> object:
     """Ship the environment by name: that of this process holds secrets, and is none of the worker's."""
     for name in ("environ", "environb"):
         if getattr(os, name, None) is environment:
@@ -243,7 +243,7 @@ def _largest(task: TaskFunction) -> str:
     return f"most of it is {what}, {sizes[what] / 2**20:.1f} MiB"
 
 
-def _referred(task: TaskFunction) -> Iterator[tuple[str, Any]]:
+def _referred(task: TaskFunction) -> Iterator[tuple[str, object]]:
     """Yield what a function refers to: (a name for it, the value)."""
     function = inspect.unwrap(task.function)
     if isinstance(function, types.FunctionType):
@@ -256,12 +256,12 @@ def _referred(task: TaskFunction) -> Iterator[tuple[str, Any]]:
         yield from ((f"the attribute {name!r}", value) for name, value in getattr(owner, "__dict__", {}).items())
 
 
-def _defaults(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+def _defaults(function: types.FunctionType) -> Iterator[tuple[str, object]]:
     parameters = inspect.signature(function).parameters.values()
     return ((one.name, one.default) for one in parameters if one.default is not inspect.Parameter.empty)
 
 
-def _size(value: Any) -> int | None:
+def _size(value: object) -> int | None:
     """Return the bytes of a pickled value, or None if it cannot be pickled."""
     import cloudpickle  # see above
 

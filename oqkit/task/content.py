@@ -58,7 +58,7 @@ class Named:
 
 
 @functools.singledispatch
-def content_of(value: Any) -> Any:
+def content_of(value: object) -> object:
     """Return what `value` consists of, for the fingerprint of a function that refers to it.
 
     Register a type, here one of which only two attributes matter; subclasses share it::
@@ -76,7 +76,7 @@ def content_of(value: Any) -> Any:
     return _reduced(value)
 
 
-def read_content(value: Any) -> Any:
+def read_content(value: object) -> object:
     """Return what `content_of` says; raise `UnknownContentError` if it can say nothing."""
     try:
         return content_of(value)
@@ -86,7 +86,7 @@ def read_content(value: Any) -> Any:
         raise UnknownContentError(f"{_describe(value)}, which cannot be read: {error}") from error
 
 
-def instance_state(value: Any) -> list[Any]:
+def instance_state(value: object) -> list[object]:
     """Return the attributes of an instance, in slots too, sorted by name."""
     slots = [name for kind in type(value).__mro__ for name in _slots(kind) if name not in {"__dict__", "__weakref__"}]
     return [
@@ -95,7 +95,7 @@ def instance_state(value: Any) -> list[Any]:
     ]
 
 
-def is_plain(value: Any) -> bool:
+def is_plain(value: object) -> bool:
     """Whether nested lists, tuples and dicts hold nothing but numbers, text, bytes, bools and None; no subclasses."""
     level, n_items = [value], 0
     for _ in range(_MAX_DEPTH):
@@ -117,11 +117,11 @@ def plain_bytes(value: Any) -> bytes:
     return marshal.dumps(value, 2)  # version 2 writes no references, which would tell whether two items are one object
 
 
-def _members(value: Any) -> Iterable[Any]:
+def _members(value: Any) -> Iterable[object]:
     return chain(value.keys(), value.values()) if type(value) is dict else value
 
 
-def _describe(value: Any) -> str:
+def _describe(value: object) -> str:
     kind = type(value)
     name = (
         kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"
@@ -132,7 +132,7 @@ def _describe(value: Any) -> str:
 # --- what pickling keeps -------------------------------------------------------------------------
 
 
-def _reduced(value: Any) -> Any:
+def _reduced(value: object) -> object:
     """Return what `pickle` would be told about an object; raise `UnknownContentError` if it has nothing to tell."""
     known = copyreg.dispatch_table.get(type(value))
     try:
@@ -146,7 +146,7 @@ def _reduced(value: Any) -> Any:
     return [make, arguments, _sorted_state(state, type(value)), list(items or ()), list(map(list, pairs or ()))]
 
 
-def _sorted_state(state: Any, kind: type) -> Any:
+def _sorted_state(state: object, kind: type) -> object:
     if isinstance(state, tuple) and len(state) == 2 and all(it is None or type(it) is dict for it in state):  # noqa: PLR2004
         state = {
             **(state[0] or {}),
@@ -155,7 +155,7 @@ def _sorted_state(state: Any, kind: type) -> Any:
     return _sorted(state, kind)
 
 
-def _sorted(state: Any, kind: type) -> Any:
+def _sorted(state: object, kind: type) -> object:
     """Sort attributes by name, without those that a `cached_property` keeps."""
     if type(state) is not dict or not all(isinstance(name, str) for name in state):
         return state
@@ -173,77 +173,77 @@ def _slots(kind: type) -> Iterable[str]:
 
 @content_of.register(set)
 @content_of.register(frozenset)
-def _(value: Any) -> Any:
+def _(value: Any) -> object:
     return Unordered(tuple(value))
 
 
 @content_of.register
-def _(value: types.MethodType) -> Any:
+def _(value: types.MethodType) -> object:
     return [value.__func__, value.__self__]
 
 
 @content_of.register(staticmethod)
 @content_of.register(classmethod)
-def _(value: Any) -> Any:
+def _(value: Any) -> object:
     return value.__func__
 
 
 @content_of.register
-def _(value: property) -> Any:
+def _(value: property) -> object:
     return [value.fget, value.fset, value.fdel]
 
 
 @content_of.register
-def _(value: functools.cached_property) -> Any:  # type: ignore[type-arg]
+def _(value: functools.cached_property) -> object:  # type: ignore[type-arg]
     return [value.func, value.attrname]
 
 
 @content_of.register
-def _(value: functools.partialmethod) -> Any:  # type: ignore[type-arg]
+def _(value: functools.partialmethod) -> object:  # type: ignore[type-arg]
     return [value.func, value.args, value.keywords]
 
 
 @content_of.register
-def _(value: functools.singledispatchmethod) -> Any:  # type: ignore[type-arg]
+def _(value: functools.singledispatchmethod) -> object:  # type: ignore[type-arg]
     return [value.func, dict(value.dispatcher.registry)]
 
 
 @content_of.register
-def _(value: functools._lru_cache_wrapper) -> Any:  # type: ignore[type-arg]
+def _(value: functools._lru_cache_wrapper) -> object:  # type: ignore[type-arg]
     return value.__wrapped__  # what it has kept is what that gave
 
 
 @content_of.register(types.MemberDescriptorType)
 @content_of.register(types.GetSetDescriptorType)
-def _(value: Any) -> Any:
+def _(value: Any) -> object:
     return value.__name__
 
 
 @content_of.register
-def _(value: types.MappingProxyType) -> Any:  # type: ignore[type-arg]
+def _(value: types.MappingProxyType) -> object:  # type: ignore[type-arg]
     return dict(value)
 
 
 @content_of.register
-def _(value: types.CodeType) -> Any:
+def _(value: types.CodeType) -> object:
     return read_code(value).digest
 
 
 @content_of.register
-def _(value: dataclasses.Field) -> Any:  # type: ignore[type-arg]
+def _(value: dataclasses.Field) -> object:  # type: ignore[type-arg]
     made = (value.init, value.repr, value.hash, value.compare, value.kw_only)
     return [value.name, value.type, value.default, value.default_factory, value.metadata, made]
 
 
 @content_of.register(type(os.environ))
-def _(value: Any) -> Any:  # noqa: ARG001 - what it holds differs in every process
+def _(value: object) -> object:  # noqa: ARG001 - what it holds differs in every process
     return "environment"
 
 
 @content_of.register(weakref.WeakKeyDictionary)
 @content_of.register(weakref.WeakValueDictionary)
 @content_of.register(weakref.WeakSet)
-def _(value: Any) -> Any:
+def _(value: object) -> object:
     raise UnknownContentError(f"{_describe(value)}: what it holds may be gone at any time")
 
 
@@ -251,7 +251,7 @@ def _(value: Any) -> Any:
 
 
 @content_of.register
-def _(value: np.ndarray) -> Any:
+def _(value: np.ndarray) -> object:
     """Read the elements: a structured array by its fields, because what lies between them is arbitrary."""
     if value.dtype.names is not None:
         return [value.shape, {name: np.asarray(value[name]) for name in value.dtype.names}]
@@ -262,17 +262,17 @@ def _(value: np.ndarray) -> Any:
 
 
 @content_of.register
-def _(value: np.ufunc) -> Any:
+def _(value: np.ufunc) -> object:
     if "(vectorized)" in value.__name__:
         raise UnknownContentError("a function of np.frompyfunc, which does not give back what it was made of")
     return value.__name__
 
 
 @content_of.register
-def _(value: np.ma.MaskedArray) -> Any:
+def _(value: np.ma.MaskedArray) -> object:
     return [np.ma.getmaskarray(value), value.filled(), value.fill_value]
 
 
 @content_of.register
-def _(value: np.dtype) -> Any:
+def _(value: np.dtype) -> object:
     return [value.str, repr(value), value.metadata and dict(value.metadata)]

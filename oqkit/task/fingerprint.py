@@ -49,7 +49,7 @@ _EXTENSIBLE = (set, frozenset, property, np.ndarray)
 _NOT_ASKED = frozenset({"__name__", "__qualname__"})
 
 
-def fingerprint(function: Callable[..., Any]) -> str | None:
+def fingerprint(function: Callable[..., object]) -> str | None:
     """Return what tells a function from every other one, or None if that cannot be told (see `unknown_part`).
 
     The same in any process, on any machine, for the same Python version (``3.12``) and the same versions
@@ -58,7 +58,7 @@ def fingerprint(function: Callable[..., Any]) -> str | None:
     return _read(function)[0]
 
 
-def unknown_part(function: Callable[..., Any]) -> str:
+def unknown_part(function: Callable[..., object]) -> str:
     """Say what keeps a function's fingerprint from being known: "the global 'lock' is a _thread.lock"; empty if nothing."""
     return _read(function)[1]
 
@@ -79,7 +79,7 @@ def python_of(fingerprint: str) -> str:
     return fingerprint.partition("-")[0].removeprefix("py")
 
 
-def _read(function: Any) -> tuple[str | None, str]:
+def _read(function: object) -> tuple[str | None, str]:
     task = as_task(function)
     how = f"{'batch' if task.batch else 'row'} {Handler(task).context_name}"
     try:
@@ -118,7 +118,7 @@ class _Graph:
         self._outside = outside
         """The values outside this graph that are just being read: sets, and what they are in."""
 
-    def digest(self, root: Any) -> bytes:
+    def digest(self, root: object) -> bytes:
         """Hash the root in full, wherever it comes from, and then node after node what is met."""
         start = self._number(root) if isinstance(root, types.FunctionType) else self._value(root)
         pieces, n_read = [start], 0
@@ -131,13 +131,13 @@ class _Graph:
 
     # --- nodes -----------------------------------------------------------------------------------
 
-    def _number(self, node: Any) -> bytes:
+    def _number(self, node: object) -> bytes:
         number = self._numbers.setdefault(id(node), len(self._nodes))
         if number == len(self._nodes):
             self._nodes.append(node)
         return b"node %d" % number
 
-    def _node(self, node: Any) -> bytes:
+    def _node(self, node: object) -> bytes:
         if isinstance(node, types.FunctionType):
             return _hash(b"function", *self._function(node))
         if isinstance(node, types.ModuleType):
@@ -215,13 +215,13 @@ class _Graph:
 
     # --- values ----------------------------------------------------------------------------------
 
-    def _at(self, where: str, value: Any) -> bytes:
+    def _at(self, where: str, value: object) -> bytes:
         try:
             return self._value(value)
         except UnknownContentError as error:
             raise error.at(where) from None
 
-    def _value(self, value: Any) -> bytes:
+    def _value(self, value: object) -> bytes:
         if isinstance(value, TaskFunction):
             value = value.function
         kind = type(value)
@@ -236,7 +236,7 @@ class _Graph:
         self._known[id(value)] = (value, digest)
         return digest
 
-    def _composite(self, value: Any) -> bytes:
+    def _composite(self, value: object) -> bytes:
         """Hash a value that consists of others; where it meets itself again, by how far up that is."""
         depth = len(self._open)
         if id(value) in self._outside:

@@ -80,7 +80,7 @@ class TaskFunction:
     """A function under the name by which queues and workers know it."""
 
     def __init__(
-        self, function: Callable[..., Any], *, name: str | None = None, batch: bool = False, options: Options
+        self, function: Callable[..., object], *, name: str | None = None, batch: bool = False, options: Options
     ) -> None:
         if not callable(function):
             raise UsageError(f"a {type(function).__name__} is not a function, nor the name of a task type")
@@ -95,7 +95,7 @@ class TaskFunction:
         self.options = options
         functools.update_wrapper(self, function, updated=())
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> Any:
         return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -116,7 +116,7 @@ def task(
     max_reschedules: int | None = None,
     max_losses: int | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
-def task(function: Any = None, /, *, name: str | None = None, batch: bool = False, **options: Any) -> Any:
+def task(function: Any = None, /, *, name: str | None = None, batch: bool = False, **options: object) -> Any:
     """Make a function a task type: ``@oq.task`` or ``@oq.task(name=, batch=, retries=, timeout=, …)``.
 
     The name defaults to the function's. With ``batch=True`` the function takes slices of the frame
@@ -134,13 +134,13 @@ def as_task(function: Any) -> TaskFunction:
     return function if isinstance(function, TaskFunction) else TaskFunction(function, options=Options())
 
 
-def is_async(function: Any) -> bool:
+def is_async(function: object) -> bool:
     """Whether calling the function, or an object as one, gives a coroutine."""
     if inspect.iscoroutinefunction(function):
         return True
     return not isinstance(function, type) and inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
-def _default_name(function: Any) -> str:
+def _default_name(function: object) -> str:
     name = getattr(function, "__name__", type(function).__name__)
     return "lambda_" if name == "<lambda>" else str(name)

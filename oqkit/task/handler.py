@@ -86,7 +86,7 @@ class Handler:
     def _by_keyword(self, names: tuple[str, ...]) -> Call:
         function, context_name = self.task.function, self.context_name
 
-        def call(*values: Any) -> Any:
+        def call(*values: object) -> object:
             arguments = dict(zip(names, values, strict=False))
             if context_name is not None:
                 arguments[context_name] = values[-1]
@@ -98,7 +98,7 @@ class Handler:
         """Call with one value, as `bind` says."""
         function, context_name, bind = self.task.function, self.context_name, self.bind
 
-        def call(value: Any, *context: Any) -> Any:
+        def call(value: Any, *context: object) -> object:
             extra = {context_name: context[0]} if context_name is not None else {}
             if bind(value):
                 return function(**value, **extra)
@@ -106,7 +106,7 @@ class Handler:
 
         return Call(names=(), call=call)
 
-    def bind(self, value: Any) -> bool:
+    def bind(self, value: object) -> bool:
         """Whether a value is passed by keyword, as a dict whose keys are the parameters; if not, as the only argument.
 
         Raise `SchemaError` if it can be neither, or looks as if a key was misspelt.
@@ -137,7 +137,7 @@ class Handler:
         self._check_only(value)
         return False
 
-    def _check_only(self, value: Any) -> None:
+    def _check_only(self, value: object) -> None:
         """Raise `SchemaError` unless the function can be called with `value` as its only argument."""
         if self._takes_one is None:
             try:
@@ -149,7 +149,7 @@ class Handler:
         if isinstance(value, dict) and _is_scalar(first.annotation):
             raise SchemaError(f"{self._told(value)}: its parameter {first.name!r} is no dict. {self._shape()}")
 
-    def _told(self, value: Any) -> str:
+    def _told(self, value: object) -> str:
         return f"function {self.name!r} cannot take {value!r:.80}"
 
     def _shape(self) -> str:
@@ -161,13 +161,13 @@ class Handler:
         """Call with a slice of the frame."""
         function, context_name = self.task.function, self.context_name
 
-        def call(frame: Any, *context: Any) -> Any:
+        def call(frame: object, *context: object) -> object:
             return function(frame, **({context_name: context[0]} if context_name is not None else {}))
 
         return Call(names=(), call=call)
 
 
-def _parameters(function: Any) -> list[inspect.Parameter]:
+def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
     bound = function.keywords if isinstance(function, functools.partial) else {}
     try:
         return [p for p in inspect.signature(function).parameters.values() if p.name not in bound]
@@ -180,5 +180,5 @@ def _is_context(parameter: inspect.Parameter) -> bool:
     return annotation is Context or (isinstance(annotation, str) and annotation.rpartition(".")[2] == "Context")
 
 
-def _is_scalar(annotation: Any) -> bool:
+def _is_scalar(annotation: object) -> bool:
     return annotation in _SCALARS or annotation in {kind.__name__ for kind in _SCALARS}

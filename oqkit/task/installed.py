@@ -9,14 +9,13 @@ import sys
 import sysconfig
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 _OWN_PACKAGE = __name__.partition(".")[0]
 _CYTHON = "_cython_"  # where Cython says that the types of its functions are; no such module exists
 _SITE_FOLDERS = frozenset({"site-packages", "dist-packages"})
 
 
-def is_installed(module_name: Any) -> bool:
+def is_installed(module_name: object) -> bool:
     """Whether a module belongs to a library; it need not be imported. ``__main__`` and what has no file do not.
 
     What has no module, or none that is named by text, is compiled.
@@ -30,7 +29,7 @@ def is_installed(module_name: Any) -> bool:
     return file is not None and _is_library(file)
 
 
-def version_of(module_name: Any) -> str:
+def version_of(module_name: object) -> str:
     """Return the version of the library that a module belongs to; empty for the standard library's, and if it has none."""
     top = module_name.partition(".")[0] if isinstance(module_name, str) else "builtins"
     return "" if top in sys.stdlib_module_names or top.startswith(_CYTHON) else _version(top)

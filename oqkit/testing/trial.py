@@ -52,7 +52,7 @@ class Trial:
 
 
 def try_out(
-    fn: Callable[..., Any],
+    fn: Callable[..., object],
     df: Any,
     *,
     n_kills: int = 3,
@@ -183,12 +183,12 @@ class _Mortal:
         with contextlib.suppress(_Killed):
             self._worker.run()
 
-    def _doomed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _doomed(self, function: Callable[..., Any]) -> Callable[..., object]:
         """Wrap the user's function: what is dead calls nothing more, and may die after a call."""
         if is_async(function):
 
             @functools.wraps(function)
-            async def call_async(*arguments: Any, **named: Any) -> Any:
+            async def call_async(*arguments: object, **named: object) -> object:
                 is_fatal = self._begin()
                 value = await function(*arguments, **named)
                 return self._end(value, is_fatal=is_fatal)
@@ -196,7 +196,7 @@ class _Mortal:
             return call_async
 
         @functools.wraps(function)
-        def call(*arguments: Any, **named: Any) -> Any:
+        def call(*arguments: object, **named: object) -> object:
             is_fatal = self._begin()
             return self._end(function(*arguments, **named), is_fatal=is_fatal)
 
@@ -207,7 +207,7 @@ class _Mortal:
             raise _Killed
         return self._fate.next_call()
 
-    def _end(self, value: Any, *, is_fatal: bool) -> Any:
+    def _end(self, value: object, *, is_fatal: bool) -> object:
         if is_fatal:
             self._store.is_dead = True
             self._worker.stop()

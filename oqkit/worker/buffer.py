@@ -180,7 +180,7 @@ class ResultBuffer:
             self._coming -= union(one.all_rows() for one in laid)
         return joined([self._next([one for one in entries if type(one) is not Results]), *laid])
 
-    def _next(self, values: list[Any]) -> Results:
+    def _next(self, values: list[object]) -> Results:
         """Return `values` with the rows that they belong to."""
         rows = self._coming.head(len(values))
         self._coming -= rows

@@ -24,7 +24,7 @@ from oqkit.worker.buffer import LIMIT, TAKEN, ResultBuffer, Results
 from oqkit.worker.interface import Inputs
 
 
-def as_returned(result: Any, _index: Any) -> Any:
+def as_returned(result: object, _index: object) -> object:
     """Leave what a batch call returned in the order that it has."""
     return result
 
@@ -113,7 +113,7 @@ def fail(work: Work, buffer: ResultBuffer, rows: Rows, error: UsageError) -> Non
     buffer.lay(Results.failed(rows, Verb.FAIL, describe))
 
 
-def lay_table(work: Work, buffer: ResultBuffer, rows: Rows, result: Any) -> None:
+def lay_table(work: Work, buffer: ResultBuffer, rows: Rows, result: object) -> None:
     """Lay what a batch function returned for `rows` onto `buffer`; fail them if it is not a table of theirs."""
     try:
         table = work.table(result, len(rows))
@@ -129,7 +129,7 @@ def lay_table(work: Work, buffer: ResultBuffer, rows: Rows, result: Any) -> None
         buffer.lay(Results(tables=((rows, table),)))
 
 
-def _calls(work: Work) -> tuple[Callable[..., Any], Iterator[tuple[Any, ...]]]:
+def _calls(work: Work) -> tuple[Callable[..., object], Iterator[tuple[object, ...]]]:
     if work.mode == "value":
         return work.handler.for_value().call, ((value,) for value in work.inputs.values(work.rows))
     chosen = work.handler.for_rows(work.inputs.columns)
@@ -172,7 +172,7 @@ def _run_batches(work: Work, buffer: ResultBuffer) -> None:
         position, size = buffer.taken, min(size * work.limits.batch_growth_factor, work.max_batch)
 
 
-def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., Any], span: Range) -> None:
+def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., object], span: Range) -> None:
     """Call with all rows of `span` (positions); where that raises, with each half, down to the rows to blame."""
     first, stop = span
     rows = work.rows[first:stop]
@@ -196,7 +196,7 @@ def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., Any], span: Ra
         _lay_result(work, buffer, rows, (result, index))
 
 
-def _lay_result(work: Work, buffer: ResultBuffer, rows: Rows, returned: tuple[Any, Any]) -> None:
+def _lay_result(work: Work, buffer: ResultBuffer, rows: Rows, returned: tuple[object, object]) -> None:
     try:
         result = work.in_order(*returned)
     except SchemaError as error:
@@ -219,7 +219,7 @@ def _run_coroutines(work: Work, buffer: ResultBuffer) -> None:
 
 
 async def _gather(
-    work: Work, buffer: ResultBuffer, call: Callable[..., Any], queue: Iterator[tuple[int, Sequence[Any]]]
+    work: Work, buffer: ResultBuffer, call: Callable[..., Any], queue: Iterator[tuple[int, Sequence[object]]]
 ) -> None:
     async def consume() -> None:
         for row, values in queue:
@@ -233,7 +233,7 @@ async def _gather(
     await asyncio.gather(*(consume() for _ in range(min(work.limits.coroutines, len(work.rows)))))
 
 
-async def _one(work: Work, buffer: ResultBuffer, row: int, call: Callable[[], Awaitable[Any]]) -> None:
+async def _one(work: Work, buffer: ResultBuffer, row: int, call: Callable[[], Awaitable[object]]) -> None:
     own, limit = Rows.span(row, row + 1), asyncio.timeout(work.timeout_s)
     try:
         async with limit:

@@ -263,7 +263,7 @@ class _NotPlain(Exception):
 class _PlainPickler(pickle.Pickler):
     """Writes what can be read anywhere; Python is called only for objects that are of no built-in type."""
 
-    def reducer_override(self, obj: Any) -> Any:
+    def reducer_override(self, obj: object) -> Any:
         owner = obj if isinstance(obj, (type, FunctionType)) else type(obj)
         if owner.__module__.partition(".")[0] in _PLAIN_MODULES:
             return NotImplemented
@@ -280,7 +280,9 @@ def pickle_plain(value: object) -> bytes | None:
     return buffer.getvalue()
 
 
-def pickle_values(work: Work, buffer: ResultBuffer, rows: Rows, values: Sequence[Any]) -> Iterator[tuple[Rows, bytes]]:
+def pickle_values(
+    work: Work, buffer: ResultBuffer, rows: Rows, values: Sequence[object]
+) -> Iterator[tuple[Rows, bytes]]:
     """Pickle `values` in as few pieces as can be; rows whose value cannot be pickled, or read again, fail."""
     if not rows:
         return

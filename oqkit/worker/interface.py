@@ -50,7 +50,7 @@ class Codec(Protocol):
         errors of the store if this worker cannot read them now.
         """
 
-    def table(self, result: Any, n_rows: int) -> Any:
+    def table(self, result: object, n_rows: int) -> Any:
         """Check what a batch function returned for `n_rows` rows, and convert it.
 
         Raise `RowsRefused` if some of the rows cannot be stored, and `SchemaError` if that is none of such a function.

@@ -303,7 +303,7 @@ class ChildProcess:
         """Send the code of `task` again with its next work: the child could not make use of it."""
         self._sent.pop(task, None)
 
-    def receive(self) -> tuple[Kind, Any] | None:
+    def receive(self) -> tuple[Kind, object] | None:
         """Return the next message, or None when the process has died."""
         try:
             while not self._connection.poll(

@@ -30,20 +30,20 @@ class Future(Protocol):
     """What this package uses of a `concurrent.futures.Future`."""
 
     def done(self) -> bool: ...
-    def result(self) -> Any: ...
+    def result(self) -> object: ...
 
 
 class Queue(Protocol):
     """Calls that one daemon thread makes one after the other; `shutdown` lets it end, and does not wait."""
 
-    def submit(self, call: Callable[..., Any], /, *args: Any) -> Future: ...
+    def submit(self, call: Callable[..., object], /, *args: object) -> Future: ...
     def shutdown(self) -> None: ...
 
 
 class Threads(Protocol):
     """Where locks, events and threads come from."""
 
-    def lock(self) -> AbstractContextManager[Any]:
+    def lock(self) -> AbstractContextManager[object]:
         """Return a new lock."""
 
     def event(self) -> Event:
@@ -59,7 +59,7 @@ class Threads(Protocol):
 class SystemThreads:
     """The threads of this process."""
 
-    def lock(self) -> AbstractContextManager[Any]:
+    def lock(self) -> AbstractContextManager[object]:
         return threading.Lock()
 
     def event(self) -> Event:
@@ -85,7 +85,7 @@ class SystemQueue:
         self._calls: SimpleQueue[tuple[futures.Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
-    def submit(self, call: Callable[..., Any], /, *args: Any) -> futures.Future[Any]:
+    def submit(self, call: Callable[..., object], /, *args: object) -> futures.Future[object]:
         future: futures.Future[Any] = futures.Future()
         self._calls.put((future, partial(call, *args)))
         return future

@@ -332,7 +332,7 @@ class Reader(Actor):
         check_frame(self.world, job.id, job.result(errors="coerce"), is_whole=True)
 
 
-def check_frame(world: World, job_id: str, frame: Any, *, is_whole: bool) -> None:
+def check_frame(world: World, job_id: str, frame: pd.DataFrame, *, is_whole: bool) -> None:
     """Every value is that of the execution whose outcome was recorded."""
     oracle = world.oracle
     if "e" not in frame.columns:

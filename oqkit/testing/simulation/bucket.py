@@ -173,7 +173,7 @@ class SimStore(Store):
                 return fault
         return ""
 
-    def _ask(self, verb: str, key: str, apply: Callable[[], Any], *, data: bytes | None = None) -> Any:
+    def _ask(self, verb: str, key: str, apply: Callable[[], object], *, data: bytes | None = None) -> Any:
         self.node.check()
         me = current()
         (self.searches if me.name == "oqkit-sweep" else self.requests).add(KINDS[verb])
@@ -267,7 +267,7 @@ class _Request:
         *,
         verb: str,
         key: str,
-        apply: Callable[[], Any],
+        apply: Callable[[], object],
         data: bytes | None,
         fate: _Fate,
     ) -> None:
@@ -323,7 +323,7 @@ class _Request:
         store.node.kill()
         return not is_after
 
-    def _do(self) -> Any:
+    def _do(self) -> object:
         bucket = self._store.bucket
         old = bucket.data(self._key) if self._verb in WRITES else None
         try:
@@ -361,5 +361,5 @@ class _Request:
             ]
         bucket.trace.append(" ".join(fact for fact in facts if fact))
 
-    def _reply(self, outcome: Any, date_s: float | None) -> None:
+    def _reply(self, outcome: object, date_s: float | None) -> None:
         self._task.wake(self._ticket, value=(outcome, date_s))

@@ -98,7 +98,7 @@ class SimEvent:
 class SimFuture:
     """The outcome of a call on a `SimQueue`."""
 
-    def __init__(self, call: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def __init__(self, call: Callable[..., object], args: tuple[object, ...]) -> None:
         self._call = call
         self._args = args
         self._event = SimEvent()
@@ -116,7 +116,7 @@ class SimFuture:
     def done(self) -> bool:
         return self._event.is_set()
 
-    def result(self) -> Any:
+    def result(self) -> object:
         self._event.wait()
         if self._error is not None:
             raise self._error
@@ -132,7 +132,7 @@ class SimQueue:
         self._calls: deque[SimFuture] = deque()
         self._task: Task | None = None
 
-    def submit(self, call: Callable[..., Any], /, *args: Any) -> SimFuture:
+    def submit(self, call: Callable[..., object], /, *args: object) -> SimFuture:
         future = SimFuture(call, args)
         self._calls.append(future)
         if self._task is None or self._task.has_ended:

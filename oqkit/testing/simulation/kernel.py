@@ -40,7 +40,7 @@ class Waiter:
     task: Task
     ticket: int
 
-    def wake(self, *, value: Any = None) -> None:
+    def wake(self, *, value: object = None) -> None:
         """Let it go on, unless it has already."""
         self.task.wake(self.ticket, value=value)
 
@@ -58,11 +58,11 @@ class Kernel:
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._numbers = count()
 
-    def at(self, when: float, action: Callable[..., None], *args: Any) -> None:
+    def at(self, when: float, action: Callable[..., None], *args: object) -> None:
         """Do something at a time, or now if that is past."""
         heapq.heappush(self._heap, (max(when, self.now), next(self._numbers), action, args))
 
-    def after(self, seconds: float, action: Callable[..., None], *args: Any) -> None:
+    def after(self, seconds: float, action: Callable[..., None], *args: object) -> None:
         """Do something in a while."""
         self.at(self.now + seconds, action, *args)
 
@@ -88,7 +88,7 @@ class Kernel:
 class Task(greenlet.greenlet):  # type: ignore[misc]
     """One thread of a `Node`."""
 
-    def __init__(self, node: Node, call: Callable[[], Any], name: str) -> None:
+    def __init__(self, node: Node, call: Callable[[], object], name: str) -> None:
         super().__init__(self._main, parent=node.kernel.hub)
         self.node = node
         self.name = name
@@ -144,12 +144,12 @@ class Task(greenlet.greenlet):  # type: ignore[misc]
         self.node.check()
         return value
 
-    def wake(self, ticket: int, *, value: Any = None, after_s: float = 0.0) -> None:
+    def wake(self, ticket: int, *, value: object = None, after_s: float = 0.0) -> None:
         """Let the task go on in a moment, unless it has gone on since it drew `ticket`."""
         kernel = self.node.kernel
         kernel.after(after_s + kernel.jitter_s(), self._resume, ticket, value)
 
-    def _resume(self, ticket: int, value: Any) -> None:
+    def _resume(self, ticket: int, value: object) -> None:
         if ticket != self.ticket or self.has_ended or self.node.is_dead:
             return
         if self.node.paused_until > self.node.kernel.now:
@@ -189,7 +189,7 @@ class Node:
     def __repr__(self) -> str:
         return f"<node {self.name}>"
 
-    def spawn(self, call: Callable[[], Any], *, name: str) -> Task:
+    def spawn(self, call: Callable[[], object], *, name: str) -> Task:
         """Start a thread."""
         self.check()
         self.tasks = [task for task in self.tasks if not task.has_ended]

@@ -9,7 +9,6 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 from unittest.mock import patch
 
 import pandas as pd
@@ -52,6 +51,7 @@ from oqkit.testing.simulation.plan import (
 from oqkit.worker.buffer import ResultBuffer
 from oqkit.worker.call import Work, run
 from oqkit.worker.executor import Execution, Executor
+from oqkit.worker.interface import Inputs
 from oqkit.worker.thread import Event
 from oqkit.worker.worker import WorkerLoop
 
@@ -85,7 +85,9 @@ class SimRepository(Repository):
             call.told = "ok" if held.doc.origin == job.origin else "no"
         return held
 
-    def update_job(self, job_id: str, change: Any, *, applied: Callable[[JobObject], bool]) -> Versioned[JobObject]:
+    def update_job(
+        self, job_id: str, change: Callable[[JobObject], JobObject], *, applied: Callable[[JobObject], bool]
+    ) -> Versioned[JobObject]:
         with self._oracle.call(f"order {job_id}", self._node, is_own=True) as call:
             held = super().update_job(job_id, change, applied=applied)
             told = (replace(held.doc, controls=held.doc.controls[:n]) for n in range(len(held.doc.controls) + 1))
@@ -97,7 +99,7 @@ class SimRepository(Repository):
         self,
         job: JobObject,
         index: int,
-        change: Any,
+        change: Callable[[Part], Part],
         *,
         applied: Callable[[Part], bool],
         held: Versioned[Part] | None = None,
@@ -117,7 +119,7 @@ class SimCodec(ParquetCodec):
         super().__init__(repository)
         self._opening = threads.lock()
 
-    def open(self, job: JobObject, index: int) -> Any:
+    def open(self, job: JobObject, index: int) -> Inputs:
         with self._opening:
             return super().open(job, index)
 
@@ -274,7 +276,7 @@ class World:
     def function(self, node: Node, type_name: str) -> TaskFunction:
         """Return the task function of a type, as a node has it."""
 
-        def work(x: int, ctx: Context) -> dict[str, Any]:
+        def work(x: int, ctx: Context) -> dict[str, object]:
             return self.execute(node, [x], ctx)[0]
 
         def work_batch(frame: pd.DataFrame, ctx: Context) -> pd.DataFrame:
@@ -283,7 +285,7 @@ class World:
         is_batch = type_name == TYPES[-1]
         return TaskFunction(work_batch if is_batch else work, name=type_name, batch=is_batch, options=Options())
 
-    def execute(self, node: Node, xs: list[int], ctx: Context) -> list[dict[str, Any]]:
+    def execute(self, node: Node, xs: list[int], ctx: Context) -> list[dict[str, object]]:
         """Run some rows."""
         node.check()
         job_id, row = keys.parse_task_id(ctx.task_id)
