@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
@@ -117,9 +117,12 @@ def _unwritable(stored: StoredResults) -> list[int]:
     return found or stored.rows.tolist()
 
 
-_FAILURE: Final = pa.struct(
-    [(it.name, pa.int32() if it.name == "attempt" else pa.large_string()) for it in fields(Failure)]
-)
+_FACTS: Final = tuple(it.name for it in fields(Failure))
+_FAILURE: Final = pa.struct([(name, pa.int32() if name == "attempt" else pa.large_string()) for name in _FACTS])
+
+
+def _facts(failure: Failure) -> dict[str, str | int]:
+    return {name: getattr(failure, name) for name in _FACTS}
 
 
 def encode_outcomes(stored: StoredResults) -> bytes:
@@ -134,7 +137,7 @@ def encode_outcomes(stored: StoredResults) -> bytes:
             [pa.nulls(len(failures), kind) for kind in table.schema.types], schema=table.schema
         )
         table = pa.concat_tables([table, nulls])
-        errors = [None] * len(stored.rows) + [asdict(failure) for failure in failures.values()]
+        errors = [None] * len(stored.rows) + [_facts(failure) for failure in failures.values()]
         table = table.append_column(_ERROR, pa.array(errors, _FAILURE))
     table = table.add_column(0, _ROW, pa.array(numbers, pa.int32()))
     try:
@@ -151,7 +154,7 @@ def encode_inline(stored: StoredResults, *, max_bytes: int, max_rows: int) -> di
         return None
     doc: dict[str, Any] = {"rows": stored.rows.tolist(), "values": decode_values(values)}
     if failures:
-        doc["failures"] = {str(row): asdict(failure) for row, failure in failures.items()}
+        doc["failures"] = {str(row): _facts(failure) for row, failure in failures.items()}
     return doc if len(json.dumps(doc)) <= max_bytes else None
 
 

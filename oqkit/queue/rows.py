@@ -227,7 +227,7 @@ NONE = Rows()
 
 def union(sets: Iterable[Rows]) -> Rows:
     """Return the rows that are in any of these."""
-    found = list(sets)
+    found = [one for one in sets if one.borders]
     return found[0] if len(found) == 1 else Rows.ranged(itertools.chain.from_iterable(one.ranges for one in found))
 
 

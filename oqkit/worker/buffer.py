@@ -38,10 +38,15 @@ class Results:
         failures = {row: describe(row) for row in rows}
         return cls(outcomes=(Outcome(verb=verb, rows=rows, is_certain=is_certain),), failures=failures)
 
+    def sets(self) -> Iterator[Rows]:
+        """Yield the rows it is about, as they lie here."""
+        yield self.rows
+        yield from (rows for rows, _ in self.tables)
+        yield from (one.rows for one in self.outcomes)
+
     def all_rows(self) -> Rows:
         """Return the rows it is about."""
-        sets = (self.rows, *(rows for rows, _ in self.tables), *(one.rows for one in self.outcomes))
-        return union(rows for rows in sets if rows)
+        return union(self.sets())
 
 
 NOTHING = Results()
@@ -54,7 +59,8 @@ def joined(found: Sequence[Results]) -> Results:
         return found[0] if found else NOTHING
     values: dict[int, Any] = {}
     for one in found:
-        values.update(zip(one.rows, one.values, strict=True))
+        if one.rows:
+            values.update(zip(one.rows, one.values, strict=True))
     rows = Rows.of(values)
     return Results(
         rows=rows,
@@ -177,7 +183,7 @@ class ResultBuffer:
             return self._next(entries)
         laid = [one for one in entries if type(one) is Results]
         if self._coming:
-            self._coming -= union(one.all_rows() for one in laid)
+            self._coming -= union(rows for one in laid for rows in one.sets())
         return joined([self._next([one for one in entries if type(one) is not Results]), *laid])
 
     def _next(self, values: list[object]) -> Results:
