@@ -81,7 +81,7 @@ QUICK_NEWS = Limits(
 
 @pytest.fixture
 def quick_news(monkeypatch) -> None:
-    """Let workers say at once what they leave alone, and clients ask at once why nothing happens."""
+    """Let workers of queues made after this say at once what they leave alone, and clients ask at once why nothing happens."""
     connect_with(QUICK_NEWS, monkeypatch)
 
 

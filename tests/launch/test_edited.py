@@ -67,7 +67,7 @@ def test_local_workers_run_the_new_version_of_a_module_that_was_edited(folder_qu
 
 
 @pytest.mark.slow
-def test_worker_that_nobody_starts_anew_leaves_the_new_version_alone_and_says_so(folder_queue, quick_news, write):
+def test_worker_that_nobody_starts_anew_leaves_the_new_version_alone_and_says_so(quick_news, folder_queue, write):
     module = write("edited_alone", FIRST)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}  # noqa: PTH109
     command = [sys.executable, "-m", "oqkit", "worker", "edited_alone:scaled", "--url", folder_queue.url]
@@ -114,7 +114,7 @@ def test_child_process_that_starts_after_an_edit_runs_what_its_worker_has_loaded
 LOCKED = "import threading\n\nLOCK, FACTOR = threading.Lock(), 10\n\n\ndef locked(x):\n    with LOCK:\n        return x * FACTOR\n"
 
 
-def test_function_that_cannot_be_compared_is_left_alone_once_its_file_has_changed(queue, quick_news, start, write):
+def test_function_that_cannot_be_compared_is_left_alone_once_its_file_has_changed(quick_news, queue, start, write):
     module = write("edited_locked", LOCKED)
     worker = start(module.locked)
     first = queue.submit_frame(FRAME, module.locked)

@@ -29,9 +29,10 @@ def test_named_returns_the_same_content_for_the_same_name():
 
 
 def test_store_is_its_own_when_not_named():
-    MemoryStore("mine").create("a", b"x")
-    assert MemoryStore("mine").list("").entries == ()
-    assert MemoryStore.named("mine").list("").entries == ()
+    name = f"mine-{next(_names)}"
+    MemoryStore(name).create("a", b"x")
+    assert MemoryStore(name).list("").entries == ()
+    assert MemoryStore.named(name).list("").entries == ()
 
 
 def test_url_holds_the_name():
