@@ -1,4 +1,4 @@
-"""Timestamps and durations of Python, numpy and pandas as whole numbers of a unit, which nothing can bend."""
+"""Timestamps and durations of Python, numpy and pandas as whole numbers of a unit, for values that functions return."""
 
 from __future__ import annotations
 
