@@ -127,10 +127,21 @@ class LocalLauncher:
     def start(self, command: WorkerCommand, n: int) -> list[LocalProcess]:
         arguments = [*command.arguments, "--exit-with", str(os.getpid())]
         environment = {**self._environment, **command.environment}
-        return [LocalProcess(arguments, environment, self.log_path) for _ in range(n)]
+        started: list[LocalProcess] = []
+        try:
+            for _ in range(n):
+                started.append(LocalProcess(arguments, environment, self.log_path))  # noqa: PERF401 - see below
+        except BaseException:  # nobody would know of those that were started
+            for process in started:
+                process.kill()
+            raise
+        return started
 
     def last_words(self) -> str:
-        lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        try:
+            lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        except OSError:  # somebody tidied up the folder for temporary files
+            return ""
         return lines[-1] if lines else ""
 
     def close(self) -> None:

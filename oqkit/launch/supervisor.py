@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 from oqkit.client.wait import tell
@@ -25,8 +25,13 @@ class Supervisor(Generic[W]):
         self._limits = limits
         self._command = command
         self._stopping = threading.Event()
+        self._is_over = False
         self._lock = threading.Lock()
-        self._workers = list(launcher.start(command, n))
+        try:
+            self._workers = list(launcher.start(command, n))
+        except BaseException:
+            launcher.close()
+            raise
         self._born = [time.monotonic()] * n
         self._guard = threading.Thread(target=self._watch, name="oqkit-supervisor", daemon=True)
         self._guard.start()
@@ -41,44 +46,62 @@ class Supervisor(Generic[W]):
             return [worker for worker in self._workers if worker.exit_code() is None]
 
     def stop(self, *, grace_s: float = GRACE_S) -> None:
-        """Let the workers hand back what they have not started, and end them; kill those that take too long."""
-        if self._stopping.is_set():
+        """Let the workers hand back what they have not started, and end them; kill those that take too long.
+
+        All have `grace_s` seconds together. Who interrupts the waiting has them killed at once.
+        """
+        if self._is_over:
             return
         self._stopping.set()
-        atexit.unregister(self.stop)
         self._guard.join()
-        for worker in self._workers:
-            worker.stop()
-        for worker in self._workers:
-            if not worker.wait(grace_s):
+        end = time.monotonic() + grace_s
+        try:
+            for worker in self._workers:
+                worker.stop()
+            for worker in self._workers:
+                if not worker.wait(max(0.0, end - time.monotonic())):
+                    worker.kill()
+        except BaseException:
+            for worker in self.running():
                 worker.kill()
-        self._launcher.close()
+            raise
+        finally:
+            self._is_over = True
+            self._launcher.close()
+            atexit.unregister(self.stop)
 
     def _watch(self) -> None:
         limits = self._limits
         n_quick, pause_s = 0, limits.restart_every_s
         while not self._stopping.wait(pause_s):
-            ended = {
-                place: code for place, worker in enumerate(self._workers) if (code := worker.exit_code()) is not None
-            }
-            n_quick = self._quick_deaths(n_quick, ended.values())
-            if not n_quick:
-                pause_s = limits.restart_every_s
-            elif n_quick > limits.quick_deaths * len(self) and pause_s < limits.restart_slowly_s:
+            before_s = pause_s
+            try:
+                ended = self._ended()
+                n_quick = self._quick_deaths(n_quick, ended)
+                is_slow = n_quick > limits.quick_deaths * len(self)
+                pause_s = limits.restart_slowly_s if is_slow else limits.restart_every_s
+                if pause_s > before_s:
+                    self._tell_trouble(self._launcher.last_words() or f"exit code {max(ended.values(), default=0)}")
+                self._replace(list(ended))
+            except Exception as error:  # noqa: BLE001 - of the place: its workers are looked after for as long as this process lives
                 pause_s = limits.restart_slowly_s
-                self._tell_trouble(pause_s)
-            self._replace(list(ended))
+                if pause_s > before_s:
+                    self._tell_trouble(f"{type(error).__name__}: {error}")
 
-    def _quick_deaths(self, before: int, codes: Iterable[int]) -> int:
+    def _ended(self) -> dict[int, int]:
+        """Return the places of the workers that have ended, with their exit codes."""
+        codes = enumerate(worker.exit_code() for worker in self._workers)
+        return {place: code for place, code in codes if code is not None}
+
+    def _quick_deaths(self, before: int, ended: Mapping[int, int]) -> int:
         """Count workers in a row that ended by themselves soon after their start: something is wrong with all."""
-        now = time.monotonic()
-        if any(now - born > self._limits.quick_s for born in self._born):
+        now, quick_s = time.monotonic(), self._limits.quick_s
+        if any(now - born > quick_s for place, born in enumerate(self._born) if place not in ended):
             return 0
-        return before + len([code for code in codes if code > 0 and code != EXIT_OUTDATED])
+        return before + len([code for code in ended.values() if code > 0 and code != EXIT_OUTDATED])
 
-    def _tell_trouble(self, pause_s: float) -> None:
-        launcher = self._launcher
-        words = launcher.last_words() or f"exit code {self._workers[0].exit_code()}"
+    def _tell_trouble(self, words: str) -> None:
+        launcher, pause_s = self._launcher, self._limits.restart_slowly_s
         tell(f"{launcher.name} cannot start: {words} (see {launcher.log}; they are tried again every {pause_s:g} s)")
 
     def _replace(self, places: Sequence[int]) -> None:

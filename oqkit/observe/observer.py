@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -46,24 +47,42 @@ class Listener:
             is_left_out = len(self._waiting) >= MOST_WAITING
             if not is_left_out:
                 self._waiting.append(event)
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._tell, name="oqkit-observer", daemon=True)
-                self._thread.start()
+            problem = self._begin()
         if is_left_out:
-            self._say(f"is too slow, more than {MOST_WAITING:,} events wait for it: others are left out")
+            self._say("slow", f"is too slow, more than {MOST_WAITING:,} events wait for it: others are left out")
+        if problem is not None:
+            self._say("thread", "cannot be told now, but with a later event: no thread can be started", problem)
 
     def flush(self, patience_s: float) -> None:
         """Wait until the observer was told everything, but not for longer."""
-        thread = self._thread
+        with self._lock:
+            thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(patience_s)
+
+    def forget(self) -> None:
+        """Begin anew in a process that was forked: the parent tells what waits, in a thread that is not here."""
+        self._waiting.clear()
+        self._thread, self._lock = None, threading.Lock()
+
+    def _begin(self) -> RuntimeError | None:
+        """Have a thread that tells what waits, or return why there is none. The lock is held."""
+        if self._thread is not None and self._thread.is_alive():
+            return None
+        thread = threading.Thread(target=self._tell, name="oqkit-observer", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # there are too many, or the process ends
+            return error
+        self._thread = thread
+        return None
 
     def _tell(self) -> None:
         while (event := self._next()) is not None:
             try:
                 self._observer(event)
-            except Exception as error:  # noqa: BLE001 - somebody's own function
-                self._say("raised an error, and goes on to be told what happens", error)
+            except BaseException as error:  # noqa: BLE001 - somebody's own function, in a thread of its own
+                self._say("raised", "raised an error, and goes on to be told what happens", error)
 
     def _next(self) -> Event | None:
         with self._lock:
@@ -72,10 +91,9 @@ class Listener:
                 return None
             return self._waiting.popleft()
 
-    def _say(self, what: str, error: Exception | None = None) -> None:
+    def _say(self, kind: str, what: str, error: BaseException | None = None) -> None:
         """Tell people, once for each kind of trouble."""
         with self._lock:
-            kind = "slow" if error is None else "raised"
             is_new = kind not in self._said
             self._said.add(kind)
         if is_new:
@@ -123,3 +141,12 @@ def _flush(listeners: Iterable[Listener], patience_s: float) -> None:
 def _flush_all() -> None:
     """Tell what waits before the process ends: the thread of a listener does not keep it."""
     _flush(list(_listeners), EXIT_S)
+
+
+def _forget_all() -> None:
+    for listener in list(_listeners):
+        listener.forget()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_all)

@@ -26,12 +26,12 @@ S = TypeVar("S", bound=Sized)
 class ByteCache:
     """Keeps what was used last, `budget_bytes` of it. Threads may share it.
 
-    What takes more than three quarters of the budget counts as these: it is kept alone, with small things beside it,
-    since the row group that a worker walks through must not be read anew for each of its parts.
+    What takes more than three eighths of the budget counts as these: two of them are kept, with small things beside them,
+    since the row groups that a worker walks through must not be read anew for each of their parts.
     """
 
     def __init__(self, budget_bytes: int) -> None:
-        most = budget_bytes * 3 // 4
+        most = budget_bytes * 3 // 8
         self._kept: Any = LRUCache(budget_bytes, getsizeof=lambda entry: min(entry.nbytes + _ENTRY_BYTES, most))
         self._get: Any = cached(self._kept, key=lambda key, _: key, condition=threading.Condition())(
             lambda _, read: read()

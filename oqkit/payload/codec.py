@@ -83,5 +83,8 @@ class ParquetCodec:
 
 
 def _facts(job: Job) -> tuple[Any, ...]:
-    """Return what tells the inputs of a job from those of another, which may have its id once it was deleted."""
-    return job.input, job.n_tasks, job.part_rows
+    """Return what tells the inputs of a job from those of another, which may have its id once it was deleted.
+
+    Not the inputs themselves: to Python ``[1, 0]`` and ``[True, False]`` are equal.
+    """
+    return job.origin, job.n_tasks, job.part_rows

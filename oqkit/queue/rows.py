@@ -102,8 +102,15 @@ class Rows:
 
     def __getitem__(self, places: slice) -> Rows:
         """Return the rows at these places, counted from the first row: ``rows[2:5]``."""
-        first, stop, _ = places.indices(len(self))
-        return self.head(stop) - self.head(first)
+        ends = list(itertools.accumulate(map(operator.sub, self.borders[1::2], self.borders[::2])))
+        first, stop, _ = places.indices(ends[-1] if ends else 0)
+        if first >= stop:
+            return NONE
+        low, high = bisect_right(ends, first), bisect_left(ends, stop)
+        borders = list(self.borders[2 * low : 2 * high + 2])
+        borders[0] += first - (ends[low - 1] if low else 0)
+        borders[-1] -= ends[high] - stop
+        return Rows(tuple(borders))
 
     def places(self, rows: Rows) -> Iterator[tuple[int, int]]:
         """Yield, for each range of `rows`, at which place of these rows it begins, and how many rows it has.

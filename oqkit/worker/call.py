@@ -15,7 +15,7 @@ from oqkit.errors import Reschedule, RowsRefused, SchemaError, UsageError
 from oqkit.limits import WorkerLimits
 from oqkit.queue.commit import Outcome
 from oqkit.queue.key import task_id
-from oqkit.queue.rows import Range, Rows
+from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Verb
 from oqkit.task.context import Context
 from oqkit.task.failure import Failure, delay_of, failure_of, verb_of
@@ -168,15 +168,14 @@ def _run_batches(work: Work, buffer: ResultBuffer) -> None:
             buffer.taken = max(limit, position)
         if buffer.taken == position:
             return
-        _bisect(work, buffer, call, (position, buffer.taken))
+        _bisect(work, buffer, call, (position, work.rows[position : buffer.taken]))
         position, size = buffer.taken, min(size * work.limits.batch_growth_factor, work.max_batch)
 
 
-def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., object], span: Range) -> None:
-    """Call with all rows of `span` (positions); where that raises, with each half, down to the rows to blame."""
-    first, stop = span
-    rows = work.rows[first:stop]
-    buffer.begin_call(first, stop)
+def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., object], batch: tuple[int, Rows]) -> None:
+    """Call with some rows, the first of which is at a position; where that raises, with each half, down to those to blame."""
+    first, rows = batch
+    buffer.begin_call(first, first + len(rows))
     extra = (work.context(rows.first, buffer),) if work.handler.takes_context else ()
     frame = work.inputs.frame(rows)
     index = getattr(frame, "index", None)  # before the function can change the frame
@@ -187,8 +186,8 @@ def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., object], span:
         if len(rows) == 1 or isinstance(error, Reschedule):
             buffer.lay(work.caught(rows, error))
         else:
-            half = (first + stop) // 2
-            for part in ((first, half), (half, stop)):
+            half = len(rows) // 2
+            for part in ((first, rows[:half]), (first + half, rows[half:])):
                 if buffer.limit > 0:  # nobody gave the work up meanwhile
                     _bisect(work, buffer, call, part)
     else:

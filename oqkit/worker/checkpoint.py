@@ -63,9 +63,9 @@ class Checkpointer:
 
         A lease without rows has ended already: what is left to say is about rows that were cancelled.
         """
+        self._sent = self._lease.monotonic()
         if self._lease.is_over:
             return
-        self._sent = self._lease.monotonic()
         before, self._told = self._told, self._sent if ended is None else ended
         output, refused = self._codec.pack(results, refuse=self._refuse, has_room=self._lease.has_room)
         took_s = round(max(0.0, self._told - before), 6)

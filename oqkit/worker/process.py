@@ -114,8 +114,9 @@ class ProcessExecution:
     def stop(self, at: int) -> None:
         """Start no row from position `at` on; `stopped` then says how many had been started."""
         with self._lock:
-            self._stopped = None
-            self._stop_at = at if self._stop_at is None else min(at, self._stop_at)
+            if self._stop_at is not None and at >= self._stop_at:
+                return  # asked already; a child that does not read must not fill the pipe
+            self._stopped, self._stop_at = None, at
             if self._serial >= 0:
                 self._child.stop(self._serial, self._stop_at)
 

@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 
 from oqkit.cli import main
+from oqkit.launch import local
 from oqkit.launch.command import WorkerCommand, worker_command
 from oqkit.launch.launcher import EXIT_OUTDATED
+from oqkit.launch.local import LocalLauncher, LocalProcess
 from oqkit.launch.supervisor import Supervisor
 from oqkit.limits import LaunchLimits
 from tests.local import WAIT_S, until
@@ -117,8 +119,8 @@ class FakeLauncher:
 
     name, log = "Fake workers", "/fake.log"
 
-    def __init__(self, fate=None, *, words="no luck"):
-        self.fate, self.words = fate, words
+    def __init__(self, fate=None, *, words="no luck", n_lasting=0):
+        self.fate, self.words, self._n_lasting = fate, words, n_lasting
         self.record, self.starts, self.workers = [], [], []
         self.enough = threading.Event()
 
@@ -126,8 +128,9 @@ class FakeLauncher:
         assert command is COMMAND
         self.starts.append(n)
         new = [FakeWorker(self.record) for _ in range(n)]
-        for worker in new:
+        for worker in new[self._n_lasting :]:
             worker.code = self.fate
+        self._n_lasting = 0
         self.workers += new
         if len(self.starts) > 20:
             self.enough.set()
@@ -186,13 +189,73 @@ def test_workers_that_were_killed_or_want_to_be_started_anew_are_no_sign_that_so
 
 
 def test_one_that_lives_for_long_shows_that_workers_can_start(capsys):
-    launcher = FakeLauncher(fate=1)
-    place = Supervisor(
-        launcher, COMMAND, n=2, limits=replace(QUICK, quick_s=-1.0)
-    )  # who is just born has lived for long
+    launcher = FakeLauncher(fate=1, n_lasting=1)
+    limits = replace(QUICK, quick_s=-1.0)  # who is just born has lived for long
+    place = Supervisor(launcher, COMMAND, n=2, limits=limits)
     assert launcher.enough.wait(WAIT_S)
     place.stop(grace_s=0.0)
     assert capsys.readouterr().err == ""
+
+
+def test_pauses_stay_long_although_nobody_looks_meanwhile_how_long_the_dead_have_lived(capsys):
+    launcher = FakeLauncher(fate=1)
+    limits = LaunchLimits(restart_every_s=0.001, restart_slowly_s=0.03, quick_s=0.02)
+    place = Supervisor(launcher, COMMAND, n=1, limits=limits)
+    assert launcher.enough.wait(WAIT_S)
+    place.stop(grace_s=0.0)
+    assert capsys.readouterr().err.count("cannot start") == 1
+
+
+def test_place_that_cannot_start_a_worker_now_is_asked_again(capsys):
+    launcher = FakeLauncher()
+    place = Supervisor(launcher, COMMAND, n=2, limits=QUICK)
+    real, launcher.start = launcher.start, lambda command, n: [].__getitem__(0)
+    launcher.workers[0].code = -9
+    until(lambda: "IndexError" in capsys.readouterr().err)
+    launcher.start = real
+    until(lambda: len(place.running()) == 2)
+    place.stop(grace_s=0.0)
+
+
+def test_place_that_cannot_start_at_all_is_closed():
+    launcher = FakeLauncher()
+    launcher.start = lambda command, n: [].__getitem__(0)
+    with pytest.raises(IndexError):
+        Supervisor(launcher, COMMAND, n=2, limits=QUICK)
+    assert launcher.record == ["close"]
+
+
+def test_who_interrupts_the_stopping_has_the_workers_killed(monkeypatch):
+    launcher = FakeLauncher()
+    place = Supervisor(launcher, COMMAND, n=2, limits=QUICK)
+
+    def interrupted(timeout_s):
+        raise KeyboardInterrupt
+
+    for worker in launcher.workers:
+        worker.ends = False
+        worker.wait = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        place.stop()
+    assert launcher.record == ["stop", "stop", "kill", "kill", "close"]
+    assert place.running() == []
+
+
+def test_workers_of_this_machine_are_ended_if_one_of_them_cannot_be_started(monkeypatch):
+    launcher, started = LocalLauncher(), []
+
+    class Process(LocalProcess):
+        def __init__(self, *arguments):
+            if started:
+                raise BlockingIOError("no more processes")
+            super().__init__(*arguments)
+            started.append(self)
+
+    monkeypatch.setattr(local, "LocalProcess", Process)
+    with pytest.raises(BlockingIOError):
+        launcher.start(WorkerCommand(arguments=("worker", "--help"), environment={}), 2)
+    launcher.close()
+    assert started[0].exit_code() is not None
 
 
 # --- the command ---------------------------------------------------------------------------------

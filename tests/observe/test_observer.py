@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -66,6 +67,88 @@ def test_observer_that_raises_is_told_more_and_that_is_said_once(caplog):
     (record,) = caplog.records
     assert "fail" in record.getMessage()
     assert record.exc_info[0] is ValueError
+
+
+def test_observer_that_ends_its_thread_is_told_more_and_that_is_said_once(caplog):
+    told = []
+
+    def leave(event):
+        told.append(event)
+        sys.exit(3)
+
+    observers = Observers([Listener(leave)])
+    tell(observers, 1, 2, 3)
+    observers.flush(WAIT_S)
+    assert told == [stopped(n) for n in (1, 2, 3)]
+    assert len(caplog.records) == 1
+
+
+def test_work_goes_on_where_no_thread_can_be_started_and_the_event_is_told_with_the_next(caplog, monkeypatch):
+    told = []
+    observers = Observers([Listener(told.append)])
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as context:
+        context.setattr(threading.Thread, "start", refuse)
+        tell(observers, 1, 2)
+        observers.flush(WAIT_S)
+    assert told == []
+    assert [record.getMessage().partition("cannot")[2] for record in caplog.records] == [
+        " be told now, but with a later event: no thread can be started"
+    ]
+    tell(observers, 3)
+    observers.flush(WAIT_S)
+    assert told == [stopped(n) for n in (1, 2, 3)]
+
+
+def test_events_are_told_and_waited_for_by_many_threads_at_once():
+    told, problems = [], []
+    observers = Observers([Listener(told.append)])
+
+    def wait():
+        try:
+            while len(told) < 2_000:
+                observers.flush(WAIT_S)
+        except RuntimeError as error:
+            problems.append(error)
+
+    waiting = [threading.Thread(target=wait) for _ in range(2)]
+    for thread in waiting:
+        thread.start()
+    tell(observers, *range(2_000))
+    for thread in waiting:
+        thread.join(WAIT_S)
+    assert (problems, len(told)) == ([], 2_000)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on Windows")
+def test_fork_does_not_tell_what_its_parent_tells():
+    run = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=WAIT_S, check=True)
+    assert sorted(run.stdout.split()) == ["child:w9", "parent:w0", "parent:w1", "parent:w2"], run.stderr
+
+
+FORK = """
+import os, time
+from oqkit.observe.event import WorkerStopped
+from oqkit.observe.observer import Listener, Observers
+
+def late(event):
+    time.sleep(0.1)
+    os.write(1, f"{'parent' if os.getpid() == parent else 'child'}:{event.worker}\\n".encode())
+
+parent = os.getpid()
+observers = Observers([Listener(late)])
+for n in range(3):
+    observers.tell(WorkerStopped, lambda: WorkerStopped(at=0.0, worker=f"w{n}"))
+child = os.fork()
+if not child:
+    observers.tell(WorkerStopped, lambda: WorkerStopped(at=0.0, worker="w9"))
+    observers.flush(60)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
 
 
 def test_slow_observer_keeps_neither_the_work_nor_others_waiting():

@@ -17,6 +17,7 @@ from oqkit.payload.codec import ParquetCodec
 from oqkit.payload.input import input_of
 from oqkit.payload.kind import Kind
 from oqkit.queue.key import keyed_job_id
+from oqkit.queue.rows import Rows
 from oqkit.queue.submission import JOB_SCOPE, point_to
 from tests.local import WAIT_S, keys_in
 
@@ -152,3 +153,15 @@ def test_join_is_refused_for_a_frame_that_is_not_of_pandas(queue, start):
     job = queue.submit_frame(polars.DataFrame({"x": [1]}), lambda x: x)
     with pytest.raises(UsageError, match="join=True needs a pandas frame"):
         job.result(WAIT_S, join=True)
+
+
+def test_inputs_of_a_job_that_took_the_place_of_a_deleted_one_are_its_own(queue):
+    codec, found = ParquetCodec(queue.repository), []
+    for values in ([1, 0], [True, False], [1.0, -0.0]):
+        job = queue.repository.read_job(queue.map("score", values, name="again").id).doc
+        inputs = [codec.open(job, index) for index in range(job.n_parts)]
+        found.append([repr(value) for one in inputs for value in one.values(Rows.span(0, len(one)))])
+        for key in keys_in(queue):
+            if "queue.json" not in key:
+                queue.repository.store.delete(key)
+    assert found == [["1", "0"], ["True", "False"], ["1.0", "-0.0"]]

@@ -54,6 +54,20 @@ def test_rows_in_order_and_without_an_error_take_no_memory():
     assert buffer.drain().rows.numbers() == range(100)
 
 
+class Unhashable(type):
+    __hash__ = None
+
+
+def test_value_of_a_class_that_is_not_hashable_is_one_like_any_other():
+    value = Unhashable("Odd", (), {})()
+    with pytest.raises(TypeError):
+        hash(type(value))
+    buffer = ResultBuffer(limit=3)
+    buffer.in_order(Rows.span(0, 3))
+    buffer.log.extend([1, value, 3])
+    assert buffer.drain().values == [1, value, 3]
+
+
 @given(st.lists(st.sampled_from(["value", "error", "drain"]), max_size=40), st.integers())
 def test_rows_with_an_error_have_no_value(steps, seed):
     rows = Rows.of(random.Random(seed).sample(range(1000), sum(step != "drain" for step in steps)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import subprocess
@@ -238,6 +239,22 @@ def test_stop_reaches_the_child_which_answers_with_what_it_had_started(executor,
         assert list(buffer.drain().rows) == list(range(buffer.taken))
         assert buffer.taken <= stop
         assert stop < n or not pause_s
+
+
+def test_child_that_does_not_listen_can_be_asked_to_stop_again_and_again(executor):
+    def hold(x):
+        return ctypes.PyDLL(None).sleep(600)  # and nothing else of the process runs meanwhile
+
+    buffer = ResultBuffer(limit=1)
+    execution = executor.start(work_of(hold, range(1)), buffer)
+    until(lambda: buffer.taken)
+    asking = threading.Thread(target=lambda: [execution.stop(0) for _ in range(2_000)], daemon=True)
+    asking.start()
+    asking.join(WAIT_S / 3)
+    is_asking = asking.is_alive()
+    execution.abandon()
+    assert not is_asking, "the pipe is full, and nobody can see to the time-out"
+    assert execution.finished.wait(WAIT_S)
 
 
 def test_limit_cuts_a_batch(executor):
