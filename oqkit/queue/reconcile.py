@@ -68,6 +68,8 @@ def _settle_part(repository: Repository, job: Job, index: int) -> None:
 
     def change(part: Part) -> Part:
         now = repository.now()
+        if not is_over(job, now):  # by a clock that was set back since: next time
+            return part
         return settle(caught_up(part, job, now=now), now=now, policy=job.policy, chance=chance)
 
     repository.update_part(job, index, change, applied=lambda part: not _waits(part))

@@ -15,7 +15,7 @@ from oqkit.queue import control
 from oqkit.queue.commit import Commit
 from oqkit.queue.key import parse_marker
 from oqkit.queue.part import Policy
-from oqkit.queue.reconcile import Reconciler, is_done
+from oqkit.queue.reconcile import Reconciler, is_done, settle_job
 from oqkit.queue.repository import open_repository
 from oqkit.queue.submission import resume
 from oqkit.queue.transition import Verb
@@ -216,3 +216,20 @@ def test_await_of_a_task_whose_time_is_over_comes_back():
 
     asyncio.run(main())
     assert task.status == "expired"
+
+
+def test_time_to_live_that_is_over_by_another_clock_alone_writes_nothing(world):
+    """Seed 19153 of the simulation: the clock was set back between the refresh and the settling."""
+    repository = world.repository()
+    job = world.job(n_tasks=3, policy=Policy(expires_at=world.now() + 50.0))
+    world.submit(job)
+    control.pause(repository, job.id)
+    control.resume(repository, job.id)
+    job = repository.read_job(job.id).doc
+    for key in world.listed(repository.keys_of(job).parts):
+        world.inner.delete(key)
+    settle_job(repository, job)
+    assert world.listed(repository.keys_of(job).parts) == []
+    world.clock.sleep(60.0)
+    settle_job(repository, job)
+    assert len(world.listed(repository.keys_of(job).parts)) == job.n_parts
