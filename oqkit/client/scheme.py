@@ -7,13 +7,13 @@ A package adds one by an entry point of the group ``oqkit.stores``: its name is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from oqkit.config import Settings
 from oqkit.errors import UsageError
+from oqkit.plugin import load_entry_point
 from oqkit.queue import key as keys
 from oqkit.store.base import Store
 from oqkit.store.directory import DirectoryStore
@@ -35,14 +35,13 @@ def open_store(chosen: Settings) -> Store:
 
 
 def _factory(url: str, scheme: str) -> StoreFactory:
-    found = entry_points(group=GROUP, name=scheme)
-    if not found:
-        others = sorted({entry.name for entry in entry_points(group=GROUP)})
+    factory: StoreFactory | None
+    factory, others = load_entry_point(GROUP, scheme)
+    if factory is None:
         raise UsageError(
             f"{url!r} is not a queue: use s3://bucket/prefix, file:///dir, a path, or memory://name"
             + (f"; installed packages add {', '.join(f'{name}://' for name in others)}" if others else "")
         )
-    factory: StoreFactory = next(iter(found)).load()
     return factory
 
 

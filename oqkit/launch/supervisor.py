@@ -71,22 +71,22 @@ class Supervisor(Generic[W]):
             atexit.unregister(self.stop)
 
     def _watch(self) -> None:
-        limits = self._limits
-        n_quick, pause_s = 0, limits.restart_every_s
-        while not self._stopping.wait(pause_s):
-            before_s = pause_s
+        limits, launcher = self._limits, self._launcher
+        n_quick, trouble, is_slow = 0, "", False
+        while not self._stopping.wait(limits.restart_slowly_s if is_slow else limits.restart_every_s):
+            was_slow = is_slow
             try:
                 ended = self._ended()
                 n_quick = self._quick_deaths(n_quick, ended)
                 is_slow = n_quick > limits.quick_deaths * len(self)
-                pause_s = limits.restart_slowly_s if is_slow else limits.restart_every_s
-                if pause_s > before_s:
-                    self._tell_trouble(self._launcher.last_words() or f"exit code {max(ended.values(), default=0)}")
+                if is_slow and not was_slow:
+                    trouble = launcher.last_words() or f"exit code {max(ended.values(), default=0)}"
                 self._replace(list(ended))
             except Exception as error:  # noqa: BLE001 - of the place: its workers are looked after for as long as this process lives
-                pause_s = limits.restart_slowly_s
-                if pause_s > before_s:
-                    self._tell_trouble(f"{type(error).__name__}: {error}")
+                is_slow, trouble = True, f"{type(error).__name__}: {error}"
+            if is_slow and not was_slow:
+                again = f"they are tried again every {limits.restart_slowly_s:g} s"
+                tell(f"{launcher.name} cannot start: {trouble} (see {launcher.log}; {again})")
 
     def _ended(self) -> dict[int, int]:
         """Return the places of the workers that have ended, with their exit codes."""
@@ -99,10 +99,6 @@ class Supervisor(Generic[W]):
         if any(now - born > quick_s for place, born in enumerate(self._born) if place not in ended):
             return 0
         return before + len([code for code in ended.values() if code > 0 and code != EXIT_OUTDATED])
-
-    def _tell_trouble(self, words: str) -> None:
-        launcher, pause_s = self._launcher, self._limits.restart_slowly_s
-        tell(f"{launcher.name} cannot start: {words} (see {launcher.log}; they are tried again every {pause_s:g} s)")
 
     def _replace(self, places: Sequence[int]) -> None:
         if not places:

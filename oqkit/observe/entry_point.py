@@ -7,11 +7,11 @@ in this process, so nothing that the queue holds can choose it: ``OQ_OBSERVERS``
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 
 from oqkit.config import Settings
 from oqkit.errors import UsageError
 from oqkit.observe.observer import Observer
+from oqkit.plugin import load_entry_point
 
 GROUP = "oqkit.observers"
 
@@ -26,12 +26,11 @@ def installed_observers(chosen: Settings) -> list[Observer]:
 
 
 def _factory(name: str) -> ObserverFactory:
-    found = entry_points(group=GROUP, name=name)
-    if not found:
-        others = sorted({entry.name for entry in entry_points(group=GROUP)})
+    factory: ObserverFactory | None
+    factory, others = load_entry_point(GROUP, name)
+    if factory is None:
         raise UsageError(
             f"observer {name!r}, which OQ_OBSERVERS or your oq.toml names, is not installed here"
             + (f"; installed packages bring {', '.join(others)}" if others else "")
         )
-    factory: ObserverFactory = next(iter(found)).load()
     return factory

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterator
 from typing import Any
+
+from tests.document import Path, holder_of, paths
 
 STRANGE = (
     *(None, True, False, 0, 1, -1, 7, 2**31, 2**53, 2**63, 10**9, 10**18, 10**400, 0.5, -0.0, 1e-300, 1e300, 1e308),
@@ -26,7 +27,6 @@ STRANGE = (
         "eJwDAAAAAAE=",
     ),
 )
-Path = tuple[Any, ...]
 
 
 def mutated(data: bytes, rng: random.Random) -> tuple[str, bytes]:
@@ -37,7 +37,7 @@ def mutated(data: bytes, rng: random.Random) -> tuple[str, bytes]:
         doc = None
     if not isinstance(doc, dict) or rng.random() < 0.15:
         return _bytes(data, rng)
-    path = rng.choice(list(_paths(doc)))
+    path = rng.choice(list(paths(doc))[1:])
     act = rng.choice((_drop, _retype, _retype, _scale, _swap, _nest, _double))
     told = act(doc, path, rng)
     return f"{told} {'.'.join(map(str, path))}", json.dumps(doc).encode()
@@ -53,60 +53,47 @@ def renamed(key: str, rng: random.Random) -> str:
     return re.sub(r"/+", "/", key[: spot.start()] + new + key[spot.end() :]).strip("/")
 
 
-def _paths(doc: Any, path: Path = ()) -> Iterator[Path]:
-    items = doc.items() if isinstance(doc, dict) else enumerate(doc) if isinstance(doc, list) else ()
-    for name, value in items:
-        yield (*path, name)
-        yield from _paths(value, (*path, name))
-
-
-def _holder(doc: Any, path: Path) -> Any:
-    for name in path[:-1]:
-        doc = doc[name]
-    return doc
-
-
 def _drop(doc: Any, path: Path, rng: random.Random) -> str:
-    del _holder(doc, path)[path[-1]]
+    del holder_of(doc, path)[path[-1]]
     return "drop"
 
 
 def _retype(doc: Any, path: Path, rng: random.Random) -> str:
     value = rng.choice(STRANGE)
-    _holder(doc, path)[path[-1]] = value
+    holder_of(doc, path)[path[-1]] = value
     return f"{value!r:.30} for"
 
 
 def _scale(doc: Any, path: Path, rng: random.Random) -> str:
-    value = _holder(doc, path)[path[-1]]
+    value = holder_of(doc, path)[path[-1]]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return _retype(doc, path, rng)
     factor = rng.choice((-1, 2, 1000, 10**9, 10**30))
-    _holder(doc, path)[path[-1]] = value * factor + rng.choice((0, 1))
+    holder_of(doc, path)[path[-1]] = value * factor + rng.choice((0, 1))
     return f"{factor} times"
 
 
 def _swap(doc: Any, path: Path, rng: random.Random) -> str:
     """Exchange a value with another one, as when the documents of two jobs are mixed up."""
-    other = rng.choice(list(_paths(doc)))
+    other = rng.choice(list(paths(doc))[1:])
     if path[: len(other)] == other or other[: len(path)] == path:
         return _retype(doc, path, rng)
-    one, two = _holder(doc, path), _holder(doc, other)
+    one, two = holder_of(doc, path), holder_of(doc, other)
     one[path[-1]], two[other[-1]] = two[other[-1]], one[path[-1]]
     return f"{'.'.join(map(str, other))} and"
 
 
 def _nest(doc: Any, path: Path, rng: random.Random) -> str:
-    value = _holder(doc, path)[path[-1]]
+    value = holder_of(doc, path)[path[-1]]
     depth = rng.choice((1, 3, 150, 400))
     for _ in range(depth):
         value = [value] if rng.random() < 0.5 else {"x": value}
-    _holder(doc, path)[path[-1]] = value
+    holder_of(doc, path)[path[-1]] = value
     return f"nest {depth}"
 
 
 def _double(doc: Any, path: Path, rng: random.Random) -> str:
-    holder = _holder(doc, path)
+    holder = holder_of(doc, path)
     if isinstance(holder, list):
         holder.append(holder[path[-1]])
     else:

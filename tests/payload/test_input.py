@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from oqkit.payload.kind import Kind
 from oqkit.queue.key import keyed_job_id
 from oqkit.queue.rows import Rows
 from oqkit.queue.submission import JOB_SCOPE, point_to
+from tests.document import paths, with_value
 from tests.local import WAIT_S, keys_in
 
 FORMAT = Path(__file__).parents[1] / "format"
@@ -86,32 +86,13 @@ def test_unknown_kind_is_refused_by_worker_and_client_and_says_what_to_do(queue,
     assert Live(handle, screen=None).watch.snapshot().requests["put"] >= 2
 
 
-def places_in(doc, path=()):
-    """Yield where there is something in a document."""
-    yield path
-    if isinstance(doc, dict | list):
-        for name in doc if isinstance(doc, dict) else range(len(doc)):
-            yield from places_in(doc[name], (*path, name))
-
-
-def damaged(doc, path, value):
-    if not path:
-        return value
-    found = copy.deepcopy(doc)
-    parent = found
-    for name in path[:-1]:
-        parent = parent[name]
-    parent[path[-1]] = value
-    return found
-
-
 @pytest.mark.parametrize("name", DOCS)
 def test_damaged_document_is_read_as_something_or_refused_with_a_format_error(queue, job, name):
     """Whoever can write the queue can write anything there; whatever it is, worker and client go on."""
     n_refused = 0
-    for path in places_in(DOCS[name]):
+    for path in paths(DOCS[name]):
         for value in (None, 7, -1, "x", [], {}, [[]], [["x"]], True, 1e300):
-            doc = damaged(DOCS[name], path, value)
+            doc = with_value(DOCS[name], path, value)
             if not isinstance(doc, dict):
                 continue  # which the queue room refuses
             spoilt = replace(job, input=doc)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from dataclasses import replace
 
@@ -19,6 +18,7 @@ from oqkit.queue.part import Lease, claim, commit, fresh, settle
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
+from tests.document import paths, with_value
 
 KEY = "the/key.json"
 
@@ -184,24 +184,6 @@ def test_states_that_make_no_part_are_a_format_error(states):
 def test_runs_that_make_no_part_are_a_format_error(runs):
     with pytest.raises(FormatError, match=KEY):
         load_part(raw({**without(part_doc(), "states"), "runs": runs}), key=KEY)
-
-
-def paths(doc, prefix=()):
-    yield prefix
-    items = doc.items() if isinstance(doc, dict) else enumerate(doc) if isinstance(doc, list) else ()
-    for name, value in items:
-        yield from paths(value, (*prefix, name))
-
-
-def with_value(doc, path, value):
-    if not path:
-        return value
-    doc = copy.deepcopy(doc)
-    spot = doc
-    for name in path[:-1]:
-        spot = spot[name]
-    spot[path[-1]] = value
-    return doc
 
 
 STRANGE = (None, True, -1, 0, 3, 7.5, 10**400, "", "x", "3", [], [[]], [1], {}, {"x": 1}, float("inf"), float("nan"))
