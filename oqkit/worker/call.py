@@ -51,6 +51,8 @@ class Work:
     """Makes a table of what a batch call returned for so many rows."""
     in_order: Callable[[Any, Any], Any] = field(repr=False, default=as_returned)
     """Puts the rows that a batch call returned in the order of the index it was given; a function of a module."""
+    origin: str = ""
+    """Which submission made the job."""
     is_suspect: bool = False
     """Whether one of the rows may kill its process: a lease of theirs was lost."""
 
@@ -65,6 +67,7 @@ class Work:
             job_id=self.job_id,
             attempt=self.attempt(row),
             worker=self.worker,
+            _origin="" if self.handler.is_batch else self.origin,
             _is_cancelled=lambda: buffer.limit <= 0,
         )
 

@@ -281,6 +281,7 @@ class LeaseSource:
         return Work(
             handler=handler,
             job_id=job.id,
+            origin=job.origin,
             mode=job.mode,
             first_task=lease.index * job.part_rows,
             rows=rows,
