@@ -10,7 +10,18 @@ from oqkit.client.handle import Job
 from oqkit.client.queue import Queue
 
 # on the default queue
-from oqkit.client.shortcut import get, history, job, jobs, map, submit, submit_dataset, submit_frame, submit_many  # noqa: A004
+from oqkit.client.shortcut import (
+    get,
+    history,
+    job,
+    jobs,
+    map,  # noqa: A004 - the word of the contract
+    submit,
+    submit_dataset,
+    submit_frame,
+    submit_many,
+    workers,
+)
 from oqkit.client.single import Task
 from oqkit.client.stream import AsCompleted
 
@@ -100,4 +111,5 @@ __all__ = [
     "submit_frame",
     "submit_many",
     "task",
+    "workers",
 ]

@@ -9,16 +9,14 @@ import numpy as np
 import pandas as pd
 
 from oqkit.arrow.value import decode_values
+from oqkit.client.connection import Connection
 from oqkit.client.handle import Job
 from oqkit.client.wait import interruptible, limit_s
 from oqkit.errors import FormatError, IllegalTransition, JobFailed, UsageError
-from oqkit.observe.observer import Observers
-from oqkit.payload.codec import ParquetCodec
 from oqkit.printable import printable
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.key import task_id
 from oqkit.queue.reconcile import is_overdue
-from oqkit.queue.repository import Repository
 from oqkit.queue.task_state import TaskState
 from oqkit.queue.transition import Status, Verb
 
@@ -28,20 +26,12 @@ from oqkit.queue.transition import Status, Verb
 class Task:
     """One task: the same verbs as a job, for a single row."""
 
-    def __init__(
-        self,
-        repository: Repository,
-        job: JobObject,
-        row: int = 0,
-        *,
-        codec: ParquetCodec | None = None,
-        observers: Observers | None = None,
-    ) -> None:
+    def __init__(self, connection: Connection, job: JobObject, row: int = 0) -> None:
         if not 0 <= row < job.n_tasks:
             raise UsageError(f"job {printable(job.name) or job.id} has rows 0 to {job.n_tasks - 1}, not {row}")
-        self.job = Job(repository, job, codec=codec, observers=observers)
+        self.job = Job(connection, job)
         self.row = row
-        self._repository = repository
+        self._repository = connection.repository
         self._part, self._row = job.locate(row)
 
     @property

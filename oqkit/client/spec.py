@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from typing import Any
 
 from oqkit.arrow import tagged_json
@@ -14,6 +13,7 @@ from oqkit.arrow.identity import digest_by_name
 from oqkit.arrow.table import Layout, chosen, labels_of, opened, to_table
 from oqkit.arrow.table import fingerprint as frame_fingerprint
 from oqkit.client.join import Submitted
+from oqkit.client.option import options_digest, policy_of, tags_of, whole
 from oqkit.clock import new_id
 from oqkit.errors import SchemaError, UsageError
 from oqkit.limits import Limits, TaskLimits
@@ -25,18 +25,13 @@ from oqkit.payload.input import Input
 from oqkit.payload.parquet import PayloadFile, encode_payload
 from oqkit.payload.values_input import ValuesInput, text_table
 from oqkit.queue import key as keys
-from oqkit.queue.gate import NEVER
 from oqkit.queue.job import Code, Job
-from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.repository import Repository
 from oqkit.task.code import code_of
 from oqkit.task.fingerprint import unknown_part
 from oqkit.task.function import DEFAULTS, Options, TaskFunction, as_task, is_async, seconds
 from oqkit.task.handler import Handler
 from oqkit.task.timer import RowTimer
-
-MAX_TAGS = 20
-LATEST_S = NEVER  # the year 2200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,82 +250,11 @@ def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options
         origin=new_id(repository.rng),
         mode=spec.input.mode,
         content_digest=spec.content,
-        options_digest=_options_digest(chosen),
+        options_digest=options_digest(chosen),
         code=spec.function.code,
         policy=policy_of(chosen, now=now),
         priority=whole(chosen.priority, what="priority", low=0, high=255),
         timeout_s=seconds(chosen.timeout or 0, what="timeout") or None,
-        tags=_tags(chosen.tags or {}),
+        tags=tags_of(chosen.tags or {}),
         input=spec.input.to_json(),
     )
-
-
-def _options_digest(options: Options) -> str:
-    """Digest options, however they were written: "5m" is 300 seconds, and the order of tags is none."""
-    named = {field.name: getattr(options, field.name) for field in fields(options)}
-    for name in ("timeout", "delay", "ttl"):
-        named[name] = named[name] and seconds(named[name], what=name)
-    named |= {"backoff": _backoff(options.backoff), "tags": sorted(_tags(options.tags or {}).items())}
-    return hashlib.sha256(repr(named).encode()).hexdigest()[:32]
-
-
-def policy_of(options: Options, *, now: float) -> Policy:
-    """Turn options into the rules that the state machine follows."""
-    if options.at is not None and options.delay is not None:
-        raise UsageError("give at= or delay=, not both")
-    not_before = parse_time(options.at, what="at") if options.at is not None else 0.0
-    if options.delay is not None:
-        not_before = _from_now(options.delay, now=now, what="delay")
-    reschedules = options.max_reschedules
-    return Policy(
-        retries=whole(options.retries, what="retries", low=0, high=1000),
-        max_losses=whole(options.max_losses, what="max_losses", low=1, high=1000),
-        backoff=_backoff(options.backoff),
-        max_reschedules=None if reschedules is None else whole(reschedules, what="max_reschedules", low=0, high=10**6),
-        not_before=not_before,
-        expires_at=None if options.ttl is None else _from_now(options.ttl, now=now, what="ttl"),
-    )
-
-
-def _backoff(backoff: Backoff | float | str | None) -> Backoff:
-    if backoff is None:
-        return Backoff()
-    if not isinstance(backoff, Backoff):
-        return Backoff(initial_s=seconds(backoff, what="backoff"))
-    if not all(0 <= number < math.inf for number in astuple(backoff)):
-        raise UsageError(f"backoff={backoff!r}: every number must be 0 or more, and finite")
-    return backoff
-
-
-def whole(value: Any, *, what: str, low: int, high: int) -> int:
-    """Return `value` if it is a whole number in that range, else raise `UsageError`."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise UsageError(f"{what}={value!r} must be a whole number from {low} to {high:,}")
-    return value
-
-
-def _from_now(value: float | str, *, now: float, what: str) -> float:
-    moment_s = now + seconds(value, what=what)
-    if moment_s > LATEST_S:
-        raise UsageError(f"{what}={value!r} ends after the year 2200; leave it out if you mean for ever")
-    return moment_s
-
-
-def parse_time(at: object, *, what: str) -> float:
-    """Return a datetime or epoch seconds as epoch seconds, or raise `UsageError`."""
-    if isinstance(at, (int, float)) and not isinstance(at, bool) and 0 <= at <= LATEST_S:
-        return float(at)
-    if isinstance(at, datetime) and at.tzinfo is not None:
-        return at.timestamp()
-    raise UsageError(f"{what}={at!r} must be a datetime with a time zone, or epoch seconds before the year 2200")
-
-
-def _tags(tags: Mapping[str, str]) -> dict[str, str]:
-    if not isinstance(tags, Mapping):
-        raise UsageError(f"tags={tags!r:.80} must be a dict, such as {{'team': 'risk'}}")
-    if len(tags) > MAX_TAGS:
-        raise UsageError(f"{len(tags)} tags: at most {MAX_TAGS} are allowed")
-    for name, value in tags.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise UsageError(f"tag {name!r}: {value!r} must be text on both sides")
-    return dict(tags)

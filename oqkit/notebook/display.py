@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 
 from oqkit.client.connect import default_queue
 from oqkit.client.handle import Job
+from oqkit.client.option import whole
 from oqkit.client.queue import Queue
-from oqkit.client.spec import whole
 from oqkit.client.wait import Drawing, is_notebook, register_bar
 from oqkit.clock import new_id, system_random
 from oqkit.notebook.bar import HINT, HtmlBar, Update

@@ -1,0 +1,85 @@
+"""What all verbs of a job's handle stand on: which job it is, and how it stands."""
+
+from __future__ import annotations
+
+from oqkit.client.connection import Connection
+from oqkit.client.diagnosis import WorkerWatch
+from oqkit.client.join import Submitted
+from oqkit.client.result import ResultReader
+from oqkit.queue.job import Job as JobObject
+from oqkit.queue.reconcile import Reconciler
+from oqkit.queue.view import JobStatus, JobView
+
+
+class JobBase:
+    """A job's identity and state; the queue is the truth."""
+
+    def __init__(
+        self, connection: Connection, job: JobObject, *, index: object = None, source: Submitted | None = None
+    ) -> None:
+        self._connection = connection
+        self._repository = connection.repository
+        self._view = JobView(self._repository, job)
+        self._workers = WorkerWatch(self._repository)
+        self._reconciler = Reconciler(self._repository)
+        self._source = source
+        self._collector = ResultReader(self._repository, connection.codec, self._view, index=index)
+
+    @property
+    def id(self) -> str:
+        """The job's id in its queue."""
+        return self._view.state.job.id
+
+    @property
+    def name(self) -> str:
+        """The name it was given, or got from its function and content; empty for a single task."""
+        return self._view.state.job.name
+
+    @property
+    def type(self) -> str:
+        """The task type."""
+        return self._view.state.job.type
+
+    def __len__(self) -> int:
+        return self._view.state.job.n_tasks
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{n:,} {status}" for status, n in self._known_counts().items() if n)
+        why = f"; {said}" if (said := self._workers.said(self._view.state)) else ""
+        return f"<oqkit job {self.name or self.id!r}: {len(self):,} {self.type!r} tasks, {told or 'none'}{why}>"
+
+    @property
+    def status(self) -> str:
+        """One of `oqkit.client.queue.JOB_STATUSES`: unreadable if the state of some tasks is. Asks the queue."""
+        self._refresh()
+        return str(self._view.state.status)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many tasks are in each status, or "unreadable"; sums to ``len(job)``. Asks the queue."""
+        self._refresh()
+        return self._known_counts()
+
+    def _refresh(self) -> None:
+        """Ask the queue what changed, and do what the job needs so that it is not stuck."""
+        self._view.refresh()
+        if self._reconciler.look(self._view.state):
+            self._view.refresh()
+
+    def _known_counts(self) -> dict[str, int]:
+        state = self._view.state
+        known = {status.value: n for status, n in state.counts().items()}
+        return {**known, JobStatus.UNREADABLE.value: state.n_unreadable} if state.n_unreadable else known
+
+    def done(self) -> bool:
+        """Whether every task has ended. Asks the queue."""
+        self._refresh()
+        return self._view.state.is_final
+
+    def why(self) -> str:
+        """Return why nothing happens to the job, and what to do about it; empty while tasks run. Asks the queue.
+
+        What workers say that are there and leave it alone comes first: that they run another Python, may not load the
+        function, have another version of it, cannot read the inputs.
+        """
+        state = self._view.refresh()
+        return self._workers.why(state) or self._workers.why(state, patience_s=0.0, has_refused=True)

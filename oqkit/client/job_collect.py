@@ -1,0 +1,146 @@
+"""The verbs of a job that give its results, its errors and the state of each task."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from oqkit.arrow import tagged_json
+from oqkit.client import join as joining
+from oqkit.client.job_wait import JobWaiting
+from oqkit.client.selection import named
+from oqkit.client.stream import AsCompleted
+from oqkit.client.wait import limit_s
+from oqkit.errors import JobFailed, UsageError
+from oqkit.printable import printable
+from oqkit.queue.transition import Status
+from oqkit.task.failure import cut
+
+Errors = Literal["raise", "coerce", "drop"]
+
+
+class JobCollecting(JobWaiting):
+    """Frames of what came of the tasks, aligned with what was submitted."""
+
+    def result(
+        self, timeout: float | None = None, *, errors: Errors = "raise", join: bool | pd.DataFrame = False
+    ) -> Any:
+        """Wait, and return the results as a frame aligned with the submitted one.
+
+        What a function returned makes the columns: a dict, dataclass, named tuple or frame its fields,
+        anything else one column named after the task type. Tasks that did not complete raise
+        `JobFailed` (``errors="raise"``), give nulls (``"coerce"``) or no row (``"drop"``). With ``join=True``
+        the submitted columns come first; where the frame is not at hand, and columns of it are not stored as the
+        function does not take them, pass it: ``join=df`` is refused unless it is the very frame that was submitted.
+        """
+        _check_errors(errors)
+        self._wait(timeout, meanwhile=self._collector.read_ahead)
+        if errors == "raise":
+            self._view.state.check()
+            self._raise_for_failures()
+        return self._results(errors, join=join)
+
+    def partial(self, *, errors: Errors = "drop", join: bool | pd.DataFrame = False) -> Any:
+        """Return what has completed so far, without waiting; other tasks give no row (or nulls: ``"coerce"``)."""
+        _check_errors(errors)
+        self._refresh()
+        return self._results(errors, join=join)
+
+    def _results(self, errors: Errors, *, join: bool | pd.DataFrame) -> Any:
+        missing: Literal["null", "drop"] = "drop" if errors == "drop" else "null"
+        pieces = self._collector.pieces()
+        self._tell_unreadable(errors)
+        frame = self._collector.frame(pieces, missing=missing)
+        return frame if join is False else self._joined(frame, missing, join)
+
+    def _joined(self, frame: Any, missing: str, join: bool | pd.DataFrame) -> Any:  # noqa: FBT001 - as in `result`
+        source = self._submitted_frame(join)
+        if missing == "drop":
+            rows = np.sort(np.concatenate([rows for rows, _ in self._collector.pieces()] or [np.zeros(0, "int64")]))
+            source = source.iloc[rows]
+        twice = [name for name in frame.columns if name in source.columns]
+        results = frame.rename(columns={name: f"{name}_result" for name in twice})
+        # By position: labels may occur several times.
+        return pd.concat([source.reset_index(drop=True), results.reset_index(drop=True)], axis=1).set_axis(source.index)
+
+    def _submitted_frame(self, join: bool | pd.DataFrame) -> Any:  # noqa: FBT001 - as in `result`
+        stored, source = self._collector.inputs()
+        joinable = stored.joinable()
+        if isinstance(join, pd.DataFrame):
+            joining.check_given(join, joinable.labels(source), self._view.state.job.content_digest)
+            return join
+        if join is not True:
+            raise UsageError(f"join={tagged_json.show(join)} must be True, False or the submitted pandas frame")
+        if self._source is not None and self._source.is_intact():
+            return self._source.frame
+        return joinable.frame(source)
+
+    def _tell_unreadable(self, errors: Errors) -> None:
+        """Raise `JobFailed`, or warn, if results that were committed cannot be read."""
+        rows = self._collector.unreadable()
+        if not len(rows):
+            return
+        reasons = "; ".join(dict.fromkeys(rows["message"].iloc[:3]))
+        told = (
+            f"{len(rows):,} tasks of job {self.name or self.id} completed, but their results cannot be read: {reasons}."
+        )
+        if errors == "raise":
+            raise JobFailed(
+                f"{told} result(errors='coerce') or errors='drop' gives the others; submitting with on_duplicate='rerun' "
+                "runs the job again",
+                rows,
+            )
+        warnings.warn(told, stacklevel=4)
+
+    def _raise_for_failures(self) -> None:
+        counts = self._view.state.counts()
+        bad = len(self) - counts[Status.COMPLETED]
+        if not bad:
+            return
+        failures = self._collector.errors()
+        groups = Counter(zip(failures["type"], failures["message"], strict=True))
+        told = [
+            f"{n:,} x {printable(kind)}: {printable(' '.join(cut(message, 120).split()))}"
+            for (kind, message), n in groups.most_common(3)
+        ]
+        told += [f"{counts[status]:,} {status}" for status in (Status.CANCELLED, Status.EXPIRED) if counts[status]]
+        raise JobFailed(
+            f"{bad:,} of {len(self):,} tasks of job {printable(self.name) or self.id} did not complete ({'; '.join(told)}). "
+            "See job.errors(); job.retry('all') runs them again, job.retry(fn=...) failed ones with a corrected function; "
+            "result(errors='coerce') or errors='drop' gives the rest",
+            failures,
+        )
+
+    def as_completed(self, timeout: float | None = None) -> AsCompleted:
+        """Iterate frames of results as they are committed, each row once; also ``async for``.
+
+        Raise `WaitTimeout` if the job has not ended after `timeout` seconds.
+        """
+        return AsCompleted(self._view, self._collector, self._watch(), timeout=limit_s(timeout))
+
+    def errors(self) -> pd.DataFrame:
+        """Return one row a failed task, by the index of the submitted frame; does not wait.
+
+        Columns: row, task_id, type, message, traceback, attempt, worker.
+        """
+        self._refresh()
+        return self._collector.errors()
+
+    def tasks(self, status: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """Return one row a task (of one `status`, of several, or None for all), by the index of the submitted frame.
+
+        Columns: row, status, attempt (times claimed), worker (while running), due (UTC, while backing off).
+        """
+        chosen = None if status is None else named([status] if isinstance(status, str) else status, tuple(Status))
+        self._refresh()
+        return self._collector.tasks(chosen)
+
+
+def _check_errors(errors: str) -> None:
+    if errors not in {"raise", "coerce", "drop"}:
+        raise UsageError(f"errors={errors!r} must be 'raise', 'coerce' or 'drop'")

@@ -1,0 +1,108 @@
+"""The verbs of a job that give orders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from oqkit.client.duplicate import derived_name, is_derived
+from oqkit.client.job_base import JobBase
+from oqkit.client.selection import select
+from oqkit.client.spec import Function, function_of
+from oqkit.errors import UsageError
+from oqkit.observe.event import JobOrdered
+from oqkit.queue import control
+from oqkit.queue.job import ControlVerb
+from oqkit.queue.submission import point_to
+from oqkit.queue.transition import Status
+from oqkit.task.code import put_code
+from oqkit.task.function import seconds
+from oqkit.task.handler import Handler
+
+
+class JobSteering(JobBase):
+    """Orders, which the job object records and every part applies once."""
+
+    def cancel(self, where: object = "all", *, reason: str | None = None) -> int:
+        """Cancel tasks that have not ended, and return how many that were.
+
+        `where`: ``"all"``, ``"pending"``, ``"running"``, a boolean mask over the rows, or row numbers.
+        A running call goes on to its end, but its result is not used.
+        """
+        before = self.counts()[Status.CANCELLED]
+        statuses, rows = select(where, control.CANCELLABLE, n_tasks=len(self))
+        self._view.adopt(control.cancel(self._repository, self.id, statuses=statuses, rows=rows, reason=reason or ""))
+        n_tasks = self.counts()[Status.CANCELLED] - before
+        self._tell(ControlVerb.CANCEL, n_tasks=n_tasks, reason=reason)
+        return n_tasks
+
+    def retry(self, where: object = "failed", *, fn: Callable[..., object] | None = None) -> int:
+        """Run tasks that did not complete again, and return how many those are.
+
+        `where`: ``"failed"``, ``"cancelled"``, ``"expired"``, ``"all"`` of these, a boolean mask over the
+        rows, or row numbers. `fn` is a corrected function, used for everything that has not run yet: from
+        then on the job counts as one of `fn`, and the same submission with `fn` attaches to it.
+        """
+        statuses, rows = select(where, control.RETRYABLE, n_tasks=len(self))
+        function = self._new_function(fn) if fn is not None else None
+        code = None if function is None else function.code
+        self._refresh()
+        chosen = self._collector.tasks(statuses)["row"].to_numpy()
+        if rows is not None:
+            wanted = np.zeros(len(self), "bool")
+            for first, stop in rows.ranges:
+                wanted[first:stop] = True
+            chosen = chosen[wanted[chosen]]
+        if len(chosen) or code is not None:
+            self._view.adopt(control.retry(self._repository, self.id, statuses=statuses, rows=rows, code=code))
+            self._tell(ControlVerb.RETRY, n_tasks=len(chosen))
+        if function is not None:
+            self._answer_for(function)
+        return len(chosen)
+
+    def _answer_for(self, function: Function) -> None:
+        """Let the same submission with a corrected function attach to this job, if it attached by what it does."""
+        job = self._view.state.job
+        if is_derived(job) and function.code.fingerprint:
+            point_to(self._repository, job, name=derived_name(replace(job, type=function.type, code=function.code)))
+
+    def pause(self, *, reason: str | None = None, resume_after: float | str | None = None) -> None:
+        """Let workers start no more of the tasks until `resume`, or for `resume_after` (seconds, or such as ``"10m"``).
+
+        Workers learn of it within a second or two. Rows that they have claimed by then, about ten seconds of work, are
+        still run. Raise `UsageError` if the job has ended.
+        """
+        self._view.reload()
+        if self.done():
+            raise UsageError(
+                f"job {self.name or self.id!r} has ended ({self._view.state.status}): there is nothing to pause"
+            )
+        until = None if resume_after is None else self._repository.now() + seconds(resume_after, what="resume_after")
+        self._view.adopt(control.pause(self._repository, self.id, reason=reason or "", until=until))
+        self._tell(ControlVerb.PAUSE, reason=reason)
+
+    def resume(self) -> None:
+        """End a pause, and tell the workers of the job once more.
+
+        That helps as well when whoever resumed it before died half-way, or when somebody deleted its marker.
+        """
+        self._view.adopt(control.resume(self._repository, self.id))
+        self._tell(ControlVerb.RESUME)
+
+    def _tell(self, verb: ControlVerb, *, n_tasks: int = 0, reason: str | None = None) -> None:
+        job, now = self._view.state.job, self._repository.now
+        self._connection.observers.tell(
+            JobOrdered, lambda: JobOrdered(at=now(), job=job, verb=verb, n_tasks=n_tasks, reason=reason or "")
+        )
+
+    def _new_function(self, fn: Callable[..., object]) -> Function:
+        function = function_of(fn, limits=self._repository.limits.task)
+        if function.task is not None and not function.task.batch:
+            columns = self._collector.inputs()[0].columns
+            if columns is not None:
+                Handler(function.task).for_rows(columns)  # raises if it cannot take them
+        if function.data is not None:
+            put_code(self._repository, function.code, function.data)
+        return function

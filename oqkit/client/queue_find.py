@@ -1,0 +1,134 @@
+"""The verbs of `Queue` that find jobs and tasks, and tell of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+import pandas as pd
+
+from oqkit.client.connection import Connection
+from oqkit.client.handle import Job
+from oqkit.client.option import parse_time, short_text, whole
+from oqkit.client.single import Task
+from oqkit.errors import Missing, UnknownJob, UsageError, one_of
+from oqkit.queue import key as keys
+from oqkit.queue.history import history
+from oqkit.queue.listing import ListedJob, newest_jobs
+from oqkit.queue.submission import JOB_SCOPE, latest
+from oqkit.queue.transition import Status
+from oqkit.queue.view import JobStatus, JobView
+from oqkit.queue.worker_record import WorkerRecord, workers
+
+JOB_STATUSES = tuple(status.value for status in JobStatus)
+JOB_COLUMNS = ("name", "type", "status", "tasks", *(status.value for status in Status), "created")
+
+
+class QueueFinding(Connection):
+    """Finds what is in the queue; changes nothing."""
+
+    def job(self, id_or_name: str) -> Job:
+        """Return a job by its id or name (of several of one name the newest), or raise `UnknownJob`."""
+        text = short_text(id_or_name, what="id_or_name")
+        if keys.is_job_id(text):
+            try:
+                return Job(self, self.repository.read_job(text).doc)
+            except Missing:
+                pass
+        _, found = latest(self.repository, JOB_SCOPE, text)
+        if found is None:
+            raise UnknownJob(f"no job has the id or name {text!r} in {self.url}; oq.jobs() lists the newest")
+        return Job(self, found)
+
+    def get(self, task_id: str) -> Task:
+        """Return a task by its id, or raise `UnknownJob`."""
+        job_id, row = keys.parse_task_id(task_id)
+        try:
+            job = self.repository.read_job(job_id).doc
+        except Missing:
+            raise UnknownJob(f"no task has the id {task_id!r} in {self.url}") from None
+        return Task(self, job, row)
+
+    def jobs(
+        self,
+        status: str | None = None,
+        *,
+        type: str | None = None,  # noqa: A002 - the word of the contract
+        tags: Mapping[str, str] | None = None,
+        since: object = None,
+        limit: int = 100,
+    ) -> pd.DataFrame:
+        """Return the newest `limit` jobs, newest first, as a frame; the filters choose among those.
+
+        Columns: name, type, status, tasks, the count in each status, created (UTC); the index is the
+        job id. `since` is a datetime with a time zone or epoch seconds. Of a job whose objects cannot be
+        read the status is ``unreadable: `` and why; what is not known of it is NaN.
+        """
+        whole(limit, what="limit", low=1, high=10**6)
+        if status is not None and status not in JOB_STATUSES:
+            raise UsageError(f"status={status!r} must be {one_of([repr(one) for one in JOB_STATUSES])}")
+        after = None if since is None else parse_time(since, what="since")
+        jobs = newest_jobs(self.repository, limit=limit)
+        wanted = [job for job in jobs if _matches(job, type=type, tags=tags or {}, since=after)]
+        rows = [self._job_row(job) for job in wanted]
+        frame = pd.DataFrame.from_records([row for _, row in rows], columns=list(JOB_COLUMNS))
+        frame.index = pd.Index([job_id for job_id, _ in rows], name="job", dtype=object)
+        frame["created"] = pd.to_datetime(frame["created"].astype("float64"), unit="s", utc=True).dt.floor("ms")
+        return frame if status is None else frame[frame["status"].str.partition(":")[0] == status]
+
+    def _job_row(self, listed: ListedJob) -> tuple[str, tuple[Any, ...]]:
+        if listed.job is None:
+            unknown = [float("nan")] * len(Status)
+            told = f"{JobStatus.UNREADABLE}: {listed.why}"
+            return listed.id, ("", "", told, float("nan"), *unknown, listed.created or float("nan"))
+        job, state = listed.job, JobView(self.repository, listed.job).refresh()
+        counts, why = state.counts(), state.why_unreadable
+        told = f"{JobStatus.UNREADABLE}: {why}" if why else str(state.status)
+        return job.id, (job.name, job.type, told, job.n_tasks, *(counts[s] for s in Status), job.created)
+
+    def workers(self) -> pd.DataFrame:
+        """Return one row a worker that ever reported: host, pid, types, rows, requests, started, seen, stopped, python, refusals.
+
+        `refusals` is a list of what it found and leaves alone: the function or job, and why.
+        `requests` is a dict of counts by kind; of a record that cannot be read `host` says why. A worker reports when
+        it starts and stops, every minute while it has work and every ten minutes while it has none.
+        """
+        records = [
+            {**asdict(one), "refusals": [f"{each.subject}: {each.hurdle} {each.detail}" for each in one.refusals]}
+            if isinstance(one, WorkerRecord)
+            else {"name": one.name, "host": f"{JobStatus.UNREADABLE}: {one.why}"}
+            for one in workers(self.repository)
+        ]
+        names = [field.name for field in fields(WorkerRecord)]
+        names = [name for name in names if name not in {"magic", "every_s"}]
+        frame = pd.DataFrame.from_records(records, columns=names).set_index("name")
+        for column in ("started", "seen"):
+            frame[column] = pd.to_datetime(frame[column].astype("float64"), unit="s", utc=True).dt.floor("ms")
+        return frame.rename(columns={"n_rows": "rows", "is_stopped": "stopped"})
+
+    def history(self, task_id: str) -> pd.DataFrame:
+        """Return what happened to a task, oldest first: at (UTC), status, attempt, worker, note.
+
+        Complete where the store keeps versions (a directory, a versioned bucket); elsewhere the last
+        transitions of the task's part.
+        """
+        task = self.get(task_id)
+        steps = history(self.repository, self.repository.read_job(task.job.id).doc, task.row)
+        records = [(step.at, step.status.value, step.attempt, step.worker, step.note) for step in steps]
+        frame = pd.DataFrame.from_records(records, columns=["at", "status", "attempt", "worker", "note"])
+        frame["at"] = pd.to_datetime(frame["at"], unit="s", utc=True).dt.floor("ms")
+        frame["attempt"] = frame["attempt"].astype("Int64")
+        return frame
+
+
+def _matches(listed: ListedJob, *, type: str | None, tags: Mapping[str, str], since: Any) -> bool:  # noqa: A002
+    """Whether a job is wanted; one that cannot be read may be of any type and have any tags."""
+    job = listed.job
+    if since is not None and listed.created < since:
+        return False
+    if job is None:
+        return True
+    if type is not None and job.type != type:
+        return False
+    return all(job.tags.get(name) == value for name, value in tags.items())

@@ -1,0 +1,152 @@
+"""The verbs of `Queue` that submit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from oqkit.client.connection import Connection
+from oqkit.client.duplicate import input_digest
+from oqkit.client.handle import Job
+from oqkit.client.option import short_text, whole
+from oqkit.client.single import Task
+from oqkit.client.spec import JobSpec, spec_of_dataset, spec_of_frame, spec_of_values
+from oqkit.errors import UsageError
+from oqkit.task.function import Options, options_of
+
+OnDuplicate = Literal["attach", "rerun", "raise"]
+
+
+class QueueSubmitting(Connection):
+    """Stores jobs, and returns their handles."""
+
+    def submit(
+        self,
+        fn: Callable[..., object] | str,
+        input: object = None,  # noqa: A002 - the word of the contract
+        *,
+        key: str | None = None,
+        retries: int | None = None,
+        timeout: float | str | None = None,
+        **options: object,
+    ) -> Task:
+        """Submit one call, and return its `Task` once it is stored for good.
+
+        `fn` is a function, or the name of a task type. `input` is a value of Python's own types, or of numpy's: a dict whose keys are
+        the parameters is passed by keyword, anything else as the only argument. With `key` the same
+        call is submitted once however often this runs, whatever becomes of the function's code and the
+        options; the same key with another input raises `DuplicateJob`, which names what differs. An input
+        that does not fit the function raises `SchemaError`. Options: see `oq.Options`.
+        """
+        chosen = options_of({"retries": retries, "timeout": timeout, **options})
+        spec = spec_of_values([input], fn, part_rows=1, timer=self.timer, limits=self.repository.limits)
+        if key is not None:
+            spec = replace(spec, content=input_digest(input))
+        job = self.submitter.submit_single(spec, chosen, key=None if key is None else short_text(key, what="key"))
+        return Task(self, job)
+
+    def map(
+        self,
+        fn: Callable[..., object] | str,
+        inputs: Iterable[object],
+        *,
+        name: str | None = None,
+        part_rows: int | str = "auto",
+        on_duplicate: OnDuplicate = "attach",
+        max_tasks: int | None = None,
+        **options: object,
+    ) -> Job:
+        """Submit one call for each of `inputs` (as in `submit`) as one job."""
+        spec = spec_of_values(_many(inputs), fn, part_rows=part_rows, timer=self.timer, limits=self.repository.limits)
+        return self._submit(spec, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
+
+    submit_many = map
+
+    def submit_frame(
+        self,
+        df: object,
+        fn: Callable[..., object] | str,
+        *,
+        name: str | None = None,
+        columns: Sequence[object] | None = None,
+        part_rows: int | str = "auto",
+        on_duplicate: OnDuplicate = "attach",
+        max_tasks: int | None = None,
+        **options: object,
+    ) -> Job:
+        """Submit one task for each row of `df`, and return the job once it is stored for good.
+
+        `df` is a pandas or polars frame, or anything with the Arrow C stream interface. A row function
+        takes columns by parameter name; a batch function takes slices of the frame (of `columns`, or
+        all). Submitting the same function, content and options again attaches to the job that is there,
+        whether it runs or has ended; ``on_duplicate="rerun"`` runs it once more, ``"raise"`` raises
+        `DuplicateJob`, and so does a `name` that is taken by other work, or by what cannot be compared. `part_rows` is how many
+        tasks share a state object, `max_tasks` a limit against mistakes. Options: see `oq.Options`.
+        """
+        spec = spec_of_frame(
+            df, fn, columns=columns, part_rows=part_rows, timer=self.timer, limits=self.repository.limits
+        )
+        return self._submit(spec, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
+
+    def submit_dataset(
+        self,
+        paths: str | Sequence[str],
+        fn: Callable[..., object] | str,
+        *,
+        name: str | None = None,
+        columns: Sequence[str] | None = None,
+        part_rows: int | str = "auto",
+        on_duplicate: OnDuplicate = "attach",
+        max_tasks: int | None = None,
+        storage_options: Mapping[str, object] | None = None,
+        **options: object,
+    ) -> Job:
+        """Submit one task for each row of Parquet files, whose rows do not pass through this process.
+
+        `paths` is a path, glob or folder, or a list of them, wherever `fsspec` reaches: ``s3://``, local,
+        ``gs://``, ... All files have the same columns. Workers read the files themselves, as
+        `pandas.read_parquet` gives them, so they must reach them under the same paths; a file that has been
+        written anew since is refused. How files are reached is for each machine's own configuration to say: in S3
+        with the endpoint, region and profile of its queue, elsewhere with what its `data_roots` say. Workers that
+        do not trust code from the queue read the bucket of the queue and their data roots, and nothing else.
+        `storage_options` are stored in the job; they may be ``anon`` and ``requester_pays``. Results are indexed
+        by the row number over all files. The rest is as in `submit_frame`.
+
+        All slices of a batch function have the same dtypes: of an int or bool column those of the whole, or Int64 or
+        boolean where the files do not say whether it has nulls; a categorical column comes as its values.
+        """
+        spec = spec_of_dataset(
+            paths,
+            fn,
+            columns=columns,
+            part_rows=part_rows,
+            timer=self.timer,
+            limits=self.repository.limits,
+            storage_options=storage_options or {},
+            access=self.access,
+        )
+        return self._submit(spec, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
+
+    def _submit(
+        self, spec: JobSpec, options: Options, *, name: str | None, on_duplicate: str, max_tasks: int | None
+    ) -> Job:
+        if on_duplicate not in {"attach", "rerun", "raise"}:
+            raise UsageError(f"on_duplicate={on_duplicate!r} must be 'attach', 'rerun' or 'raise'")
+        if max_tasks is not None and spec.n_tasks > whole(max_tasks, what="max_tasks", low=0, high=10**18):
+            raise UsageError(f"{spec.n_tasks:,} tasks are more than max_tasks={max_tasks:,}; raise it if you mean it")
+        job = self.submitter.submit_job(
+            spec, options, name=None if name is None else short_text(name, what="name"), on_duplicate=on_duplicate
+        )
+        return Job(self, job, index=spec.index, source=spec.source)
+
+
+def _many(inputs: object) -> Iterable[Any]:
+    """Return `inputs`, unless iterating over them would give something else than one input for each task."""
+    if hasattr(inputs, "columns"):
+        raise UsageError(f"a {type(inputs).__name__} goes to submit_frame(df, fn)")
+    if isinstance(inputs, (str, bytes, Mapping)) or not isinstance(inputs, Iterable):
+        raise UsageError(
+            f"a {type(inputs).__name__} is not a list of inputs: map wants one for each task, submit takes a single one"
+        )
+    return inputs
