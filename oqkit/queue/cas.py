@@ -13,33 +13,24 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic
 
 from oqkit.clock import new_id
 from oqkit.errors import Conflict, Missing, Unavailable
 from oqkit.limits import QueueLimits
 from oqkit.queue.document import dump_job, dump_part, load_job, load_part
+from oqkit.queue.document_type import DocumentType, R
 from oqkit.queue.job import Job
 from oqkit.queue.part import Part
 from oqkit.store.base import Store
 
-D = TypeVar("D", Job, Part)
-
 
 @dataclass(frozen=True, slots=True)
-class Versioned(Generic[D]):
+class Versioned(Generic[R]):
     """A document as it was read or written; `etag` is None while the object does not exist."""
 
-    doc: D
+    doc: R
     etag: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentType(Generic[D]):
-    """How a kind of document is read and written."""
-
-    load: Callable[[bytes, str], D]
-    dump: Callable[[D], bytes]
 
 
 JOB: DocumentType[Job] = DocumentType(lambda data, key: load_job(data, key=key), dump_job)
@@ -54,7 +45,7 @@ class CasLoop:
         self.rng = rng
         self.limits = limits
 
-    def read(self, kind: DocumentType[D], key: str, *, absent: D | None = None) -> Versioned[D]:
+    def read(self, kind: DocumentType[R], key: str, *, absent: R | None = None) -> Versioned[R]:
         """Return the document; `absent` is what its absence means (None: raise `Missing`)."""
         try:
             blob = self.store.read(key)
@@ -66,15 +57,15 @@ class CasLoop:
 
     def update(
         self,
-        kind: DocumentType[D],
+        kind: DocumentType[R],
         key: str,
-        change: Callable[[D], D],
+        change: Callable[[R], R],
         *,
-        applied: Callable[[D], bool],
-        held: Versioned[D] | None = None,
-        absent: D | None = None,
+        applied: Callable[[R], bool],
+        held: Versioned[R] | None = None,
+        absent: R | None = None,
         patience_s: float | None = None,
-    ) -> Versioned[D]:
+    ) -> Versioned[R]:
         """Apply `change` exactly once and return the result; `held` (if fresh) saves the first read.
 
         Raise `Missing` if the object is not there (and `absent` is None) or was deleted meanwhile.

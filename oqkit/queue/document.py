@@ -85,17 +85,18 @@ def load_as(cls: type[T], data: bytes, *, what: str) -> T:
     What it does not know is left out: this is for documents that nobody rewrites from what was read.
     """
     doc, names = load(data, what=what), get_type_hints(cls)
-    return _parsed(lambda: record.read(cls, {name: doc[name] for name in names if name in doc}), what=what)
+    return parsed(lambda: record.read(cls, {name: doc[name] for name in names if name in doc}), what=what)
 
 
-def _parsed(build: Callable[[], T], *, what: str) -> T:
+def parsed(build: Callable[[], T], *, what: str) -> T:
+    """Return what `build` makes of a document, or raise `FormatError` naming `what`."""
     try:
         return build()
     except _REFUSALS as error:
         raise FormatError(f"{what} does not parse: {error!s:.400}") from None
 
 
-def _checked(data: bytes, build: Callable[[dict[str, object]], object], *, what: str) -> bytes:
+def checked(data: bytes, build: Callable[[dict[str, object]], object], *, what: str) -> bytes:
     """Return what is to be written if it can be read again, else raise `UsageError`."""
     if len(data) > MAX_BYTES:
         raise UsageError(
@@ -157,7 +158,7 @@ _SAME_IN_JOB = tuple(name for name in _Job.__struct_fields__ if name not in {"fo
 def dump_job(job: Job) -> bytes:
     """Write the job object, or raise `UsageError` if nobody could read it."""
     data = dump(record.with_unknown(_job_fields(job), job.unknown))
-    return _checked(data, _job, what=f"job {job.name or job.id!r}")
+    return checked(data, _job, what=f"job {job.name or job.id!r}")
 
 
 def signed_text(job: Job) -> str:
@@ -200,8 +201,8 @@ def load_job(data: bytes, *, key: str, keyring: Keyring | None = None) -> Job:
     what = f"job object {key!r}"
     doc = load(data, what=what)
     if keyring is not None:
-        keyring.verify(_parsed(lambda: _signature(doc), what=what), what=what)
-    return _parsed(lambda: _job(doc), what=what)
+        keyring.verify(parsed(lambda: _signature(doc), what=what), what=what)
+    return parsed(lambda: _job(doc), what=what)
 
 
 def _signature(doc: dict[str, object]) -> Signature | None:
@@ -279,14 +280,14 @@ def dump_part(part: Part) -> bytes:
         "log": [record.write(event) for event in part.log],
     }
     data = dump(record.with_unknown(doc, part.unknown))
-    return _checked(data, _part, what=f"part {part.index} of job {part.job}")
+    return checked(data, _part, what=f"part {part.index} of job {part.job}")
 
 
 def load_part(data: bytes, *, key: str) -> Part:
     """Read a part object, or raise `FormatError`."""
     what = f"part object {key!r}"
     doc = load(data, what=what)
-    return _parsed(lambda: _part(doc), what=what)
+    return parsed(lambda: _part(doc), what=what)
 
 
 def _part(doc: dict[str, object]) -> Part:

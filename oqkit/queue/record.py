@@ -17,7 +17,8 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from itertools import accumulate
 from operator import is_not
-from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
+from types import UnionType
+from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -133,10 +134,18 @@ def _member(one: Field[object], hint: object, records: Mapping[str, type]) -> _M
     if hint is Rows or Rows in get_args(hint):
         convert = Rows.to_json
     elif one.name in records:
-        convert = write if is_dataclass(hint) else lambda values: [write(value) for value in values]
+        convert = write if _is_one(hint) else lambda values: [write(value) for value in values]
+    elif Any in (hint, *get_args(hint)):
+        convert = free
     has_default = one.default is not MISSING
     is_stated = not has_default or one.metadata == STATED
     return _Member(one.name, is_stated, one.default if has_default else None, convert)
+
+
+def _is_one(hint: object) -> bool:
+    """Whether a field holds one record, or none, and not a sequence of them."""
+    is_optional = get_origin(hint) in (Union, UnionType)
+    return is_dataclass(hint) or (is_optional and any(map(is_dataclass, get_args(hint))))
 
 
 def _special(kind: type, value: object) -> object:

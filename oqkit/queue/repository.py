@@ -16,8 +16,9 @@ from oqkit.limits import Limits
 from oqkit.printable import printable
 from oqkit.queue import key as keys
 from oqkit.queue.bell import News, dump_news
-from oqkit.queue.cas import JOB, PART, CasLoop, DocumentType, Versioned
+from oqkit.queue.cas import JOB, PART, CasLoop, Versioned
 from oqkit.queue.document import FORMAT, dump, load_as, load_job, load_part, signed_text
+from oqkit.queue.document_type import DocumentType
 from oqkit.queue.job import Job
 from oqkit.queue.part import Part
 from oqkit.queue.signature import Keyring

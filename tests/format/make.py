@@ -19,7 +19,7 @@ import pandas as pd
 
 import oqkit as oq
 from oqkit.store import memory
-from tests.format import task
+from tests.format import document, task
 
 MADE = 1_760_000_000.0
 """When it is said to be made, so that it is past for every machine that reads it."""
@@ -36,7 +36,8 @@ def main(folder: Path) -> None:
             path = folder / entry.key
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(store.store.read(entry.key).data)
-    (folder / "expected.json").write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n")
+    for name, told in (("expected", expected), ("documents", document.told_of(queue))):
+        (folder / f"{name}.json").write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
     task.go_on.set()
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import oqkit as oq
-from tests.format import task
+from oqkit.queue.collection import Collection
+from tests.format import document, task
 from tests.local import names_below
+from tests.queue.test_collection import FULL, NOTE
 
 HERE = Path(__file__).parent
 VERSIONS = sorted(path.name for path in HERE.iterdir() if (path / "expected.json").exists())
@@ -42,12 +45,19 @@ def stored(request):
     store = queue.repository.store
     store.delete_many(names_below(store))
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != "expected.json":
+        if path.is_file() and path.name not in ("expected.json", "documents.json"):
             store.create(path.relative_to(folder).as_posix(), path.read_bytes())
     expected = json.loads((folder / "expected.json").read_text())
     task.is_bad.clear()
     task.go_on.set()
     return oq.connect(queue.url), expected
+
+
+@pytest.fixture
+def documents(request):
+    """What the version said of the documents that it stored."""
+    path = HERE / request.node.callspec.params["stored"] / "documents.json"
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def counts(job):
@@ -71,6 +81,19 @@ def test_stored_queue_is_listed_with_its_workers(stored):
     queue, expected = stored
     assert set(queue.jobs().index) == {told["id"] for told in expected.values()}
     assert set(queue.workers().index) == {"holder", "maker"}
+
+
+def test_stored_documents_read_as_the_version_that_wrote_them_said(stored, documents):
+    queue, _ = stored
+    assert document.told_of(queue) == documents
+
+
+def test_what_is_told_of_documents_names_every_field_that_is_not_a_default(queue):
+    note = Collection(queue.repository, NOTE).create(replace(FULL, origin="o")).doc
+    told = document.told_of(queue, {"notes/": NOTE})
+    fields = json.loads(queue.repository.store.read("notes/a.json").data)
+    assert told == {"notes/a.json": {name: fields[name] for name in fields.keys() - {"format", "requires"}}}
+    assert told["notes/a.json"]["op"] == note.op
 
 
 def test_stored_queue_is_finished(stored):
