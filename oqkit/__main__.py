@@ -5,6 +5,6 @@ import sys
 if not sys.flags.safe_path:  # `-m` puts the current folder first: what lies there is to shadow nothing
     sys.path.append(sys.path.pop(0))
 
-from oqkit.cli import main
+from oqkit.cli.main import main
 
 sys.exit(main())

@@ -127,6 +127,20 @@ class UnknownJob(UsageError, KeyError):
     __str__ = Exception.__str__
 
 
+class UnknownQueue(UsageError):
+    """No queue is at this URL, and none was to be created."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
+    def __str__(self) -> str:
+        return (
+            f"there is no queue at {self.url}: see whether that is the right place. A worker, the first submission or "
+            "oq.connect(url) creates one"
+        )
+
+
 class DuplicateJob(UsageError):
     """The name or key is taken by a job with other content."""
 

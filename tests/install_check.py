@@ -83,7 +83,7 @@ def install(python: Path, folder: Path) -> None:
     """Install for real and look at the result from outside the checkout."""
     run(python, "-m", "pip", "install", "--quiet", "--quiet", str(ROOT), cache=folder / "cache-0")
     run(python, "-m", "pip", "check", cache=folder / "cache-0")
-    run(python, "-c", "import oqkit.cli", cache=folder / "cache-0")
+    run(python, "-c", "import oqkit.cli.main", cache=folder / "cache-0")
     run(python.parent / "oq", "--help", cache=folder / "cache-0")
     where = run(python, "-c", "import oqkit; print(oqkit.__path__[0])", cache=folder / "cache-0").strip()
     missing = modules(ROOT / "oqkit") - modules(Path(where))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oqkit as oq
-from oqkit.cli import main
+from oqkit.cli.main import main
 from oqkit.client import wait
 from oqkit.printable import PlainFormatter, printable
 from oqkit.queue.key import job_key
@@ -58,15 +58,15 @@ def test_printable_text_is_seen_and_nothing_else(text):
     assert printable(text, keeps_lines=True).count("\n") == text.count("\n")
 
 
-@pytest.mark.parametrize(("command", "n_lines"), (("jobs", 3), ("status", 2), ("errors", 3)))
+@pytest.mark.parametrize(("command", "n_lines"), (("jobs", 2), ("status", 2), ("errors", 3)))
 def test_command_shows_hostile_text_and_does_nothing_by_it(queue, job, capsys, monkeypatch, command, n_lines):
-    monkeypatch.setattr("oqkit.cli._connected", lambda _: queue)
+    monkeypatch.setattr("oqkit.cli.main.connected", lambda _: queue)
     assert main([command, *([] if command == "jobs" else [job.id])]) == 0
     check(capsys.readouterr().out, n_lines=n_lines)
 
 
 def test_refusal_of_a_command_shows_hostile_text_and_does_nothing_by_it(queue, capsys, monkeypatch):
-    monkeypatch.setattr("oqkit.cli._connected", lambda _: queue)
+    monkeypatch.setattr("oqkit.cli.main.connected", lambda _: queue)
     assert main(["status", f"no such {HOSTILE}"]) == 2
     check(capsys.readouterr().err)
 

@@ -29,6 +29,7 @@ def connect(
     shards: int | None = None,
     data_roots: str | Iterable[str] | Mapping[str, Mapping[str, object]] | None = None,
     observers: Iterable[Observer] = (),
+    create: bool = True,
 ) -> Queue:
     """Open a queue, creating it if it is new, and make it the default for ``oq.submit`` and the others.
 
@@ -39,6 +40,7 @@ def connect(
     for it: ``["/srv/data", "s3://orders"]``, or a dict whose values are what `fsspec` opens them with.
     `observers` are functions that are told, by the events of `oqkit.observe.event`, what this process submits, orders and
     runs; ``OQ_OBSERVERS`` names more, of installed packages.
+    With ``create=False`` a queue that is not there is `UnknownQueue`, and nothing is written.
     Raise `Unsupported` if the store ignores conditional writes, for then it cannot hold a queue.
     """
     given = Settings(
@@ -50,8 +52,8 @@ def connect(
         data_roots=None if data_roots is None else read_data_roots(data_roots),
     )
     chosen = settings(given, profile=profile)
-    store = open_store(chosen)
-    repository = open_repository(store, shards=shards, signer=signer(chosen, url=store.url))
+    store = open_store(chosen, create=create)
+    repository = open_repository(store, shards=shards, signer=signer(chosen, url=store.url), create=create)
     queue = Queue(repository, chosen, observers=[*installed_observers(replace(chosen, url=store.url)), *observers])
     _default[:] = [queue]
     return queue

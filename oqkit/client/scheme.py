@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from oqkit.config import Settings
-from oqkit.errors import UsageError
+from oqkit.errors import UnknownQueue, UsageError
 from oqkit.plugin import load_entry_point
 from oqkit.queue import key as keys
 from oqkit.store.base import Store
@@ -25,13 +25,18 @@ StoreFactory = Callable[[Settings], Store]
 """Makes the store that the settings name (``settings.url`` first of all); raises `UsageError` if they name none."""
 
 
-def open_store(chosen: Settings) -> Store:
-    """Return the store that the settings name."""
+def open_store(chosen: Settings, *, create: bool = True) -> Store:
+    """Return the store that the settings name; with ``create=False`` a directory that is not there is `UnknownQueue`."""
     url = chosen.url or ""
     scheme = urlsplit(url).scheme
     if scheme in _BUILT_IN:
         return _BUILT_IN[scheme](chosen)
-    return _factory(url, scheme)(chosen) if "://" in url else _in_directory(Path(url))
+    if scheme != "file" and "://" in url:
+        return _factory(url, scheme)(chosen)
+    path = _folder(url) if scheme == "file" else Path(url).expanduser()
+    if not (create or path.is_dir()):
+        raise UnknownQueue(path.absolute().as_uri())  # before it is opened, which would make it
+    return DirectoryStore(path, unversioned=keys.UNVERSIONED)
 
 
 def _factory(url: str, scheme: str) -> StoreFactory:
@@ -45,15 +50,11 @@ def _factory(url: str, scheme: str) -> StoreFactory:
     return factory
 
 
-def _directory(chosen: Settings) -> Store:
-    parts = urlsplit(chosen.url or "")
+def _folder(url: str) -> Path:
+    parts = urlsplit(url)
     if parts.netloc not in {"", "localhost"}:
-        raise UsageError(f"{chosen.url!r}: write file:///dir, with three slashes, for a local directory")
-    return _in_directory(Path(url2pathname(parts.path)))
-
-
-def _in_directory(path: Path) -> Store:
-    return DirectoryStore(path, unversioned=keys.UNVERSIONED)
+        raise UsageError(f"{url!r}: write file:///dir, with three slashes, for a local directory")
+    return Path(url2pathname(parts.path))
 
 
 def _memory(chosen: Settings) -> Store:
@@ -77,4 +78,4 @@ def _s3(chosen: Settings) -> Store:
     )
 
 
-_BUILT_IN: dict[str, StoreFactory] = {"file": _directory, "memory": _memory, "s3": _s3}
+_BUILT_IN: dict[str, StoreFactory] = {"memory": _memory, "s3": _s3}

@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 from msgspec import Meta
 
 from oqkit.clock import new_id, system_random
-from oqkit.errors import Conflict, Denied, FormatError, Missing, NotSigned, Unavailable, UsageError
+from oqkit.errors import Conflict, Denied, FormatError, Missing, NotSigned, Unavailable, UnknownQueue, UsageError
 from oqkit.limits import Limits
 from oqkit.printable import printable
 from oqkit.queue import key as keys
@@ -282,10 +282,11 @@ def open_repository(
     rng: random.Random | None = None,
     signer: Callable[[], Keyring] | None = None,
     limits: Limits | None = None,
+    create: bool = True,
 ) -> Repository:
     """Open the queue in `store`, creating it if it is new; refuse a store that cannot hold one (guarantee G8).
 
-    `shards` only counts for a new queue; None takes what is there, or 1. `signer` gives the keys to sign jobs with.
+    With ``create=False`` one that is not there is `UnknownQueue`. `shards` only counts for a new queue; None takes what is there, or 1. `signer` gives the keys to sign jobs with.
     `limits` hold for whoever works through this repository; None for the usual ones.
     """
     if shards is not None and not (type(shards) is int and 1 <= shards <= MAX_SHARDS):
@@ -294,6 +295,8 @@ def open_repository(
     try:
         settings = _settings(store.read(keys.SETTINGS).data)
     except Missing:
+        if not create:
+            raise UnknownQueue(store.url) from None
         settings = _create(store, Settings(shards=shards or 1), CasLoop(store, rng, limits=limits.queue))
     if shards is not None and shards != settings.shards:
         raise UsageError(

@@ -107,7 +107,7 @@ def check_leftovers_are_swept(folder):
 #: A worker that dies at the n-th time it gives a file of a job its name.
 DOOMED = """
 import itertools, os, signal, sys
-from oqkit import cli
+from oqkit.cli.main import main
 count, last = itertools.count(1), int(sys.argv.pop(1))
 for name in ("link", "replace"):
     def dying(source, target, *more, real=getattr(os, name), **options):
@@ -115,7 +115,7 @@ for name in ("link", "replace"):
             os.kill(os.getpid(), signal.SIGKILL)
         return real(source, target, *more, **options)
     setattr(os, name, dying)
-sys.exit(cli.main(sys.argv[1:]))
+sys.exit(main(sys.argv[1:]))
 """
 
 

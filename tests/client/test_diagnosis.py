@@ -14,7 +14,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from oqkit.cli import main
+from oqkit.cli.main import main
 from oqkit.client import diagnosis
 from oqkit.client.diagnosis import Diagnosis, Group, diagnose, explain, is_there
 from oqkit.errors import WaitTimeout

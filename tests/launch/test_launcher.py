@@ -12,7 +12,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from oqkit.cli import main
+from oqkit.cli.main import main
 from oqkit.launch import local
 from oqkit.launch.command import WorkerCommand, worker_command
 from oqkit.launch.launcher import EXIT_OUTDATED

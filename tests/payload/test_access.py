@@ -13,7 +13,7 @@ import pytest
 
 import oqkit as oq
 from oqkit.arrow.table import Layout
-from oqkit.cli import main
+from oqkit.cli.main import main
 from oqkit.client import connect
 from oqkit.config import Settings
 from oqkit.errors import FormatError, NotAllowed, SchemaError, UsageError

@@ -66,6 +66,6 @@ if __name__ == "__main__":
     if sys.argv[2] == "collect":
         collect(sys.argv[3:])
     else:
-        from oqkit.cli import main
+        from oqkit.cli.main import main
 
         sys.exit(main(sys.argv[2:]))

@@ -120,7 +120,7 @@ def test_worker_whose_record_is_never_written_can_be_stopped(store, monkeypatch)
 SCRIPT = """
 import sys, threading
 from functools import partial
-from oqkit.cli import main
+from oqkit.cli.main import main
 from oqkit.limits import Limits, WorkerLimits
 from oqkit.queue import repository
 from oqkit.store.directory import DirectoryStore

@@ -1,0 +1,92 @@
+"""What a command answers: text for people, data for programs, and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+from oqkit.cli.cell import json_of, shown_cell
+from oqkit.cli.text_table import text_table
+from oqkit.printable import printable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An exit code, and nothing to say."""
+
+    code: int = 0
+
+    def text(self, width: int | None) -> str:
+        """Return lines for a terminal of `width` columns; None: the output goes elsewhere, whole and the same for all times."""
+        del width
+        return ""
+
+    def data(self) -> Any:
+        """Return what ``--json`` shows: values of JSON alone."""
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said(Answer):
+    """A line or more, and the facts in it."""
+
+    line: str
+    facts: Mapping[str, object]
+
+    def text(self, width: int | None) -> str:
+        del width
+        return f"{self.line}\n"
+
+    def data(self) -> Any:
+        return json_of(self.facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts(Answer):
+    """What is known of one thing: a line each."""
+
+    facts: Mapping[str, object]
+    now: float
+    """The queue's time, for ages."""
+
+    def text(self, width: int | None) -> str:
+        longest = max(map(len, self.facts))
+        shown = {name: shown_cell(value, now=self.now if width else None) for name, value in self.facts.items()}
+        return "".join(f"{name:<{longest}}  {text}\n" for name, text in shown.items())
+
+    def data(self) -> Any:
+        return json_of(self.facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table(Answer):
+    """A frame with an index: a line a row; JSON has a list of objects, with the index among their members."""
+
+    frame: pd.DataFrame
+    now: float
+    """The queue's time, for ages."""
+
+    def text(self, width: int | None) -> str:
+        frame = self._flat()
+        cells = [
+            [shown_cell(value, now=self.now if width else None) for value in row]
+            for row in frame.itertuples(index=False, name=None)
+        ]
+        are_numbers = [is_numeric_dtype(dtype) and not is_bool_dtype(dtype) for dtype in frame.dtypes]
+        names = [printable(name) for name in frame.columns]
+        return text_table(names, cells, are_numbers=are_numbers, width=width) if cells else "none\n"
+
+    def data(self) -> Any:
+        frame = self._flat()
+        return [json_of(dict(zip(frame.columns, row, strict=True))) for row in frame.itertuples(index=False, name=None)]
+
+    def _flat(self) -> pd.DataFrame:
+        index = self.frame.index
+        names = [f"index {n}" if n else "index" for n in range(index.nlevels)]
+        names = [names[n] if each is None else str(each) for n, each in enumerate(index.names)]
+        is_there = bool(set(names) & set(self.frame.columns))
+        return self.frame if is_there else self.frame.reset_index(names=names)

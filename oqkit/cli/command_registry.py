@@ -1,0 +1,47 @@
+"""Which commands there are. A new one is a line here and a file, ``<name>_command.py``, which is imported only when it is asked for.
+
+The file has two functions:
+
+* ``arguments(parser)`` says what the command takes. One with sub-commands (``oq schema publish``) names them there,
+  with `subcommands`;
+* ``run(queue, options)`` makes the call, and returns an `Answer` or None. `queue` is None for a command that needs none.
+
+Those that every command takes (where the queue is, ``--json``) are added by `oqkit.cli.parser`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Opens(StrEnum):
+    """Which queue a command is given."""
+
+    EXISTING = "existing"
+    """One that is there: whoever looks at a queue, or steers one, does not want a new one for a typing error."""
+    ANY = "any"
+    """One that is created if it is new."""
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command: `help` is its line in ``oq --help``."""
+
+    help: str
+    opens: Opens = Opens.EXISTING
+    answers: bool = True
+    """Whether it returns an `Answer`, which ``--json`` shows as data."""
+
+
+COMMANDS = {
+    "worker": Command(help="run tasks until stopped", opens=Opens.ANY, answers=False),
+    "jobs": Command(help="list the newest jobs"),
+    "status": Command(help="show how far a job is"),
+    "errors": Command(help="show what failed"),
+    "cancel": Command(help="cancel what has not ended"),
+    "retry": Command(help="run what failed again"),
+    "pause": Command(help="let workers start no more of its tasks"),
+    "resume": Command(help="end a pause"),
+}
