@@ -45,15 +45,11 @@ class Collection(Generic[D]):
         give `doc` a fresh one to know which of the two happened.
         """
         doc = replace(doc, origin=doc.origin or new_id(self._repository.rng))
-
-        def change(held: D) -> D:
-            return doc if held.is_deleted else held
-
         absent = replace(doc, is_deleted=True, origin="", rev=0)
         return self._loop.update(
             self.kind,
             self.kind.key_of(doc),
-            change,
+            lambda _: doc,
             applied=lambda held: not held.is_deleted or held.origin == doc.origin,
             absent=absent,
         )
