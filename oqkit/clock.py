@@ -5,8 +5,10 @@ Everything else takes a `Clock` (and a `random.Random`), so that a simulation ca
 
 from __future__ import annotations
 
+import getpass
 import os
 import random
+import socket
 import threading
 import time
 from typing import Protocol
@@ -92,6 +94,15 @@ def from_base32(text: str) -> int:
 def new_id(rng: random.Random) -> str:
     """Return 16 random letters (80 bits)."""
     return base32(rng.getrandbits(80), length=16)
+
+
+def user_at_host() -> str:
+    """Return who runs this process, such as ``ana@laptop``: for people to read, and proof of nothing."""
+    try:
+        user = getpass.getuser()
+    except (ImportError, KeyError, OSError):  # a container may have no name for its user
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
 
 
 def system_random() -> random.Random:

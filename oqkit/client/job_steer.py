@@ -9,6 +9,7 @@ import numpy as np
 
 from oqkit.client.duplicate import derived_name, is_derived
 from oqkit.client.job_base import JobBase
+from oqkit.client.option import by_of
 from oqkit.client.selection import select
 from oqkit.client.spec import Function, function_of
 from oqkit.errors import UsageError
@@ -25,26 +26,30 @@ from oqkit.task.handler import Handler
 class JobSteering(JobBase):
     """Orders, which the job object records and every part applies once."""
 
-    def cancel(self, where: object = "all", *, reason: str | None = None) -> int:
+    def cancel(self, where: object = "all", *, reason: str | None = None, by: str | None = None) -> int:
         """Cancel tasks that have not ended, and return how many that were.
 
         `where`: ``"all"``, ``"pending"``, ``"running"``, a boolean mask over the rows, or row numbers.
-        A running call goes on to its end, but its result is not used.
+        A running call goes on to its end, but its result is not used. `by` says who gives the order, for
+        `history` (None: the user of this process, such as ``ana@laptop``).
         """
+        given_by = by_of(by)
         before = self.counts()[Status.CANCELLED]
         statuses, rows = select(where, control.CANCELLABLE, n_tasks=len(self))
-        self._view.adopt(control.cancel(self._repository, self.id, statuses=statuses, rows=rows, reason=reason or ""))
+        job = control.cancel(self._repository, self.id, statuses=statuses, rows=rows, reason=reason or "", by=given_by)
+        self._view.adopt(job)
         n_tasks = self.counts()[Status.CANCELLED] - before
-        self._tell(ControlVerb.CANCEL, n_tasks=n_tasks, reason=reason)
+        self._tell(ControlVerb.CANCEL, by=given_by, n_tasks=n_tasks, reason=reason)
         return n_tasks
 
-    def retry(self, where: object = "failed", *, fn: Callable[..., object] | None = None) -> int:
+    def retry(self, where: object = "failed", *, fn: Callable[..., object] | None = None, by: str | None = None) -> int:
         """Run tasks that did not complete again, and return how many those are.
 
         `where`: ``"failed"``, ``"cancelled"``, ``"expired"``, ``"all"`` of these, a boolean mask over the
         rows, or row numbers. `fn` is a corrected function, used for everything that has not run yet: from
-        then on the job counts as one of `fn`, and the same submission with `fn` attaches to it.
+        then on the job counts as one of `fn`, and the same submission with `fn` attaches to it. `by`: as in `cancel`.
         """
+        given_by = by_of(by)
         statuses, rows = select(where, control.RETRYABLE, n_tasks=len(self))
         function = self._new_function(fn) if fn is not None else None
         code = None if function is None else function.code
@@ -56,8 +61,9 @@ class JobSteering(JobBase):
                 wanted[first:stop] = True
             chosen = chosen[wanted[chosen]]
         if len(chosen) or code is not None:
-            self._view.adopt(control.retry(self._repository, self.id, statuses=statuses, rows=rows, code=code))
-            self._tell(ControlVerb.RETRY, n_tasks=len(chosen))
+            job = control.retry(self._repository, self.id, statuses=statuses, rows=rows, code=code, by=given_by)
+            self._view.adopt(job)
+            self._tell(ControlVerb.RETRY, by=given_by, n_tasks=len(chosen))
         if function is not None:
             self._answer_for(function)
         return len(chosen)
@@ -68,33 +74,38 @@ class JobSteering(JobBase):
         if is_derived(job) and function.code.fingerprint:
             point_to(self._repository, job, name=derived_name(replace(job, type=function.type, code=function.code)))
 
-    def pause(self, *, reason: str | None = None, resume_after: float | str | None = None) -> None:
+    def pause(
+        self, *, reason: str | None = None, resume_after: float | str | None = None, by: str | None = None
+    ) -> None:
         """Let workers start no more of the tasks until `resume`, or for `resume_after` (seconds, or such as ``"10m"``).
 
         Workers learn of it within a second or two. Rows that they have claimed by then, about ten seconds of work, are
-        still run. Raise `UsageError` if the job has ended.
+        still run. `by`: as in `cancel`. Raise `UsageError` if the job has ended.
         """
+        given_by = by_of(by)
         self._view.reload()
         if self.done():
             raise UsageError(
                 f"job {self.name or self.id!r} has ended ({self._view.state.status}): there is nothing to pause"
             )
         until = None if resume_after is None else self._repository.now() + seconds(resume_after, what="resume_after")
-        self._view.adopt(control.pause(self._repository, self.id, reason=reason or "", until=until))
-        self._tell(ControlVerb.PAUSE, reason=reason)
+        self._view.adopt(control.pause(self._repository, self.id, reason=reason or "", until=until, by=given_by))
+        self._tell(ControlVerb.PAUSE, by=given_by, reason=reason)
 
-    def resume(self) -> None:
+    def resume(self, *, by: str | None = None) -> None:
         """End a pause, and tell the workers of the job once more.
 
         That helps as well when whoever resumed it before died half-way, or when somebody deleted its marker.
+        `by`: as in `cancel`.
         """
-        self._view.adopt(control.resume(self._repository, self.id))
-        self._tell(ControlVerb.RESUME)
+        given_by = by_of(by)
+        self._view.adopt(control.resume(self._repository, self.id, by=given_by))
+        self._tell(ControlVerb.RESUME, by=given_by)
 
-    def _tell(self, verb: ControlVerb, *, n_tasks: int = 0, reason: str | None = None) -> None:
-        job, now = self._view.state.job, self._repository.now
+    def _tell(self, verb: ControlVerb, *, by: str, n_tasks: int = 0, reason: str | None = None) -> None:
+        job, now, why = self._view.state.job, self._repository.now, reason or ""
         self._connection.observers.tell(
-            JobOrdered, lambda: JobOrdered(at=now(), job=job, verb=verb, n_tasks=n_tasks, reason=reason or "")
+            JobOrdered, lambda: JobOrdered(at=now(), job=job, verb=verb, n_tasks=n_tasks, reason=why, by=by)
         )
 
     def _new_function(self, fn: Callable[..., object]) -> Function:

@@ -9,6 +9,7 @@ from dataclasses import astuple, fields
 from datetime import datetime
 from typing import Any
 
+from oqkit.clock import user_at_host
 from oqkit.errors import UsageError
 from oqkit.queue.gate import NEVER
 from oqkit.queue.policy import Backoff, Policy
@@ -78,6 +79,11 @@ def short_text(value: object, *, what: str) -> str:
     if not isinstance(value, str) or not value or len(value) > 512:  # noqa: PLR2004
         raise UsageError(f"{what}={value!r:.80} must be text of 1 to 512 characters")
     return value
+
+
+def by_of(by: object) -> str:
+    """Return who gives an order: `by` if it is said, else who runs this process."""
+    return user_at_host()[:512] if by is None else short_text(by, what="by")
 
 
 def _backoff(backoff: Backoff | float | str | None) -> Backoff:

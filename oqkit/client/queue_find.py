@@ -108,15 +108,17 @@ class QueueFinding(Connection):
         return frame.rename(columns={"n_rows": "rows", "is_stopped": "stopped"})
 
     def history(self, task_id: str) -> pd.DataFrame:
-        """Return what happened to a task, oldest first: at (UTC), status, attempt, worker, note.
+        """Return what happened to a task, oldest first: at (UTC), status, attempt, worker, note, by.
+
+        `by` is who gave the order that led to it; orders to the whole job, such as a pause, are steps too.
 
         Complete where the store keeps versions (a directory, a versioned bucket); elsewhere the last
         transitions of the task's part.
         """
         task = self.get(task_id)
         steps = history(self.repository, self.repository.read_job(task.job.id).doc, task.row)
-        records = [(step.at, step.status.value, step.attempt, step.worker, step.note) for step in steps]
-        frame = pd.DataFrame.from_records(records, columns=["at", "status", "attempt", "worker", "note"])
+        records = [(step.at, step.status.value, step.attempt, step.worker, step.note, step.by) for step in steps]
+        frame = pd.DataFrame.from_records(records, columns=["at", "status", "attempt", "worker", "note", "by"])
         frame["at"] = pd.to_datetime(frame["at"], unit="s", utc=True).dt.floor("ms")
         frame["attempt"] = frame["attempt"].astype("Int64")
         return frame

@@ -107,14 +107,17 @@ class Task:
         errors = self.job.errors()
         return errors[errors["row"] == self.row]
 
-    def cancel(self, *, reason: str | None = None) -> None:
-        """Cancel the task; raise `IllegalTransition` if it has ended otherwise. Cancelling twice is fine."""
-        self.job.cancel([self.row], reason=reason)
+    def cancel(self, *, reason: str | None = None, by: str | None = None) -> None:
+        """Cancel the task; raise `IllegalTransition` if it has ended otherwise. Cancelling twice is fine.
+
+        `by` says who gives the order, for `history` (None: the user of this process).
+        """
+        self.job.cancel([self.row], reason=reason, by=by)
         status = self._state().status
         if status is not Status.CANCELLED:
             raise IllegalTransition(Verb.CANCEL, status)
 
-    def retry(self, *, fn: Callable[..., object] | None = None) -> None:
+    def retry(self, *, fn: Callable[..., object] | None = None, by: str | None = None) -> None:
         """Run the task again; raise `IllegalTransition` unless it failed, expired or was cancelled."""
-        if not self.job.retry([self.row], fn=fn):
+        if not self.job.retry([self.row], fn=fn, by=by):
             raise IllegalTransition(Verb.REOPEN, self._state().status)

@@ -52,6 +52,8 @@ class JobOrdered:
     n_tasks: int = 0
     """How many it cancelled, or put to work again."""
     reason: str = ""
+    by: str = ""
+    """Who gave it."""
 
 
 # --- a worker ------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Cancel, retry, pause and resume: one entry in the job object, then the parts that it concerns are brought up to date.
 
-The entry alone is the order. Applying it at once only makes it visible at once: a caller that dies
+Each says who gave it (`by`), which `history` shows. The entry alone is the order. Applying it at once only makes it visible at once: a caller that dies
 half-way leaves the rest to whichever worker or later caller meets a part that is behind.
 
 A pause moves no task. Workers that read the job again, as its new marker makes them do, start none
@@ -33,9 +33,10 @@ def cancel(
     statuses: tuple[Status, ...] = CANCELLABLE,
     rows: Rows | None = None,
     reason: str = "",
+    by: str = "",
 ) -> Job:
     """Cancel tasks; when it returns, every one of them is written as cancelled."""
-    return _order(repository, job_id, ControlVerb.CANCEL, statuses=statuses, rows=rows, reason=reason)
+    return _order(repository, job_id, ControlVerb.CANCEL, statuses=statuses, rows=rows, reason=reason, by=by)
 
 
 def retry(
@@ -45,19 +46,20 @@ def retry(
     statuses: tuple[Status, ...] = (Status.FAILED,),
     rows: Rows | None = None,
     code: Code | None = None,
+    by: str = "",
 ) -> Job:
     """Put tasks that ended without a result to work again; `code` is the function to use from now on."""
-    return _order(repository, job_id, ControlVerb.RETRY, code=code, statuses=statuses, rows=rows)
+    return _order(repository, job_id, ControlVerb.RETRY, code=code, statuses=statuses, rows=rows, by=by)
 
 
-def pause(repository: Repository, job_id: str, *, reason: str = "", until: float | None = None) -> Job:
+def pause(repository: Repository, job_id: str, *, reason: str = "", until: float | None = None, by: str = "") -> Job:
     """Let no worker start tasks of a job, until it is resumed or the time `until` (epoch seconds)."""
-    return _order(repository, job_id, ControlVerb.PAUSE, reason=reason, until=until)
+    return _order(repository, job_id, ControlVerb.PAUSE, reason=reason, until=until, by=by)
 
 
-def resume(repository: Repository, job_id: str) -> Job:
+def resume(repository: Repository, job_id: str, *, by: str = "") -> Job:
     """End the pause of a job."""
-    return _order(repository, job_id, ControlVerb.RESUME)
+    return _order(repository, job_id, ControlVerb.RESUME, by=by)
 
 
 def _order(repository: Repository, job_id: str, verb: ControlVerb, *, code: Code | None = None, **what: Any) -> Job:

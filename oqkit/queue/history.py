@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import assert_never
 
 from oqkit.queue.document import load_part
-from oqkit.queue.job import Job
+from oqkit.queue.job import Control, ControlVerb, Job
 from oqkit.queue.part import Event, Part
 from oqkit.queue.repository import Repository
 from oqkit.queue.task_state import TaskState
@@ -24,10 +25,38 @@ class Step:
     """None where only the log is left, which does not count."""
     worker: str
     note: str
+    by: str = ""
+    """Who gave the order that led to it; empty if none did, or that is not known."""
 
 
 def history(repository: Repository, job: Job, row: int) -> list[Step]:
-    """Return the states of a task, oldest first, as far back as the store remembers."""
+    """Return the states of a task, oldest first, as far back as the store remembers.
+
+    An order that moves no task, such as a pause of its job, is a step in which its state stays what it was.
+    """
+    steps = _states(repository, job, row)
+    for control in job.controls:
+        if (note := _note(control)) is not None:
+            before = [step for step in steps if step.at <= control.at] or steps[:1]
+            step = replace(before[-1], at=control.at, worker="", note=note, by=control.by)
+            steps.insert(steps.index(before[-1]) + 1, step)
+    return steps
+
+
+def _note(control: Control) -> str | None:
+    """Say what an order did that moves no task; None if it moves some."""
+    match control.verb:
+        case ControlVerb.PAUSE:
+            return f"paused: {control.reason}" if control.reason else "paused"
+        case ControlVerb.RESUME:
+            return "resumed"
+        case ControlVerb.CANCEL | ControlVerb.RETRY:
+            return None
+        case _:
+            assert_never(control.verb)
+
+
+def _states(repository: Repository, job: Job, row: int) -> list[Step]:
     index, local = job.locate(row)
     key = repository.keys_of(job).part(index)
     versions = [load_part(version.data, key=key) for version in repository.store.versions(key)]
@@ -53,7 +82,8 @@ def _from_versions(versions: list[Part], row: int) -> Iterator[Step]:
             holder = next((lease.worker for lease in part.leases if lease.id == state.lease), "")
             worker = holder or (event.worker if event else "")
             note = event.note if event else ""
-            yield Step(at=part.at, status=state.status, attempt=state.attempt, worker=worker, note=note)
+            by = event.by if event else ""
+            yield Step(at=part.at, status=state.status, attempt=state.attempt, worker=worker, note=note, by=by)
         before, logged = state, part.log
 
 
@@ -67,7 +97,7 @@ def _passed(before: TaskState, state: TaskState, events: list[Event]) -> Iterato
         after = TRANSITIONS.get((event.verb, status))
         if after is not None:
             status, attempt = after, attempt + (event.verb is Verb.CLAIM)
-            steps.append(Step(at=event.at, status=status, attempt=attempt, worker=event.worker, note=event.note))
+            steps.append(_step(event, status, attempt))
     if (status, attempt) == (state.status, state.attempt):
         yield from steps[:-1]
 
@@ -75,7 +105,11 @@ def _passed(before: TaskState, state: TaskState, events: list[Event]) -> Iterato
 def _from_log(part: Part, row: int) -> Iterator[Step]:
     for event in part.log:
         if row in event.rows:
-            yield Step(at=event.at, status=_after(event.verb), attempt=None, worker=event.worker, note=event.note)
+            yield _step(event, _after(event.verb), None)
+
+
+def _step(event: Event, status: Status, attempt: int | None) -> Step:
+    return Step(at=event.at, status=status, attempt=attempt, worker=event.worker, note=event.note, by=event.by)
 
 
 def _after(verb: Verb) -> Status:

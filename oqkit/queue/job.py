@@ -67,6 +67,8 @@ class Control:
     reason: Text = field(default="", metadata=STATED)
     until: Moment | None = None
     """When a pause is over by itself, in epoch seconds; None for never."""
+    by: Name = ""
+    """Who gave it; empty if that is not known."""
     unknown: Unknown = ()
 
     @property
@@ -175,9 +177,9 @@ def caught_up(part: Part, job: Job, *, now: float) -> Part:
         statuses = frozenset(control.statuses)
         match control.verb:
             case ControlVerb.CANCEL:
-                part = cancel(part, rows, now=now, statuses=statuses, note=control.reason)
+                part = cancel(part, rows, now=now, statuses=statuses, note=control.reason, by=control.by)
             case ControlVerb.RETRY:
-                part = reopen(part, rows, now=now, statuses=statuses)
+                part = reopen(part, rows, now=now, statuses=statuses, by=control.by)
             case ControlVerb.PAUSE | ControlVerb.RESUME:
                 pass  # they move no task
             case _:

@@ -53,6 +53,8 @@ class Event:
     note: bound.Note = ""
     took_s: bound.Span = 0.0
     """How long the rows took to run, in seconds; 0 if unknown."""
+    by: bound.Name = ""
+    """Who gave the order that moved them; empty if none did, or that is not known."""
     unknown: bound.Unknown = ()
 
 
@@ -293,11 +295,11 @@ def _lost(part: Part, lease: Lease, *, now: float, policy: Policy, chance: float
     return _swept(_logged(part, now, Verb.LOSE, rows, worker=lease.worker))
 
 
-def cancel(part: Part, rows: Rows, *, now: float, statuses: frozenset[Status], note: str = "") -> Part:
+def cancel(part: Part, rows: Rows, *, now: float, statuses: frozenset[Status], note: str = "", by: str = "") -> Part:
     """Cancel the rows that are in one of `statuses` (pending, running); the others stay as they are."""
     chosen = part.rows(lambda state: state.status in statuses) & rows
     holders = {state.lease for state in part.states}
-    part = _moved(part, chosen, Verb.CANCEL, now=now, note=note)
+    part = _moved(part, chosen, Verb.CANCEL, now=now, note=note, by=by)
     holders -= {state.lease for state in part.states}
     for lease in part.leases:
         if lease.id in holders:
@@ -305,20 +307,20 @@ def cancel(part: Part, rows: Rows, *, now: float, statuses: frozenset[Status], n
     return part
 
 
-def reopen(part: Part, rows: Rows, *, now: float, statuses: frozenset[Status]) -> Part:
+def reopen(part: Part, rows: Rows, *, now: float, statuses: frozenset[Status], by: str = "") -> Part:
     """Put the rows that are in one of `statuses` (failed, cancelled, expired) to work again."""
     chosen = part.rows(lambda state: state.status in statuses) & rows
-    return _swept(_moved(part, chosen, Verb.REOPEN, now=now))
+    return _swept(_moved(part, chosen, Verb.REOPEN, now=now, by=by))
 
 
-def _moved(part: Part, rows: Rows, verb: Verb, *, now: float, note: str = "") -> Part:
+def _moved(part: Part, rows: Rows, verb: Verb, *, now: float, note: str = "", by: str = "") -> Part:
     def move(state: TaskState) -> TaskState:
         state = replace(state, status=target(verb, state.status), lease="", due=0.0)
         if verb is Verb.REOPEN:
             return replace(state, spared=state.attempt, lost=0, deaths=0, reschedules=0, is_reopened=True, output="")
         return state
 
-    return _logged(replace(part, states=changed(part.states, rows, move)), now, verb, rows, note=note)
+    return _logged(replace(part, states=changed(part.states, rows, move)), now, verb, rows, note=note, by=by)
 
 
 # --- helpers -------------------------------------------------------------------------------------
@@ -341,11 +343,11 @@ def _logged(
     worker: str = "",
     note: str = "",
     took_s: float = 0.0,
+    by: str = "",
 ) -> Part:
     if not rows:
         return part
     shown = rows if len(rows.borders) <= 2 * LOG_RANGES else Rows.span(rows.first, rows.last + 1)
-    event = Event(
-        at=now, verb=verb, rows=shown, n_rows=len(rows), worker=worker, note=note[: bound.MAX_NOTE], took_s=took_s
-    )
+    note = note[: bound.MAX_NOTE]
+    event = Event(at=now, verb=verb, rows=shown, n_rows=len(rows), worker=worker, note=note, took_s=took_s, by=by)
     return replace(part, log=(*part.log, event)[-LOG_RING:])

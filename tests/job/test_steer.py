@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import oqkit as oq
+from oqkit.clock import user_at_host
 from oqkit.queue import control
 from tests.call import ENDED, GATE, STARTED, frame, gated
 from tests.local import WAIT_S, until
@@ -307,3 +310,63 @@ def test_history_tells_why_and_by_whom(queue, start):
     failed = queue.history(task.id).iloc[-1]
     assert "2 is even" in failed["note"]
     assert failed["worker"] == worker.name
+
+
+# --- by whom -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=(True, False), ids=("versions", "log only"))
+def kept(request, queue, monkeypatch):
+    """A queue whose store keeps past versions, or has the present one alone."""
+    store = queue.repository.store
+    if not request.param:
+        monkeypatch.setattr(store, "versions", lambda key: itertools.islice(type(store).versions(store, key), 1))
+    return queue
+
+
+def test_history_tells_who_gave_which_order_and_why(kept, start):
+    job = kept.submit_frame(frame(2), mended)
+    job.pause(reason="look first", by="ana@lab")
+    job.cancel(reason="typing mistake", by="ben@lab")
+    job.retry("cancelled", by="cy@lab")
+    job.resume(by="dee@lab")
+    start()
+    job.wait(WAIT_S)
+    history = kept.history(f"{job.id}.1")
+    assert history["at"].is_monotonic_increasing
+    assert history["status"].tolist() == [
+        "pending",
+        "pending",
+        "cancelled",
+        "pending",
+        "pending",
+        "running",
+        "completed",
+    ]
+    assert history["by"].tolist() == ["", "ana@lab", "ben@lab", "cy@lab", "dee@lab", "", ""]
+    assert history["note"].tolist()[1:5] == ["paused: look first", "typing mistake", "", "resumed"]
+
+
+def test_history_tells_who_cancelled_a_task_and_put_it_to_work_again(queue):
+    task = queue.submit(mended, {"x": 1})
+    task.cancel(reason="no", by="me@host")
+    task.retry(by="you@host")
+    history = queue.history(task.id)
+    assert history["by"].tolist() == ["", "me@host", "you@host"]
+    assert history["note"].tolist() == ["submitted", "no", ""]
+
+
+def test_an_order_is_given_by_the_user_of_this_process_unless_it_says_otherwise(queue):
+    task = queue.submit(mended, {"x": 1})
+    task.cancel()
+    assert queue.history(task.id)["by"].tolist()[-1] == user_at_host()
+    assert "@" in user_at_host()
+
+
+@pytest.mark.parametrize("by", ("", 5, "x" * 513))
+@pytest.mark.parametrize("verb", ("cancel", "retry", "pause", "resume"))
+def test_an_order_by_nobody_is_refused_before_anything_is_written(queue, verb, by):
+    job = queue.submit_frame(frame(2), mended)
+    with pytest.raises(oq.UsageError, match=r"by=.*must be text of 1 to 512 characters"):
+        getattr(job, verb)(by=by)
+    assert queue.repository.read_job(job.id).doc.controls == ()

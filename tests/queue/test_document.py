@@ -84,6 +84,7 @@ def parts(draw):
                         n_rows=st.integers(0, 99),
                         worker=texts,
                         note=texts,
+                        by=texts,
                     ),
                     max_size=3,
                 )
@@ -108,6 +109,7 @@ controls = st.builds(
     statuses=st.lists(st.sampled_from(Status), unique=True).map(tuple),
     rows=st.none() | row_sets,
     reason=texts,
+    by=texts,
 )
 jobs = st.builds(
     Job,
