@@ -68,6 +68,13 @@ def start() -> Iterator[Crew]:
     crew.stop()
 
 
+def work_off(queue: oq.Queue, *functions: Callable[..., Any], **options: Any) -> oq.Worker:
+    """Run a worker in this thread until there is nothing left that it can do; it trusts shipped code, unless told otherwise."""
+    worker = oq.Worker(queue, functions, **{"trust_code": True, **options})
+    worker.run(until_idle=True)
+    return worker
+
+
 def connect_with(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `oq.connect` give queues with these limits from now on."""
     monkeypatch.setattr(connect, "open_repository", functools.partial(open_repository, limits=limits))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 from oqkit.cli.command_registry import Opens
-from oqkit.cli.connection import connected
+from oqkit.cli.opening import connected
 from oqkit.cli.parser import command_line
 from oqkit.cli.terminal import close, complain, width, write
 from oqkit.errors import OqError, UsageError

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from oqkit.cli import connection, worker_command
+from oqkit.cli import opening, worker_command
 from oqkit.client.connect import connect
 from oqkit.errors import Unavailable
 
@@ -21,8 +21,8 @@ def away(monkeypatch):
             raise Unavailable(refusals.pop())
         return connect(*arguments, **options)
 
-    monkeypatch.setattr(connection, "connect", late)
-    monkeypatch.setattr(connection, "CONNECT_WAIT_S", 0.01)
+    monkeypatch.setattr(opening, "connect", late)
+    monkeypatch.setattr(opening, "CONNECT_WAIT_S", 0.01)
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # a worker's handlers are not for this process
     return refusals
 
