@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import oqkit as oq
-from oqkit.client import connect
+from oqkit.client import connect, connection
 from oqkit.limits import ClientLimits, Limits, WorkerLimits
 from oqkit.queue.repository import open_repository
 from oqkit.store.base import Store
@@ -77,7 +77,7 @@ def work_off(queue: oq.Queue, *functions: Callable[..., Any], **options: Any) ->
 
 def connect_with(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `oq.connect` give queues with these limits from now on."""
-    monkeypatch.setattr(connect, "open_repository", functools.partial(open_repository, limits=limits))
+    monkeypatch.setattr(connection, "open_repository", functools.partial(open_repository, limits=limits))
 
 
 QUICK_NEWS = Limits(

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from oqkit.client.queue import Queue
-from oqkit.client.scheme import open_store
-from oqkit.client.signing import signer
 from oqkit.config import Settings, settings
 from oqkit.config import data_roots as read_data_roots
-from oqkit.observe.entry_point import installed_observers
 from oqkit.observe.observer import Observer
-from oqkit.queue.repository import open_repository
 
 _default: list[Queue] = []
 
@@ -51,10 +46,7 @@ def connect(
         addressing_style=addressing_style,
         data_roots=None if data_roots is None else read_data_roots(data_roots),
     )
-    chosen = settings(given, profile=profile)
-    store = open_store(chosen, create=create)
-    repository = open_repository(store, shards=shards, signer=signer(chosen, url=store.url), create=create)
-    queue = Queue(repository, chosen, observers=[*installed_observers(replace(chosen, url=store.url)), *observers])
+    queue = Queue.opened(settings(given, profile=profile), shards=shards, observers=observers, create=create)
     _default[:] = [queue]
     return queue
 

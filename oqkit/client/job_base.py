@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+from typing import Self
+
 from oqkit.client.connection import Connection
 from oqkit.client.diagnosis import WorkerWatch
 from oqkit.client.join import Submitted
+from oqkit.client.option import options_in, utc
 from oqkit.client.result import ResultReader
+from oqkit.errors import Missing, UnknownJob
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.reconcile import Reconciler
 from oqkit.queue.view import JobStatus, JobView
+from oqkit.task.function import Options
 
 
 class JobBase:
@@ -25,6 +32,26 @@ class JobBase:
         self._source = source
         self._collector = ResultReader(self._repository, connection.codec, self._view, index=index)
 
+    @classmethod
+    def of_id(cls, connection: Connection, job_id: str) -> Self:
+        """Return the handle of a job, or raise `UnknownJob`."""
+        try:
+            return cls(connection, connection.repository.read_job(job_id).doc)
+        except Missing:
+            raise UnknownJob(f"no job has the id {job_id!r} in {connection.url}") from None
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are handles of one job, however old what they know of it is."""
+        if not isinstance(other, JobBase):
+            return NotImplemented
+        return self.id == other.id and self._connection == other._connection
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[Connection, str]]:
+        return type(self).of_id, (self._connection, self.id)
+
     @property
     def id(self) -> str:
         """The job's id in its queue."""
@@ -39,6 +66,24 @@ class JobBase:
     def type(self) -> str:
         """The task type."""
         return self._view.state.job.type
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags that it has."""
+        return dict(self._view.state.job.tags)
+
+    @property
+    def options(self) -> Options:
+        """The options that hold for its tasks, with those of the task type and the defaults; durations in seconds.
+
+        `at` is the moment before which none starts, whether it was given as `at` or as `delay`.
+        """
+        return options_in(self._view.state.job)
+
+    @property
+    def created(self) -> datetime:
+        """When it was submitted, in UTC by the store's clock."""
+        return utc(self._view.state.job.created)
 
     def __len__(self) -> int:
         return self._view.state.job.n_tasks

@@ -6,12 +6,13 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import astuple, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from oqkit.clock import user_at_host
 from oqkit.errors import UsageError
 from oqkit.queue.gate import NEVER
+from oqkit.queue.job import Job
 from oqkit.queue.policy import Backoff, Policy
 from oqkit.task.function import Options, seconds
 
@@ -84,6 +85,27 @@ def short_text(value: object, *, what: str) -> str:
 def by_of(by: object) -> str:
     """Return who gives an order: `by` if it is said, else who runs this process."""
     return user_at_host()[:512] if by is None else short_text(by, what="by")
+
+
+def options_in(job: Job) -> Options:
+    """Return the options that a job was stored with: what `policy_of` made of them, read back."""
+    policy = job.policy
+    return Options(
+        retries=policy.retries,
+        timeout=job.timeout_s or 0,
+        backoff=policy.backoff,
+        priority=job.priority,
+        max_reschedules=policy.max_reschedules,
+        max_losses=policy.max_losses,
+        at=utc(policy.not_before) if policy.not_before else None,
+        ttl=None if policy.expires_at is None else round(policy.expires_at - job.created, 3),
+        tags=dict(job.tags),
+    )
+
+
+def utc(moment: float) -> datetime:
+    """Return epoch seconds as a datetime of UTC."""
+    return datetime.fromtimestamp(moment, UTC)
 
 
 def _backoff(backoff: Backoff | float | str | None) -> Backoff:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -12,7 +13,7 @@ from oqkit.client.connection import Connection
 from oqkit.client.handle import Job
 from oqkit.client.option import parse_time, short_text, whole
 from oqkit.client.single import Task
-from oqkit.errors import Missing, UnknownJob, UsageError, one_of
+from oqkit.errors import UnknownJob, UsageError, one_of
 from oqkit.queue import key as keys
 from oqkit.queue.history import history
 from oqkit.queue.listing import ListedJob, newest_jobs
@@ -32,10 +33,8 @@ class QueueFinding(Connection):
         """Return a job by its id or name (of several of one name the newest), or raise `UnknownJob`."""
         text = short_text(id_or_name, what="id_or_name")
         if keys.is_job_id(text):
-            try:
-                return Job(self, self.repository.read_job(text).doc)
-            except Missing:
-                pass
+            with suppress(UnknownJob):
+                return Job.of_id(self, text)
         _, found = latest(self.repository, JOB_SCOPE, text)
         if found is None:
             raise UnknownJob(f"no job has the id or name {text!r} in {self.url}; oq.jobs() lists the newest")
@@ -43,12 +42,7 @@ class QueueFinding(Connection):
 
     def get(self, task_id: str) -> Task:
         """Return a task by its id, or raise `UnknownJob`."""
-        job_id, row = keys.parse_task_id(task_id)
-        try:
-            job = self.repository.read_job(job_id).doc
-        except Missing:
-            raise UnknownJob(f"no task has the id {task_id!r} in {self.url}") from None
-        return Task(self, job, row)
+        return Task.of_id(self, task_id)
 
     def jobs(
         self,

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from oqkit.arrow.align import align
+from oqkit.arrow.value import decode_values
 from oqkit.errors import FormatError, OqError
 from oqkit.payload.codec import ParquetCodec
 from oqkit.payload.guard import readable
@@ -98,6 +99,18 @@ class ResultReader:
         wanted = self._completed(skip)
         return [self._piece(part, name, outcomes) for part, name, outcomes in self._read(wanted, keep=keep)]
 
+    def value(self, part: Part, row: int) -> Any:
+        """Return what the function returned for a row of a part that completed; raise `FormatError` if that cannot be read."""
+        name = part.state_at(row).output
+        for _, _, stored in self._read([(part, name)]):
+            place = np.flatnonzero(stored.rows == row)
+            if len(place):
+                values = stored.values  # noqa: PD011 - a field, not the pandas attribute
+                return decode_values(values.slice(int(place[0]), 1))[0]
+        task = task_id(self._job.id, part.index * self._job.part_rows + row)
+        reason = self._damaged.get((part.index, name), f"it is not in the output {name!r}")
+        raise FormatError(f"task {task} completed, but its result cannot be read: {reason}")
+
     def read_ahead(self) -> None:
         """Read a few outputs of a job that still runs, so that little is left to read when it ends."""
         with contextlib.suppress(OqError):  # then they are read at the end, which says what is wrong
@@ -175,6 +188,15 @@ class ResultReader:
             for row in range(first, stop)
         ]
         return self._error_frame(rows)
+
+    def errors_of(self, part: Part, row: int) -> pd.DataFrame:
+        """Return the last error of one row of a part, as `errors` does, though it may be tried again; nothing if there is none."""
+        task = part.state_at(row)
+        wanted = [(part, task.output)] if task.output and task.status is not Status.COMPLETED else []
+        outputs = {(part.index, name): outcomes for part, name, outcomes in self._read(wanted)}
+        known = outputs.get((part.index, task.output))
+        has_failed = task.status is Status.FAILED or (known is not None and row in known.failures)
+        return self._error_frame([self._error(part, task, row, outputs)] if has_failed else [])
 
     def _error_frame(self, rows: list[tuple[Any, ...]]) -> pd.DataFrame:
         frame = pd.DataFrame.from_records(rows, columns=list(ERROR_COLUMNS))

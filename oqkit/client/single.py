@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from datetime import datetime
+from typing import Any, Self
 
-import numpy as np
-import pandas as pd
-
-from oqkit.arrow.value import decode_values
 from oqkit.client.connection import Connection
 from oqkit.client.handle import Job
+from oqkit.client.option import utc
 from oqkit.client.wait import interruptible, limit_s
-from oqkit.errors import FormatError, IllegalTransition, JobFailed, UsageError
+from oqkit.errors import IllegalTransition, JobFailed, Missing, UnknownJob, UsageError
 from oqkit.printable import printable
 from oqkit.queue.job import Job as JobObject
-from oqkit.queue.key import task_id
+from oqkit.queue.key import parse_task_id, task_id
+from oqkit.queue.part import Part
 from oqkit.queue.reconcile import is_overdue
+from oqkit.queue.rows import Rows
 from oqkit.queue.task_state import TaskState
+from oqkit.queue.timing import Timing, timing
 from oqkit.queue.transition import Status, Verb
+from oqkit.task.function import Options
 
 # ruff: noqa: SLF001 - a task and its job are two halves of one handle
 
@@ -32,7 +34,27 @@ class Task:
         self.job = Job(connection, job)
         self.row = row
         self._repository = connection.repository
+        self._connection = connection
         self._part, self._row = job.locate(row)
+
+    @classmethod
+    def of_id(cls, connection: Connection, text: str) -> Self:
+        """Return the handle of a task, or raise `UnknownJob`."""
+        job_id, row = parse_task_id(text)
+        try:
+            return cls(connection, connection.repository.read_job(job_id).doc, row)
+        except Missing:
+            raise UnknownJob(f"no task has the id {text!r} in {connection.url}") from None
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are handles of one task."""
+        return (self.job, self.row) == (other.job, other.row) if isinstance(other, Task) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((self.job, self.row))
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[Connection, str]]:
+        return type(self).of_id, (self._connection, self.id)
 
     @property
     def id(self) -> str:
@@ -41,6 +63,34 @@ class Task:
 
     def __repr__(self) -> str:
         return f"<oqkit task {self.id} of type {self.job.type!r}>"
+
+    # --- what was submitted ----------------------------------------------------------------------
+
+    @property
+    def input(self) -> Any:
+        """What it was submitted with: a value, or of a row of a frame a dict of the columns that are stored.
+
+        Read when it is asked for, which costs a request where the job does not hold it itself.
+        """
+        inputs = self._connection.codec.open(self.job._view.state.job, self._part)
+        return next(iter(inputs.values(Rows.span(self._row, self._row + 1))))
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags of its job."""
+        return self.job.tags
+
+    @property
+    def options(self) -> Options:
+        """The options that hold for it; see `Job.options`."""
+        return self.job.options
+
+    @property
+    def created(self) -> datetime:
+        """When it was submitted, in UTC by the store's clock."""
+        return self.job.created
+
+    # --- how it is -------------------------------------------------------------------------------
 
     @property
     def status(self) -> str:
@@ -52,13 +102,35 @@ class Task:
         """How often the task has been claimed. Asks the queue."""
         return self._state().attempt
 
+    @property
+    def reschedules(self) -> int:
+        """How often it asked to be put back since it was submitted, or retried by hand. Asks the queue."""
+        return self._state().reschedules
+
+    @property
+    def started(self) -> datetime | None:
+        """When a worker last took it, in UTC; None if none has, or the queue does not remember. Asks the queue."""
+        return self._moment(lambda timing: timing.started)
+
+    @property
+    def completed(self) -> datetime | None:
+        """When it ended, however it did, in UTC; None if it has not, or the queue does not remember. Asks the queue."""
+        return self._moment(lambda timing: timing.ended)
+
+    def _moment(self, which: Callable[[Timing], float | None]) -> datetime | None:
+        at = which(timing(self._repository, self.job._view.state.job, self._read_part(), self._row))
+        return None if at is None else utc(at)
+
     def _state(self) -> TaskState:
+        return self._read_part().state_at(self._row)
+
+    def _read_part(self) -> Part:
         job = self.job._view.state.job
         part = self._repository.read_part(job, self._part).doc
         if is_overdue(part, job, self._repository.now()):
             self.job._refresh()
             part = self.job._view.state.part(self._part)
-        return part.state_at(self._row)
+        return part
 
     def done(self) -> bool:
         """Whether the task has ended. Asks the queue."""
@@ -85,27 +157,21 @@ class Task:
     def result(self, timeout: float | None = None) -> Any:
         """Wait, and return what the function returned; raise `JobFailed` if the task did not complete."""
         self.wait(timeout)
-        state = self.job._view.state.part(self._part).state_at(self._row)
-        if state.status is not Status.COMPLETED:
-            error = self.error()
-            told = f"{error['type']}: {error['message']}\n{error['traceback']}" if error is not None else state.status
-            raise JobFailed(f"task {self.id} did not complete: {printable(told, keeps_lines=True)}", self._failures())
-        for rows, values in self.job._collector.pieces():
-            place = np.flatnonzero(rows == self.row)
-            if len(place):
-                return decode_values(values.slice(int(place[0]), 1))[0]
-        for reason in self.job._collector.unreadable()["message"]:
-            raise FormatError(f"task {self.id} completed, but its result cannot be read: {reason}")
-        raise AssertionError(f"completed task {self.id} has no output")
+        part = self.job._view.state.part(self._part)
+        status = part.state_at(self._row).status
+        if status is Status.COMPLETED:
+            return self.job._collector.value(part, self._row)
+        failures = self.job._collector.errors_of(part, self._row)
+        told = next((f"{it.type}: {it.message}\n{it.traceback}" for it in failures.itertuples()), status.value)
+        raise JobFailed(f"task {self.id} did not complete: {printable(told, keeps_lines=True)}", failures)
 
     def error(self) -> dict[str, Any] | None:
-        """Return the failure (type, message, traceback, attempt, worker), or None if the task has not failed."""
-        mine = self._failures()
-        return dict(mine.iloc[0]) if len(mine) else None
+        """Return the last error (type, message, traceback, attempt, worker) of a task that failed, or waits for its retry.
 
-    def _failures(self) -> pd.DataFrame:
-        errors = self.job.errors()
-        return errors[errors["row"] == self.row]
+        None if it has no error, or completed after all. Asks the queue.
+        """
+        failures = self.job._collector.errors_of(self._read_part(), self._row)
+        return dict(failures.iloc[0]) if len(failures) else None
 
     def cancel(self, *, reason: str | None = None, by: str | None = None) -> None:
         """Cancel the task; raise `IllegalTransition` if it has ended otherwise. Cancelling twice is fine.
