@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from oqkit.queue.progress import Progress
 from oqkit.queue.rows import NONE, Rows
 from oqkit.queue.transition import Verb
 
@@ -40,3 +41,7 @@ class Commit:
     """Whether it ends the lease: then all rows without an outcome go back."""
     is_alone: bool = False
     """Whether the lease's one row is about to run while nothing else is at stake in its worker."""
+    lease_s: float = 0.0
+    """How long the lease is to last from now on at least, in seconds, if that is longer than leases do."""
+    progress: Sequence[Progress] | None = None
+    """How far the calls in progress are, in place of what was known of that; None leaves it."""

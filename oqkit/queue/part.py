@@ -16,6 +16,7 @@ from oqkit.limits import QueueLimits
 from oqkit.queue import bound
 from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.policy import Policy
+from oqkit.queue.progress import Progress
 from oqkit.queue.rows import Rows, union
 from oqkit.queue.suspect import lease_s_for, most_rows
 from oqkit.queue.task_state import States, Stretch, TaskState, changed, grouped, stretches
@@ -37,6 +38,8 @@ class Lease:
     """How many commits were made under it."""
     is_alone: bool = False
     """Whether its one row runs while nothing else is at stake in its worker: if that dies, it is the row's doing."""
+    progress: tuple[Progress, ...] = ()
+    """How far the calls were at the last heartbeat; of rows that the lease does not hold any more it says nothing."""
     unknown: bound.Unknown = ()
 
 
@@ -201,11 +204,17 @@ def commit(
 ) -> Part:
     """Record what `given` says under a lease, and keep the lease for `lease_s` more, or end it if it holds no row any more.
 
+    A lease never gets shorter: what it was once extended to stays. What was told of progress is replaced.
     The state of each row names the output of the commit that its outcome came with. Rows that were cancelled
     meanwhile are left alone. Raise `LeaseLost` if the lease is gone.
     """
     lease = part.lease(lease_id)
-    lease = replace(lease, commits=lease.commits + 1, expires=now + lease_s, is_alone=lease.is_alone or given.is_alone)
+    lease = replace(
+        lease,
+        commits=lease.commits + 1,
+        expires=max(lease.expires, now + max(lease_s, given.lease_s)),
+        is_alone=lease.is_alone or given.is_alone,
+    )
     name = output_id(lease_id, lease.commits) if given.output is not None else ""
     for outcome in given.outcomes:
         part = _record(part, lease, outcome, name=name, now=now, policy=policy, chance=chance)
@@ -216,6 +225,8 @@ def commit(
     part = _released(part, lease, held if given.is_last else held & given.release, now=now)
     if not part.held(lease_id):
         return _swept(_ended(part, lease))
+    told, held = lease.progress if given.progress is None else given.progress, part.held(lease_id)
+    lease = replace(lease, progress=tuple(one for one in told if one.rows & held))
     others = tuple(other for other in part.leases if other.id != lease_id)
     return _swept(replace(part, leases=(*others, lease)))
 

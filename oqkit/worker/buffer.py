@@ -9,6 +9,7 @@ from operator import is_
 from typing import Any, Protocol
 
 from oqkit.queue.commit import Outcome
+from oqkit.queue.progress import Progress
 from oqkit.queue.rows import NONE, Range, Rows, union
 from oqkit.queue.transition import Verb
 from oqkit.task.failure import Failure
@@ -93,12 +94,16 @@ class ResultBuffer:
     list that are atomic, so no lock is needed and nothing can come in another order than it was laid.
     """
 
-    __slots__ = ("_coming", "log", "meter")
+    __slots__ = ("_coming", "log", "meter", "notes", "unwanted")
 
     def __init__(self, *, limit: int) -> None:
         self.meter: Meter = [limit] + [0] * (N_CELLS - 1)
         self.log: list[Any] = []
         """What was laid: `Results`, or the value of the next of the rows that were announced."""
+        self.notes: dict[int, Progress] = {}
+        """How far calls said that they are, by their first row, since that was last taken."""
+        self.unwanted = NONE
+        """Rows whose outcome will not be used, set by whoever knows: their calls are to end."""
         self._coming = NONE
         """The announced rows of which nothing was drained."""
 
@@ -174,6 +179,10 @@ class ResultBuffer:
     def n_outcomes(self) -> int:
         """How many rows there are to drain."""
         return sum(len(one.all_rows()) if type(one) is Results else 1 for one in self.log)
+
+    def drain_notes(self) -> dict[int, Progress]:
+        """Take what calls said of their progress, the last word of each."""
+        return {row: self.notes.pop(row) for row in tuple(self.notes)}
 
     def drain(self) -> Results:
         """Take everything that was laid so far."""

@@ -20,8 +20,10 @@ from oqkit.queue.transition import Verb
 from oqkit.task.context import Context
 from oqkit.task.failure import Failure, delay_of, failure_of, verb_of
 from oqkit.task.handler import Handler
+from oqkit.task.request import Request
 from oqkit.worker.buffer import LIMIT, TAKEN, ResultBuffer, Results
 from oqkit.worker.interface import Inputs
+from oqkit.worker.service import CallService, CoroutineService, nobody
 
 
 def as_returned(result: object, _index: object) -> object:
@@ -55,20 +57,25 @@ class Work:
     """Which submission made the job."""
     is_suspect: bool = False
     """Whether one of the rows may kill its process: a lease of theirs was lost."""
+    lease: str = ""
+    """The id of the lease."""
+    ask: Callable[[Rows, Request], object] = field(repr=False, default=nobody)
+    """Answers what the call of some rows asks, in the thread that asks."""
 
     def attempt(self, row: int) -> int:
         """Return which attempt of a row this is."""
         return next((attempt for rows, attempt in self.attempts if row in rows), 1)
 
-    def context(self, row: int, buffer: ResultBuffer) -> Context:
-        """Describe a row's task to the function."""
+    def context(self, rows: Rows, buffer: ResultBuffer, *, limit: asyncio.Timeout | None = None) -> Context:
+        """Describe the call of some rows to the function; `limit` is the time-out of a coroutine."""
+        row, asking = rows.first, (self.ask, rows, buffer, self.lease)
         return Context(
             task_id=task_id(self.job_id, self.first_task + row),
             job_id=self.job_id,
             attempt=self.attempt(row),
             worker=self.worker,
             _origin="" if self.handler.is_batch else self.origin,
-            _is_cancelled=lambda: buffer.limit <= 0,
+            _service=CallService(*asking) if limit is None else CoroutineService(*asking, limit),
         )
 
     def caught(self, rows: Rows, error: BaseException) -> Results:
@@ -142,7 +149,10 @@ def _calls(work: Work) -> tuple[Callable[..., object], Iterator[tuple[object, ..
 def _run_rows(work: Work, buffer: ResultBuffer) -> None:
     call, arguments = _calls(work)
     if work.handler.takes_context:
-        arguments = ((*values, work.context(row, buffer)) for row, values in zip(work.rows, arguments, strict=True))
+        arguments = (
+            (*values, work.context(Rows.span(row, row + 1), buffer))
+            for row, values in zip(work.rows, arguments, strict=True)
+        )
     buffer.in_order(work.rows)
     keep, meter, rows = buffer.log.append, buffer.meter, work.rows.numbers()
     for taken, values in zip(range(1, len(work.rows) + 1), arguments, strict=True):
@@ -179,7 +189,7 @@ def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., object], batch
     """Call with some rows, the first of which is at a position; where that raises, with each half, down to those to blame."""
     first, rows = batch
     buffer.begin_call(first, first + len(rows))
-    extra = (work.context(rows.first, buffer),) if work.handler.takes_context else ()
+    extra = (work.context(rows, buffer),) if work.handler.takes_context else ()
     frame = work.inputs.frame(rows)
     index = getattr(frame, "index", None)  # before the function can change the frame
     try:
@@ -229,17 +239,17 @@ async def _gather(
             if buffer.taken > buffer.limit:
                 buffer.taken -= 1
                 return
-            extra = (work.context(row, buffer),) if work.handler.takes_context else ()
-            await _one(work, buffer, row, partial(call, *values, *extra))
+            await _one(work, buffer, row, partial(call, *values))
 
     await asyncio.gather(*(consume() for _ in range(min(work.limits.coroutines, len(work.rows)))))
 
 
-async def _one(work: Work, buffer: ResultBuffer, row: int, call: Callable[[], Awaitable[object]]) -> None:
+async def _one(work: Work, buffer: ResultBuffer, row: int, call: Callable[..., Awaitable[object]]) -> None:
     own, limit = Rows.span(row, row + 1), asyncio.timeout(work.timeout_s)
+    extra = (work.context(own, buffer, limit=limit),) if work.handler.takes_context else ()
     try:
         async with limit:
-            value = await call()
+            value = await call(*extra)
     except BaseException as error:  # noqa: BLE001 - the user's function
         if limit.expired() and isinstance(error, TimeoutError):
             error.args = (overdue(work.timeout_s),)

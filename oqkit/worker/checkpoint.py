@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from oqkit.claim.lease import HeldLease
 from oqkit.errors import Denied, LeaseLost, StoreError, Unavailable
 from oqkit.observe.event import LeaseCommitted, StoreFailed, fates
 from oqkit.observe.observer import Observers
 from oqkit.queue.commit import Commit, Outcome
+from oqkit.queue.progress import Progress
 from oqkit.queue.rows import NONE, Rows, union
 from oqkit.queue.transition import Verb
 from oqkit.task.failure import Failure
@@ -25,11 +27,19 @@ class Checkpointer:
     """Commits what a lease gave; `is_lost` once that is impossible.
 
     `refuse` describes a row whose value cannot be stored; `late` is called when the lease ran out while
-    the store was asked to extend it: others may own its rows by now.
+    the store was asked to extend it: others may own its rows by now. A function that runs may extend the lease
+    from its own thread meanwhile: `lock` lets one write after the other.
     """
 
     def __init__(
-        self, lease: HeldLease, codec: Codec, *, observers: Observers, refuse: Refuse, late: Callable[[], None]
+        self,
+        lease: HeldLease,
+        codec: Codec,
+        *,
+        observers: Observers,
+        lock: AbstractContextManager[object],
+        refuse: Refuse,
+        late: Callable[[], None],
     ) -> None:
         self._lease = lease
         self._limits = lease.limits.worker
@@ -37,8 +47,10 @@ class Checkpointer:
         self._observers = observers
         self._refuse = refuse
         self._late = late
+        self._lock = lock
         self._sent = lease.monotonic()
         self._told = self._sent
+        self._extended_until = 0.0
         self.is_lost = False
 
     @property
@@ -58,25 +70,45 @@ class Checkpointer:
         release: Rows = NONE,
         is_alone: bool = False,
         ended: float | None = None,
+        progress: Sequence[Progress] | None = None,
     ) -> None:
         """Record results and extend the lease; end it with `is_last`. `ended` is when the last row ended (None: now).
 
         A lease without rows has ended already: what is left to say is about rows that were cancelled.
         """
-        self._sent = self._lease.monotonic()
-        if self._lease.is_over:
-            return
-        before, self._told = self._told, self._sent if ended is None else ended
-        output, refused = self._codec.pack(results, refuse=self._refuse, has_room=self._lease.has_room)
-        took_s = round(max(0.0, self._told - before), 6)
-        outcomes = outcomes_of(results, Rows.of(refused), took_s=took_s)
-        self._persist(
-            Commit(outcomes=outcomes, output=output, release=release, is_last=is_last, is_alone=is_alone),
-        )
+        with self._lock:
+            self._sent = self._lease.monotonic()
+            if self._lease.is_over:
+                return
+            before, self._told = self._told, self._sent if ended is None else ended
+            output, refused = self._codec.pack(results, refuse=self._refuse, has_room=self._lease.has_room)
+            took_s = round(max(0.0, self._told - before), 6)
+            outcomes = outcomes_of(results, Rows.of(refused), took_s=took_s)
+            self._persist(
+                Commit(
+                    outcomes=outcomes,
+                    output=output,
+                    release=release,
+                    is_last=is_last,
+                    is_alone=is_alone,
+                    progress=progress,
+                )
+            )
         if outcomes and not self.is_lost:
             self._observers.tell(
                 LeaseCommitted, lambda: self._committed({**results.failures, **refused}, outcomes, run_s=took_s)
             )
+
+    def extend(self, seconds: float) -> None:
+        """Let the lease last so long from now on at least, or raise `LeaseLost`."""
+        with self._lock:
+            self._sent = self._lease.monotonic()
+            until = self._sent + seconds
+            if not (self.is_lost or self._lease.is_over):
+                self._persist(Commit(lease_s=seconds))
+            if self.is_lost or self._lease.is_over:
+                raise LeaseLost(self._lease.id)
+            self._extended_until = max(self._extended_until, until)
 
     def _committed(
         self, failures: Mapping[int, Failure], outcomes: Sequence[Outcome], *, run_s: float
@@ -103,7 +135,7 @@ class Checkpointer:
             except (Unavailable, Denied) as error:
                 self._say(error, said)
                 self._tell_failed(error)
-                if clock() - self._sent >= self._lease.lease_s:
+                if self._left_s() <= 0:
                     self._late()
                 if clock() >= end:
                     self.lose()
@@ -128,12 +160,16 @@ class Checkpointer:
     def _send(self, commit: Commit) -> None:
         if isinstance(commit.output, bytes):
             self._lease.put_output(commit.output)
-        self._lease.commit(commit, patience_s=None if commit.is_last else self._left_s())
+        self._lease.commit(commit, patience_s=None if commit.is_last else self._patience_s())
+
+    def _patience_s(self) -> float:
+        """Return how long to try before others may own the rows; after that, as long as ever."""
+        left_s = self._left_s()
+        return left_s if left_s > 0 else self._limits.commit_patience_s / 10
 
     def _left_s(self) -> float:
-        """Return how long to try before others may own the rows; after that, as long as ever."""
-        left_s = self._lease.lease_s - (self._lease.monotonic() - self._sent)
-        return left_s if left_s > 0 else self._limits.commit_patience_s / 10
+        """Return for how long nobody else can own the rows, in seconds."""
+        return max(self._sent + self._lease.lease_s, self._extended_until) - self._lease.monotonic()
 
 
 def outcomes_of(results: Results, refused: Rows, *, took_s: float) -> Sequence[Outcome]:

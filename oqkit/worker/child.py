@@ -17,13 +17,13 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum, auto
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import count
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from types import FrameType, FunctionType
-from typing import Any
+from typing import Any, assert_never
 
 from oqkit.errors import SchemaError, UnknownTask
 from oqkit.queue.rows import NONE, Rows
@@ -31,57 +31,13 @@ from oqkit.task.code import import_task
 from oqkit.task.failure import text_of, type_name
 from oqkit.task.function import TaskFunction, as_task
 from oqkit.task.handler import Handler
+from oqkit.task.request import Request
 from oqkit.worker.buffer import N_CELLS, Meter, ResultBuffer
 from oqkit.worker.call import Work, fail, run
-from oqkit.worker.interface import Inputs
+from oqkit.worker.wire import ASIDE, Answer, Aside, Disown, Kind, Order, Stop
 
 METER_BYTES = 8 * N_CELLS
-STOP = b"s"
-"""What a pickled `Stop` comes after; a pickled `Order` comes as it is, and begins with another byte."""
 _PLAIN_MODULES = {"builtins", "collections", "datetime", "decimal", "numpy", "oqkit", "pandas", "uuid"}
-
-
-class Kind(Enum):
-    """What a message of the child is about."""
-
-    RESULTS = auto()
-    """`Results`."""
-    VALUES = auto()
-    """Rows, and the pickle of their values, which needs the user's classes to load."""
-    REFUSED = auto()
-    """The error for which no row can run."""
-    BROKEN = auto()
-    """A traceback: oqkit itself failed, or the inputs did."""
-    STOPPED = auto()
-    """The answer to a `Stop`: how many rows had been started by then; no more will be, beyond its limit."""
-    END = auto()
-    """Nothing more will come of this order."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """Work as it travels to the child."""
-
-    task: int
-    """The number under which the child keeps the task."""
-    code: str | bytes
-    """Its import reference, or its cloudpickle; empty once the child has it."""
-    name: str
-    is_batch: bool
-    inputs: Inputs
-    options: Mapping[str, Any]
-    """The other fields of `Work`."""
-    serial: int
-    """Which order of this child it is."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
-    """Start no row from position `at` on."""
-
-    serial: int
-    """Of the order that is meant; a later one takes no notice."""
-    at: int
 
 
 def main(socket: int, memory: int, life: int) -> None:
@@ -131,36 +87,65 @@ class Child:
         self._handlers: dict[int, Handler] = {}
         self._orders: SimpleQueue[bytes | None] = SimpleQueue()
         self._running: tuple[int, ResultBuffer] | None = None
+        self._early: list[Stop | Disown] = []
+        """What came before the order that it is about had begun, or when that was over."""
+        self._numbers = count()
+        self._questions: dict[int, SimpleQueue[bytes]] = {}
         self._sending = threading.Lock()
         self._stopping = threading.Lock()
         threading.Thread(target=self._listen, name="oqkit-orders", daemon=True).start()
 
     def _listen(self) -> None:
-        """Receive everything; a stop is carried out at once, whatever the function does."""
+        """Receive everything; what is said aside is carried out at once, whatever the function does."""
         while True:
             try:
                 data = self._connection.recv_bytes()
             except (EOFError, OSError):
                 self._orders.put(None)
                 return
-            if data[:1] == STOP:
-                stop: Stop = pickle.loads(data[1:])  # noqa: S301 - from the process that started this one
-                self._stop(stop)
+            if data[:1] == ASIDE:
+                aside: Aside = pickle.loads(data[1:])  # noqa: S301 - from the process that started this one
+                self._heed(aside)
             else:
                 self._orders.put(data)
 
-    def _stop(self, stop: Stop) -> None:
-        """Lower the limit and answer with what was started before.
+    def _heed(self, aside: Aside) -> None:
+        if isinstance(aside, Answer):
+            self._questions[aside.number].put(aside.data)
+            return
+        with self._stopping:
+            if self._running is None or self._running[0] != aside.serial:
+                self._early.append(aside)
+            else:
+                self._steer(self._running[1], aside)
+
+    def _steer(self, buffer: ResultBuffer, aside: Stop | Disown) -> None:
+        """Note whose outcome will not be used; or lower the limit and answer with what was started before.
 
         The interpreter lock orders this against the loop that runs rows, which notes a row before it
         looks at the limit: either it sees the new limit, or the row is in the answer.
         """
-        with self._stopping:
-            if self._running is None or self._running[0] != stop.serial:
-                return  # it ended before: that says it all
-            buffer = self._running[1]
-            buffer.limit = min(buffer.limit, stop.at)
-            self._send(Kind.STOPPED, buffer.taken)
+        match aside:
+            case Disown():
+                buffer.unwanted |= aside.rows
+            case Stop():
+                buffer.limit = min(buffer.limit, aside.at)
+                self._send(Kind.STOPPED, buffer.taken)
+            case _:
+                assert_never(aside)
+
+    def _ask(self, rows: Rows, request: Request) -> Any:
+        """Ask the parent, in the thread of the call, and return the answer or raise the error that it is."""
+        number, answers = next(self._numbers), SimpleQueue[bytes]()
+        self._questions[number] = answers
+        try:
+            self._send(Kind.ASK, (number, rows, request))
+            value, error = pickle.loads(answers.get())  # noqa: S301 - from the process that started this one
+        finally:
+            del self._questions[number]
+        if error is not None:
+            raise error
+        return value
 
     def serve(self) -> bool:
         """Carry out one order, and return whether there was one."""
@@ -183,13 +168,17 @@ class Child:
         handler = self._handlers.get(order.task)
         if handler is None:
             handler = self._handlers[order.task] = load_handler(order)
-        return Work(handler=handler, inputs=order.inputs, table=pickle_result, **order.options)
+        return Work(handler=handler, inputs=order.inputs, table=pickle_result, ask=self._ask, **order.options)
 
     def _run(self, work: Work, *, serial: int) -> None:
         buffer, is_done = ResultBuffer(limit=0), threading.Event()
         buffer.meter = self._meter
         with self._stopping:
             self._running = serial, buffer
+            for aside in self._early:
+                if aside.serial == serial:
+                    self._steer(buffer, aside)
+            self._early.clear()
 
         def pump() -> None:
             while not is_done.wait(work.limits.child_send_s):
@@ -211,6 +200,8 @@ class Child:
             self._send(Kind.BROKEN, broken)
 
     def _ship(self, work: Work, buffer: ResultBuffer) -> None:
+        if notes := buffer.drain_notes():
+            self._send(Kind.NOTES, notes)
         results = buffer.drain()
         if not results:
             return

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from oqkit.queue.rows import Rows
 from oqkit.worker.buffer import ResultBuffer
 from oqkit.worker.call import Work, run
 from oqkit.worker.thread import Event, SystemThreads, Threads
@@ -37,6 +38,9 @@ class Execution(Protocol):
 
     def stopped(self) -> int | None:
         """Return how many rows had been started when the last `stop` took effect; None until that is known."""
+
+    def disown(self, rows: Rows) -> None:
+        """Let the calls of these rows know that their outcome will not be used; they go on."""
 
     def abandon(self) -> None:
         """Give the work up at once: whatever is still running must leave no trace."""
@@ -84,8 +88,13 @@ class ThreadExecution:
         """Return how many rows were started: known at once, since the interpreter lock orders this and the loop."""
         return self._buffer.taken
 
+    def disown(self, rows: Rows) -> None:
+        """Let the calls of these rows know that their outcome will not be used."""
+        self._buffer.unwanted |= rows
+
     def abandon(self) -> None:
-        """Start no further call."""
+        """Start no further call, and let the present one know."""
+        self._buffer.unwanted = self._work.rows
         self._buffer.limit = 0
 
 

@@ -22,16 +22,18 @@ from itertools import count
 from multiprocessing import Pipe
 from typing import Any, assert_never
 
-from oqkit.errors import SchemaError, UsageError
+from oqkit.errors import SchemaError, TaskError, UsageError
 from oqkit.limits import Limits
 from oqkit.queue.rows import Rows
 from oqkit.task.code import code_of, dump
 from oqkit.task.failure import text_of, type_name
 from oqkit.task.function import TaskFunction
 from oqkit.task.modules import LoadedModules
+from oqkit.task.request import Request
 from oqkit.worker.buffer import ResultBuffer, Results
 from oqkit.worker.call import Work, fail, lay_table, refuse
-from oqkit.worker.child import METER_BYTES, STOP, Kind, Order, Stop, shared_meter
+from oqkit.worker.child import METER_BYTES, shared_meter
+from oqkit.worker.wire import ASIDE, Answer, Aside, Disown, Kind, Order, Stop
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +120,14 @@ class ProcessExecution:
                 return  # asked already; a child that does not read must not fill the pipe
             self._stopped, self._stop_at = None, at
             if self._serial >= 0:
-                self._child.stop(self._serial, self._stop_at)
+                self._child.tell(Stop(serial=self._serial, at=at))
+
+    def disown(self, rows: Rows) -> None:
+        """Let the calls of these rows know that their outcome will not be used."""
+        with self._lock:
+            self._buffer.unwanted |= rows
+            if self._serial >= 0:
+                self._child.tell(Disown(serial=self._serial, rows=rows))
 
     def stopped(self) -> int | None:
         """Return how many rows had been started when a stop took effect; None until that is known."""
@@ -160,7 +169,9 @@ class ProcessExecution:
         with self._lock:
             self._serial = serial
             if self._stop_at is not None:
-                child.stop(serial, self._stop_at)
+                child.tell(Stop(serial=serial, at=self._stop_at))
+            if self._buffer.unwanted:
+                child.tell(Disown(serial=serial, rows=self._buffer.unwanted))
         while (message := child.receive()) is not None:
             kind, content = message
             if kind is Kind.END:
@@ -169,25 +180,40 @@ class ProcessExecution:
         return child.death()
 
     def _take(self, kind: Kind, content: Any) -> None:
-        child, task = self._child, self._work.handler.task
         match kind:
             case Kind.RESULTS:
                 self._lay(content)
             case Kind.VALUES:
                 self._lay(self._unpickled(*content))
+            case Kind.NOTES:
+                self._buffer.notes.update(content)
+            case Kind.ASK:
+                threading.Thread(target=self._answer, args=content, name="oqkit-answer", daemon=True).start()
             case Kind.STOPPED:
                 self._stopped = content
-            case Kind.REFUSED:
-                child.forget(task)
-                self._refuse(content)
-            case Kind.BROKEN:
-                child.forget(task)
-                log.error("running job %s broke in its child process:\n%s", self._work.job_id, content)
-                self._trouble = content.strip().rpartition("\n")[2]
+            case Kind.REFUSED | Kind.BROKEN:
+                self._child.forget(self._work.handler.task)
+                self._take_trouble(content)
             case Kind.END:
                 raise AssertionError(f"{kind} is not about rows")
             case _:
                 assert_never(kind)
+
+    def _take_trouble(self, content: UsageError | str) -> None:
+        """Take in why the work cannot be run, or the traceback of why it broke."""
+        if isinstance(content, UsageError):
+            self._refuse(content)
+            return
+        log.error("running job %s broke in its child process:\n%s", self._work.job_id, content)
+        self._trouble = content.strip().rpartition("\n")[2]
+
+    def _answer(self, number: int, rows: Rows, request: Request) -> None:
+        """Answer a call of the child in a thread of its own: results go on to come meanwhile."""
+        try:
+            data = pickle.dumps((self._work.ask(rows, request), None))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the function that asked is to see it
+            data = _pickled_error(error)
+        self._child.tell(Answer(number=number, data=data))
 
     def _refuse(self, error: UsageError) -> None:
         with self._lock:
@@ -218,6 +244,13 @@ class ProcessExecution:
             return buffer.drain()
 
 
+def _pickled_error(error: Exception) -> bytes:
+    try:
+        return pickle.dumps((None, error))
+    except Exception:  # noqa: BLE001 - an error that does not pickle: what it says does
+        return pickle.dumps((None, TaskError(f"{type(error).__name__}: {error}")))
+
+
 def _unpickle(data: bytes) -> Any:
     try:
         return pickle.loads(data)  # noqa: S301 - from a process that this one started
@@ -238,6 +271,7 @@ class ChildProcess:
         life, self._life = Pipe(duplex=False)  # both ends close with their objects: the child dies with this process
         self._sent: dict[TaskFunction, int] = {}
         self._numbers, self._serials = count(), count()
+        self._sending = threading.Lock()
         self._is_killed = False
         self.was_killed = False
         """Whether somebody else killed it; known after `death`."""
@@ -270,10 +304,10 @@ class ChildProcess:
             self._connection.send_bytes(data)
         return order.serial
 
-    def stop(self, serial: int, at: int) -> None:
-        """Ask it to start no row of an order from position `at` on."""
-        with suppress(OSError):
-            self._connection.send_bytes(STOP + pickle.dumps(Stop(serial=serial, at=at)))
+    def tell(self, aside: Aside) -> None:
+        """Tell it something that it carries out at once, whatever its function does."""
+        with suppress(OSError), self._sending:
+            self._connection.send_bytes(ASIDE + pickle.dumps(aside))
 
     def _order(self, work: Work) -> Order:
         task = work.handler.task
@@ -281,7 +315,7 @@ class ChildProcess:
         if task not in self._sent:
             code = self._code(task)
         number = self._sent.setdefault(task, next(self._numbers))
-        apart = {"handler", "inputs", "table"}
+        apart = {"handler", "inputs", "table", "ask"}
         return Order(
             task=number,
             code=code,

@@ -26,7 +26,9 @@ from oqkit.worker.checkpoint import Checkpointer
 from oqkit.worker.executor import Executor
 from oqkit.worker.interface import Codec
 from oqkit.worker.running import Running
+from oqkit.worker.service import LeaseService
 from oqkit.worker.share import Outlook, first_outlook, share
+from oqkit.worker.thread import Threads
 
 
 class LeaseRunner:
@@ -45,6 +47,7 @@ class LeaseRunner:
         executor: Executor,
         timer: RowTimer,
         observers: Observers,
+        threads: Threads,
         is_exposed: bool = False,
         is_only_suspect: bool = False,
     ) -> None:
@@ -55,8 +58,11 @@ class LeaseRunner:
         self._timer = timer
         self._observers = observers
         self._clock: Callable[[], float] = lease.monotonic
-        self._checkpointer = Checkpointer(lease, codec, observers=observers, refuse=self._refusal, late=self.hand_back)
-        self._work = work
+        self._checkpointer = Checkpointer(
+            lease, codec, observers=observers, lock=threads.lock(), refuse=self._refusal, late=self.hand_back
+        )
+        self._service = LeaseService(lease, extend=self._give_time)
+        self._work = replace(work, lease=lease.id, ask=self._service.answer)
         self._later: list[Work] = []
         self._cleared = NONE
         """Rows that did not kill the process in which they were isolated, but have no valid outcome from there."""
@@ -192,7 +198,8 @@ class LeaseRunner:
             known_row_s=None if is_isolated else known_row_s,
             least_s=self._limits.task.least_s,
         )
-        self._running = Running(work, isolating or self._executor, is_isolated=is_isolated, now=now)
+        self._running = Running(work, is_isolated=is_isolated, now=now)
+        self._running.begin(isolating or self._executor)
 
     def _goes_no_further(self, running: Running) -> bool:
         """Return whether the lease is over with the execution that has just ended."""
@@ -235,7 +242,7 @@ class LeaseRunner:
         elif verdict.charged:
             results = joined((results, self._retry(verdict.charged, kind, message)))
         self.n_finished += len(verdict.charged)
-        self._checkpointer.commit(results)
+        self._checkpointer.commit(results, progress=())
         self._later[:0] = _plan(running.work, verdict)
 
     def _death(self, running: Running, rows: Rows, message: str) -> Results:
@@ -261,6 +268,11 @@ class LeaseRunner:
 
     # --- while it runs ---------------------------------------------------------------------------
 
+    def _give_time(self, seconds: float) -> None:
+        """Let the call that asks, in its own thread, go on for so long."""
+        self._present().allow(self._clock() + seconds)
+        self._checkpointer.extend(seconds)
+
     def _look_after(self, running: Running, now: float) -> None:
         assert self._outlook is not None, "it has begun"  # noqa: S101
         if not running.has_started:
@@ -282,7 +294,9 @@ class LeaseRunner:
 
     def _checkpoint(self, *, release: Rows = NONE) -> None:
         running = self._present()
-        self._checkpointer.commit(self._drain(running), release=release)
+        results = self._drain(running)
+        progress = running.progress(self.lease.rows - results.all_rows())
+        self._checkpointer.commit(results, release=release, progress=progress)
         if self.is_lost:
             running.execution.abandon()
         elif not self.lease.rows:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from oqkit.queue.progress import MAX_ENTRIES, Progress
 from oqkit.queue.rows import NONE, Rows
 from oqkit.worker.blame import Incident
 from oqkit.worker.buffer import ResultBuffer
 from oqkit.worker.call import Work
-from oqkit.worker.executor import Executor
+from oqkit.worker.executor import Execution, Executor
 
 
 class Running:
-    """One execution, seen from the thread that looks after it."""
+    """One execution, seen from the thread that looks after it; `begin` starts it."""
 
-    def __init__(self, work: Work, executor: Executor, *, is_isolated: bool, now: float) -> None:
+    execution: Execution
+
+    def __init__(self, work: Work, *, is_isolated: bool, now: float) -> None:
         self.work = work
         self.is_isolated = is_isolated
         """Whether it runs elsewhere than the worker's work does by rights, because it may kill its process."""
@@ -20,8 +23,14 @@ class Running:
         self.limit = len(work.rows)
         """Positions from here on are not to be started."""
         self._mark, self._mark_since = (0, 0), now
+        self._allowance = (self._mark, now)
+        """A call, by its mark, and until when it may go on although its time-out is over."""
         self._leaving: tuple[int, int] | None = None
-        self.execution = executor.start(work, self.buffer)
+        self._notes: dict[int, Progress] = {}
+
+    def begin(self, executor: Executor) -> None:
+        """Start it: from now on its calls may ask for something."""
+        self.execution = executor.start(self.work, self.buffer)
 
     @property
     def has_started(self) -> bool:
@@ -44,7 +53,13 @@ class Running:
             return False
         # Coroutines have a time-out of their own, within which all in progress must end: unless one blocks the others.
         patience_s = 2 * timeout_s + self.work.limits.blocked_s if handler.is_async else timeout_s
-        return now - self._mark_since >= patience_s
+        allowed, until = self._allowance
+        return now - self._mark_since >= patience_s and not (now < until and (handler.is_async or allowed == mark))
+
+    def allow(self, until: float) -> None:
+        """Let the call in progress, which asks for it, go on until then."""
+        mark, (allowed, before) = self.buffer.mark(), self._allowance
+        self._allowance = mark, max(until, before) if self.work.handler.is_async or allowed == mark else until
 
     def forgive(self, late_s: float) -> None:
         """Do not count it against the call in progress if this whole process stood still: it was stopped, or slept."""
@@ -65,6 +80,13 @@ class Running:
         (first, stop), self._leaving = self._leaving, None
         self.limit = max(first, taken)
         return self.work.rows[self.limit : stop]
+
+    def progress(self, unfinished: Rows) -> tuple[Progress, ...]:
+        """Return how far the calls in progress are, by what they said last; the newest if there are many."""
+        self._notes = {
+            row: one for row, one in {**self._notes, **self.buffer.drain_notes()}.items() if one.rows & unfinished
+        }
+        return tuple(self._notes.values())[-MAX_ENTRIES:]
 
     def stop(self) -> None:
         """Start nothing more; what that leaves goes back when the lease ends."""

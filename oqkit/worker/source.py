@@ -54,6 +54,7 @@ class LeaseSource:
         self.solitude = Solitude(threads)
         self.trouble = Trouble(threads, limits=repository.limits.worker)
         self._limits = repository.limits.worker
+        self._threads = threads
         self.stopping = threads.event()
         self.killing = threads.event()
         self.monotonic: Callable[[], float] = repository.store.clock.monotonic
@@ -234,6 +235,7 @@ class LeaseSource:
             executor=executor,
             timer=self._timer,
             observers=self._observers,
+            threads=self._threads,
             is_exposed=_function(lease.job) in self._exposed,
             is_only_suspect=lease.is_only_suspect(after=self._isolates_after),
         )
@@ -250,7 +252,9 @@ class LeaseSource:
             return Failure(type=kind, message=message, traceback="", attempt=attempt, worker=self._worker)
 
         results = Results.failed(lease.rows, Verb.RETRY if is_passing else Verb.FAIL, failed)
-        checkpointer = Checkpointer(lease, self._codec, observers=self._observers, refuse=failed, late=lambda: None)
+        checkpointer = Checkpointer(
+            lease, self._codec, observers=self._observers, lock=self._threads.lock(), refuse=failed, late=_nothing
+        )
         checkpointer.commit(results, is_last=True)
         self._over(LeaseEnded.of(lease, n_finished=len(results.all_rows()), is_lost=checkpointer.is_lost), lease)
 

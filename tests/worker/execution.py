@@ -23,6 +23,7 @@ from oqkit.task.timer import RowTimer
 from oqkit.worker.buffer import ResultBuffer
 from oqkit.worker.call import Work
 from oqkit.worker.runner import LeaseRunner
+from oqkit.worker.thread import SystemThreads
 from tests.local import WAIT_S
 
 
@@ -175,7 +176,9 @@ class FakeCodec:
 
 def worked_off(executor, work, lease=None):
     lease, codec, timer = lease or FakeLease(len(work.rows)), FakeCodec(), RowTimer(TaskLimits())
-    runner = LeaseRunner(lease, work, codec=codec, executor=executor, timer=timer, observers=Observers())
+    runner = LeaseRunner(
+        lease, work, codec=codec, executor=executor, timer=timer, observers=Observers(), threads=SystemThreads()
+    )
     runner.start()
     end = time.monotonic() + WAIT_S
     while not runner.step():

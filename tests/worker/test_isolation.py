@@ -19,6 +19,7 @@ from oqkit.task.timer import RowTimer
 from oqkit.worker.call import Work
 from oqkit.worker.executor import ThreadExecutor
 from oqkit.worker.runner import LeaseRunner
+from oqkit.worker.thread import SystemThreads
 from tests.queue.faulty import World
 from tests.worker.execution import Inputs
 
@@ -53,7 +54,15 @@ def runner_of(world, function, *, batch=False, table=None):
         limits=WorkerLimits(),
     )
     executor, codec = ThreadExecutor(isolating=ThreadExecutor), ParquetCodec(world.repository())
-    return LeaseRunner(lease, work, codec=codec, executor=executor, timer=RowTimer(TaskLimits()), observers=Observers())
+    return LeaseRunner(
+        lease,
+        work,
+        codec=codec,
+        executor=executor,
+        timer=RowTimer(TaskLimits()),
+        observers=Observers(),
+        threads=SystemThreads(),
+    )
 
 
 def run(runner):

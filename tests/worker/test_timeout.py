@@ -219,7 +219,8 @@ def one_running(timeout_s):
     work = Work(
         handler=Handler(oq.task(lambda x: x)), job_id="j", mode="frame", first_task=0, rows=Rows.span(0, 3), inputs=None,
         attempts=(), worker="w", timeout_s=timeout_s, first_batch=1, max_batch=1, table=None,limits=WorkerLimits())  # fmt: skip
-    running = Running(work, Nowhere(), is_isolated=False, now=100.0)
+    running = Running(work, is_isolated=False, now=100.0)
+    running.begin(Nowhere())
     assert not running.is_overdue(101.0)  # from here on it is known to be in progress
     return running
 

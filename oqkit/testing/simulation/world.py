@@ -156,6 +156,10 @@ class ProcessLikeExecution:
         """Return how many rows were started."""
         return self._buffer.taken
 
+    def disown(self, rows: Rows) -> None:
+        """Let the calls of these rows know that their outcome will not be used."""
+        self._buffer.unwanted |= rows
+
     def abandon(self) -> None:
         """Kill it: it never goes on."""
         self._task.ticket += 1

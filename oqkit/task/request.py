@@ -1,0 +1,43 @@
+"""What a running function may ask of its worker: a closed set, answered in one place (`oqkit.worker.service`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from oqkit.errors import UsageError
+
+MAX_EXTENSION_S = 7 * 86_400.0
+"""Longer than that, nobody would take over the tasks of a worker that died."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtendLease:
+    """Let the call go on for so many seconds from now at least."""
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if not self.seconds <= MAX_EXTENSION_S:
+            raise UsageError(f"extend_lease({self.seconds:g}) is more than a week; call it again when that is over")
+
+
+Request = ExtendLease
+"""A class for each; it pickles, as does the answer. The function waits for that, or for the error that it raises."""
+
+
+class Service(Protocol):
+    """What a worker does for one call, wherever that runs."""
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the outcome of the call is not wanted any more, or the worker is stopping."""
+
+    def check(self) -> None:
+        """Raise `LeaseLost` if the outcome of the call will not be used."""
+
+    def tell(self, current: float, total: float | None, message: str) -> None:
+        """Note how far the call is, and return at once."""
+
+    def ask(self, request: Request) -> Any:
+        """Return the answer, to a coroutine function as a future, or raise `LeaseLost`."""

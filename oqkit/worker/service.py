@@ -1,0 +1,98 @@
+"""What a worker does for a function while it runs: `CallService` is the end that the function holds, `LeaseService` answers.
+
+Both are in one process, or a child process passes on what is asked and what is answered (see `child` and `process`).
+What the function only tells is laid on its buffer, and picked up with the results.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from oqkit.claim.lease import HeldLease
+from oqkit.errors import LeaseLost, UsageError
+from oqkit.queue.progress import said
+from oqkit.queue.rows import Rows
+from oqkit.task.request import ExtendLease, Request
+from oqkit.worker.buffer import ResultBuffer
+
+
+def nobody(_rows: Rows, _request: Request) -> object:
+    """Answer where there is no worker: nothing can be asked."""
+    raise UsageError("there is no worker here to ask")
+
+
+@dataclass(frozen=True, slots=True)
+class CallService:
+    """The worker as the call of some rows sees it; used in the thread of the call, or in those that it starts."""
+
+    answer: Callable[[Rows, Request], Any]
+    rows: Rows
+    buffer: ResultBuffer
+    lease: str
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the outcome of the call is not wanted any more, or the worker is stopping."""
+        return self.buffer.limit <= 0 or self._is_unwanted()
+
+    def check(self) -> None:
+        """Raise `LeaseLost` if the outcome of the call will not be used."""
+        if self._is_unwanted():
+            raise LeaseLost(self.lease)
+
+    def tell(self, current: float, total: float | None, message: str) -> None:
+        """Note how far the call is, and return at once."""
+        self.check()
+        self.buffer.notes[self.rows.first] = said(self.rows, current, total, message)
+
+    def ask(self, request: Request) -> Any:
+        """Return the answer, or raise what it raises."""
+        self.check()
+        return self.answer(self.rows, request)
+
+    def _is_unwanted(self) -> bool:
+        unwanted = self.buffer.unwanted
+        return bool(unwanted) and not self.rows - unwanted
+
+
+@dataclass(frozen=True, slots=True)
+class CoroutineService(CallService):
+    """The same of a coroutine, which must not keep others waiting: an answer is a future."""
+
+    limit: asyncio.Timeout
+
+    def ask(self, request: Request) -> asyncio.Future[Any]:
+        """Ask in another thread, and return the answer to come."""
+        self.check()
+        loop = asyncio.get_running_loop()
+        if isinstance(request, ExtendLease):
+            self._put_off(loop.time() + request.seconds)
+        return loop.run_in_executor(None, self.answer, self.rows, request)
+
+    def _put_off(self, end: float) -> None:
+        """Let the time-out be no sooner than the moment `end` of the event loop."""
+        due = self.limit.when()
+        if due is not None and due < end:
+            self.limit.reschedule(end)
+
+
+class LeaseService:
+    """Answers what the calls of one lease ask: the one place where each kind of request is known."""
+
+    def __init__(self, lease: HeldLease, *, extend: Callable[[float], None]) -> None:
+        self._lease = lease
+        self._extend = extend
+
+    def answer(self, rows: Rows, request: Request) -> object:
+        """Do what the call of `rows` asks, in the thread that asks; the error of a refusal is raised there."""
+        match request:
+            case ExtendLease():
+                self._extend(request.seconds)
+            case _:
+                assert_never(request)
+        if not rows & self._lease.rows:
+            raise LeaseLost(self._lease.id)
+        return None
