@@ -53,6 +53,26 @@ class Unsupported(StoreError):
     """The store cannot hold a queue, for example because it ignores conditional writes."""
 
 
+class PartlySubmitted(StoreError):
+    """Some of the calls of `submit_many` were stored, and others were not, or nobody knows.
+
+    `tasks` has the stored ones by number, with None in place of the others; `failures` says of each of these why.
+    """
+
+    def __init__(self, tasks: Sequence[object], failures: Mapping[int, OqError]) -> None:
+        super().__init__(tasks, failures)
+        self.tasks = tasks
+        self.failures = failures
+
+    def __str__(self) -> str:
+        first, *more = self.failures
+        others = f" and {len(more):,} others" if more else ""
+        return (
+            f"{len(self.tasks) - len(self.failures):,} of {len(self.tasks):,} tasks were stored; not so call {first}{others}: "
+            f"{self.failures[first]}. In this error, .tasks has the stored ones by number, with None for those to submit again"
+        )
+
+
 # --- tasks: the state machine said no ------------------------------------------------------------
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from oqkit.client.queue_find import JOB_COLUMNS, JOB_STATUSES, QueueFinding
-from oqkit.client.queue_submit import OnDuplicate, QueueSubmitting
+from oqkit.client.queue_submit import OnDuplicate
+from oqkit.client.queue_submit_many import QueueSubmittingMany
 
 __all__ = ["JOB_COLUMNS", "JOB_STATUSES", "OnDuplicate", "Queue"]
 
 
 class Queue(
-    QueueSubmitting,
+    QueueSubmittingMany,
     QueueFinding,
 ):
     """One queue, in a bucket or a directory. Get one from `oq.connect`."""

@@ -61,8 +61,6 @@ class QueueSubmitting(Connection):
         spec = spec_of_values(_many(inputs), fn, part_rows=part_rows, timer=self.timer, limits=self.repository.limits)
         return self._submit(spec, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
 
-    submit_many = map
-
     def submit_frame(
         self,
         df: object,

@@ -77,7 +77,9 @@ class JobSpec:
 
 
 def function_of(function: Any, *, limits: TaskLimits) -> Function:
-    """Describe a function, a `@oq.task`, or the name of a task type."""
+    """Describe a function, a `@oq.task`, or the name of a task type; what is described already stays as it is."""
+    if isinstance(function, Function):
+        return function
     if isinstance(function, str):
         return Function(type=keys.check_type(function))
     task = as_task(function)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
 from oqkit.client.duplicate import Choice, Decision, decide, derived_name, input_difference
-from oqkit.client.spec import JobSpec, job_of
+from oqkit.client.spec import Function, JobSpec, job_of
 from oqkit.client.wait import tell
-from oqkit.errors import DuplicateJob
+from oqkit.errors import DuplicateJob, OqError, Unavailable
 from oqkit.observe.event import JobAttached, JobSubmitted
 from oqkit.observe.observer import Observers
 from oqkit.queue import key as keys
@@ -47,6 +48,29 @@ class Submitter:
         if not stored.is_new:
             self._attached(stored.job)
         return stored.job
+
+    def submit_each(self, specs: Sequence[JobSpec], options: Options) -> list[Job | OqError]:
+        """Store a job of one task for each spec, several at a time, after a check that all of them can be stored.
+
+        Of one that was not stored, its place holds the error. After the first one no further is begun.
+        """
+        wanted = [job_of(spec, self._repository, name="", options=options) for spec in specs]
+        for job in wanted:
+            Submission(self._repository, job).check()
+        for spec in specs:
+            self._put_code(spec.function)
+        failed: list[OqError] = []
+
+        def store(spec: JobSpec, job: Job) -> Job | OqError:
+            if failed:
+                return Unavailable(f"not tried, after another call failed: {failed[0]}")
+            try:
+                return self._store(spec, job).job
+            except OqError as error:
+                failed.append(error)
+                return error
+
+        return self._repository.map(lambda pair: store(*pair), zip(specs, wanted, strict=True))
 
     def submit_job(self, spec: JobSpec, options: Options, *, name: str | None, on_duplicate: str) -> Job:
         """Store a job, or attach to the newest one of its name; without a name, to the one that does the same work."""
@@ -107,13 +131,10 @@ class Submitter:
             tell(f"Submitted as a new job, as it will be each time: {unknown}. See oq.content_of.")
 
     def _store(self, spec: JobSpec, job: Job) -> Submitted:
-        function, submission, began = spec.function, Submission(self._repository, job), self._monotonic()
-        is_new_code = function.data is not None and function.code.digest not in self._codes
-        if is_new_code or spec.table is not None:
+        submission, began = Submission(self._repository, job), self._monotonic()
+        if self._is_new_code(spec.function) or spec.table is not None:
             submission.check()
-        if function.data is not None and is_new_code:
-            put_code(self._repository, function.code, function.data)
-            self._codes.add(function.code.digest)
+        self._put_code(spec.function)
         files = spec.files(max_bytes=self._limits.payload.file_bytes)
         refs = [file.ref(submission.put_input(file.data)) for file in files]
         stored = submission.commit(replace(job, input=spec.input.with_files(refs).to_json()))
@@ -123,6 +144,14 @@ class Submitter:
                 JobSubmitted, lambda: JobSubmitted(at=self._repository.now(), job=stored.job, took_s=took_s)
             )
         return stored
+
+    def _is_new_code(self, function: Function) -> bool:
+        return function.data is not None and function.code.digest not in self._codes
+
+    def _put_code(self, function: Function) -> None:
+        if function.data is not None and self._is_new_code(function):
+            put_code(self._repository, function.code, function.data)
+            self._codes.add(function.code.digest)
 
     def _is_large(self, spec: JobSpec) -> bool:
         return spec.table is not None and spec.table.nbytes > self._limits.client.check_first_bytes

@@ -1,0 +1,120 @@
+"""Many calls at once, of several task types: tasks in the order of the input."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+
+import pytest
+
+import oqkit
+from oqkit.errors import Denied, PartlySubmitted
+from tests.local import WAIT_S, keys_in, work_off
+
+
+@oqkit.task
+def half(x):
+    return x / 2
+
+
+@oqkit.task(name="greeting", retries=2)
+def greet(name: str) -> str:
+    return f"hello {name}"
+
+
+def priced(amount, currency):
+    return f"{amount} {currency}"
+
+
+def test_mixed_types_give_tasks_in_the_order_of_the_input(queue):
+    tasks = queue.submit_many(
+        [(half, {"x": 3}), ("greeting", {"name": "Ann"}), (greet, {"name": "Bob"}), ("half", 5)],
+        priority=7,
+        tags={"team": "risk"},
+    )
+    assert [task.job.type for task in tasks] == ["half", "greeting", "greeting", "half"]
+    assert [task.input for task in tasks] == [{"x": 3}, {"name": "Ann"}, {"name": "Bob"}, 5]
+    assert {(task.options.priority, task.tags["team"]) for task in tasks} == {(7, "risk")}
+    assert [task.options.retries for task in tasks] == [3, 3, 2, 3]
+    work_off(queue, half, greet)
+    assert [task.result(WAIT_S) for task in tasks] == [1.5, "hello Ann", "hello Bob", 2.5]
+
+
+def test_generators_and_lists_of_pairs_are_welcome(queue):
+    """[V] the original took a list of 2-tuples, and nothing else."""
+    assert [task.input for task in queue.submit_many((half, x) for x in range(20))] == list(range(20))
+    assert [task.input for task in queue.submit_many([["half", 1], ["half", 2]])] == [1, 2]
+    assert queue.submit_many([]) == []
+
+
+def test_which_tasks_were_stored_is_known_when_one_fails_half_way(queue, monkeypatch):
+    """[V] the original raised, and lost the ids of the tasks that it had created."""
+    create, lock, n_jobs = queue.storage.create, threading.Lock(), 0
+
+    def fail_at_the_seventh(key, data):
+        nonlocal n_jobs
+        if key.startswith("jobs/"):
+            with lock:
+                n_jobs += 1
+                if n_jobs == 7:
+                    raise Denied("not this one")
+        return create(key, data)
+
+    monkeypatch.setattr(queue.storage, "create", fail_at_the_seventh)
+    with pytest.raises(PartlySubmitted, match="tasks were stored; not so call") as caught:
+        queue.submit_many(("half", x) for x in range(200))
+    monkeypatch.undo()
+    error = pickle.loads(pickle.dumps(caught.value))
+    stored = {task.id: number for number, task in enumerate(error.tasks) if task is not None}
+    assert len(error.tasks) == 200
+    assert {number for number in range(200) if error.tasks[number] is None} == set(error.failures)
+    assert 6 <= len(stored) < 199, "it stops soon"
+    assert {
+        f"{key.rpartition('/')[2].removesuffix('.json')}.0" for key in keys_in(queue) if key.startswith("jobs/")
+    } == set(stored)
+    assert all(queue.get(task_id).input == number for task_id, number in stored.items())
+    assert "not this one" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    (
+        ((priced, {"amount": 3}), "call 2: .*currency"),
+        ((half, object()), "call 2: input 0 .* cannot be stored"),
+        (("no type", 1), "call 2: 'no type' cannot be a task type"),
+        ((half,), r"call 2 is .* must be a pair of a function"),
+        ("half", "call 2 is 'half'; it must be a pair"),
+    ),
+    ids=["binding", "value", "type", "single", "text"],
+)
+def test_everything_is_checked_before_anything_is_written(queue, bad, told):
+    before = keys_in(queue)
+    with pytest.raises(oqkit.UsageError, match=told):
+        queue.submit_many([("half", 1), (half, {"x": 1}), bad])
+    assert keys_in(queue) == before
+
+
+@pytest.mark.parametrize("calls", ("half", half, {"half": 1}, 7), ids=["text", "function", "dict", "number"])
+def test_what_is_no_list_of_pairs_is_refused(queue, calls):
+    with pytest.raises(oqkit.UsageError, match="submit_many wants pairs of a function"):
+        queue.submit_many(calls)
+
+
+def test_options_are_those_of_all_and_an_unknown_one_is_refused(queue):
+    with pytest.raises(oqkit.UsageError, match="name= is no option"):
+        queue.submit_many([("half", 1)], name="nightly")
+
+
+def test_a_function_of_a_notebook_is_stored_once(queue):
+    def local(x):
+        return x + 1
+
+    before = queue.storage.requests.snapshot()
+    tasks = queue.submit_many((local, x) for x in range(30))
+    requests = queue.storage.requests.snapshot() - before
+    rings = requests["put"] - 2 * 30 - 1
+    assert set(requests) <= {"put", "list"}  # a store that has said no date yet is listed once
+    assert 1 <= rings <= 31
+    assert len([key for key in keys_in(queue) if key.startswith("code/")]) == 1
+    work_off(queue)
+    assert [task.result(WAIT_S) for task in tasks] == list(range(1, 31))
