@@ -54,7 +54,7 @@ ELSEWHERE = {
         *("queue.signature.MAX_JOBS", "queue.signature.MIN_KEY_BYTES"),
     },
     "what a user may give, and what holds where none is given": {
-        *("client.option.MAX_TAGS", "worker.worker.GRACE_S", "worker.worker.LEASE_S"),
+        *("worker.worker.GRACE_S", "worker.worker.LEASE_S"),
     },
     "facts of formats, of memory and of the system": {
         *("launch.launcher.EXIT_OUTDATED", "payload.cache._ENTRY_BYTES", "payload.parquet._FOOTER_END"),

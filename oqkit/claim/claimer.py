@@ -46,6 +46,7 @@ class Claimer:
         lease_s: float,
         can_run: Callable[[Job], bool],
         lease_rows: Callable[[Job], tuple[int, int | None]],
+        aging_s: float | None = None,
         on_aside: Callable[[str, Exception], None] = lambda job_id, error: None,  # noqa: ARG005 - nobody to tell
         on_ended: Callable[[Job], None] = lambda job: None,  # noqa: ARG005 - the same
     ) -> None:
@@ -55,6 +56,7 @@ class Claimer:
         self._lease_s = lease_s
         self._can_run = can_run
         self._lease_rows = lease_rows
+        self._aging_s = aging_s
         self._on_aside = on_aside
         self._on_ended = on_ended
         self._cursors: dict[str, JobCursor] = {}
@@ -172,7 +174,7 @@ class Claimer:
         """Return a few jobs to try: of the highest priority that has any, in random order."""
         now = self._repository.now()
         ready = [
-            (one.rank, job)
+            (one.rank(now, aging_s=self._aging_s), job)
             for job, one in self._cursors.items()
             if one.not_before <= now and one.due <= now and (one.latest is None or self._is_wanted(one.latest))
         ]

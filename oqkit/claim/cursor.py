@@ -12,6 +12,7 @@ from oqkit.queue import key as keys
 from oqkit.queue.cas import Versioned
 from oqkit.queue.job import Job, check_orders, is_settled
 from oqkit.queue.part import Part
+from oqkit.queue.priority import rank
 from oqkit.queue.repository import Repository
 
 
@@ -67,10 +68,14 @@ class JobCursor:
         """The newest generation that markers tell of."""
         return max((marker.gen for marker in self.markers.values()), default=0)
 
-    @property
-    def rank(self) -> int:
-        """The highest priority that markers tell of."""
-        return max((marker.priority for marker in self.markers.values()), default=0)
+    def rank(self, now: float, *, aging_s: float | None) -> float:
+        """How early to try it, the highest first: by what the job says, or else its newest marker (see `oqkit.queue.priority`)."""
+        newest = max(self.markers.values(), key=lambda marker: (marker.gen, marker.due), default=None)
+        if newest is None:
+            return 0.0
+        is_told = self.latest is not None and self.latest.gen >= newest.gen
+        priority = self.job.priority if is_told else newest.priority
+        return rank(priority, due=newest.due, now=now, aging_s=aging_s)
 
     @property
     def due(self) -> float:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from oqkit.client.duplicate import derived_name, is_derived
 from oqkit.client.job_base import JobBase
-from oqkit.client.option import by_of
+from oqkit.client.option import by_of, tags_of
 from oqkit.client.selection import select
 from oqkit.client.spec import Function, function_of
 from oqkit.errors import UsageError
 from oqkit.observe.event import JobOrdered
 from oqkit.queue import control
 from oqkit.queue.job import ControlVerb
+from oqkit.queue.priority import priority_of
 from oqkit.queue.submission import point_to
 from oqkit.queue.transition import Status
 from oqkit.task.code import put_code
@@ -83,11 +84,7 @@ class JobSteering(JobBase):
         still run. `by`: as in `cancel`. Raise `UsageError` if the job has ended.
         """
         given_by = by_of(by)
-        self._view.reload()
-        if self.done():
-            raise UsageError(
-                f"job {self.name or self.id!r} has ended ({self._view.state.status}): there is nothing to pause"
-            )
+        self._check_open("pause")
         until = None if resume_after is None else self._repository.now() + seconds(resume_after, what="resume_after")
         self._view.adopt(control.pause(self._repository, self.id, reason=reason or "", until=until, by=given_by))
         self._tell(ControlVerb.PAUSE, by=given_by, reason=reason)
@@ -101,6 +98,39 @@ class JobSteering(JobBase):
         given_by = by_of(by)
         self._view.adopt(control.resume(self._repository, self.id, by=given_by))
         self._tell(ControlVerb.RESUME, by=given_by)
+
+    def reprioritize(self, priority: int | str, *, by: str | None = None) -> None:
+        """Give what has not been claimed yet another priority: 0 to 255, or a name, such as ``"urgent"`` (see `oq.Options`).
+
+        `by`: as in `cancel`. Raise `UsageError` if the job has ended.
+        """
+        chosen, given_by = priority_of(priority), by_of(by)
+        self._check_open("reprioritize")
+        self._view.adopt(control.reprioritize(self._repository, self.id, chosen, by=given_by))
+        self._tell(ControlVerb.REPRIORITIZE, by=given_by)
+
+    def tag(
+        self, tags: Mapping[str, str | None] | None = None, /, *, by: str | None = None, **more: str | None
+    ) -> None:
+        """Set tags, or remove those that are None: ``job.tag(team="risk", draft=None)``; also of a job that runs or has ended.
+
+        Names that are no keywords go into a dict: ``job.tag({"cost centre": "7"})``. `by`: as in `cancel`. Raise
+        `UsageError` for what is no text, and if the job would have more than 20 tags.
+        """
+        given_by, wanted = by_of(by), {**(tags or {}), **more}
+        if not wanted:
+            raise UsageError('no tag is given: job.tag(team="risk") sets one, job.tag(team=None) removes it')
+        tags_of({name: "" if value is None else value for name, value in wanted.items()})
+        self._view.adopt(control.tag(self._repository, self.id, wanted, by=given_by))
+        self._tell(ControlVerb.TAG, by=given_by)
+
+    def _check_open(self, verb: str) -> None:
+        """Raise `UsageError` if the job, as the queue has it now, has ended."""
+        self._view.reload()
+        if self.done():
+            raise UsageError(
+                f"job {self.name or self.id!r} has ended ({self._view.state.status}): there is nothing to {verb}"
+            )
 
     def _tell(self, verb: ControlVerb, *, by: str, n_tasks: int = 0, reason: str | None = None) -> None:
         job, now, why = self._view.state.job, self._repository.now, reason or ""

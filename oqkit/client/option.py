@@ -11,12 +11,13 @@ from typing import Any
 
 from oqkit.clock import user_at_host
 from oqkit.errors import UsageError
+from oqkit.queue.bound import MAX_TAGS
 from oqkit.queue.gate import NEVER
 from oqkit.queue.job import Job
 from oqkit.queue.policy import Backoff, Policy
+from oqkit.queue.priority import priority_of
 from oqkit.task.function import Options, seconds
 
-MAX_TAGS = 20
 LATEST_S = NEVER  # the year 2200
 
 
@@ -43,6 +44,7 @@ def options_digest(options: Options) -> str:
     named = {field.name: getattr(options, field.name) for field in fields(options)}
     for name in ("timeout", "delay", "ttl"):
         named[name] = named[name] and seconds(named[name], what=name)
+    named["priority"] = priority_of(options.priority)
     named |= {"backoff": _backoff(options.backoff), "tags": sorted(tags_of(options.tags or {}).items())}
     return hashlib.sha256(repr(named).encode()).hexdigest()[:32]
 

@@ -13,7 +13,7 @@ from oqkit.arrow.identity import digest_by_name
 from oqkit.arrow.table import Layout, chosen, labels_of, opened, to_table
 from oqkit.arrow.table import fingerprint as frame_fingerprint
 from oqkit.client.join import Submitted
-from oqkit.client.option import options_digest, policy_of, tags_of, whole
+from oqkit.client.option import options_digest, policy_of, tags_of
 from oqkit.clock import new_id
 from oqkit.errors import SchemaError, UsageError
 from oqkit.limits import Limits, TaskLimits
@@ -26,6 +26,7 @@ from oqkit.payload.parquet import PayloadFile, encode_payload
 from oqkit.payload.values_input import ValuesInput, text_table
 from oqkit.queue import key as keys
 from oqkit.queue.job import Code, Job
+from oqkit.queue.priority import priority_of
 from oqkit.queue.repository import Repository
 from oqkit.task.code import code_of
 from oqkit.task.fingerprint import unknown_part
@@ -255,7 +256,7 @@ def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options
         options_digest=options_digest(chosen),
         code=spec.function.code,
         policy=policy_of(chosen, now=now),
-        priority=whole(chosen.priority, what="priority", low=0, high=255),
+        priority=priority_of(chosen.priority),
         timeout_s=seconds(chosen.timeout or 0, what="timeout") or None,
         tags=tags_of(chosen.tags or {}),
         input=spec.input.to_json(),

@@ -23,6 +23,8 @@ MAX_PARTS = 10**7
 MAX_TEXT = 10_000
 MAX_NOTE = 4_000
 MAX_PRIORITY = 255
+MAX_TAGS = 20
+"""How many tags a job may have."""
 
 Moment = Annotated[float, Meta(ge=0.0, le=MAX_TIME_S)]
 """Epoch seconds."""
@@ -31,6 +33,7 @@ Span = Annotated[float, Meta(ge=0.0, le=MAX_SPAN_S)]
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 Generation = Annotated[int, Meta(ge=1, le=MAX_COUNT)]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
+Priority = Annotated[int, Meta(ge=0, le=MAX_PRIORITY)]
 Factor = Annotated[float, Meta(ge=0.0, le=1.0e10)]
 Id = Annotated[str, Meta(max_length=64)]
 Name = Annotated[str, Meta(max_length=1_024)]

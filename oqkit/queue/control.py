@@ -1,21 +1,23 @@
-"""Cancel, retry, pause and resume: one entry in the job object, then the parts that it concerns are brought up to date.
+"""Orders, such as to cancel a job: one entry in the job object, then the parts that it concerns are brought up to date.
 
 Each says who gave it (`by`), which `history` shows. The entry alone is the order. Applying it at once only makes it visible at once: a caller that dies
 half-way leaves the rest to whichever worker or later caller meets a part that is behind.
 
 A pause moves no task. Workers that read the job again, as its new marker makes them do, start none
 of its tasks; it also brings part 0 up to date, whose generation tells everybody who watches the
-parts to read the job again.
+parts to read the job again. Another priority and tags move no task either, and no part hears of them: of the
+priority workers learn from the marker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oqkit.clock import new_id
-from oqkit.errors import FormatError
+from oqkit.errors import FormatError, UsageError
 from oqkit.queue import key as keys
+from oqkit.queue.bound import MAX_TAGS
 from oqkit.queue.gate import due
 from oqkit.queue.job import Code, Control, ControlVerb, Job, caught_up, concerned, has_control, with_control
 from oqkit.queue.repository import Repository
@@ -62,24 +64,43 @@ def resume(repository: Repository, job_id: str, *, by: str = "") -> Job:
     return _order(repository, job_id, ControlVerb.RESUME, by=by)
 
 
+def reprioritize(repository: Repository, job_id: str, priority: int, *, by: str = "") -> Job:
+    """Give a job another priority: a marker of a new generation tells workers of it, whatever the job waits for."""
+    return _order(repository, job_id, ControlVerb.REPRIORITIZE, priority=priority, by=by)
+
+
+def tag(repository: Repository, job_id: str, tags: Mapping[str, str | None], *, by: str = "") -> Job:
+    """Set tags of a job, or remove those that are None; nobody has to be told of it."""
+    return _enter(repository, job_id, ControlVerb.TAG, tags=tuple(tags.items()), by=by)[0]
+
+
 def _order(repository: Repository, job_id: str, verb: ControlVerb, *, code: Code | None = None, **what: Any) -> Job:
     """Enter an order in the job object, tell the workers, and carry it out."""
-    now = repository.now()
-    control = Control(op=new_id(repository.rng), verb=verb, at=now, **what)
-    job = repository.update_job(
-        job_id,
-        lambda doc: _ordered(repository, doc, control, code),
-        applied=lambda doc: has_control(doc, control.op),
-    ).doc
+    job, control = _enter(repository, job_id, verb, code=code, **what)
     if not job.n_tasks:
         return job
-    repository.announce(repository.marker(job, due=due(job, now)))
+    repository.announce(repository.marker(job, due=due(job, control.at)))
     bring_up(repository, job, control)
     return job
 
 
+def _enter(
+    repository: Repository, job_id: str, verb: ControlVerb, *, code: Code | None = None, **what: Any
+) -> tuple[Job, Control]:
+    """Enter an order in the job object; return the job with it, and maybe with orders that others gave since."""
+    control = Control(op=new_id(repository.rng), verb=verb, at=repository.now(), **what)
+    held = repository.update_job(
+        job_id,
+        lambda doc: _ordered(repository, doc, control, code),
+        applied=lambda doc: has_control(doc, control.op),
+    )
+    return held.doc, control
+
+
 def _ordered(repository: Repository, job: Job, control: Control, code: Code | None) -> Job:
     after = with_control(job, control, code=code)
+    if len(after.tags) > max(MAX_TAGS, len(job.tags)):
+        raise UsageError(f"job {job.name or job.id} would have {len(after.tags)} tags: at most {MAX_TAGS} are allowed")
     return after if code is None else repository.signed_anew(after, before=job)
 
 

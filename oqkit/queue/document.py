@@ -19,7 +19,6 @@ from oqkit.queue import record
 from oqkit.queue.bound import (
     MAX_PART_ROWS,
     MAX_PARTS,
-    MAX_PRIORITY,
     CommitId,
     Count,
     Generation,
@@ -27,6 +26,7 @@ from oqkit.queue.bound import (
     Moment,
     Name,
     OutputId,
+    Priority,
     Span,
     Text,
     Type,
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 FORMAT = 1
 MAX_BYTES = 64 * 2**20
-FEATURES: frozenset[str] = frozenset()
+FEATURES: frozenset[str] = frozenset({"reprioritize", "tag"})
 """What a document may require of its reader. A feature is named here by the code that honours it, and not before."""
 
 # --- any document --------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ class _Job(msgspec.Struct, kw_only=True):
     options_digest: Name = ""
     code: Code
     policy: Policy
-    priority: Annotated[int, Meta(ge=0, le=MAX_PRIORITY)]
+    priority: Priority
     timeout_s: Span | None
     tags: dict[Name, Text]
     controls: tuple[Control, ...]
@@ -215,7 +215,8 @@ def _job(doc: dict[str, object]) -> Job:
     if signature is not None:
         signed = record.parse(signature.text.encode())
         _check_required(signed["requires"], what="its signed text")
-        doc = {**doc, **{name: signed[name] for name in _SIGNED}}
+        added = [name for name in record.read(tuple[Id, ...], doc["requires"]) if name not in signed["requires"]]
+        doc = {**doc, **{name: signed[name] for name in _SIGNED}, "requires": [*signed["requires"], *added]}
     if not {"content_digest", "options_digest"} <= doc.keys() and "fingerprint" not in doc:  # which 0.1 had
         raise ValueError("its digests of content and options are missing")
     found = record.read(_Job, doc)

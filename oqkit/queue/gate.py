@@ -60,9 +60,10 @@ def opens(job: Job, now: float) -> float | None:
 
 
 def due(job: Job, now: float) -> float:
-    """Return the time that the marker of a job has: when its last order was given, or when its gates open.
+    """Return the time that the marker of a job has: when the last order about its tasks was given, or when its gates open.
 
     It follows from the job, so that whoever puts the marker up once more gives it the same name.
     """
-    given = job.controls[-1].at if job.controls else max(job.created, job.policy.not_before)
+    orders = [control.at for control in job.controls if control.verb.concerns_tasks]
+    given = orders[-1] if orders else max(job.created, job.policy.not_before)
     return opens(job, now) or given

@@ -50,6 +50,12 @@ def _note(control: Control) -> str | None:
             return f"paused: {control.reason}" if control.reason else "paused"
         case ControlVerb.RESUME:
             return "resumed"
+        case ControlVerb.REPRIORITIZE:
+            return f"priority {control.priority}"
+        case ControlVerb.TAG:
+            return "tags " + ", ".join(
+                f"{name}={value}" if value is not None else f"no {name}" for name, value in control.tags
+            )
         case ControlVerb.CANCEL | ControlVerb.RETRY:
             return None
         case _:

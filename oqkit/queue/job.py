@@ -1,4 +1,4 @@
-"""A job: what was asked for, once, and the controls (cancel, retry, pause, resume) given since.
+"""A job: what was asked for, once, and the controls (cancel, retry, pause …) given since.
 
 A control is one entry in the job object; every part applies it once, in order, and remembers how
 many it has applied (`Part.gen`). So a control is complete as soon as the job object holds it:
@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, assert_never
 
 from oqkit.errors import FormatError
-from oqkit.queue.bound import STATED, Digest, Id, Moment, Name, Text, Unknown
+from oqkit.queue.bound import STATED, Digest, Id, Moment, Name, Priority, Text, Unknown
 from oqkit.queue.part import Part, cancel, fresh, reopen
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows
@@ -29,6 +29,24 @@ class ControlVerb(StrEnum):
     RETRY = "retry"
     PAUSE = "pause"
     RESUME = "resume"
+    REPRIORITIZE = "reprioritize"
+    TAG = "tag"
+
+    @property
+    def concerns_tasks(self) -> bool:
+        """Whether it says what may become of tasks; a priority and tags are about the job as a whole."""
+        match self:
+            case ControlVerb.CANCEL | ControlVerb.RETRY | ControlVerb.PAUSE | ControlVerb.RESUME:
+                return True
+            case ControlVerb.REPRIORITIZE | ControlVerb.TAG:
+                return False
+            case _:
+                assert_never(self)
+
+    @property
+    def feature(self) -> str:
+        """What a job that was given such an order requires of its readers; empty for what every version knows."""
+        return "" if self.concerns_tasks else self.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +87,10 @@ class Control:
     """When a pause is over by itself, in epoch seconds; None for never."""
     by: Name = ""
     """Who gave it; empty if that is not known."""
+    priority: Priority | None = None
+    """The priority from now on; None: as before."""
+    tags: tuple[tuple[Name, Text | None], ...] = ()
+    """Tags to be set; None removes one."""
     unknown: Unknown = ()
 
     @property
@@ -79,7 +101,7 @@ class Control:
                 return True
             case ControlVerb.CANCEL:
                 return self.rows is None and Status.PENDING in self.statuses
-            case ControlVerb.RETRY | ControlVerb.PAUSE:
+            case ControlVerb.RETRY | ControlVerb.PAUSE | ControlVerb.REPRIORITIZE | ControlVerb.TAG:
                 return False
             case _:
                 assert_never(self.verb)
@@ -158,7 +180,11 @@ class Job:
 
 def with_control(job: Job, control: Control, *, code: Code | None = None) -> Job:
     """Add an order; `code` replaces the function from here on, which nobody has signed yet."""
-    job = replace(job, controls=(*job.controls, control))
+    feature = control.verb.feature
+    requires = job.requires if not feature or feature in job.requires else (*job.requires, feature)
+    priority = job.priority if control.priority is None else control.priority
+    tags = {name: value for name, value in {**job.tags, **dict(control.tags)}.items() if value is not None}
+    job = replace(job, controls=(*job.controls, control), requires=requires, priority=priority, tags=tags)
     return job if code is None else replace(job, code=code, code_rev=job.code_rev + 1, valid_until=None, signature=None)
 
 
@@ -180,7 +206,7 @@ def caught_up(part: Part, job: Job, *, now: float) -> Part:
                 part = cancel(part, rows, now=now, statuses=statuses, note=control.reason, by=control.by)
             case ControlVerb.RETRY:
                 part = reopen(part, rows, now=now, statuses=statuses, by=control.by)
-            case ControlVerb.PAUSE | ControlVerb.RESUME:
+            case ControlVerb.PAUSE | ControlVerb.RESUME | ControlVerb.REPRIORITIZE | ControlVerb.TAG:
                 pass  # they move no task
             case _:
                 assert_never(control.verb)
@@ -203,10 +229,15 @@ def is_settled(part: Part, job: Job) -> bool:
 
 
 def concerned(job: Job, control: Control) -> range:
-    """Return the parts in which an order may move tasks; a pause or its end moves none, and is told to part 0."""
+    """Return the parts in which an order may move tasks; a pause or its end moves none, and is told to part 0.
+
+    A priority concerns only who chooses among jobs, and tags only who looks for some: no part hears of those.
+    """
     match control.verb:
         case ControlVerb.PAUSE | ControlVerb.RESUME:
             return range(min(1, job.n_parts))
+        case ControlVerb.REPRIORITIZE | ControlVerb.TAG:
+            return range(0)
         case ControlVerb.CANCEL | ControlVerb.RETRY:
             return _parts_of(control.rows, job)
         case _:

@@ -155,9 +155,11 @@ class JobState:
         return JobStatus.RUNNING if self.is_started else JobStatus.PENDING
 
     def _is_cancelling(self) -> bool:
-        if not self.job.controls or self.job.controls[-1].verb is not ControlVerb.CANCEL:
+        orders = [(gen, order) for gen, order in enumerate(self.job.controls, 2) if order.verb.concerns_tasks]
+        if not orders or orders[-1][1].verb is not ControlVerb.CANCEL:
             return False
-        return any(self.part(index).gen < self.job.gen for index in concerned(self.job, self.job.controls[-1]))
+        gen, order = orders[-1]
+        return any(self.part(index).gen < gen for index in concerned(self.job, order))
 
 
 def _ended_with(status: Status) -> JobStatus:

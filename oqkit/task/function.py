@@ -33,8 +33,8 @@ class Options:
     """The longest one call may take, in seconds or as text such as ``"5m"``; 0 for no limit."""
     backoff: Backoff | float | None = None
     """How to wait between attempts; a number is the first wait in seconds."""
-    priority: int | None = None
-    """0 to 255, higher first."""
+    priority: int | str | None = None
+    """0 to 255, higher first, strictly; or a name: critical 255, urgent 200, high 175, normal 128, low 50, background 10, bulk 0."""
     max_reschedules: int | None = None
     max_losses: int | None = None
     """How often a worker may die while a task runs alone in it, before the task fails."""
@@ -112,7 +112,7 @@ def task(
     retries: int | None = None,
     timeout: float | str | None = None,
     backoff: Backoff | float | None = None,
-    priority: int | None = None,
+    priority: int | str | None = None,
     max_reschedules: int | None = None,
     max_losses: int | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...

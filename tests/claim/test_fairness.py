@@ -82,6 +82,30 @@ def test_higher_priority_goes_first(world):
     assert len(seen) == 10
 
 
+def test_with_aging_a_low_job_overtakes_what_came_much_later_and_without_it_waits(world):
+    low = world.job(0, priority=10)
+    world.submit(low)
+    world.clock.sleep(300.0)
+    for n in range(1, 4):
+        world.submit(world.job(n, priority=200))
+    strict, aging = world.worker("strict"), world.worker("aging", aging_s=1.0)
+    assert strict.find().job.priority == 200
+    assert aging.find().job.id == low.id
+
+
+def test_nothing_starves_behind_a_stream_of_urgent_jobs_when_priorities_age(world):
+    """There is always something urgent to do; it waits for as many seconds as there are priorities above it."""
+    world.submit(world.job(0, priority=0))
+    worker = world.worker(aging_s=1.0)
+    for n in range(1, 600):
+        world.submit(world.job(n, priority=255))
+        world.clock.sleep(1.0)
+        worker.step()
+        if worker.ran[world.job(0).id, 0]:
+            break
+    assert 255 < n < 300
+
+
 def test_urgent_job_that_arrives_during_a_long_one_goes_next(world):
     world.submit(world.job(1, n_tasks=1000, part_rows=10))
     worker = world.worker()

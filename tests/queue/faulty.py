@@ -227,6 +227,7 @@ class TinyWorker:
         lease_rows: Callable[[Job], tuple[int, int | None]] | None = None,
         lease_s: float = 60.0,
         can_run: Callable[[Job], bool] = lambda job: True,
+        aging_s: float | None = None,
     ) -> None:
         self.world = world
         self.repository = repository
@@ -236,6 +237,7 @@ class TinyWorker:
             worker=name,
             lease_s=lease_s,
             can_run=can_run,
+            aging_s=aging_s,
             lease_rows=lease_rows or (lambda job: (max_rows, max_rows)),
         )
         self.ran: Counter[tuple[str, int]] = Counter()

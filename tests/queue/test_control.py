@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 
-from oqkit.errors import FormatError, LeaseLost, Missing
+from oqkit.errors import FormatError, LeaseLost, Missing, UsageError
 from oqkit.queue import control
 from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.job import Code, ControlVerb
@@ -12,7 +12,8 @@ from oqkit.queue.key import parse_marker
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb
-from tests.queue.faulty import FaultyStore
+from oqkit.queue.view import JobView
+from tests.queue.faulty import Crash, CrashingStore, FaultyStore, cost
 
 
 def test_cancel_writes_also_the_parts_that_nobody_touched(world):
@@ -212,3 +213,99 @@ def test_poison_part_does_not_keep_a_cancel_from_the_others(world):
     repository = world.repository()
     stored = repository.read_job(job.id).doc
     assert [str(repository.read_part(stored, n).doc.state_at(0).status) for n in (0, 2, 3)] == ["cancelled"] * 3
+
+
+# --- priority and tags ---------------------------------------------------------------------------
+
+
+def test_reprioritized_job_has_a_marker_of_its_new_generation_and_priority_and_keeps_its_place(world):
+    job = world.job(n_tasks=3)
+    world.submit(job)
+    before = parse_marker(*world.markers())
+    world.clock.sleep(50.0)
+    after = control.reprioritize(world.repository(), job.id, 200, by="me")
+    newest = max(map(parse_marker, world.markers()), key=lambda marker: marker.gen)
+    assert (after.priority, after.gen, after.controls[-1].by) == (200, 2, "me")
+    assert (newest.priority, newest.gen, newest.due) == (200, 2, before.due)
+
+
+def test_reprioritized_job_comes_before_others_whether_it_waits_or_runs(world):
+    jobs = [world.job(n, n_tasks=20, priority=128) for n in range(3)]
+    for job in jobs:
+        world.submit(job)
+    worker = world.worker()
+    worker.finish(worker.find())
+    control.reprioritize(world.repository(), jobs[2].id, 200)
+    control.reprioritize(world.repository(), jobs[0].id, 50)
+    world.clock.sleep(2.0)
+    seen = []
+    while (lease := worker.find()) is not None:
+        seen.append(lease.job.id)
+        worker.finish(lease)
+    order = list(dict.fromkeys(seen))
+    assert order == [jobs[2].id, jobs[1].id, jobs[0].id]
+    worker.drain()
+    assert all(world.statuses(job) == {"completed": 20} for job in jobs)
+    assert world.markers() == []
+
+
+@pytest.mark.parametrize("at", range(5))
+@pytest.mark.parametrize("is_after", (False, True))
+def test_caller_of_reprioritize_that_dies_anywhere_loses_no_task(world, at, is_after):
+    job = world.job(n_tasks=30)
+    world.submit(job)
+    with suppress(Crash):
+        control.reprioritize(world.repository(CrashingStore(world.inner, at=at, is_after=is_after)), job.id, 200)
+    world.worker().drain()
+    assert world.statuses(job) == {"completed": 30}
+    assert world.markers() == []
+
+
+def test_reprioritize_writes_no_part(world):
+    job = world.job(n_tasks=30)
+    world.submit(job)
+    control.reprioritize(world.repository(), job.id, 200)
+    assert not any("/parts/" in key for key in world.listed("work/"))
+
+
+def test_tags_are_set_changed_and_removed_in_one_write_that_no_worker_is_told_of(world):
+    job = world.job(tags={"team": "a", "old": "x"})
+    world.submit(job)
+    markers = world.markers()
+    requests = cost(world, lambda: control.tag(world.repository(), job.id, {"team": "b", "old": None, "new": "y"}))
+    assert world.repository().read_job(job.id).doc.tags == {"team": "b", "new": "y"}
+    assert requests == {"get": 1, "put": 1}
+    assert world.markers() == markers
+    world.worker().drain()
+    assert (world.statuses(job), world.markers()) == ({"completed": 1}, [])
+
+
+def test_more_tags_than_a_job_may_have_are_refused_and_it_is_left_as_it_was(world):
+    job = world.job(tags={f"t{n}": "" for n in range(15)})
+    world.submit(job)
+    with pytest.raises(UsageError, match="would have 21 tags: at most 20"):
+        control.tag(world.repository(), job.id, {f"u{n}": "" for n in range(6)})
+    assert len(world.repository().read_job(job.id).doc.tags) == 15
+    control.tag(world.repository(), job.id, {"t0": None, **{f"u{n}": "" for n in range(6)}})
+
+
+@pytest.mark.parametrize("order", ("reprioritize", "tag"))
+def test_job_with_such_an_order_says_so_to_versions_that_do_not_know_it(world, order):
+    job = world.job()
+    world.submit(job)
+    for _ in range(2):
+        if order == "tag":
+            control.tag(world.repository(), job.id, {"a": "b"})
+        else:
+            control.reprioritize(world.repository(), job.id, 5)
+    assert world.repository().read_job(job.id).doc.requires == (order,)
+
+
+def test_job_that_is_being_cancelled_shows_so_whatever_tags_it_is_given(world):
+    job = world.job(n_tasks=30)
+    world.submit(job)
+    with suppress(Crash):
+        control.cancel(world.repository(CrashingStore(world.inner, at=3, is_after=True)), job.id)
+    control.tag(world.repository(), job.id, {"a": "b"})
+    view = JobView(world.repository(), world.repository().read_job(job.id).doc)
+    assert view.refresh().status == "cancelling"

@@ -16,6 +16,7 @@ from oqkit.queue.job import Code
 from oqkit.queue.key import BELL, job_key, parse_marker
 from oqkit.queue.policy import Policy
 from oqkit.queue.repository import Repository
+from oqkit.queue.rows import Rows
 from oqkit.queue.signature import Keyring
 from oqkit.queue.transition import Status, Verb
 from oqkit.worker.registry import HandlerRegistry
@@ -202,6 +203,15 @@ def test_order_of_somebody_without_a_key_leaves_the_signature_as_it_is(world):
     after = control.cancel(world.repository(), job.id, rows=None, reason="no key needed")
     assert after.signature == job.signature
     assert world.repository().verifying(ring()).read_job(job.id).doc.controls == after.controls
+
+
+def test_what_orders_require_is_kept_beside_the_signed_text(world):
+    """An order is not signed, and every later one must know of it: a version that does not leaves the job alone."""
+    job = submit(world, n_tasks=3)
+    control.tag(world.repository(), job.id, {"team": "a"})
+    control.cancel(world.repository(), job.id, rows=Rows.span(0, 1))
+    after = world.repository().verifying(ring()).read_job(job.id).doc
+    assert (after.requires, after.tags, after.signature) == (("tag",), {"team": "a"}, job.signature)
 
 
 def test_corrected_function_is_signed_anew(world):
