@@ -16,6 +16,7 @@ from oqkit.client.shortcut import (
     job,
     jobs,
     map,  # noqa: A004 - the word of the contract
+    reprioritize,
     submit,
     submit_dataset,
     submit_frame,
@@ -110,6 +111,7 @@ __all__ = [
     "load_ipython_extension",
     "local_workers",
     "map",
+    "reprioritize",
     "submit",
     "submit_dataset",
     "submit_frame",

@@ -44,4 +44,6 @@ COMMANDS = {
     "retry": Command(help="run what failed again"),
     "pause": Command(help="let workers start no more of its tasks"),
     "resume": Command(help="end a pause"),
+    "reprioritize": Command(help="give a job another priority"),
+    "tag": Command(help="set or remove tags of a job"),
 }

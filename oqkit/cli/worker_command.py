@@ -37,6 +37,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trust-code", action="store_true", help="also run functions that were submitted by value")
     parser.add_argument("--lease", type=float, default=LEASE_S, metavar="S", help=f"seconds (default {LEASE_S:g})")
     parser.add_argument("--grace", type=float, default=GRACE_S, metavar="S", help=f"seconds (default {GRACE_S:g})")
+    parser.add_argument(
+        "--aging",
+        metavar="TIME",
+        help="a job gains one priority each time it has waited so long, such as 10m (default: never)",
+    )
     parser.add_argument("--until-idle", action="store_true", help="exit when no job has work for it")
     parser.add_argument(
         "--exit-with",
@@ -70,6 +75,7 @@ def run(queue: Queue, options: argparse.Namespace) -> Answer:
         lease_s=options.lease,
         grace_s=options.grace,
         isolates_after=1,
+        aging=options.aging,
     )
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oqkit.client.queue_find import JOB_COLUMNS, JOB_STATUSES, QueueFinding
+from oqkit.client.queue_steer import QueueSteering
 from oqkit.client.queue_submit import OnDuplicate
 from oqkit.client.queue_submit_many import QueueSubmittingMany
 
@@ -11,6 +12,7 @@ __all__ = ["JOB_COLUMNS", "JOB_STATUSES", "OnDuplicate", "Queue"]
 
 class Queue(
     QueueSubmittingMany,
+    QueueSteering,
     QueueFinding,
 ):
     """One queue, in a bucket or a directory. Get one from `oq.connect`."""

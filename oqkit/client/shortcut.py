@@ -28,6 +28,9 @@ submit_many = _on_default(lambda queue: queue.submit_many)
 submit_frame = _on_default(lambda queue: queue.submit_frame)
 submit_dataset = _on_default(lambda queue: queue.submit_dataset)
 
+# steering
+reprioritize = _on_default(lambda queue: queue.reprioritize)
+
 # finding
 get = _on_default(lambda queue: queue.get)
 job = _on_default(lambda queue: queue.job)

@@ -21,7 +21,7 @@ from oqkit.launch.supervisor import Supervisor
 from oqkit.limits import LaunchLimits
 from oqkit.observe.observer import Listener, Observer
 from oqkit.payload.codec import ParquetCodec
-from oqkit.task.function import as_task
+from oqkit.task.function import as_task, seconds
 from oqkit.worker.worker import GRACE_S, LEASE_S, ExecutorName, WorkerLoop
 
 
@@ -35,6 +35,8 @@ class Worker(WorkerLoop):
     when a call runs past its time-out. A lease lasts `lease_s` seconds and is renewed while work
     goes on; on `stop`, calls in progress have `grace_s` seconds to end. Rows whose leases ran out
     `isolates_after` times in a row run in a child process in any case: they may kill what runs them.
+    With `aging` (seconds, or such as ``"10m"``) a job that is due gains one priority each time so long has passed, so that
+    none waits for ever behind more urgent ones; None: priorities are strict.
     `observers` are told what it does (see `oqkit.observe.event`), as those of the queue are.
     """
 
@@ -49,6 +51,7 @@ class Worker(WorkerLoop):
         lease_s: float = LEASE_S,
         grace_s: float = GRACE_S,
         isolates_after: int = 2,
+        aging: float | str | None = None,
         name: str | None = None,
         observers: Iterable[Observer] = (),
     ) -> None:
@@ -67,12 +70,19 @@ class Worker(WorkerLoop):
             lease_s=lease_s,
             grace_s=grace_s,
             isolates_after=isolates_after,
+            aging_s=None if aging is None else _aging_s(aging),
             name=name,
             listeners=[*queue.observers.listeners, *map(Listener, observers)],
         )
 
     def __repr__(self) -> str:
         return f"<oqkit worker {self.name}>"
+
+
+def _aging_s(aging: float | str) -> float:
+    if (aging_s := seconds(aging, what="aging")) <= 0:
+        raise UsageError(f"aging={aging!r} must be more than 0 seconds; None: priorities are strict")
+    return aging_s
 
 
 class LocalProcess:

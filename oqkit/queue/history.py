@@ -34,12 +34,13 @@ def history(repository: Repository, job: Job, row: int) -> list[Step]:
 
     An order that moves no task, such as a pause of its job, is a step in which its state stays what it was.
     """
-    steps = _states(repository, job, row)
+    steps, last = _states(repository, job, row), 0
     for control in job.controls:
         if (note := _note(control)) is not None:
-            before = [step for step in steps if step.at <= control.at] or steps[:1]
-            step = replace(before[-1], at=control.at, worker="", note=note, by=control.by)
-            steps.insert(steps.index(before[-1]) + 1, step)
+            last = max([last, *(n for n, step in enumerate(steps) if step.at <= control.at)])
+            at = max(control.at, steps[last].at)  # who gave the next one may have another idea of the time
+            steps.insert(last + 1, replace(steps[last], at=at, worker="", note=note, by=control.by))
+            last += 1
     return steps
 
 

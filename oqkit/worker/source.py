@@ -50,6 +50,7 @@ class LeaseSource:
         threads: Threads,
         observers: Observers,
         concurrency: int,
+        aging_s: float | None = None,
     ) -> None:
         self.solitude = Solitude(threads)
         self.trouble = Trouble(threads, limits=repository.limits.worker)
@@ -83,6 +84,7 @@ class LeaseSource:
             lease_s=lease_s,
             can_run=registry.can_run,
             lease_rows=self._lease_rows,
+            aging_s=aging_s,
             on_aside=self._note,
             on_ended=self._job_ended,
         )

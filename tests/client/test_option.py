@@ -45,7 +45,7 @@ BAD = {
         (oq.Backoff(initial_s=float("inf")), "every number must be 0 or more, and finite"),
         (oq.Backoff(jitter=-1), "every number must be 0 or more"),
     ],
-    "priority": [(256, "priority=256 must be a whole number from 0 to 255"), ("high", "priority='high'")],
+    "priority": [(256, "priority=256 must be a whole number from 0 to 255"), ("highest", "priority='highest'")],
     "max_reschedules": [(-1, "max_reschedules=-1 must be a whole number")],
     "delay": [(-1, "delay=-1 is not a duration"), (float("inf"), "delay=inf"), (1e300, "after the year 2200")],
     "at": [
