@@ -106,8 +106,10 @@ def is_derived(job: Job) -> bool:
 def input_difference(found: Job, wanted: Job) -> str:
     """Say how the inputs of two single tasks differ: "amount is 3 there and 4 here"; empty if they do not.
 
-    The order of keys means nothing, and neither do the function's code and the options.
+    Another task type is another input. The order of keys means nothing, and neither do the function's code and the options.
     """
+    if found.type != wanted.type:
+        return f"it is of type {found.type!r} there and {wanted.type!r} here"
     there, here = (_values(job) for job in (found, wanted))
     if there is None or here is None:  # too large to be kept in the job itself
         return "" if found.content_digest == wanted.content_digest else "its input is another one"

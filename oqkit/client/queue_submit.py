@@ -9,6 +9,7 @@ from typing import Any, Literal
 from oqkit.client.connection import Connection
 from oqkit.client.duplicate import input_digest
 from oqkit.client.handle import Job
+from oqkit.client.keyed import submission_key
 from oqkit.client.option import short_text, whole
 from oqkit.client.single import Task
 from oqkit.client.spec import JobSpec, spec_of_dataset, spec_of_frame, spec_of_values
@@ -27,6 +28,8 @@ class QueueSubmitting(Connection):
         input: object = None,  # noqa: A002 - the word of the contract
         *,
         key: str | None = None,
+        scope: str = "type",
+        key_ttl: float | str | None = None,
         retries: int | None = None,
         timeout: float | str | None = None,
         **options: object,
@@ -34,16 +37,21 @@ class QueueSubmitting(Connection):
         """Submit one call, and return its `Task` once it is stored for good.
 
         `fn` is a function, or the name of a task type. `input` is a value of Python's own types, or of numpy's: a dict whose keys are
-        the parameters is passed by keyword, anything else as the only argument. With `key` the same
-        call is submitted once however often this runs, whatever becomes of the function's code and the
-        options; the same key with another input raises `DuplicateJob`, which names what differs. An input
+        the parameters is passed by keyword, anything else as the only argument. An input
         that does not fit the function raises `SchemaError`. Options: see `oq.Options`.
+
+        With `key` the same call is submitted once however often this runs, whatever becomes of the function's code and the
+        options; the same key with another input raises `DuplicateJob`, which names what differs. `scope` is where a key
+        counts: among the tasks of its ``"type"``, in the whole ``"queue"``, or in a space of any other name, of one's
+        own; in those two another task type is another input. For `key_ttl` (seconds, or text such as ``"1d"``) the submission that made the task holds
+        the key, by the store's clock; one that comes later makes a new task. Without it that is for ever, or until the job is deleted.
         """
+        known = submission_key(key, scope=scope, key_ttl=key_ttl)
         chosen = options_of({"retries": retries, "timeout": timeout, **options})
         spec = spec_of_values([input], fn, part_rows=1, timer=self.timer, limits=self.repository.limits)
-        if key is not None:
+        if known is not None:
             spec = replace(spec, content=input_digest(input))
-        job = self.submitter.submit_single(spec, chosen, key=None if key is None else short_text(key, what="key"))
+        job = self.submitter.submit_single(spec, chosen, key=known)
         return Task(self, job)
 
     def map(

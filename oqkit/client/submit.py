@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from oqkit.client.duplicate import Choice, Decision, decide, derived_name, input_difference
+from oqkit.client.keyed import SubmissionKey
 from oqkit.client.spec import Function, JobSpec, job_of
 from oqkit.client.wait import tell
 from oqkit.errors import DuplicateJob, OqError, Unavailable
@@ -32,22 +33,35 @@ class Submitter:
         """Names that were submitted here, and their newest known generation."""
         self._told: set[str] = set()
 
-    def submit_single(self, spec: JobSpec, options: Options, *, key: str | None) -> Job:
+    def submit_single(self, spec: JobSpec, options: Options, *, key: SubmissionKey | None) -> Job:
         """Store a job of one task; with a `key`, return the task that has it, or raise `DuplicateJob` for another input."""
         wanted = job_of(spec, self._repository, name="", options=options)
         if key is None:
             return self._store(spec, wanted).job
-        scope = f"task {wanted.type}"
-        stored = self._store(spec, replace(wanted, id=keys.keyed_job_id(scope, key, 1)))
+        wanted = replace(wanted, key_until=key.until(wanted.created))
+        stored = self._store_keyed(spec, wanted, key)
         differing = "" if stored.is_new else input_difference(stored.job, wanted)
         if differing:
             raise DuplicateJob(
-                f"key {key!r} was already used for another {wanted.type!r} task, {stored.job.id}.0: {differing}. "
+                f"{key} was already used for another {stored.job.type!r} task, {stored.job.id}.0: {differing}. "
                 "Choose another key, or submit the input that belongs to it"
             )
         if not stored.is_new:
             self._attached(stored.job)
         return stored.job
+
+    def _store_keyed(self, spec: JobSpec, wanted: Job, key: SubmissionKey) -> Submitted:
+        """Store a job under a key, or return the one that holds it; after one whose time with it is over comes the next generation."""
+        scope, generation = key.scope_of(wanted.type), 1
+        while True:
+            stored = self._store(spec, replace(wanted, id=keys.keyed_job_id(scope, key.text, generation)))
+            if stored.is_new or stored.job.holds_key(self._repository.now()):
+                return stored
+            newest, found = latest(self._repository, scope, key.text, known=generation)
+            if found is not None and found.holds_key(self._repository.now()):
+                resume(self._repository, found)
+                return Submitted(job=found, is_new=False)
+            generation = newest + 1
 
     def submit_each(self, specs: Sequence[JobSpec], options: Options) -> list[Job | OqError]:
         """Store a job of one task for each spec, several at a time, after a check that all of them can be stored.

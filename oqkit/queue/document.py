@@ -144,6 +144,7 @@ class _Job(msgspec.Struct, kw_only=True):
     code_rev: Count = 0
     valid_until: Moment | None = None
     signature: Signature | None = None
+    key_until: Moment | None = None
     unknown: Unknown = ()
 
 
@@ -168,7 +169,7 @@ def signed_text(job: Job) -> str:
 
 
 def _job_fields(job: Job) -> dict[str, object]:
-    signed = {"code_rev": job.code_rev, "valid_until": job.valid_until}
+    optional = {"code_rev": job.code_rev, "valid_until": job.valid_until, "key_until": job.key_until}
     return {
         "format": FORMAT,
         "requires": job.requires,
@@ -191,7 +192,7 @@ def _job_fields(job: Job) -> dict[str, object]:
         "rev": job.rev,
         "op": job.op,
         "input": record.free(dict(job.input)),
-        **{name: value for name, value in signed.items() if value},
+        **{name: value for name, value in optional.items() if value},
         **({} if job.signature is None else {"signature": record.write(job.signature)}),
     }
 

@@ -143,6 +143,8 @@ class Job:
     valid_until: float | None = None
     """When its signature runs out, in epoch seconds; None: never, or it has none."""
     signature: Signature | None = None
+    key_until: float | None = None
+    """When it holds the key that it was submitted with no more, in epoch seconds; None: never, or it has none."""
     unknown: Unknown = ()
     """What a newer oqkit wrote beside these, to be written again."""
 
@@ -155,6 +157,10 @@ class Job:
     def n_parts(self) -> int:
         """Return how many parts the tasks are in."""
         return -(-self.n_tasks // self.part_rows) if self.n_tasks else 0
+
+    def holds_key(self, now: float) -> bool:
+        """Whether a submission with the key of this one is this one."""
+        return self.key_until is None or now < self.key_until
 
     def pause(self, now: float) -> Control | None:
         """Return the order by which no worker starts tasks of this job now, or None."""

@@ -63,6 +63,17 @@ def timed_job_id(now: float, rng: random.Random) -> str:
     return f"0{stamp(now)}{base32(rng.getrandbits(40), length=8)}"
 
 
+def key_scope(scope: str, task_type: str) -> str:
+    """Return the scope of a task's key for `keyed_job_id`: its ``type``, the whole ``queue``, or a space of one's own."""
+    match scope:
+        case "type":
+            return f"task {task_type}"
+        case "queue":
+            return "queue"
+        case own:
+            return f"own {own}"
+
+
 def keyed_job_id(scope: str, key: str, generation: int) -> str:
     """Return the id that follows from a key: everybody who submits it gets the same."""
     digest = hashlib.sha256(repr((scope, key, generation)).encode()).digest()
