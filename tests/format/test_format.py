@@ -146,3 +146,13 @@ def test_what_requires_an_unknown_feature_is_left_alone_by_a_worker_and_shown(st
     assert len([record for record in caplog.records if why in record.getMessage()]) == 1
     others = {name: counts(queue.job(told["id"])) for name, told in expected.items() if name != "scattered"}
     assert others == {name: told for name, told in FINISHED.items() if name != "scattered"}
+
+
+def test_key_of_a_stored_queue_is_still_that_of_its_task(stored):
+    queue, expected = stored
+    told = expected["single"]["task"]
+    assert queue.submit(task.double, {"x": 21}, key="single").id == told
+    assert queue.submit(task.double, {"x": 21}, key="single", scope="type", key_ttl=0.001).id == told  # it had none
+    with pytest.raises(oq.errors.DuplicateJob, match="x is 21 there and 22 here"):
+        queue.submit(task.double, {"x": 22}, key="single")
+    assert queue.submit(task.double, {"x": 22}, key="single", scope="queue").id != told

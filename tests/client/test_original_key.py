@@ -1,0 +1,65 @@
+"""The faults of the original's idempotency keys, which must not come back: research notes §1.1 (a) to (g), by their letters."""
+
+from __future__ import annotations
+
+import pytest
+
+import oqkit as oq
+from oqkit.client.queue import Queue
+from oqkit.config import Settings
+from oqkit.errors import DuplicateJob
+from oqkit.queue.repository import open_repository
+from oqkit.store.memory import MemoryStore
+from tests.client.sample import n_jobs, other, scaled
+from tests.local import keys_in
+from tests.queue.faulty import FaultyStore
+
+
+def test_fault_a_two_submissions_at_once_made_two_tasks():
+    """The key was on record before its task: whoever read the record in between took the key for free."""
+    store = MemoryStore()
+    queue = Queue(open_repository(store), Settings(url=store.url))
+    meanwhile = []
+
+    def come_between(verb, key):
+        slow.before_write = None
+        meanwhile.append((key, queue.submit(scaled, {"x": 1}, key="k")))
+
+    slow = FaultyStore(store)
+    late = Queue(open_repository(slow), Settings(url=store.url))
+    slow.before_write = come_between
+    task = late.submit(scaled, {"x": 1}, key="k")
+    ((first_key, first),) = meanwhile
+    assert first_key.startswith("jobs/")  # nothing is written before the job itself
+    assert task.id == first.id
+    assert n_jobs(queue) == 1
+
+
+def test_fault_c_conflict_was_a_plain_runtime_error(queue):
+    queue.submit(scaled, {"x": 1}, key="k")
+    with pytest.raises(DuplicateJob) as caught:
+        queue.submit(scaled, {"x": 2}, key="k")
+    assert isinstance(caught.value, oq.OqError)
+    assert not isinstance(caught.value, RuntimeError)
+
+
+def test_fault_d_other_task_type_in_one_scope_got_the_first_task(queue):
+    queue.submit(scaled, {"x": 1}, key="k", scope="queue")
+    with pytest.raises(DuplicateJob, match="of type 'scaled' there and 'other' here"):
+        queue.submit(other, {"x": 1}, key="k", scope="queue")
+
+
+@pytest.mark.parametrize("scope", ("a/b", "../../jobs", "/", "..", "a\x00b", "\ud800"))
+def test_fault_f_scope_was_put_into_the_layout_as_it_is(queue, scope):
+    plain = queue.submit(scaled, {"x": 1}, key="k", scope="plain")
+    strange = queue.submit(scaled, {"x": 1}, key="k", scope=scope)
+    assert strange.id != plain.id
+    names = [key.replace(strange.job.id, plain.job.id) for key in keys_in(queue) if key.startswith("jobs/")]
+    assert names == [names[0]] * 2  # the same places, under another id
+    assert len([key for key in keys_in(queue) if strange.job.id in key]) == 2  # job and marker
+
+
+def test_fault_g_scope_queue_met_a_task_type_of_that_name(queue):
+    named = oq.task(name="queue")(scaled)
+    assert queue.submit(named, {"x": 1}, key="k").id != queue.submit(named, {"x": 1}, key="k", scope="queue").id
+    assert n_jobs(queue) == 2
