@@ -30,6 +30,10 @@ class Execution(Protocol):
         """Whether it was ended by force from outside, as the kernel does when memory runs out: by whom is not known."""
 
     @property
+    def is_killable(self) -> bool:
+        """Whether `abandon` ends a call that goes on; otherwise that ends by itself."""
+
+    @property
     def is_refused(self) -> bool:
         """Whether the work could not get to where it was to run: then no row was started."""
 
@@ -62,7 +66,7 @@ class Executor(Protocol):
 class ThreadExecution:
     """Work in a daemon thread. It cannot be killed: abandoned, it ends with its present call, unheard."""
 
-    is_refused = was_killed = False
+    is_killable = is_refused = was_killed = False
 
     def __init__(self, work: Work, buffer: ResultBuffer, threads: Threads) -> None:
         self.crash = ""

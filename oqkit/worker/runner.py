@@ -48,6 +48,7 @@ class LeaseRunner:
         timer: RowTimer,
         observers: Observers,
         threads: Threads,
+        grace_s: float,
         is_exposed: bool = False,
         is_only_suspect: bool = False,
     ) -> None:
@@ -57,6 +58,7 @@ class LeaseRunner:
         self._isolating = executor.isolating() if work.is_suspect and not is_exposed else None
         self._timer = timer
         self._observers = observers
+        self._grace_s = grace_s
         self._clock: Callable[[], float] = lease.monotonic
         self._checkpointer = Checkpointer(
             lease, codec, observers=observers, lock=threads.lock(), refuse=self._refusal, late=self.hand_back
@@ -134,16 +136,17 @@ class LeaseRunner:
         tick_s, before = self._tick_s(running.work), self._clock()
         is_over = running.execution.finished.wait(tick_s)
         running.forgive(self._clock() - before - tick_s)
-        if self.is_lost or self._is_given_up:
+        if self._is_given_up or (is_over and self.is_lost):
             return True
         if is_over:
             return self._goes_no_further(running)
         now = self._clock()
-        if running.is_overdue(now):
-            self._resume(running, "TimeoutError", overdue(running.work.timeout_s))
-            return not self._begin_next(running)
-        self._look_after(running, now)
-        return self.is_lost
+        if not self.is_lost:
+            if running.is_overdue(now):
+                self._resume(running, "TimeoutError", overdue(running.work.timeout_s))
+                return not self._begin_next(running)
+            self._look_after(running, now)
+        return self._is_wasted(running, now) and self._leave(running)
 
     def hand_back(self) -> None:
         """Start nothing more; what was not started goes back with `finish`."""
@@ -200,6 +203,21 @@ class LeaseRunner:
         )
         self._running = Running(work, is_isolated=is_isolated, now=now)
         self._running.begin(isolating or self._executor)
+
+    def _is_wasted(self, running: Running, now: float) -> bool:
+        """Whether the calls in progress are wanted no more, and had their time to end after they were told."""
+        since = running.unwanted_since(NONE if self.is_lost else self.lease.rows, now=now)
+        heeds = running.execution.is_killable and running.work.handler.takes_context
+        return since is not None and now - since >= (self._grace_s if heeds or not self.is_lost else 0.0)
+
+    def _leave(self, running: Running) -> bool:
+        """Leave the calls in progress to themselves, or kill them; return whether that was all there is to run."""
+        running.execution.abandon()
+        if self.is_lost:
+            return True
+        self._checkpointer.commit(self._drain(running), progress=())
+        self._later.insert(0, replace(running.work, rows=running.left()))
+        return not self._begin_next(running)
 
     def _goes_no_further(self, running: Running) -> bool:
         """Return whether the lease is over with the execution that has just ended."""
@@ -297,17 +315,17 @@ class LeaseRunner:
         results = self._drain(running)
         progress = running.progress(self.lease.rows - results.all_rows())
         self._checkpointer.commit(results, release=release, progress=progress)
-        if self.is_lost:
-            running.execution.abandon()
-        elif not self.lease.rows:
-            running.stop()  # all cancelled: nobody wants the rest
+        if self.is_lost or not self.lease.rows:
+            running.stop()  # nobody wants the rest
 
     def _drain(self, running: Running) -> Results:
         results = running.buffer.drain()
         if running.is_isolated:
             results, doubtful = _told_apart(results)
             self._cleared |= doubtful
-        self.n_finished += len(results.all_rows())
+        rows = results.all_rows()
+        running.done |= rows
+        self.n_finished += len(rows)
         return results
 
 

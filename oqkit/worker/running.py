@@ -26,6 +26,9 @@ class Running:
         self._allowance = (self._mark, now)
         """A call, by its mark, and until when it may go on although its time-out is over."""
         self._leaving: tuple[int, int] | None = None
+        self.done = NONE
+        """Rows whose outcome was taken from the buffer."""
+        self._unwanted_since: float | None = None
         self._notes: dict[int, Progress] = {}
 
     def begin(self, executor: Executor) -> None:
@@ -80,6 +83,28 @@ class Running:
         (first, stop), self._leaving = self._leaving, None
         self.limit = max(first, taken)
         return self.work.rows[self.limit : stop]
+
+    def unwanted_since(self, held: Rows, *, now: float) -> float | None:
+        """Let calls know whose rows are not `held` any more; return since when no other goes on, None if one does."""
+        current = self._in_progress()
+        if news := current - held - self.buffer.unwanted:
+            self.execution.disown(news)
+        if not current or current & held:
+            self._unwanted_since = None
+        elif self._unwanted_since is None:
+            self._unwanted_since = now
+        return self._unwanted_since
+
+    def _in_progress(self) -> Rows:
+        """Return the rows of calls that go on, as far as is known here."""
+        buffer, handler, rows = self.buffer, self.work.handler, self.work.rows
+        if handler.is_batch:
+            return rows[slice(*buffer.busy)] - self.done
+        return rows[0 if handler.is_async else max(0, buffer.taken - 1) : buffer.taken] - self.done
+
+    def left(self) -> Rows:
+        """Return the rows that this is to run, and others have not been left to, if it does not get there."""
+        return self.work.rows[: max(self.limit, self.buffer.taken)] - self.done
 
     def progress(self, unfinished: Rows) -> tuple[Progress, ...]:
         """Return how far the calls in progress are, by what they said last; the newest if there are many."""

@@ -46,6 +46,7 @@ class LeaseSource:
         *,
         worker: str,
         lease_s: float,
+        grace_s: float,
         isolates_after: int,
         threads: Threads,
         observers: Observers,
@@ -56,6 +57,7 @@ class LeaseSource:
         self.trouble = Trouble(threads, limits=repository.limits.worker)
         self._limits = repository.limits.worker
         self._threads = threads
+        self._grace_s = grace_s
         self.stopping = threads.event()
         self.killing = threads.event()
         self.monotonic: Callable[[], float] = repository.store.clock.monotonic
@@ -238,6 +240,7 @@ class LeaseSource:
             timer=self._timer,
             observers=self._observers,
             threads=self._threads,
+            grace_s=self._grace_s,
             is_exposed=_function(lease.job) in self._exposed,
             is_only_suspect=lease.is_only_suspect(after=self._isolates_after),
         )

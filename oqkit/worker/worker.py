@@ -81,6 +81,7 @@ class WorkerLoop:
             self._registry,
             worker=self.name,
             lease_s=lease_s,
+            grace_s=grace_s,
             isolates_after=isolates_after,
             aging_s=aging_s,
             threads=self._threads,

@@ -305,6 +305,7 @@ def test_worker_with_a_key_finds_the_lost_jobs_of_others_again(world):
         registry,
         worker="w",
         lease_s=60.0,
+        grace_s=0.0,
         isolates_after=2,
         concurrency=1,
         threads=SystemThreads(),

@@ -177,7 +177,14 @@ class FakeCodec:
 def worked_off(executor, work, lease=None):
     lease, codec, timer = lease or FakeLease(len(work.rows)), FakeCodec(), RowTimer(TaskLimits())
     runner = LeaseRunner(
-        lease, work, codec=codec, executor=executor, timer=timer, observers=Observers(), threads=SystemThreads()
+        lease,
+        work,
+        codec=codec,
+        executor=executor,
+        timer=timer,
+        observers=Observers(),
+        threads=SystemThreads(),
+        grace_s=0.0,
     )
     runner.start()
     end = time.monotonic() + WAIT_S

@@ -62,6 +62,7 @@ def runner_of(world, function, *, batch=False, table=None):
         timer=RowTimer(TaskLimits()),
         observers=Observers(),
         threads=SystemThreads(),
+        grace_s=0.0,
     )
 
 

@@ -285,6 +285,7 @@ def source_of(repository):
         HandlerRegistry(repository, [double], trusts_code=False),
         worker="w",
         lease_s=60.0,
+        grace_s=0.0,
         isolates_after=2,
         concurrency=1,
         threads=SystemThreads(),

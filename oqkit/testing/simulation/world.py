@@ -127,6 +127,7 @@ class SimCodec(ParquetCodec):
 class ProcessLikeExecution:
     """Work that can be killed, and that can die: both at once, and with nothing but the buffer left behind."""
 
+    is_killable = True
     is_refused = False
 
     def __init__(self, work: Work, buffer: ResultBuffer, threads: SimThreads) -> None:
