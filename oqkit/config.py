@@ -91,10 +91,10 @@ def expanded(path: str | Path) -> Path:
 
 
 def _refuse_password(name: str, url: str | None) -> None:
-    if url and "://" in url and "@" in urlsplit(url).netloc:
+    if url and "://" in url and ("@" in urlsplit(url).netloc or "sig=" in urlsplit(url).query):
         raise UsageError(
-            f"{name} has a user name or password in it, which logs and displays would show: leave it out; credentials "
-            "are found as boto3 finds them (AWS_* variables, profiles, roles)"
+            f"{name} has a user name or password in it, or a signature, which logs and displays would show: leave it out; credentials "
+            "are found as boto3 finds them (AWS_* variables, profiles, roles), those of Azure in AZURE_* variables"
         )
 
 

@@ -58,6 +58,27 @@ def rclone_server() -> Iterator[S3Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def azurite_server():
+    """The emulator of Azure Blob Storage; where there is no npm to install it with, what it would have tested is left out."""
+    module = pytest.importorskip("oqkit.testing.azurite", reason="no Azure SDK: pip install 'oqkit[azure]'")
+    try:
+        with module.azurite() as server:
+            yield server
+    except FileNotFoundError as error:
+        pytest.skip(f"the store on Azure is not tested: {error} (`make azurite`)")
+
+
+@pytest.fixture
+def azure(azurite_server, monkeypatch):
+    """Let oqkit find the credentials of the emulator, and nothing else of this machine's."""
+    for name in [name for name in os.environ if name.startswith("AZURE_")]:
+        monkeypatch.delenv(name)
+    for name, value in azurite_server.env().items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Let boto3 find the credentials of the servers above, and nothing else of this machine's."""

@@ -6,6 +6,7 @@ A package adds one by an entry point of the group ``oqkit.stores``: its name is 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -44,7 +45,7 @@ def _factory(url: str, scheme: str) -> StoreFactory:
     factory, others = load_entry_point(GROUP, scheme)
     if factory is None:
         raise UsageError(
-            f"{url!r} is not a queue: use s3://bucket/prefix, file:///dir, a path, or memory://name"
+            f"{url!r} is not a queue: use s3://bucket/prefix, az://container/prefix, file:///dir, a path, or memory://name"
             + (f"; installed packages add {', '.join(f'{name}://' for name in others)}" if others else "")
         )
     return factory
@@ -78,4 +79,19 @@ def _s3(chosen: Settings) -> Store:
     )
 
 
-_BUILT_IN: dict[str, StoreFactory] = {"memory": _memory, "s3": _s3}
+def _azure(chosen: Settings) -> Store:
+    try:
+        from oqkit.store.azure import AzureStore  # the Azure SDK is optional, and takes as long to import as boto3
+        from oqkit.store.azure_account import place_of
+    except ImportError as error:
+        raise UsageError(f"{chosen.url!r} needs the Azure SDK: pip install 'oqkit[azure]' ({error})") from None
+    return AzureStore(place_of(chosen.url or "", endpoint_url=chosen.endpoint_url, environ=os.environ))
+
+
+_BUILT_IN: dict[str, StoreFactory] = {
+    "memory": _memory,
+    "s3": _s3,
+    "az": _azure,
+    "https": _azure,  # the address of an account, as Azure shows it
+    "http": _azure,  # of an emulator
+}
