@@ -202,7 +202,7 @@ class AzureStore(Store):
                 credential=find_credential(self._place.account_url, environ=os.environ),
                 api_version=_VERSION,
                 transport=transport,
-                retry_policy=LinearRetry(backoff=1, random_jitter_range=1, retry_total=_RETRIES),
+                retry_policy=LinearRetry(backoff=0, random_jitter_range=1, retry_total=_RETRIES),
                 max_single_put_size=_MAX_PUT,
                 max_single_get_size=_ALL,
                 raw_request_hook=self._on_send,

@@ -74,6 +74,6 @@ def _message(error: sdk.AzureError) -> str:
 def _root_cause(error: BaseException) -> str:
     """Return what was wrong in the end, such as a time-out: the exceptions above it show the URL."""
     below = error
-    while (cause := below.__cause__ or below.__context__) is not None:
+    while (cause := getattr(below, "inner_exception", None) or below.__cause__ or below.__context__) is not None:
         below = cause
     return f"{type(below).__name__}: {below}" if isinstance(below, OSError) else type(below).__name__

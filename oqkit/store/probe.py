@@ -92,6 +92,8 @@ def _check_delete(store: Store, key: str) -> None:
 def _check_list(store: Store, key: str) -> None:
     store.create(key, b"1")
     _demand(store, that=_is_listed(store, key), otherwise="does not list what was just written")
+    folder = key.rpartition("/")[0]  # Azure lists folders, too, where an account has a hierarchical namespace
+    _demand(store, that=not _is_listed(store, folder), otherwise="lists a folder as an object")
     store.delete(key)
     _demand(store, that=not _is_listed(store, key), otherwise="still lists an object that was deleted")
 

@@ -1,4 +1,4 @@
-"""A proxy on this machine that spoils chosen S3 requests, for tests with real processes and a real server.
+"""A proxy on this machine that spoils chosen requests to S3 or Azure, for tests with real processes and a real server.
 
     with FaultProxy(server.endpoint_url, seed=1) as proxy:
         proxy.inject(Fault(FaultKind.DROP_REPLY, method="PUT", key="parts/", times=1))
@@ -73,7 +73,8 @@ class _Request:
         url = urlsplit(self.target)
         key = unquote(url.path).lstrip("/").partition("/")[2]
         query = parse_qs(url.query, keep_blank_values=True)
-        if self.verb == "GET" and not key and ("list-type" in query or "versions" in query):
+        is_list_of_s3 = not key and ("list-type" in query or "versions" in query)
+        if self.verb == "GET" and (is_list_of_s3 or query.get("comp") == ["list"]):  # `comp`: Azure
             return "LIST", query.get("prefix", [""])[0]
         return self.verb, key
 

@@ -159,6 +159,13 @@ def test_password_in_an_address_is_refused_and_not_repeated(name):
     assert "pa55" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ("url", "endpoint_url"))
+def test_signature_in_an_address_is_refused_and_not_repeated(name):
+    with pytest.raises(UsageError, match="has a user name or password in it, or a signature") as caught:
+        chosen(**{name: "https://lab.blob.core.windows.net/jobs?sv=2026&sig=pa55"})
+    assert "pa55" not in str(caught.value)
+
+
 def test_settings_show_no_credentials_of_data_roots():
     assert "hush" not in repr(Settings(data_roots={"s3://b": {"secret": "hush"}}))
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from oqkit.errors import Unavailable, Unsupported
-from oqkit.store.base import Page
+from oqkit.store.base import Entry, Page
 from oqkit.store.memory import MemoryStore
 from oqkit.store.probe import probe
 from tests.clock import FakeClock
@@ -36,6 +37,15 @@ class ShowsTheDead(MemoryStore):
 class ListsLate(MemoryStore):
     def list(self, prefix, *, after=None, limit=1000, folders=False):
         return Page(entries=())
+
+
+class ListsFolders(MemoryStore):
+    """As an Azure account with a hierarchical namespace does."""
+
+    def list(self, prefix, *, after=None, limit=1000, folders=False):
+        page = super().list(prefix, after=after, limit=limit, folders=folders)
+        made = [Entry(key=one.key.rpartition("/")[0], etag='"0"', size_bytes=0) for one in page.entries]
+        return replace(page, entries=(*(one for one in made if one.key.startswith(prefix)), *page.entries))
 
 
 class LosesRaces(MemoryStore):
@@ -73,6 +83,7 @@ def test_probe_accepts_a_store_that_keeps_its_promises_and_leaves_nothing():
         (RevivesTheDead, "replaced an object that was gone"),
         (ShowsTheDead, "still shows an object that was deleted"),
         (ListsLate, "does not list what was just written"),
+        (ListsFolders, "lists a folder as an object"),
         (LosesRaces, "let 16 of 16 racing writers win"),
         (LosesReplaceRaces, "let 8 of 8 racing writers win"),
         (LiesAboutTheWinner, "shows another writer than the one it told had won"),
