@@ -219,7 +219,10 @@ def test_bad_variable_is_told():
 @pytest.mark.parametrize(
     ("url", "told"),
     (
-        ("gs://bucket", "'gs://bucket' is not a queue: use s3://bucket/prefix, file:///dir, a path, or memory://name"),
+        (
+            "gs://bucket",
+            "'gs://bucket' is not a queue: use s3://bucket/prefix, az://container/prefix, file:///dir, a path, or memory://name",
+        ),
         ("s3://", "'s3://' names no bucket: use s3://bucket/prefix"),
         ("s3:/bucket", "names no bucket"),
         ("file://folder/queue", "write file:///dir, with three slashes"),

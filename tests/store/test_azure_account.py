@@ -128,5 +128,5 @@ def test_signature_goes_where_the_connection_string_says():
 
 def test_without_credentials_it_says_what_to_install_and_to_set(monkeypatch):
     monkeypatch.setitem(sys.modules, "azure.identity", None)
-    with pytest.raises(Denied, match="pip install azure-identity.*AZURE_STORAGE_KEY"):
+    with pytest.raises(Denied, match=r"pip install azure-identity.*AZURE_STORAGE_KEY"):
         find_credential(ACCOUNT, environ={})

@@ -193,10 +193,13 @@ def test_server_that_does_not_list_from_a_name_on_is_refused(azurite_server, mon
     store = new_store(azurite_server)
     for key in ("a", "b", "c"):
         store.create(key, b"")
-    monkeypatch.setattr("oqkit.store.azure._start_of", lambda *_, **__: "\x7f")
-    store.list("")
-    real = store._connection.container.list_blobs
-    monkeypatch.setattr(store._connection.container, "list_blobs", lambda *, start_from, **asked: real(**asked))
+    container = store._connection.container
+    from_the_beginning = container.list_blobs
+
+    def list_blobs(*, start_from, **asked):
+        return from_the_beginning(**asked)
+
+    monkeypatch.setattr(container, "list_blobs", list_blobs)
     with pytest.raises(Unsupported, match="does not list from a name on"):
         store.list("", after="b")
 
