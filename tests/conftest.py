@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from oqkit.testing.azurite import AzuriteServer, azurite
 from oqkit.testing.server import S3Server, ministack, moto, rclone, seaweedfs
 from tests.call import gate
 from tests.local import folder_queue, queue, quick_news, start
@@ -59,18 +60,18 @@ def rclone_server() -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
-def azurite_server():
+def azurite_server() -> Iterator[AzuriteServer]:
     """The emulator of Azure Blob Storage; where there is no npm to install it with, what it would have tested is left out."""
-    module = pytest.importorskip("oqkit.testing.azurite", reason="no Azure SDK: pip install 'oqkit[azure]'")
+    pytest.importorskip("azure.storage.blob", reason="no Azure SDK: pip install 'oqkit[azure]'")
     try:
-        with module.azurite() as server:
+        with azurite() as server:
             yield server
     except FileNotFoundError as error:
         pytest.skip(f"the store on Azure is not tested: {error} (`make azurite`)")
 
 
 @pytest.fixture
-def azure(azurite_server, monkeypatch):
+def azure(azurite_server: AzuriteServer, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Let oqkit find the credentials of the emulator, and nothing else of this machine's."""
     for name in [name for name in os.environ if name.startswith("AZURE_")]:
         monkeypatch.delenv(name)
