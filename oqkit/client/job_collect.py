@@ -134,7 +134,8 @@ class JobCollecting(JobWaiting):
     def tasks(self, status: str | Iterable[str] | None = None) -> pd.DataFrame:
         """Return one row a task (of one `status`, of several, or None for all), by the index of the submitted frame.
 
-        Columns: row, status, attempt (times claimed), worker (while running), due (UTC, while backing off).
+        Columns: row, status, attempt (times claimed), worker (while running), due (UTC, while backing off), progress (0 to 1)
+        and message (while running, if its function says so by `Context.progress`).
         """
         chosen = None if status is None else named([status] if isinstance(status, str) else status, tuple(Status))
         self._refresh()

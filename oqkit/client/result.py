@@ -228,8 +228,18 @@ class ResultReader:
         lengths = np.array([n_rows for _, n_rows, _ in found], "int64")
         rows = _ranges([first for first, _, _ in found], lengths)
         frame = pd.DataFrame({"row": rows, **self._facts([task for _, _, task in found], lengths)})
+        frame = frame.assign(**self._progress(rows))
         frame.index = self._labels(rows)
         return frame
+
+    def _progress(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the columns of what running calls say of themselves; `rows` ascend."""
+        fraction, message = np.full(len(rows), np.nan), np.full(len(rows), "", object)
+        for one in self._view.state.progress():
+            for first, stop in one.rows.ranges:
+                place = slice(*np.searchsorted(rows, (first, stop)))
+                fraction[place], message[place] = one.fraction, printable(one.message)
+        return {"progress": fraction, "message": message}
 
     def _facts(self, tasks: list[TaskState], lengths: np.ndarray) -> dict[str, Any]:
         """Return the columns of tasks of which so many each are in one state: a state is looked at once, not once a task."""

@@ -15,6 +15,7 @@ from oqkit.printable import printable
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.key import parse_task_id, task_id
 from oqkit.queue.part import Part
+from oqkit.queue.progress import Progress
 from oqkit.queue.reconcile import is_overdue
 from oqkit.queue.rows import Rows
 from oqkit.queue.task_state import TaskState
@@ -106,6 +107,14 @@ class Task:
     def reschedules(self) -> int:
         """How often it asked to be put back since it was submitted, or retried by hand. Asks the queue."""
         return self._state().reschedules
+
+    @property
+    def progress(self) -> Progress | None:
+        """What its call last said of itself (``current``, ``total``, ``message``, ``fraction``), while it runs; None if nothing.
+
+        As old as the last heartbeat of the worker, which comes every third of a lease. Asks the queue.
+        """
+        return next((one for one in self._read_part().progress() if self._row in one.rows), None)
 
     @property
     def started(self) -> datetime | None:

@@ -190,7 +190,6 @@ class TqdmBar:
         self._view = view
         self._workers = workers
         self._told = ""
-        self._drawn = 0
         self._bar = tqdm(
             total=view.state.job.n_tasks,
             desc=printable(view.state.job.name) or view.state.job.type,
@@ -204,12 +203,17 @@ class TqdmBar:
         ended = sum(n for status, n in counts.items() if status.is_final)
         shown = {status.value: f"{n:,}" for status, n in counts.items() if n and status in _SHOWN}
         self._bar.set_postfix(shown, refresh=False)
-        self._bar.update(ended - self._drawn)
-        self._drawn = ended
+        self._draw(ended, self._view.state.n_under_way())
         why = self._workers.said(self._view.state)
         if why and why != self._told:
             self._told = why
             self._bar.write(why, file=self._bar.fp)
+
+    def _draw(self, n_ended: int, n_under_way: float) -> None:
+        """Draw the bar so far; it gets shorter where a call that was under way has to run again."""
+        self._bar.n = n_ended + round(n_under_way, 2) if n_under_way else n_ended
+        self._bar.last_print_n = min(self._bar.last_print_n, self._bar.n)
+        self._bar.update(0)
 
     def close(self) -> None:
         self._bar.refresh()

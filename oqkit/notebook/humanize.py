@@ -114,10 +114,10 @@ def group_title(group: Group) -> str:
 
 
 def percent(snapshot: Snapshot) -> str:
-    """Say how much has ended; 100 % only when all has."""
+    """Say how much is done, of running tasks as they say themselves; 100 % only when all have ended."""
     if not snapshot.n_tasks:
         return "100 %"
-    share = 100 * snapshot.n_ended / snapshot.n_tasks
+    share = 100 * (snapshot.n_ended + snapshot.n_under_way) / snapshot.n_tasks
     return "100 %" if snapshot.n_open == 0 else f"{min(share, 99.9):.1f} %" if share >= 10 else f"{share:.2f} %"  # noqa: PLR2004
 
 

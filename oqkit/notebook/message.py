@@ -134,7 +134,11 @@ class MessageHandler:
     def _row(self, task: TaskRow) -> list[object]:
         group = self._live.watch.errors.group_at(task, self._live.watch.state.job.part_rows)
         has_error = group is not None and task.status in {"failed", "retrying"}
-        note = f"{group.type}: {first_line(group.message, 100)}" if group is not None and has_error else task.worker
+        note = (
+            f"{group.type}: {first_line(group.message, 100)}"
+            if group is not None and has_error
+            else first_line(task.progress, 100) or task.worker
+        )
         return [task.row, self._live.watch.finder.label(task.row), task.status, task.attempt, note]
 
     def _errors(self, _: Question) -> dict[str, object]:
@@ -171,6 +175,7 @@ class MessageHandler:
         failure = failure_at(watch.repository, state, task) if task.status in {"failed", "retrying"} else None
         told = [("status", task.status), ("attempts", f"{task.attempt}"), ("task", f"{state.job.id}.{row}")]
         told += [("worker", worker)] if (worker := task.worker or (failure.worker if failure else "")) else []
+        told += [("progress", first_line(task.progress, 300))] if task.progress else []
         told += [("runs again", moment(task.due))] if task.due else []
         return {
             "row": row,

@@ -30,6 +30,8 @@ class TaskRow:
     """Not to run before, in epoch seconds; 0 for at once."""
     part: int
     output: str
+    progress: str
+    """What it says of itself, while it runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,5 +113,12 @@ def row_of(state: JobState, row: int) -> TaskRow:
     task = part.state_at(local)
     holder = next((lease.worker for lease in part.leases if lease.id == task.lease), "") if task.lease else ""
     return TaskRow(
-        row=row, status=segment(task), attempt=task.attempt, worker=holder, due=task.due, part=index, output=task.output
+        row=row,
+        status=segment(task),
+        attempt=task.attempt,
+        worker=holder,
+        due=task.due,
+        part=index,
+        output=task.output,
+        progress=next((str(one) for one in part.progress() if local in one.rows), ""),
     )

@@ -36,6 +36,8 @@ class Snapshot:
     """By `SEGMENTS`; sums to `n_tasks`."""
     created: float
     now: float
+    n_under_way: float = 0.0
+    """How many tasks' worth is done of those that run, as far as they say so."""
     due: float = 0.0
     """Before then nothing of it is started."""
     started: float | None = None
@@ -124,6 +126,7 @@ def snapshot_of(
         counts=counts,
         created=job.created,
         now=now,
+        n_under_way=state.n_under_way(),
         due=job.policy.not_before,
         started=trace.points[0][0] if trace.points and any(task.attempt for task, _ in tasks) else None,
         ended=max((part.at for part in parts), default=job.created) if is_final else None,

@@ -111,6 +111,11 @@ class Part:
         """Return the rows that run under a lease."""
         return self.rows(lambda state: state.lease == lease_id)
 
+    def progress(self) -> list[Progress]:
+        """Return what running calls said of themselves at the last heartbeat, each of the rows that it still runs."""
+        told = ((one, one.rows & self.held(lease.id)) for lease in self.leases for one in lease.progress)
+        return [replace(one, rows=rows) for one, rows in told if rows]
+
     def stretches(self) -> list[Stretch]:
         """Return all rows in order, neighbours that share their state together."""
         return stretches(self.states)

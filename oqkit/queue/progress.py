@@ -9,6 +9,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from oqkit.errors import UsageError
+from oqkit.printable import printable
 from oqkit.queue import bound
 from oqkit.queue.rows import Rows
 
@@ -36,6 +37,11 @@ class Progress:
         """How much is done, from 0 to 1; None if there is no total."""
         return min(1.0, self.current / self.total) if self.total else None
 
+    def __str__(self) -> str:
+        """Say it for people: ``3 of 10: third file``."""
+        of = "" if self.total is None else f" of {_shown(self.total)}"
+        return f"{_shown(self.current)}{of}" + (f": {printable(self.message)}" if self.message else "")
+
 
 def said(rows: Rows, current: float, total: float | None, message: str) -> Progress:
     """Take in what a function says; a long message is cut. Raise `UsageError` for what is no amount."""
@@ -45,6 +51,10 @@ def said(rows: Rows, current: float, total: float | None, message: str) -> Progr
         total=None if total is None else _amount(total, what="total"),
         message=str(message)[:MAX_MESSAGE],
     )
+
+
+def _shown(amount: float) -> str:
+    return f"{amount:,.0f}" if amount == int(amount) else f"{amount:,.4g}"
 
 
 def _amount(value: float, *, what: str) -> float:

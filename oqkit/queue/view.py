@@ -13,6 +13,7 @@ from oqkit.queue import key as keys
 from oqkit.queue.cas import Versioned
 from oqkit.queue.job import ControlVerb, Job, check_orders, concerned, is_settled
 from oqkit.queue.part import Part
+from oqkit.queue.progress import Progress
 from oqkit.queue.repository import Repository
 from oqkit.queue.transition import Status, Verb
 
@@ -133,6 +134,15 @@ class JobState:
         """Who runs rows."""
         running = ((held.doc, task.lease) for held in self.known.values() for task in held.doc.states if task.lease)
         return {part.lease(lease_id).worker for part, lease_id in running}
+
+    def progress(self) -> list[Progress]:
+        """Return what running calls last said of themselves; rows are those of the job."""
+        parts = ((index * self.job.part_rows, self.known[index].doc) for index in sorted(self.known))
+        return [replace(one, rows=one.rows.shift(first)) for first, part in parts for one in part.progress()]
+
+    def n_under_way(self) -> float:
+        """Return how many tasks' worth of work is done of those that run, as far as they say so themselves."""
+        return sum(len(one.rows) * (one.fraction or 0.0) for one in self.progress())
 
     def pace(self) -> tuple[int, float]:
         """Return how many rows the logs of the parts tell the running time of, and that time in seconds."""

@@ -94,7 +94,7 @@ def test_tasks_has_one_row_a_task(queue, start):
     job.wait(WAIT_S)
     tasks = job.tasks()
     assert tasks.index.tolist() == ["r0", "r1", "r2"]
-    assert list(tasks) == ["row", "status", "attempt", "worker", "due"]
+    assert list(tasks) == ["row", "status", "attempt", "worker", "due", "progress", "message"]
     assert tasks["status"].tolist() == ["completed", "completed", "failed"]
     assert job.tasks("failed").index.tolist() == ["r2"]
     assert job.tasks(["failed", "completed"])["row"].tolist() == [0, 1, 2]
