@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,7 @@ class Said(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts(Answer):
-    """What is known of one thing: a line each."""
+    """What is known of one thing: a line each, and what has several lines below its name."""
 
     facts: Mapping[str, object]
     now: float
@@ -55,8 +55,10 @@ class Facts(Answer):
 
     def text(self, width: int | None) -> str:
         longest = max(map(len, self.facts))
-        shown = {name: shown_cell(value, now=self.now if width else None) for name, value in self.facts.items()}
-        return "".join(f"{name:<{longest}}  {text}\n" for name, text in shown.items())
+        return "".join(
+            f"{name:<{longest}}  {_shown_lines(value) or shown_cell(value, now=self.now if width else None)}\n"
+            for name, value in self.facts.items()
+        )
 
     def data(self) -> Any:
         return json_of(self.facts)
@@ -69,9 +71,11 @@ class Table(Answer):
     frame: pd.DataFrame
     now: float
     """The queue's time, for ages."""
+    details: Sequence[str] = ()
+    """Columns that only JSON has."""
 
     def text(self, width: int | None) -> str:
-        frame = self._flat()
+        frame = self._flat().drop(columns=list(self.details))
         cells = [
             [shown_cell(value, now=self.now if width else None) for value in row]
             for row in frame.itertuples(index=False, name=None)
@@ -90,3 +94,8 @@ class Table(Answer):
         names = [names[n] if each is None else str(each) for n, each in enumerate(index.names)]
         is_there = bool(set(names) & set(self.frame.columns))
         return self.frame if is_there else self.frame.reset_index(names=names)
+
+
+def _shown_lines(value: object) -> str:
+    lines = value.rstrip("\n").split("\n") if isinstance(value, str) else []
+    return "".join(f"\n    {printable(line)}" for line in lines) if len(lines) > 1 else ""

@@ -1,8 +1,15 @@
-"""Arguments that several commands take."""
+"""Arguments that several commands take, and how their texts are read."""
 
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from oqkit.errors import UsageError
+from oqkit.task.function import seconds
 
 
 def add_job(parser: argparse.ArgumentParser) -> None:
@@ -18,3 +25,49 @@ def add_by(parser: argparse.ArgumentParser) -> None:
 def add_reason(parser: argparse.ArgumentParser) -> None:
     """Take why an order is given."""
     parser.add_argument("--reason", metavar="TEXT", help="why, for its history and for whoever waits")
+
+
+def add_task(parser: argparse.ArgumentParser) -> None:
+    """Take a task by its id."""
+    parser.add_argument("task", metavar="TASK", help="its id: the job's id, a dot, and the row")
+
+
+def add_tags(parser: argparse.ArgumentParser, *, help: str) -> None:  # noqa: A002 - as argparse calls it
+    """Take tags as ``--tag NAME=VALUE``, as often as there are."""
+    parser.add_argument("--tag", action="append", default=[], dest="tags", metavar="NAME=VALUE", help=help)
+
+
+def tags_of(texts: Iterable[str]) -> dict[str, str]:
+    """Read ``NAME=VALUE`` texts, or raise `UsageError`."""
+    pairs = [text.partition("=") for text in texts]
+    for name, separator, value in pairs:
+        if not (name and separator):
+            raise UsageError(f"--tag {name + separator + value!r}: write NAME=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
+def moment_of(text: str, *, what: str) -> datetime:
+    """Read a moment in ISO 8601 that has a time zone, or raise `UsageError`."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise UsageError(f"{what} {text!r}: write a moment with its time zone, such as 2030-01-31T06:00+01:00")
+    return at
+
+
+def since_of(text: str, *, now: float) -> float:
+    """Read a moment, or how long ago it was (``"2h"``); return epoch seconds."""
+    try:
+        return now - seconds(text, what="--since")
+    except UsageError:
+        return moment_of(text, what="--since").timestamp()
+
+
+def json_value(text: str, *, what: str) -> Any:
+    """Read JSON, or raise `UsageError`."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"{what} {text!r:.80} is no JSON: {error}. In a shell, quote it: '{{\"x\": 1}}'") from None

@@ -37,13 +37,22 @@ class Command:
 
 COMMANDS = {
     "worker": Command(help="run tasks until stopped", opens=Opens.ANY, answers=False),
+    "submit": Command(help="submit one call", opens=Opens.ANY),
     "jobs": Command(help="list the newest jobs"),
+    "list": Command(help="list jobs by type, status and tags, or the tasks of a job"),
     "status": Command(help="show how far a job is"),
+    "get": Command(help="show what is known of a task"),
+    "history": Command(help="show what happened to a task"),
     "errors": Command(help="show what failed"),
+    "result": Command(help="wait for a job, and show what it gave or write it to a file"),
     "cancel": Command(help="cancel what has not ended"),
     "retry": Command(help="run what failed again"),
     "pause": Command(help="let workers start no more of its tasks"),
     "resume": Command(help="end a pause"),
     "reprioritize": Command(help="give a job another priority"),
     "tag": Command(help="set or remove tags of a job"),
+    "workers": Command(help="list the workers"),
+    "completions": Command(
+        help="print the script that completes all this in a shell", opens=Opens.NOTHING, answers=False
+    ),
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+import pandas as pd
+
 from oqkit.cli.answer import Answer, Table
 from oqkit.client.queue import Queue
 
@@ -15,6 +17,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(queue: Queue, options: argparse.Namespace) -> Answer:
     """List them, newest first."""
-    frame = queue.jobs(limit=options.limit)
-    rare = [name for name in ("cancelled", "expired") if not frame[name].any()]
-    return Table(frame=frame.drop(columns=rare), now=queue.repository.now())
+    return table_of_jobs(queue.jobs(limit=options.limit), now=queue.repository.now())
+
+
+def table_of_jobs(frame: pd.DataFrame, *, now: float) -> Table:
+    """Return what `Queue.jobs` found as a table, without the statuses that are rare and that none is in."""
+    rare = [name for name in ("blocked", "cancelled", "expired") if name in frame and not frame[name].any()]
+    return Table(frame=frame, now=now, details=rare)

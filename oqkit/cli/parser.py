@@ -24,6 +24,14 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
+def whole_command_line() -> argparse.ArgumentParser:
+    """Return the parser of ``oq`` with the arguments of all commands, which imports every one of them."""
+    parser = command_line()
+    for command in choices_of(parser).values():
+        command.fill()
+    return parser
+
+
 class CommandParser(argparse.ArgumentParser):
     """The parser of one command, which imports the command's file once there is something to parse."""
 

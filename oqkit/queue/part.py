@@ -266,7 +266,7 @@ def _record(
         return state
 
     part = replace(part, states=changed(part.states, rows, take_in))
-    return _logged(part, now, outcome.verb, rows, worker=lease.worker, note=outcome.note, took_s=outcome.took_s)
+    return _told(part, now, outcome.verb, rows, worker=lease.worker, note=outcome.note, took_s=outcome.took_s)
 
 
 def _died(state: TaskState, *, now: float, policy: Policy, chance: float, is_certain: bool = True) -> TaskState:
@@ -308,7 +308,7 @@ def _lost(part: Part, lease: Lease, *, now: float, policy: Policy, chance: float
         return replace(state, status=target(Verb.LOSE, state.status), lease="", spared=state.spared + 1)
 
     part = _ended(replace(part, states=changed(part.states, rows, drop)), lease)
-    return _swept(_logged(part, now, Verb.LOSE, rows, worker=lease.worker))
+    return _swept(_told(part, now, Verb.LOSE, rows, worker=lease.worker))
 
 
 def cancel(part: Part, rows: Rows, *, now: float, statuses: frozenset[Status], note: str = "", by: str = "") -> Part:
@@ -348,6 +348,15 @@ def _swept(part: Part) -> Part:
     if all(name in named for name in part.outputs):
         return part
     return replace(part, outputs={name: value for name, value in part.outputs.items() if name in named})
+
+
+def _told(part: Part, now: float, verb: Verb, rows: Rows, *, worker: str, note: str = "", took_s: float = 0.0) -> Part:
+    """Log what became of rows that were running: of those that had no retry or life left, that they failed."""
+    if verb in {Verb.RETRY, Verb.RESCHEDULE, Verb.LOSE}:
+        failed = part.rows(lambda state: state.status is Status.FAILED) & rows
+        part = _logged(part, now, Verb.FAIL, failed, worker=worker, note=note)
+        rows -= failed
+    return _logged(part, now, verb, rows, worker=worker, note=note, took_s=took_s)
 
 
 def _logged(

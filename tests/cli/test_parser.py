@@ -16,7 +16,7 @@ import oqkit as oq
 from oqkit.cli.answer import Said
 from oqkit.cli.command_registry import COMMANDS, Command, Opens
 from oqkit.cli.main import main
-from oqkit.cli.parser import choices_of, command_line, subcommands
+from oqkit.cli.parser import choices_of, subcommands, whole_command_line
 
 
 @pytest.fixture
@@ -60,8 +60,7 @@ def test_help_imports_no_command(monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.answers])
 def test_every_command_that_answers_takes_json(name):
-    parser = choices_of(command_line())[name]
-    parser.fill()
+    parser = choices_of(whole_command_line())[name]
     leaves = list(choices_of(parser).values()) or [parser]
     assert all("--json" in each.format_help() for each in leaves)
 

@@ -324,6 +324,17 @@ def kept(request, queue, monkeypatch):
     return queue
 
 
+@pytest.mark.parametrize("error", ("an error", "a reschedule"))
+def test_history_ends_where_the_task_does_when_it_has_no_attempt_left(kept, start, error):
+    def gives_up(x):
+        raise ValueError(x) if error == "an error" else oq.Reschedule(0)
+
+    start()
+    task = kept.submit(gives_up, 1, retries=0, max_reschedules=0).wait(WAIT_S)
+    assert task.status == "failed"
+    assert kept.history(task.id)["status"].tolist() == ["pending", "running", "failed"]
+
+
 def test_history_tells_who_gave_which_order_and_why(kept, start):
     job = kept.submit_frame(frame(2), mended)
     job.pause(reason="look first", by="ana@lab")

@@ -1,0 +1,30 @@
+"""``oq get``: what is known of a task."""
+
+from __future__ import annotations
+
+import argparse
+
+from oqkit.cli.answer import Answer, Facts
+from oqkit.cli.argument import add_task
+from oqkit.client.queue import Queue
+
+arguments = add_task
+
+
+def run(queue: Queue, options: argparse.Namespace) -> Answer:
+    """Show where it stands, and its error if it failed."""
+    task = queue.get(options.task)
+    error = task.error() or {}
+    return Facts(
+        now=queue.repository.now(),
+        facts={
+            "id": task.id,
+            "job": task.job.name or task.job.id,
+            "row": task.row,
+            "type": task.job.type,
+            "status": task.status,
+            "attempt": task.attempt,
+            "error": f"{error['type']}: {error['message']}" if error else None,
+            "traceback": error.get("traceback"),
+        },
+    )

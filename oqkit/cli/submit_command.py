@@ -1,0 +1,44 @@
+"""``oq submit``: submit one call."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from oqkit.cli.answer import Answer, Said
+from oqkit.cli.argument import add_tags, json_value, moment_of, tags_of
+from oqkit.client.queue import Queue
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what is called, with what, and how."""
+    parser.add_argument("type", metavar="TYPE", help="the task type: the function's name, as workers know it")
+    parser.add_argument(
+        "input", nargs="?", default="null", metavar="JSON", help="what it is called with (default null)"
+    )
+    parser.add_argument("--key", help="submit it once, however often this runs")
+    parser.add_argument("--delay", metavar="S", help="not to be started before this time has passed: seconds, 5m, 2h")
+    parser.add_argument("--at", metavar="TIME", help="not to be started before: 2030-01-31T06:00+01:00")
+    parser.add_argument("--ttl", metavar="S", help="what has not started after this time expires: seconds, 5m, 2h")
+    parser.add_argument("--priority", type=int, metavar="N", help="0 to 255, higher first (default 128)")
+    parser.add_argument("--retries", type=int, metavar="N", help="how many errors it survives (default 3)")
+    parser.add_argument("--timeout", metavar="S", help="the longest that one call may take: seconds, 5m, 2h")
+    add_tags(parser, help="a tag of the job; may be repeated")
+
+
+def run(queue: Queue, options: argparse.Namespace) -> Answer:
+    """Submit it, and say its id."""
+    chosen: dict[str, Any] = {name: getattr(options, name) for name in ("key", "priority", "retries")}
+    chosen |= {name: _length(getattr(options, name)) for name in ("delay", "ttl", "timeout")}
+    chosen["at"] = None if options.at is None else moment_of(options.at, what="--at")
+    chosen["tags"] = tags_of(options.tags) or None
+    task = queue.submit(options.type, json_value(options.input, what="input"), **chosen)
+    return Said(line=task.id, facts={"task": task.id, "job": task.job.id})
+
+
+def _length(text: str | None) -> float | str | None:
+    """Return seconds without a unit as a number, and what has one for the queue to read."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
