@@ -42,8 +42,13 @@ def tags_of(texts: Iterable[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     for name, separator, value in pairs:
         if not (name and separator):
-            raise UsageError(f"--tag {name + separator + value!r}: write NAME=VALUE")
+            raise UsageError(f"{name + separator + value!r} is no tag: write NAME=VALUE")
     return {name: value for name, _, value in pairs}
+
+
+def priority_of(text: str) -> int | str:
+    """Read a priority: a number, or a name."""
+    return int(text) if text.isdecimal() else text
 
 
 def moment_of(text: str, *, what: str) -> datetime:

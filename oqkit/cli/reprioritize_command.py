@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from oqkit.cli.answer import Answer, Said
-from oqkit.cli.argument import add_by, add_job
+from oqkit.cli.argument import add_by, add_job, priority_of
 from oqkit.client.queue import Queue
 from oqkit.queue.priority import PRIORITIES
 
@@ -20,6 +20,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(queue: Queue, options: argparse.Namespace) -> Answer:
     """Change it, and say what it is now."""
-    text = options.priority
-    priority = queue.reprioritize(options.job, int(text) if text.isdecimal() else text, by=options.by)
+    priority = queue.reprioritize(options.job, priority_of(options.priority), by=options.by)
     return Said(line=f"priority {priority}", facts={"job": options.job, "priority": priority})

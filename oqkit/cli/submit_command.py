@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from oqkit.cli.answer import Answer, Said
-from oqkit.cli.argument import add_tags, json_value, moment_of, tags_of
+from oqkit.cli.argument import add_tags, json_value, moment_of, priority_of, tags_of
 from oqkit.client.queue import Queue
 
 
@@ -17,10 +17,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "input", nargs="?", default="null", metavar="JSON", help="what it is called with (default null)"
     )
     parser.add_argument("--key", help="submit it once, however often this runs")
+    parser.add_argument(
+        "--scope", default="type", help="what the key counts for: type (default), queue, or a name of your own"
+    )
+    parser.add_argument("--key-ttl", metavar="S", help="how long the key counts: seconds, 5m, 2h (default: for ever)")
     parser.add_argument("--delay", metavar="S", help="not to be started before this time has passed: seconds, 5m, 2h")
     parser.add_argument("--at", metavar="TIME", help="not to be started before: 2030-01-31T06:00+01:00")
     parser.add_argument("--ttl", metavar="S", help="what has not started after this time expires: seconds, 5m, 2h")
-    parser.add_argument("--priority", type=int, metavar="N", help="0 to 255, higher first (default 128)")
+    parser.add_argument(
+        "--priority", type=priority_of, metavar="N", help="0 to 255, higher first, or a name (default normal)"
+    )
     parser.add_argument("--retries", type=int, metavar="N", help="how many errors it survives (default 3)")
     parser.add_argument("--timeout", metavar="S", help="the longest that one call may take: seconds, 5m, 2h")
     add_tags(parser, help="a tag of the job; may be repeated")
@@ -28,8 +34,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(queue: Queue, options: argparse.Namespace) -> Answer:
     """Submit it, and say its id."""
-    chosen: dict[str, Any] = {name: getattr(options, name) for name in ("key", "priority", "retries")}
-    chosen |= {name: _length(getattr(options, name)) for name in ("delay", "ttl", "timeout")}
+    chosen: dict[str, Any] = {name: getattr(options, name) for name in ("key", "scope", "priority", "retries")}
+    chosen |= {name: _length(getattr(options, name)) for name in ("key_ttl", "delay", "ttl", "timeout")}
     chosen["at"] = None if options.at is None else moment_of(options.at, what="--at")
     chosen["tags"] = tags_of(options.tags) or None
     task = queue.submit(options.type, json_value(options.input, what="input"), **chosen)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 
 from oqkit.cli.answer import Answer, Said
-from oqkit.cli.argument import add_by, add_job
+from oqkit.cli.argument import add_by, add_job, tags_of
 from oqkit.client.queue import Queue
-from oqkit.errors import UsageError
 from oqkit.printable import printable
 
 
@@ -23,12 +22,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(queue: Queue, options: argparse.Namespace) -> Answer:
     """Change them, and say which there are now."""
-    wrong = [text for text in options.tags if "=" not in text]
-    if wrong:
-        raise UsageError(f"{wrong[0]!r} is no tag: give NAME=VALUE, or --remove {wrong[0]}")
-    given = (text.partition("=") for text in options.tags)
+    given = tags_of(options.tags)
     job = queue.job(options.job)
-    job.tag({**{name: value for name, _, value in given}, **dict.fromkeys(options.remove)}, by=options.by)
+    job.tag({**given, **dict.fromkeys(options.remove)}, by=options.by)
     tags = dict(job.tags)
     told = " ".join(f"{name}={value}" for name, value in tags.items())
     return Said(line=printable(told) or "no tags", facts={"job": options.job, "tags": tags})
