@@ -208,11 +208,12 @@ class WorkerLimits:
 class PayloadLimits:
     """How inputs and outputs are stored and read."""
 
+    inline_value_bytes: int = 262_144
+    """Inputs of a job, and the result of a single task, of more bytes of JSON are objects of their own, and not in the job object
+    and the part."""
     inline_bytes: int = 8192
     inline_rows: int = 256
-    """Results of more, as JSON, are a Parquet object, and not in the part itself, which every commit writes again."""
-    inline_input_bytes: int = 65_536
-    """Values of more bytes are uploaded, and not in the job object itself, which is read and written again and again."""
+    """Results of more bytes, or of more rows, are an object of their own where a part has several tasks: every commit writes it again."""
     file_bytes: int = 64 * 2**20
     """An uploaded file ends with the part that takes it past this: a submitter holds one in memory."""
     kept_jobs: int = 16

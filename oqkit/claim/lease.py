@@ -100,10 +100,12 @@ class HeldLease:
         return self._repository.store.clock.monotonic()
 
     @property
-    def has_room(self) -> bool:
-        """Whether the part may hold one more output itself: every commit in it writes all of those again."""
+    def inline_bytes(self) -> int:
+        """How large an output may be that the part itself holds; every commit in it writes all of those again."""
+        if self.part.n_rows == 1:
+            return self.limits.payload.inline_value_bytes
         n_inline = sum(output is not None for output in self.part.outputs.values())
-        return n_inline < self.limits.claim.inline_outputs
+        return self.limits.payload.inline_bytes if n_inline < self.limits.claim.inline_outputs else 0
 
     def attempts(self) -> tuple[tuple[Rows, int], ...]:
         """Return, for the rows held, which attempt that counts this is: 1 for the first."""

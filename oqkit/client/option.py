@@ -7,16 +7,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import astuple, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from oqkit.clock import user_at_host
 from oqkit.errors import UsageError
+from oqkit.limits import Limits
 from oqkit.queue.bound import MAX_TAGS
 from oqkit.queue.gate import NEVER
 from oqkit.queue.job import Job
 from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.priority import priority_of
 from oqkit.task.function import Options, seconds
+
+Payload = Literal["auto", "inline", "reference"]
 
 LATEST_S = NEVER  # the year 2200
 
@@ -59,6 +62,18 @@ def tags_of(tags: Mapping[str, str]) -> dict[str, str]:
         if not isinstance(name, str) or not isinstance(value, str):
             raise UsageError(f"tag {name!r}: {value!r} must be text on both sides")
     return dict(tags)
+
+
+def inline_bytes_of(payload: Payload | int, *, limits: Limits) -> float:
+    """Return how many bytes the inputs of a job may have that are in the job object itself, or raise `UsageError`."""
+    sizes = {"auto": limits.payload.inline_value_bytes, "inline": math.inf, "reference": 0}
+    if isinstance(payload, str) and payload in sizes:
+        return sizes[payload]
+    if type(payload) is int and payload >= 0:
+        return payload
+    raise UsageError(
+        f"payload={payload!r:.80} must be 'auto', 'inline', 'reference', or the number of bytes above which an input is a reference"
+    )
 
 
 def whole(value: Any, *, what: str, low: int, high: int) -> int:

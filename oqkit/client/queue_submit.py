@@ -10,7 +10,7 @@ from oqkit.client.connection import Connection
 from oqkit.client.duplicate import input_digest
 from oqkit.client.handle import Job
 from oqkit.client.keyed import submission_key
-from oqkit.client.option import short_text, whole
+from oqkit.client.option import Payload, short_text, whole
 from oqkit.client.single import Task
 from oqkit.client.spec import JobSpec, spec_of_dataset, spec_of_frame, spec_of_values
 from oqkit.errors import UsageError
@@ -30,6 +30,7 @@ class QueueSubmitting(Connection):
         key: str | None = None,
         scope: str = "type",
         key_ttl: float | str | None = None,
+        payload: Payload | int = "auto",
         retries: int | None = None,
         timeout: float | str | None = None,
         **options: object,
@@ -45,10 +46,14 @@ class QueueSubmitting(Connection):
         counts: among the tasks of its ``"type"``, in the whole ``"queue"``, or in a space of any other name, of one's
         own; in those two another task type is another input. For `key_ttl` (seconds, or text such as ``"1d"``) the submission that made the task holds
         the key, by the store's clock; one that comes later makes a new task. Without it that is for ever, or until the job is deleted.
+
+        `payload` says where the input is kept: in the job object (``"inline"``), in an object of its own in the job's folder
+        (``"reference"``), or there only if it is more than 256 KiB of JSON (``"auto"``); a number is another limit in bytes.
         """
         known = submission_key(key, scope=scope, key_ttl=key_ttl)
         chosen = options_of({"retries": retries, "timeout": timeout, **options})
-        spec = spec_of_values([input], fn, part_rows=1, timer=self.timer, limits=self.repository.limits)
+        limits = self.repository.limits
+        spec = spec_of_values([input], fn, part_rows=1, timer=self.timer, limits=limits, payload=payload)
         if known is not None:
             spec = replace(spec, content=input_digest(input))
         job = self.submitter.submit_single(spec, chosen, key=known)
@@ -63,10 +68,12 @@ class QueueSubmitting(Connection):
         part_rows: int | str = "auto",
         on_duplicate: OnDuplicate = "attach",
         max_tasks: int | None = None,
+        payload: Payload | int = "auto",
         **options: object,
     ) -> Job:
-        """Submit one call for each of `inputs` (as in `submit`) as one job."""
-        spec = spec_of_values(_many(inputs), fn, part_rows=part_rows, timer=self.timer, limits=self.repository.limits)
+        """Submit one call for each of `inputs` (as in `submit`) as one job; for `payload` the inputs count together."""
+        limits = self.repository.limits
+        spec = spec_of_values(_many(inputs), fn, part_rows=part_rows, timer=self.timer, limits=limits, payload=payload)
         return self._submit(spec, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
 
     def submit_frame(

@@ -13,7 +13,7 @@ from oqkit.arrow.identity import digest_by_name
 from oqkit.arrow.table import Layout, chosen, labels_of, opened, to_table
 from oqkit.arrow.table import fingerprint as frame_fingerprint
 from oqkit.client.join import Submitted
-from oqkit.client.option import options_digest, policy_of, tags_of
+from oqkit.client.option import Payload, inline_bytes_of, options_digest, policy_of, tags_of
 from oqkit.clock import new_id
 from oqkit.errors import SchemaError, UsageError
 from oqkit.limits import Limits, TaskLimits
@@ -149,23 +149,32 @@ def spec_of_dataset(
 
 
 def spec_of_values(
-    values: Iterable[Any], function: Any, *, part_rows: int | str, timer: RowTimer, limits: Limits
+    values: Iterable[Any],
+    function: Any,
+    *,
+    part_rows: int | str,
+    timer: RowTimer,
+    limits: Limits,
+    payload: Payload | int = "auto",
 ) -> JobSpec:
     """JobSpec a job of one task a value; raise `SchemaError` naming the first value that would not come back equal."""
+    inline_bytes = inline_bytes_of(payload, limits=limits)
     known = function_of(function, limits=limits.task)
     items = list(values)
     texts = [_text(value, number) for number, value in enumerate(items)]
     if known.task is not None and not known.task.batch:
         _check_binding(known.task, items)
-    digest = hashlib.sha256()
+    digest, n_bytes = hashlib.sha256(), 0
     for text in texts:
-        digest.update(text.encode() + b"\n")
-    is_plain, inline_bytes = all(map(tagged_json.is_plain, items)), limits.payload.inline_input_bytes
-    stored = ValuesInput.of(texts, is_plain=is_plain, inline_bytes=inline_bytes)
+        data = text.encode()
+        digest.update(data + b"\n")
+        n_bytes += len(data)
+    is_plain = all(map(tagged_json.is_plain, items))
+    stored = ValuesInput.of(texts, is_plain=is_plain, is_inline=n_bytes <= inline_bytes)
     return JobSpec(
         function=known,
         n_tasks=len(texts),
-        part_rows=_part_rows(part_rows, len(texts), known, timer, n_bytes=sum(map(len, texts)), limits=limits),
+        part_rows=_part_rows(part_rows, len(texts), known, timer, n_bytes=n_bytes, limits=limits),
         content=digest.hexdigest()[:32],
         input=stored,
         table=text_table(texts) if stored.items is None else None,

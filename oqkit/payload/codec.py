@@ -75,10 +75,9 @@ class ParquetCodec:
         return in_order
 
     def pack(
-        self, results: Results, *, refuse: Callable[[int, str], Failure], has_room: bool = True
+        self, results: Results, *, refuse: Callable[[int, str], Failure], inline_bytes: int
     ) -> tuple[Output | None, Mapping[int, Failure]]:
-        """Encode results: as JSON if they are few and plain, and the part has room for that, else as Parquet."""
-        inline_bytes = self._limits.inline_bytes if has_room else 0
+        """Encode results: as JSON of at most `inline_bytes` if they are few and plain, else as Parquet."""
         return pack(results, refuse=refuse, inline_bytes=inline_bytes, inline_rows=self._limits.inline_rows)
 
 

@@ -25,6 +25,8 @@ from oqkit.worker.buffer import Results
 
 _ROW: Final = "oq:row"
 _ERROR: Final = "oq:error"
+_ARROW_FACTOR: Final = 8
+"""How many times as large as its JSON a value is in Arrow at most: a digit, as an int."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,14 +150,21 @@ def encode_outcomes(stored: StoredResults) -> bytes:
 
 
 def encode_inline(stored: StoredResults, *, max_bytes: int, max_rows: int) -> dict[str, object] | None:
-    """Return results as a JSON-able dict; None if they are of more rows, JSON needs more bytes, or it would lose something."""
+    """Return results as a JSON-able dict; None if they are of more rows, their JSON has more bytes, or it would lose something."""
     values, failures = stored.values, stored.failures
-    if len(stored.rows) + len(failures) > max_rows or values.nbytes > max_bytes or not is_json(values):
+    is_far_larger = values.nbytes > _ARROW_FACTOR * max_bytes  # then there is no need to decode them to know that
+    if len(stored.rows) + len(failures) > max_rows or is_far_larger or not is_json(values):
         return None
     doc: dict[str, Any] = {"rows": stored.rows.tolist(), "values": decode_values(values)}
     if failures:
         doc["failures"] = {str(row): _facts(failure) for row, failure in failures.items()}
-    return doc if len(json.dumps(doc)) <= max_bytes else None
+    return doc if _json_bytes([*doc["values"], *doc.get("failures", {}).values()]) <= max_bytes else None
+
+
+def _json_bytes(values: Sequence[object]) -> int:
+    """Return how many bytes these take as JSON, each by itself."""
+    brackets_and_commas = len(values) + 1
+    return len(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()) - brackets_and_commas
 
 
 # --- read ----------------------------------------------------------------------------------------

@@ -153,8 +153,8 @@ class Source(Protocol):
 class PayloadReader:
     """Reads single parts of a payload with few requests. Threads may share one reader.
 
-    A file of at most `small_bytes` costs one GET, once. Of a larger one the footer is read once, then each
-    part is one ranged GET. Raise `Missing` and the other errors of the store, and `FormatError`.
+    A file of at most `small_bytes` costs one GET, once, and a larger one of a single part one GET each time. Of others
+    the footer is read once, then each part is one ranged GET. Raise `Missing` and the other errors of the store, and `FormatError`.
     What it keeps of the files lies in `cache`; None for one of its own.
     """
 
@@ -182,6 +182,8 @@ class PayloadReader:
         if ref is None or n >= ref.first_part + ref.n_parts:
             msg = f"part {n} is in no payload file"
             raise IndexError(msg)
+        if names is None and ref.n_parts == 1 and ref.size_bytes > self._limits.small_bytes:
+            return self._read_only_part(ref)
         return self._read(ref, groups=[n - ref.first_part], names=None if names is None else list(names))
 
     def columns(self, names: Sequence[str]) -> pa.Table:
@@ -203,6 +205,10 @@ class PayloadReader:
             for start, stop in _joined(_chunk_spans(file.footer, groups, names), gap_bytes=self._limits.gap_bytes):
                 source.add(start, self._store.read_range(ref.key, start=start, length=stop - start))
         return _checked(ref, lambda: _decode(source, file.footer, groups, names))
+
+    def _read_only_part(self, ref: PayloadRef) -> pa.Table:
+        data = self._store.read(ref.key).data
+        return _checked(ref, lambda: _decode(pa.BufferReader(data), _read_footer(data, expected=ref.seal), [0], None))
 
     def _opened(self, ref: PayloadRef) -> _OpenFile:
         return self._cache.get((self, ref.key), lambda: self._open(ref))

@@ -41,12 +41,12 @@ class ValuesInput:
     files: tuple[PayloadRef, ...] = ()
 
     @classmethod
-    def of(cls, texts: Sequence[str], *, is_plain: bool, inline_bytes: int) -> ValuesInput:
-        """Return what a job holds of these texts of `tagged_json`: nothing beyond `inline_bytes`.
+    def of(cls, texts: Sequence[str], *, is_plain: bool, is_inline: bool) -> ValuesInput:
+        """Return what a job holds of these texts of `tagged_json`: nothing unless `is_inline`.
 
         Plain values are stored as everybody reads them.
         """
-        if sum(map(len, texts)) > inline_bytes:
+        if not is_inline:
             return cls(kind=Kind.TAGGED)
         if is_plain:
             return cls(kind=Kind.VALUES, items=[json.loads(text) for text in texts])

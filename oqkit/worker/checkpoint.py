@@ -81,7 +81,7 @@ class Checkpointer:
             if self._lease.is_over:
                 return
             before, self._told = self._told, self._sent if ended is None else ended
-            output, refused = self._codec.pack(results, refuse=self._refuse, has_room=self._lease.has_room)
+            output, refused = self._codec.pack(results, refuse=self._refuse, inline_bytes=self._lease.inline_bytes)
             took_s = round(max(0.0, self._told - before), 6)
             outcomes = outcomes_of(results, Rows.of(refused), took_s=took_s)
             self._persist(

@@ -61,9 +61,9 @@ class Codec(Protocol):
         """Return the function, which pickles, that puts what a batch function returned in the order of an index."""
 
     def pack(
-        self, results: Results, *, refuse: Callable[[int, str], Failure], has_room: bool = True
+        self, results: Results, *, refuse: Callable[[int, str], Failure], inline_bytes: int
     ) -> tuple[Output | None, Mapping[int, Failure]]:
-        """Encode values and failures, apart from the part unless that `has_room`; None if there are none.
+        """Encode values and failures, of more than `inline_bytes` apart from the part; None if there are none.
 
         Also return the rows whose value cannot be stored, with what is stored of each instead: what `refuse` says of it.
         """

@@ -38,6 +38,11 @@ def add(x: int, y: int) -> int:
 
 
 @oq.task
+def length(text: str) -> int:
+    return len(text)
+
+
+@oq.task
 def rest(a: float, b: int) -> None:
     pass
 
@@ -110,6 +115,18 @@ def test_single_tasks_cost_two_writes_two_reads_and_a_delete(site, show):
     assert requests["get"] <= 2 * n
     assert requests["list"] <= 0.1 * n
     show(f"{n} single tasks: {dict(requests)}: {requests.total() / n:.2f} a task")
+
+
+@pytest.mark.parametrize("n_bytes", (10, 3_000_000), ids=["small", "large"])
+def test_reference_costs_one_write_to_submit_and_one_read_to_run(site, n_bytes):
+    found, text = {}, random.Random(1).randbytes(n_bytes).hex()  # which does not become small as Parquet
+    for payload in ("inline", "reference"):
+        client, queue = site.queue(), site.queue()
+        submitting = site.measure(client, lambda c=client, p=payload: c.submit(length, text, payload=p))
+        requests = work(site, queue, [length], looks=False)
+        found[payload] = submitting["put"], submitting["get"], requests["put"], requests["get"]
+    more = [reference - inline for reference, inline in zip(found["reference"], found["inline"], strict=True)]
+    assert more == [1, 0, 0, 1]
 
 
 def test_one_single_task_costs_what_it_says(site, show):

@@ -19,7 +19,7 @@ def test_part_of_many_commits_stays_small(world):
     for _ in range(100):
         lease = worker.find()
         results = Results(rows=lease.rows, values=["v" * 1000])
-        output, _ = codec.pack(results, refuse=None, has_room=lease.has_room)
+        output, _ = codec.pack(results, refuse=None, inline_bytes=lease.inline_bytes)
         if isinstance(output, bytes):
             lease.put_output(output)
         outcome = Outcome(verb=Verb.COMPLETE, rows=lease.rows)

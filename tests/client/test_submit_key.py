@@ -78,7 +78,7 @@ def test_key_of_another_input_names_what_differs(queue, changed, told):
 
 
 def test_key_of_a_large_input_is_compared_too(queue):
-    first = queue.submit(priced, {"amount": "a" * 100_000, "currency": "EUR"}, key="order 7")
-    assert queue.submit(priced, {"currency": "EUR", "amount": "a" * 100_000}, key="order 7").id == first.id
+    first = queue.submit(priced, {"amount": "a" * 300_000, "currency": "EUR"}, key="order 7")
+    assert queue.submit(priced, {"currency": "EUR", "amount": "a" * 300_000}, key="order 7").id == first.id
     with pytest.raises(DuplicateJob, match="its input is another one"):
-        queue.submit(priced, {"amount": "b" * 100_000, "currency": "EUR"}, key="order 7")
+        queue.submit(priced, {"amount": "b" * 300_000, "currency": "EUR"}, key="order 7")

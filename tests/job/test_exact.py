@@ -26,7 +26,7 @@ INPUTS = [
 @pytest.mark.parametrize("is_large", (False, True), ids=["in the job", "in a file"])
 def test_map_gives_the_function_the_very_values(queue, start, is_large):
     start()
-    inputs = [*INPUTS, "x" * 70_000] if is_large else INPUTS
+    inputs = [*INPUTS, "x" * 300_000] if is_large else INPUTS
     result = queue.map(lambda value: f"{type(value).__name__} {value!r}", [[one] for one in inputs]).result(WAIT_S)
     assert result["lambda_"].tolist() == [f"list {[one]!r}" for one in inputs]
 

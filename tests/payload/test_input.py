@@ -112,7 +112,9 @@ def test_display_of_a_job_whose_files_cannot_be_read_is_drawn(queue):
 
 @pytest.mark.parametrize(("kind", "value"), (("tagged", (1, 2)), ("json", {"$oq": ["tuple", [1, 2]]})))
 def test_texts_in_files_are_read_as_their_kind_says(queue, kind, value):
-    found = queue.repository.read_job(queue.map("score", [(1, 2)] * 10_000, part_rows=4_000).id).doc
+    found = queue.repository.read_job(
+        queue.map("score", [(1, 2)] * 10_000, part_rows=4_000, payload="reference").id
+    ).doc
     assert (found.input["kind"], "files" in found.input) == ("tagged", True)
     inputs = ParquetCodec(queue.repository).open(replace(found, input={**found.input, "kind": kind}), 2)
     assert list(inputs.items) == [value] * 2_000

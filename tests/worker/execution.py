@@ -136,7 +136,7 @@ class FakeLease:
     is_over: bool = False
     max_losses = 3
     is_alone: bool = False
-    has_room: bool = True
+    inline_bytes: int = 8192
     limits = Limits()
     certain: list[bool] = field(default_factory=list)
 
@@ -169,7 +169,7 @@ class FakeCodec:
     def __init__(self):
         self.failures = {}
 
-    def pack(self, results, *, refuse, has_room):
+    def pack(self, results, *, refuse, inline_bytes):
         self.failures.update(results.failures)
         return {}, {}
 

@@ -237,7 +237,8 @@ def make_plan(seed: int) -> Plan:
 
 
 def _limits(rng: random.Random) -> Limits:
-    payload = PayloadLimits(inline_bytes=rng.choice((8192, 8192, 0)))
+    inline_bytes = rng.choice((8192, 8192, 0))
+    payload = PayloadLimits(inline_bytes=inline_bytes, inline_value_bytes=inline_bytes)
     task = TaskLimits(target_s=rng.choice((10.0, 10.0, 1.0)))
     max_leases = rng.choice((8, 8, 2))
     claim = ClaimLimits(
