@@ -27,6 +27,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--priority", type=priority_of, metavar="N", help="0 to 255, higher first, or a name (default normal)"
     )
+    parser.add_argument(
+        "--payload",
+        type=lambda text: int(text) if text.isdecimal() else text,
+        default="auto",
+        metavar="WHERE",
+        help="where the input is kept: inline, reference, or auto (default), which decides by its size; or a limit in bytes",
+    )
     parser.add_argument("--retries", type=int, metavar="N", help="how many errors it survives (default 3)")
     parser.add_argument("--timeout", metavar="S", help="the longest that one call may take: seconds, 5m, 2h")
     add_tags(parser, help="a tag of the job; may be repeated")
@@ -34,7 +41,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(queue: Queue, options: argparse.Namespace) -> Answer:
     """Submit it, and say its id."""
-    chosen: dict[str, Any] = {name: getattr(options, name) for name in ("key", "scope", "priority", "retries")}
+    chosen: dict[str, Any] = {
+        name: getattr(options, name) for name in ("key", "scope", "payload", "priority", "retries")
+    }
     chosen |= {name: _length(getattr(options, name)) for name in ("key_ttl", "delay", "ttl", "timeout")}
     chosen["at"] = None if options.at is None else moment_of(options.at, what="--at")
     chosen["tags"] = tags_of(options.tags) or None

@@ -106,6 +106,14 @@ def test_payloads_of_map_and_of_submit_many(queue):
     assert queue.get(f"{job.id}.1").input == {"value": 1}
 
 
+def test_command_line_says_where_the_input_is_kept(queue, oq):
+    ids = [oq("submit", "echo", '"a value"', "--payload", where).strip() for where in ("reference", "inline", "3", "9")]
+    assert [len(inputs_of(queue, queue.get(task_id).job)) for task_id in ids] == [1, 0, 1, 0]
+    work_off(queue, echo)
+    assert [queue.get(task_id).result(WAIT_S) for task_id in ids] == ["a value"] * 4
+    assert "payload='refs' must be" in oq("submit", "echo", "--payload", "refs", code=2)
+
+
 @pytest.mark.parametrize("payload", ("refs", -1, True, None, 1.5), ids=str)
 def test_what_is_no_place_for_a_payload_is_refused(queue, payload):
     before = keys_in(queue)
