@@ -279,6 +279,24 @@ class LaunchLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxLimits:
+    """How submissions that a database holds get into the queue."""
+
+    input_bytes: int = 2**20
+    """A larger input is refused: its job is one object, which holds it."""
+    batch_records: int = 100
+    claim_s: float = 60.0
+    """How many records a relay takes at a time, and after how long others may take them over: it may be dead."""
+    poll_s: float = 1.0
+    """How often a relay looks for new ones."""
+    first_wait_s: float = 1.0
+    longest_wait_s: float = 60.0
+    """How long it rests after trouble with the queue or the database, at first and at most."""
+    prune_every_s: float = 600.0
+    """How often it deletes what was delivered long ago."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """All of them, by the room that they tune."""
 
@@ -289,3 +307,4 @@ class Limits:
     payload: PayloadLimits = PayloadLimits()
     client: ClientLimits = ClientLimits()
     launch: LaunchLimits = LaunchLimits()
+    outbox: OutboxLimits = OutboxLimits()

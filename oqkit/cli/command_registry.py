@@ -50,6 +50,7 @@ COMMANDS = {
     "pause": Command(help="let workers start no more of its tasks"),
     "resume": Command(help="end a pause"),
     "reprioritize": Command(help="give a job another priority"),
+    "outbox": Command(help="put what transactions of a database recorded into the queue"),
     "tag": Command(help="set or remove tags of a job"),
     "workers": Command(help="list the workers"),
     "completions": Command(

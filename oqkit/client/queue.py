@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oqkit.client.queue_find import JOB_COLUMNS, JOB_STATUSES, QueueFinding
+from oqkit.client.queue_outbox import QueueOutbox
 from oqkit.client.queue_steer import QueueSteering
 from oqkit.client.queue_submit import OnDuplicate
 from oqkit.client.queue_submit_many import QueueSubmittingMany
@@ -14,6 +15,7 @@ class Queue(
     QueueSubmittingMany,
     QueueSteering,
     QueueFinding,
+    QueueOutbox,
 ):
     """One queue, in a bucket or a directory. Get one from `oq.connect`."""
 

@@ -28,6 +28,10 @@ submit_many = _on_default(lambda queue: queue.submit_many)
 submit_frame = _on_default(lambda queue: queue.submit_frame)
 submit_dataset = _on_default(lambda queue: queue.submit_dataset)
 
+outbox = _on_default(lambda queue: queue.outbox)
+outbox_setup = _on_default(lambda queue: queue.outbox_setup)
+outbox_relay = _on_default(lambda queue: queue.outbox_relay)
+
 # steering
 reprioritize = _on_default(lambda queue: queue.reprioritize)
 
