@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test browser azurite check check-versions soak poison chaos bench docs install-check lock clean
+.PHONY: help demo test browser azurite postgres check check-versions soak poison chaos bench docs install-check lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,7 +24,7 @@ help: ## Show this help
 demo: $(READY) ## See oqkit at work: 336,776 flights, four worker processes, no bucket
 	@$(BIN)/python -m oqkit.demo
 
-test: $(READY) browser azurite ## Run all tests; screenshots of the notebook display go to build/screenshots
+test: $(READY) browser azurite postgres ## Run all tests; screenshots of the notebook display go to build/screenshots
 	@$(PYTEST)
 
 # The notebook display is tested in a real browser where there is one or it can be installed.
@@ -40,6 +40,13 @@ azurite: $(READY)
 	@test -x $(BIN)/azurite-blob || { command -v npm >/dev/null && echo 'Installing Azurite for the tests of Azure.' && \
 		npm install --global --prefix $(VENV) --silent --no-audit --no-fund --omit=optional --ignore-scripts \
 		azurite@$(AZURITE) >/dev/null; } || echo 'There is no npm, or it could not install Azurite: the tests of Azure are left out.'
+
+# The outbox is tested on a real PostgreSQL, which a test starts, where there is one or it can be installed.
+postgres:
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { \
+		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo 'Installing PostgreSQL for the tests of the outbox.' && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends postgresql \
+		>/dev/null; } || echo 'There is no PostgreSQL, and none can be installed here: the outbox is tested on SQLite alone.'
 
 check: $(READY) ## Check style, types and the direction of imports, and run the fast tests
 	@$(BIN)/python -m ruff format --check .
