@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from oqkit.client.option import short_text
 from oqkit.errors import UsageError
+from oqkit.queue.bound import MAX_SPAN_S
 from oqkit.queue.key import key_scope
 from oqkit.task.function import seconds
 
@@ -46,9 +47,6 @@ def submission_key(key: object, *, scope: object, key_ttl: float | str | None) -
             raise UsageError("scope= and key_ttl= say where and for how long a key counts: give key= as well")
         return None
     ttl_s = None if key_ttl is None else seconds(key_ttl, what="key_ttl")
-    if ttl_s is not None and not 0 < ttl_s <= MAX_TTL_S:
-        raise UsageError(f"key_ttl={key_ttl!r} must be more than 0 and at most a century; leave it out for ever")
+    if ttl_s is not None and not 0 < ttl_s <= MAX_SPAN_S:
+        raise UsageError(f"key_ttl={key_ttl!r} must be more than 0 and at most three centuries; leave it out for ever")
     return SubmissionKey(text=short_text(key, what="key"), scope=scope, ttl_s=ttl_s)
-
-
-MAX_TTL_S = 100 * 365 * 86_400.0
