@@ -23,6 +23,7 @@ from oqkit.queue import key as keys
 from oqkit.queue.cas import Versioned
 from oqkit.queue.job import Job, caught_up
 from oqkit.queue.part import Lease, Part, claim
+from oqkit.queue.release import Released, advance, release_followers
 from oqkit.queue.repository import Repository
 
 T = TypeVar("T")
@@ -234,6 +235,8 @@ class Claimer:
 
     def _may_start(self, one: JobCursor, job: Job) -> bool:
         """Say whether this worker may start tasks of a job now; if not, the job is left alone for as long as that holds."""
+        if job.is_blocked(self._repository.now()):
+            job = self._recheck(one)
         one.is_refused = not self._can_run(job)
         if one.is_refused:
             one.not_before = self._repository.now() + self._limits.refused_s
@@ -242,6 +245,13 @@ class Claimer:
         else:
             return self._is_wanted(job)
         return False
+
+    def _recheck(self, one: JobCursor) -> Job:
+        """Look whether the jobs that one waits for have ended, in case that nobody told it."""
+        held = self._repository.read_job(one.job.id)
+        released = advance(self._repository, held)
+        one.start_over(held.doc if released is None else released.job)
+        return one.job
 
     # --- claiming --------------------------------------------------------------------------------
 
@@ -302,15 +312,28 @@ class Claimer:
     def _finish(self, one: JobCursor) -> bool:
         """Take down the markers of a job whose parts are all known to be final; return whether it was so."""
         if one.is_finished:
+            followers = release_followers(self._repository, one.job) if one.job.has_followers else []
             self._take_down(one, one.job.id, up_to=one.job.gen)
             self._on_ended(one.job)
+            for follower in followers:
+                self._hear(follower)
         return one.is_finished
 
+    def _hear(self, told: Released) -> None:
+        """Take in a job that this worker has just released."""
+        if self.discovery.topics.holds(told.marker.topic):
+            one = self._cursors.setdefault(told.job.id, JobCursor(self._repository, self._aside))
+            one.meet({told.marker.key: told.marker}, are_all=False)
+            one.hear(told.job, since=None)
+
     def _take_down(self, one: JobCursor, job_id: str, *, up_to: int | None = None) -> None:
-        for key, marker in one.markers.items():
-            if up_to is None or marker.gen <= up_to:
-                self.finished.add(key)
-        self._cursors.pop(job_id, None)
+        newer = {key: marker for key, marker in one.markers.items() if up_to is not None and marker.gen > up_to}
+        for key in one.markers.keys() - newer.keys():
+            self.finished.add(key)
+        if newer:
+            one.markers = newer  # it was given an order meanwhile: the job is to be read again
+        else:
+            self._cursors.pop(job_id, None)
 
     def _rest(self, one: JobCursor) -> None:
         """Leave a job alone until its rows fall due, or for a while that grows as long as nothing happens."""

@@ -14,6 +14,7 @@ from oqkit.client.result import ResultReader
 from oqkit.errors import Missing, UnknownJob
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.reconcile import Reconciler
+from oqkit.queue.transition import Status
 from oqkit.queue.view import JobStatus, JobView
 from oqkit.task.function import Options
 
@@ -100,7 +101,7 @@ class JobBase:
         return str(self._view.state.status)
 
     def counts(self) -> dict[str, int]:
-        """Return how many tasks are in each status, or "unreadable"; sums to ``len(job)``. Asks the queue."""
+        """Return how many tasks are in each status, "blocked" or "unreadable"; sums to ``len(job)``. Asks the queue."""
         self._refresh()
         return self._known_counts()
 
@@ -113,6 +114,8 @@ class JobBase:
     def _known_counts(self) -> dict[str, int]:
         state = self._view.state
         known = {status.value: n for status, n in state.counts().items()}
+        if state.is_blocked:
+            known |= {JobStatus.BLOCKED.value: known[Status.PENDING], Status.PENDING.value: 0}
         return {**known, JobStatus.UNREADABLE.value: state.n_unreadable} if state.n_unreadable else known
 
     def done(self) -> bool:

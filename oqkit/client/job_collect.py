@@ -19,6 +19,7 @@ from oqkit.client.wait import limit_s
 from oqkit.errors import JobFailed, UsageError
 from oqkit.printable import printable
 from oqkit.queue.transition import Status
+from oqkit.queue.view import JobStatus
 from oqkit.task.failure import cut
 
 Errors = Literal["raise", "coerce", "drop"]
@@ -137,7 +138,8 @@ class JobCollecting(JobWaiting):
         Columns: row, status, attempt (times claimed), worker (while running), due (UTC, while backing off), progress (0 to 1)
         and message (while running, if its function says so by `Context.progress`).
         """
-        chosen = None if status is None else named([status] if isinstance(status, str) else status, tuple(Status))
+        names = [status] if isinstance(status, str) else status
+        chosen = None if names is None else named(names, (*Status, JobStatus.BLOCKED))
         self._refresh()
         return self._collector.tasks(chosen)
 

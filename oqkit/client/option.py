@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from oqkit.clock import user_at_host
 from oqkit.errors import UsageError
 from oqkit.limits import Limits
 from oqkit.queue.bound import MAX_TAGS
+from oqkit.queue.dependency import Parent
 from oqkit.queue.gate import NEVER
 from oqkit.queue.job import Job
 from oqkit.queue.policy import Backoff, Policy
@@ -42,13 +43,16 @@ def policy_of(options: Options, *, now: float) -> Policy:
     )
 
 
-def options_digest(options: Options) -> str:
-    """Digest options, however they were written: "5m" is 300 seconds, and the order of tags is none."""
+def options_digest(options: Options, *, parents: Sequence[Parent] = ()) -> str:
+    """Digest options, however they were written: "5m" is 300 seconds, and the order of tags and of `parents` is none."""
     named = {field.name: getattr(options, field.name) for field in fields(options)}
     for name in ("timeout", "delay", "ttl"):
         named[name] = named[name] and seconds(named[name], what=name)
     named["priority"] = priority_of(options.priority)
     named |= {"backoff": _backoff(options.backoff), "tags": sorted(tags_of(options.tags or {}).items())}
+    depends = named.pop("depends_on"), named.pop("on_failure")  # which jobs of earlier versions do not have
+    if depends[0] is not None:
+        named |= {"depends_on": sorted(parent.job for parent in parents), "on_failure": depends[1]}
     return hashlib.sha256(repr(named).encode()).hexdigest()[:32]
 
 

@@ -27,10 +27,11 @@ from oqkit.queue.repository import Repository
 from oqkit.queue.rows import Rows
 from oqkit.queue.task_state import TaskState
 from oqkit.queue.transition import Status
-from oqkit.queue.view import JobView
+from oqkit.queue.view import JobStatus, JobView
 
 log = logging.getLogger(__name__)
 
+BLOCKED = JobStatus.BLOCKED.value
 ERROR_COLUMNS = ("row", "task_id", "type", "message", "traceback", "attempt", "worker")
 
 Piece = tuple[np.ndarray, Any]
@@ -214,16 +215,21 @@ class ResultReader:
         if damage is not None:
             return (*identity, "FormatError", f"it failed, but why cannot be read: {damage}", "", task.used, "")
         if failure is None:
-            return (*identity, *_unwritten(task), "", task.used, "")
+            return (*identity, *_unwritten(task, self._job), "", task.used, "")
         return (*identity, failure.type, failure.message, failure.traceback, failure.attempt, failure.worker)
 
-    def tasks(self, statuses: Collection[Status] | None = None) -> pd.DataFrame:
+    def _told(self, task: TaskState) -> str:
+        """Return what people are told of the status of a task: one that waits for other jobs is blocked."""
+        is_blocked = task.status is Status.PENDING and self._view.state.is_blocked
+        return BLOCKED if is_blocked else task.status.value
+
+    def tasks(self, statuses: Collection[str] | None = None) -> pd.DataFrame:
         """Return one row a task, by the index of the submitted frame; `statuses` None for all."""
         found = [
             (part.index * self._job.part_rows + one.first, one.n_rows, one.state)
             for part in self._view.state.parts()
             for one in part.stretches()
-            if statuses is None or one.state.status in statuses
+            if statuses is None or self._told(one.state) in statuses
         ]
         lengths = np.array([n_rows for _, n_rows, _ in found], "int64")
         rows = _ranges([first for first, _, _ in found], lengths)
@@ -247,8 +253,8 @@ class ResultReader:
         due = [pd.Timestamp(task.due, unit="s", tz="UTC") if task.due else pd.NaT for task in tasks]
         return {
             "status": pd.Categorical(
-                np.repeat(np.array([task.status.value for task in tasks], object), lengths),
-                categories=[status.value for status in Status],
+                np.repeat(np.array([self._told(task) for task in tasks], object), lengths),
+                categories=[status.value for status in Status] + [BLOCKED] * self._view.state.is_blocked,
             ),
             "attempt": np.repeat(np.array([task.attempt for task in tasks], "int64"), lengths),
             "worker": np.repeat(np.array([holders.get(task.lease, "") for task in tasks], object), lengths),
@@ -256,8 +262,10 @@ class ResultReader:
         }
 
 
-def _unwritten(task: TaskState) -> tuple[str, str]:
+def _unwritten(task: TaskState, job: Job) -> tuple[str, str]:
     """Return type and message of a failure that no function raised."""
+    if not task.attempt and job.release is not None:
+        return "ParentFailed", f"it was not run: {job.release.reason}"
     if task.deaths:
         times = "once" if task.deaths == 1 else f"{task.deaths} times"
         return "WorkerLost", f"its worker died {times} while it ran alone: does the task kill its process?"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from enum import StrEnum
+from typing import TypeVar
 
 import numpy as np
 
 from oqkit.errors import UsageError, one_of
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status
+
+S = TypeVar("S", bound=StrEnum)
 
 
 def select(where: object, allowed: tuple[Status, ...], *, n_tasks: int) -> tuple[tuple[Status, ...], Rows | None]:
@@ -28,7 +32,7 @@ def select(where: object, allowed: tuple[Status, ...], *, n_tasks: int) -> tuple
     return allowed, Rows.of(rows.tolist())
 
 
-def named(names: Iterable[str], allowed: Collection[Status], *, others: Iterable[str] = ()) -> tuple[Status, ...]:
+def named(names: Iterable[str], allowed: Collection[S], *, others: Iterable[str] = ()) -> tuple[S, ...]:
     """Return the statuses of these names, or raise `UsageError`; `others` are words that could have been there, too."""
     known = {status.value: status for status in allowed}
     chosen = list(names)

@@ -21,6 +21,7 @@ from oqkit.queue.rows import Rows
 from oqkit.queue.task_state import TaskState
 from oqkit.queue.timing import Timing, timing
 from oqkit.queue.transition import Status, Verb
+from oqkit.queue.view import JobStatus
 from oqkit.task.function import Options
 
 # ruff: noqa: SLF001 - a task and its job are two halves of one handle
@@ -95,8 +96,11 @@ class Task:
 
     @property
     def status(self) -> str:
-        """pending, running, completed, failed, cancelled or expired. Asks the queue, in one request."""
-        return self._state().status.value
+        """pending, blocked, running, completed, failed, cancelled or expired. Asks the queue, in one request."""
+        status, view = self._state().status, self.job._view
+        if status is Status.PENDING and view.state.job.is_blocked(self._repository.now()) and view.refresh().is_blocked:
+            return JobStatus.BLOCKED.value
+        return status.value
 
     @property
     def attempt(self) -> int:

@@ -12,6 +12,7 @@ from oqkit.arrow import tagged_json
 from oqkit.arrow.identity import digest_by_name
 from oqkit.arrow.table import Layout, chosen, labels_of, opened, to_table
 from oqkit.arrow.table import fingerprint as frame_fingerprint
+from oqkit.client.dependency import on_failure_of, parents_of
 from oqkit.client.join import Submitted
 from oqkit.client.option import Payload, inline_bytes_of, options_digest, policy_of, tags_of
 from oqkit.clock import new_id
@@ -252,6 +253,7 @@ def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options
     """Make the job object of a spec, with the id of a job that has no key."""
     now = repository.now()
     chosen = options.over(spec.function.options).over(DEFAULTS)
+    parents = parents_of(repository, chosen.depends_on)
     return Job(
         id=keys.timed_job_id(now, repository.rng),
         type=spec.function.type,
@@ -262,11 +264,14 @@ def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options
         origin=new_id(repository.rng),
         mode=spec.input.mode,
         content_digest=spec.content,
-        options_digest=options_digest(chosen),
+        options_digest=options_digest(chosen, parents=parents),
         code=spec.function.code,
         policy=policy_of(chosen, now=now),
         priority=priority_of(chosen.priority),
         timeout_s=seconds(chosen.timeout or 0, what="timeout") or None,
         tags=tags_of(chosen.tags or {}),
+        depends_on=parents,
+        on_failure=on_failure_of(chosen.on_failure, parents),
+        root=next((parent.root or parent.job for parent in parents), ""),
         input=spec.input.to_json(),
     )

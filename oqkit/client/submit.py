@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
+from oqkit.client.dependency import check_circle
 from oqkit.client.duplicate import Choice, Decision, decide, derived_name, input_difference
 from oqkit.client.keyed import SubmissionKey
 from oqkit.client.spec import Function, JobSpec, job_of
@@ -145,6 +146,7 @@ class Submitter:
             tell(f"Submitted as a new job, as it will be each time: {unknown}. See oq.content_of.")
 
     def _store(self, spec: JobSpec, job: Job) -> Submitted:
+        check_circle(job)
         submission, began = Submission(self._repository, job), self._monotonic()
         if self._is_new_code(spec.function) or spec.table is not None:
             submission.check()

@@ -32,6 +32,8 @@ from oqkit.queue.bound import (
     Type,
     Unknown,
 )
+from oqkit.queue.dependency import FEATURE as DEPENDENCIES
+from oqkit.queue.dependency import MAX_PARENTS, OnFailure, Parent
 from oqkit.queue.job import Code, Control, Job
 from oqkit.queue.part import Event, Lease, Part
 from oqkit.queue.policy import Policy
@@ -44,7 +46,7 @@ T = TypeVar("T")
 
 FORMAT = 1
 MAX_BYTES = 64 * 2**20
-FEATURES: frozenset[str] = frozenset({"reprioritize", "tag"})
+FEATURES: frozenset[str] = frozenset({"reprioritize", "tag", DEPENDENCIES})
 """What a document may require of its reader. A feature is named here by the code that honours it, and not before."""
 
 # --- any document --------------------------------------------------------------------------------
@@ -138,6 +140,10 @@ class _Job(msgspec.Struct, kw_only=True):
     timeout_s: Span | None
     tags: dict[Name, Text]
     controls: tuple[Control, ...]
+    depends_on: Annotated[tuple[Parent, ...], Meta(max_length=MAX_PARENTS)] = ()
+    on_failure: OnFailure = OnFailure.FAIL
+    parent: Id = ""
+    root: Id = ""
     rev: Count
     op: Id
     input: dict[str, Any]
@@ -189,12 +195,20 @@ def _job_fields(job: Job) -> dict[str, object]:
         "timeout_s": job.timeout_s,
         "tags": dict(job.tags),
         "controls": [record.write(control) for control in job.controls],
+        **_pipeline(job),
         "rev": job.rev,
         "op": job.op,
         "input": record.free(dict(job.input)),
         **{name: value for name, value in optional.items() if value},
         **({} if job.signature is None else {"signature": record.write(job.signature)}),
     }
+
+
+def _pipeline(job: Job) -> dict[str, object]:
+    """Return what a job says of the jobs before it; nothing for most."""
+    depends_on = [record.write(parent) for parent in job.depends_on]
+    stated = {"depends_on": depends_on, "on_failure": job.on_failure if depends_on else ""}
+    return {name: value for name, value in {**stated, "parent": job.parent, "root": job.root}.items() if value}
 
 
 def load_job(data: bytes, *, key: str, keyring: Keyring | None = None) -> Job:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from oqkit.queue.dependency import named, recheck
 from oqkit.queue.job import Job
 
 NEVER = 7_258_118_400.0
@@ -44,7 +45,17 @@ def paused(job: Job, now: float) -> Hold | None:
     return Hold(until=NEVER if order.until is None else order.until)
 
 
-GATES: tuple[Gate, ...] = (delayed, paused)
+def waiting(job: Job, now: float) -> Hold | None:
+    """Hold a job until those that it depends on have ended: until it is told so, but somebody looks now and then."""
+    if not job.is_blocked(now):
+        return None
+    until = min(recheck(job.created, now), job.policy.expires_at or NEVER)
+    whose = "has" if len(job.depends_on) == 1 else "have"
+    why = f"It waits until {named(job.depends_on)} {whose} ended; oq trace {job.id} shows how far that is."
+    return Hold(until=until, why=why)
+
+
+GATES: tuple[Gate, ...] = (delayed, paused, waiting)
 
 
 def held(job: Job, now: float) -> Hold | None:

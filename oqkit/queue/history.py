@@ -57,7 +57,9 @@ def _note(control: Control) -> str | None:
             return "tags " + ", ".join(
                 f"{name}={value}" if value is not None else f"no {name}" for name, value in control.tags
             )
-        case ControlVerb.CANCEL | ControlVerb.RETRY:
+        case ControlVerb.RELEASE:
+            return f"released: {control.reason or 'all that it depends on have ended'}"
+        case ControlVerb.CANCEL | ControlVerb.RETRY | ControlVerb.FOLLOW:
             return None
         case _:
             assert_never(control.verb)

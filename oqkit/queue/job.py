@@ -15,7 +15,9 @@ from typing import Any, assert_never
 
 from oqkit.errors import FormatError
 from oqkit.queue.bound import STATED, Digest, Id, Moment, Name, Priority, Text, Unknown
-from oqkit.queue.part import Part, cancel, fresh, reopen
+from oqkit.queue.dependency import FEATURE as DEPENDENCIES
+from oqkit.queue.dependency import OnFailure, Parent
+from oqkit.queue.part import Part, cancel, fresh, reject, reopen
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.signature import Signature
@@ -23,7 +25,7 @@ from oqkit.queue.transition import Status
 
 
 class ControlVerb(StrEnum):
-    """What a person can order for the tasks of a job."""
+    """What is ordered for a job: by a person, or, where that is said, by oqkit itself."""
 
     CANCEL = "cancel"
     RETRY = "retry"
@@ -31,14 +33,18 @@ class ControlVerb(StrEnum):
     RESUME = "resume"
     REPRIORITIZE = "reprioritize"
     TAG = "tag"
+    FOLLOW = "follow"
+    """By oqkit: there are jobs that depend on this one. Whoever sees its end tells them."""
+    RELEASE = "release"
+    """By oqkit: the jobs that this one depends on have ended. `Control.reason` names those that did not complete."""
 
     @property
     def concerns_tasks(self) -> bool:
-        """Whether it says what may become of tasks; a priority and tags are about the job as a whole."""
+        """Whether it says what may become of tasks; a priority, tags and followers are about the job as a whole."""
         match self:
-            case ControlVerb.CANCEL | ControlVerb.RETRY | ControlVerb.PAUSE | ControlVerb.RESUME:
+            case ControlVerb.CANCEL | ControlVerb.RETRY | ControlVerb.PAUSE | ControlVerb.RESUME | ControlVerb.RELEASE:
                 return True
-            case ControlVerb.REPRIORITIZE | ControlVerb.TAG:
+            case ControlVerb.REPRIORITIZE | ControlVerb.TAG | ControlVerb.FOLLOW:
                 return False
             case _:
                 assert_never(self)
@@ -46,7 +52,15 @@ class ControlVerb(StrEnum):
     @property
     def feature(self) -> str:
         """What a job that was given such an order requires of its readers; empty for what every version knows."""
-        return "" if self.concerns_tasks else self.value
+        match self:
+            case ControlVerb.CANCEL | ControlVerb.RETRY | ControlVerb.PAUSE | ControlVerb.RESUME:
+                return ""
+            case ControlVerb.REPRIORITIZE | ControlVerb.TAG:
+                return self.value
+            case ControlVerb.FOLLOW | ControlVerb.RELEASE:
+                return DEPENDENCIES
+            case _:
+                assert_never(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +108,21 @@ class Control:
     unknown: Unknown = ()
 
     @property
+    def cancels_all(self) -> bool:
+        """Whether no task is pending after it."""
+        return self.verb is ControlVerb.CANCEL and self.rows is None and Status.PENDING in self.statuses
+
+    @property
     def ends_pause(self) -> bool:
         """Whether a pause given before is over: it was ended, or nothing pending was left."""
         match self.verb:
             case ControlVerb.RESUME:
                 return True
             case ControlVerb.CANCEL:
-                return self.rows is None and Status.PENDING in self.statuses
+                return self.cancels_all
             case ControlVerb.RETRY | ControlVerb.PAUSE | ControlVerb.REPRIORITIZE | ControlVerb.TAG:
+                return False
+            case ControlVerb.FOLLOW | ControlVerb.RELEASE:
                 return False
             case _:
                 assert_never(self.verb)
@@ -134,6 +155,13 @@ class Job:
     tags: Mapping[str, str] = field(default_factory=dict)
     input: Mapping[str, Any] = field(default_factory=dict)
     controls: tuple[Control, ...] = ()
+    depends_on: tuple[Parent, ...] = ()
+    """The jobs that have to end before its tasks may start."""
+    on_failure: OnFailure = OnFailure.FAIL
+    parent: str = ""
+    """The id of the task that spawned it."""
+    root: str = ""
+    """The id of the job that its pipeline begins with; empty if with itself."""
     rev: int = 0
     op: str = ""
     requires: tuple[str, ...] = ()
@@ -170,6 +198,25 @@ class Job:
             if control.verb is ControlVerb.PAUSE:
                 return control if control.until is None or now < control.until else None
         return None
+
+    @property
+    def release(self) -> Control | None:
+        """Return the order that says what became of the jobs that it depends on; None while they have not all ended."""
+        return next((control for control in self.controls if control.verb is ControlVerb.RELEASE), None)
+
+    @property
+    def has_followers(self) -> bool:
+        """Whether other jobs may depend on it."""
+        return any(control.verb is ControlVerb.FOLLOW for control in self.controls)
+
+    def is_blocked(self, now: float) -> bool:
+        """Whether its tasks wait for other jobs to end: they do not once all were cancelled, or their time is over."""
+        if not self.depends_on or self.release is not None:
+            return False
+        if self.policy.expires_at is not None and now >= self.policy.expires_at:
+            return False
+        last = next((one for one in reversed(self.controls) if one.cancels_all or one.verb is ControlVerb.RETRY), None)
+        return last is None or last.verb is ControlVerb.RETRY
 
     def part_size(self, index: int) -> int:
         """Return how many tasks part `index` has."""
@@ -212,11 +259,31 @@ def caught_up(part: Part, job: Job, *, now: float) -> Part:
                 part = cancel(part, rows, now=now, statuses=statuses, note=control.reason, by=control.by)
             case ControlVerb.RETRY:
                 part = reopen(part, rows, now=now, statuses=statuses, by=control.by)
-            case ControlVerb.PAUSE | ControlVerb.RESUME | ControlVerb.REPRIORITIZE | ControlVerb.TAG:
+            case ControlVerb.RELEASE:
+                part = _released(part, job, control, now=now)
+            case ControlVerb.PAUSE | ControlVerb.RESUME | ControlVerb.REPRIORITIZE:
+                pass  # they move no task
+            case ControlVerb.TAG | ControlVerb.FOLLOW:
                 pass  # they move no task
             case _:
                 assert_never(control.verb)
     return replace(part, gen=max(part.gen, job.gen))
+
+
+def _released(part: Part, job: Job, control: Control, *, now: float) -> Part:
+    """Let tasks go the way that their job has chosen for what became of the jobs that it depends on."""
+    if not control.reason:
+        return part
+    match job.on_failure:
+        case OnFailure.FAIL:
+            return reject(part, now=now, note=control.reason)
+        case OnFailure.SKIP:
+            pending = frozenset({Status.PENDING})
+            return cancel(part, Rows.span(0, part.n_rows), now=now, statuses=pending, note=control.reason)
+        case OnFailure.RUN:
+            return part
+        case _:
+            assert_never(job.on_failure)
 
 
 def check_orders(part: Part, job: Job) -> None:
@@ -240,6 +307,10 @@ def concerned(job: Job, control: Control) -> range:
     A priority concerns only who chooses among jobs, and tags only who looks for some: no part hears of those.
     """
     match control.verb:
+        case ControlVerb.FOLLOW:
+            return range(0)
+        case ControlVerb.RELEASE:
+            return range(job.n_parts if control.reason and job.on_failure is not OnFailure.RUN else 0)
         case ControlVerb.PAUSE | ControlVerb.RESUME:
             return range(min(1, job.n_parts))
         case ControlVerb.REPRIORITIZE | ControlVerb.TAG:

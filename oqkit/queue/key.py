@@ -11,6 +11,8 @@
   ``out/{n}-{lease}.{commit}.parquet``  outputs; count only where part n names them
 ``open/{shard}/{topic}/ready/{...}``   marker: a job has work that is due
 ``open/{shard}/{topic}/later/{...}``   marker: a job has work that is not due yet
+``waiting/{parent}/{job}``            a job is told when another one has ended
+``tree/{root}/{job}``                 a job belongs to the pipeline that begins with another one
 ``code/{digest}``                     functions shipped by value
 ``workers/{name}.json``               what a worker last said of itself; for people to look at
 ====================================  ==========================================================
@@ -38,6 +40,8 @@ JOBS = "jobs/"
 WORK = "work/"
 OPEN = "open/"
 WORKERS = "workers/"
+WAITING = "waiting/"
+TREE = "tree/"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
 _PART = re.compile(r"([0-9]{7})\.json")
@@ -185,6 +189,32 @@ def created_of_folder(folder: str) -> float:
 def code_key(digest: str) -> str:
     """Return the key of a function shipped by value."""
     return f"code/{digest}"
+
+
+def waiting_prefix(parent: str) -> str:
+    """Return the common prefix of the entries of jobs that wait for one."""
+    return f"{WAITING}{parent}/"
+
+
+def waiting_key(parent: str, job: str, *, failed: int | None) -> str:
+    """Return the entry by which a job is told that one of its parents has ended.
+
+    `failed` is the place of a parent among those before that did not complete; None if there was none.
+    """
+    return f"{waiting_prefix(parent)}{job}{'' if failed is None else f'.{failed}'}"
+
+
+def parse_waiting(key: str) -> tuple[str, int | None]:
+    """Read the end of an entry: the job and `failed`, or raise `FormatError`."""
+    job, dot, failed = key.rpartition("/")[2].partition(".")
+    if not is_job_id(job) or (dot and not re.fullmatch("[0-9]{1,9}", failed)):
+        raise FormatError(f"{key!r:.200} is not the name of an entry that this oqkit knows")
+    return job, int(failed) if dot else None
+
+
+def tree_prefix(root: str) -> str:
+    """Return the common prefix of the entries of jobs that belong to the pipeline of one."""
+    return f"{TREE}{root}/"
 
 
 def worker_key(name: str) -> str:

@@ -323,6 +323,12 @@ def cancel(part: Part, rows: Rows, *, now: float, statuses: frozenset[Status], n
     return part
 
 
+def reject(part: Part, *, now: float, note: str) -> Part:
+    """Fail the rows that are pending, without running them: `note` says what they depended on."""
+    pending = part.rows(lambda state: state.status is Status.PENDING)
+    return _moved(part, pending, Verb.REJECT, now=now, note=note)
+
+
 def reopen(part: Part, rows: Rows, *, now: float, statuses: frozenset[Status], by: str = "") -> Part:
     """Put the rows that are in one of `statuses` (failed, cancelled, expired) to work again."""
     chosen = part.rows(lambda state: state.status in statuses) & rows

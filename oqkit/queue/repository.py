@@ -137,11 +137,16 @@ class Repository:
         raise Unavailable(f"job {job.id} may or may not have been submitted: {last}") from last
 
     def update_job(
-        self, job_id: str, change: Callable[[Job], Job], *, applied: Callable[[Job], bool]
+        self,
+        job_id: str,
+        change: Callable[[Job], Job],
+        *,
+        applied: Callable[[Job], bool],
+        held: Versioned[Job] | None = None,
     ) -> Versioned[Job]:
-        """Change a job object through the compare-and-set loop."""
+        """Change a job object through the compare-and-set loop; `held` (if fresh) saves the first read."""
         key = keys.job_key(job_id, self.settings.shards)
-        return self.loop.update(self._job_type(job_id), key, change, applied=applied)
+        return self.loop.update(self._job_type(job_id), key, change, applied=applied, held=held)
 
     def _job_type(self, job_id: str) -> DocumentType[Job]:
         """Return how to read the job object of this job: another one at its key is refused."""

@@ -16,6 +16,7 @@ from oqkit.queue import key as keys
 from oqkit.queue.cas import JOB
 from oqkit.queue.job import Job
 from oqkit.queue.reconcile import is_done, restore_marker
+from oqkit.queue.release import begin
 from oqkit.queue.repository import Repository
 
 
@@ -50,10 +51,11 @@ class Submission:
 
     def commit(self, job: Job) -> Submitted:
         """Create the job, or find that its id is taken: then that job is returned and the inputs are withdrawn."""
-        found = self._repository.create_job(job).doc
+        held = self._repository.create_job(job)
+        found = held.doc
         if found.origin == job.origin:
             announce(self._repository, found)
-            return Submitted(job=found, is_new=True)
+            return Submitted(job=begin(self._repository, held), is_new=True)
         if self._repository.keys_of(found).folder != self._keys.folder:
             for key in self._uploaded:
                 self._repository.delete_quietly(key)
@@ -62,15 +64,22 @@ class Submission:
 
 
 def announce(repository: Repository, job: Job) -> None:
-    """Tell workers of a job that is stored."""
-    if job.n_tasks:
-        repository.announce(repository.marker(job, due=gate.due(job, repository.now())), job=job)
+    """Tell workers of a job that is stored; if it waits for others, only those who look for it much later."""
+    if not job.n_tasks:
+        return
+    marker = repository.marker(job, due=gate.due(job, repository.now()))
+    if job.is_blocked(repository.now()):
+        repository.put_marker(marker)
+    else:
+        repository.announce(marker, job=job)
 
 
 def resume(repository: Repository, job: Job) -> None:
     """Put up the marker of a job that is not done: who submitted it, or gave the last order, may have died before that."""
     if job.n_tasks and not is_done(repository, job, most=repository.limits.queue.read_parts):
         restore_marker(repository, job)
+    if job.is_blocked(repository.now()):
+        begin(repository, repository.read_job(job.id))
 
 
 # --- jobs with a key -----------------------------------------------------------------------------

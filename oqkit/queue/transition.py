@@ -13,6 +13,7 @@ verb            from       to         when
 ``cancel``      pending    cancelled
 ``cancel``      running    cancelled  its worker loses the right to write an outcome
 ``expire``      pending    expired    its time to live is over; a running task still completes
+``reject``      pending    failed     a job that it depends on did not complete
 ``reopen``      failed     pending    `retry` by hand; all earlier attempts are forgiven
 ``reopen``      cancelled  pending
 ``reopen``      expired    pending
@@ -61,6 +62,7 @@ class Verb(StrEnum):
     LOSE = "lose"
     CANCEL = "cancel"
     EXPIRE = "expire"
+    REJECT = "reject"
     REOPEN = "reopen"
 
 
@@ -75,6 +77,7 @@ TRANSITIONS: dict[tuple[Verb, Status], Status] = {
     (Verb.CANCEL, Status.PENDING): Status.CANCELLED,
     (Verb.CANCEL, Status.RUNNING): Status.CANCELLED,
     (Verb.EXPIRE, Status.PENDING): Status.EXPIRED,
+    (Verb.REJECT, Status.PENDING): Status.FAILED,
     (Verb.REOPEN, Status.FAILED): Status.PENDING,
     (Verb.REOPEN, Status.CANCELLED): Status.PENDING,
     (Verb.REOPEN, Status.EXPIRED): Status.PENDING,

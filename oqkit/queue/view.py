@@ -23,6 +23,8 @@ class JobStatus(StrEnum):
 
     PENDING = "pending"
     """Nothing of it was ever claimed."""
+    BLOCKED = "blocked"
+    """It waits for other jobs to end."""
     RUNNING = "running"
     PAUSED = "paused"
     CANCELLING = "cancelling"
@@ -41,7 +43,9 @@ class JobStatus(StrEnum):
     def is_final(self) -> bool:
         """Whether every task has ended, for all that is known."""
         match self:
-            case JobStatus.PENDING | JobStatus.RUNNING | JobStatus.PAUSED | JobStatus.CANCELLING | JobStatus.UNREADABLE:
+            case JobStatus.PENDING | JobStatus.BLOCKED | JobStatus.RUNNING | JobStatus.PAUSED | JobStatus.CANCELLING:
+                return False
+            case JobStatus.UNREADABLE:
                 return False
             case JobStatus.COMPLETED | JobStatus.FAILED | JobStatus.CANCELLED | JobStatus.EXPIRED:
                 return True
@@ -162,7 +166,14 @@ class JobState:
             return JobStatus.CANCELLING
         if self.job.pause(self.at) is not None:
             return JobStatus.PAUSED
+        if self.is_blocked:
+            return JobStatus.BLOCKED
         return JobStatus.RUNNING if self.is_started else JobStatus.PENDING
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether its pending tasks wait for other jobs to end."""
+        return self.job.is_blocked(self.at)
 
     def _is_cancelling(self) -> bool:
         orders = [(gen, order) for gen, order in enumerate(self.job.controls, 2) if order.verb.concerns_tasks]
@@ -222,6 +233,8 @@ class JobView:
             if self._refreshed is not None and now - self._refreshed < unless_within_s:
                 return self.state
             asked = self._repository.now()
+            if self.state.job.is_blocked(asked):  # nothing in its parts tells when that is over
+                self.state = replace(self.state, job=self._repository.read_job(self.state.job.id).doc)
             changed = {0: ""} if self.state.job.n_parts == 1 else self._changed()
             found = dict(zip(changed, self._repository.map(self._read, changed), strict=True))
             self.state = self._taken_in(found, changed, asked=asked)

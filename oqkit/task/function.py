@@ -45,6 +45,10 @@ class Options:
     ttl: float | str | None = None
     """What has not started after this time expires."""
     tags: dict[str, str] | None = None
+    depends_on: Any = None
+    """Not to be started before these have ended: jobs, tasks, their ids, or names of jobs."""
+    on_failure: str | None = None
+    """What to do if one of these does not complete: ``"fail"`` (the default), ``"skip"``, which cancels, or ``"run"``."""
 
     def over(self, other: Options) -> Options:
         """Return these options, with those of `other` where these say nothing."""

@@ -20,6 +20,7 @@ TABLE = """
     lose         -          pending      -          -          -          -
     cancel       cancelled  cancelled    -          -          -          -
     expire       expired    -            -          -          -          -
+    reject       failed     -            -          -          -          -
     reopen       -          -            -          pending    pending    pending
 """
 STATUSES = ("pending", "running", "completed", "failed", "cancelled", "expired")
@@ -32,7 +33,7 @@ EXPECTED = {
 
 def test_table_names_every_pair_of_verb_and_status():
     assert set(EXPECTED) == {(str(v), str(s)) for v, s in itertools.product(Verb, Status)}
-    assert len(EXPECTED) == 60
+    assert len(EXPECTED) == 66
 
 
 @pytest.mark.parametrize(("verb", "status"), [pair for pair, to in EXPECTED.items() if to != "-"])

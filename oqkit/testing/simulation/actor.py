@@ -149,7 +149,8 @@ class Worker(Actor):
         oracle, find = self.world.oracle, loop._source._claimer.find  # noqa: SLF001
         limits = self.world.plan.limits.claim
         a_job = 2 + limits.read_parts + 2 * limits.job_claims + MARKERS
-        most = 4 + 2 * len(self.plan.types) + limits.find_jobs * a_job
+        n_waiting = sum(bool(job.depends_on) for job in self.world.plan.jobs)
+        most = 4 + 2 * len(self.plan.types) + (limits.find_jobs + 4 * n_waiting) * a_job
 
         def metered(**more: Any) -> HeldLease | None:
             me = current()
@@ -206,14 +207,23 @@ class Submitter(Actor):
                 return
 
     def _submit(self, queue: Queue) -> Job | Task:
-        plan = self.plan
+        plan, options = self.plan, self._options()
         values = [plan.number * 1000 + row for row in range(plan.n_tasks)]
         if plan.kind == "single":
-            return queue.submit(plan.type, values[0], key=plan.key or None, **plan.options)
-        named = {"name": plan.key or None, "part_rows": min(plan.part_rows, 10_000), **plan.options}
+            return queue.submit(plan.type, values[0], key=plan.key or None, **options)
+        named = {"name": plan.key or None, "part_rows": min(plan.part_rows, 10_000), **options}
         if plan.kind == "map":
             return queue.map(plan.type, values, **named)
         return queue.submit_frame(pd.DataFrame({"x": values}), plan.type, **named)
+
+    def _options(self) -> dict[str, Any]:
+        """Return the options of the submission, the same each time."""
+        plan, by_plan = self.plan, self.world.by_plan
+        known = [by_plan[number] for number in plan.depends_on if number in by_plan]
+        parents = self.world.parents.setdefault(plan.number, known)
+        if not parents:
+            return {name: value for name, value in plan.options.items() if name != "on_failure"}
+        return {**plan.options, "depends_on": parents}
 
     def _acked(self, job_id: str) -> None:
         world, plan = self.world, self.plan
@@ -313,7 +323,7 @@ class Reader(Actor):
         self.world.oracle.expect(sum(job.counts().values()) == len(job), "counts of a job", job.id)
 
     def _status(self, job: Job) -> None:
-        known = ("pending", "running", "paused", "cancelling", "completed", "failed", "cancelled", "expired")
+        known = ("pending", "blocked", "running", "paused", "cancelling", "completed", "failed", "cancelled", "expired")
         self.world.oracle.expect(job.status in known, "status of a job", job.id)
 
     def _partial(self, job: Job) -> None:

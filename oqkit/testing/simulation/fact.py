@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from oqkit.queue.job import ControlVerb, Job
+from oqkit.queue.job import Control, ControlVerb, Job
 from oqkit.queue.part import Part
 from oqkit.queue.task_state import TaskState
 from oqkit.queue.transition import Status
@@ -97,11 +97,30 @@ def paused_until(job: Job, gen: int) -> float:
     return until
 
 
+def is_blocked(job: Job, gen: int, *, now: float) -> bool:
+    """Whether nobody may start tasks of a job who knows the orders up to a generation, since others have to end first."""
+    told = job.controls[: gen - 1]
+    is_over = job.policy.expires_at is not None and job.policy.expires_at <= now
+    return bool(job.depends_on) and not is_over and all(it.verb is not ControlVerb.RELEASE for it in told)
+
+
+def after_release(status: Status, job: Job, release: Control) -> tuple[Status, str]:
+    """Return what a release makes of the status of a task, and how; the latter is empty if nothing."""
+    if status is PENDING and release.reason and job.on_failure == "fail":
+        return FAILED, "rejected"
+    if status is PENDING and release.reason and job.on_failure == "skip":
+        return CANCELLED, "cancelled"
+    return status, ""
+
+
 def ordered(one: TaskState, job: Job, part: Part, *, row: int, upto: int | None = None) -> tuple[Status, str]:
     """Return the status (and how it came about) of a row once the orders are carried out that its part has not seen."""
     status, how = one.status, ""
     number = part.index * job.part_rows + row
     for control in job.controls[part.gen - 1 : upto]:
+        if control.verb is ControlVerb.RELEASE:
+            status, released = after_release(status, job, control)
+            how = released or how
         is_meant = control.rows is None or number in control.rows
         if not is_meant or status not in control.statuses:
             continue

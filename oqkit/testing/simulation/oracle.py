@@ -75,6 +75,10 @@ class Oracle:
         """(job, row, lease) to its executions: whether each was isolated."""
         self._outputs: dict[str, StoredResults] = {}
         self._markers: defaultdict[str, set[str]] = defaultdict(set)
+        self.ended: set[str] = set()
+        """Jobs of which all tasks had ended at some time, and of those the ones that had completed, and others."""
+        self.completed: set[str] = set()
+        self.failed: set[str] = set()
         self.unreadable: set[str] = set()
         """Jobs of a newer version, which nobody here understands."""
         self.longest_pause_s = 0.0
@@ -167,9 +171,30 @@ class Oracle:
         self.expect(new.controls[:n] == old.controls, "control lost", write.key)
         self.expect(len(new.controls) <= n + 1, "many controls", write.key)
         self._touched[new.id, new.gen] = {part.index for part in self.parts_of(new) if part.rev}
-        same = replace(new, rev=old.rev, op=old.op, controls=old.controls, code=old.code)
+        self._check_release(new, known=n)
+        same = replace(new, rev=old.rev, op=old.op, controls=old.controls, code=old.code, requires=old.requires)
         self.expect(same == old, "job changed", write.key)
         return None
+
+    def _check_release(self, job: Job, *, known: int) -> None:
+        """A job is released once, when all that it depends on has ended; what did not complete is named."""
+        for verb in (ControlVerb.FOLLOW, ControlVerb.RELEASE):
+            self.expect(sum(it.verb is verb for it in job.controls) <= 1, f"{verb} twice", job.id)
+        release = next((it for it in job.controls[known:] if it.verb is ControlVerb.RELEASE), None)
+        if release is None:
+            return
+        parents = {parent.job for parent in job.depends_on}
+        self.expect(parents <= self.ended, "released too early", f"{job.id}: {parents - self.ended} have not ended")
+        is_named = all(parent in self.completed or parent in release.reason for parent in parents)
+        self.expect(is_named, "failed parent forgotten", f"{job.id}: {release.reason}")
+        self.expect(not release.reason or parents & self.failed, "parent blamed", f"{job.id}: {release.reason}")
+
+    def _note_end(self, job: Job) -> None:
+        """Note that all tasks of a job have ended, if so, and how; a retry takes that not back."""
+        rows = [one.status for part in self.parts_of(job) for one in part.states]
+        if all(status.is_final for status in rows):
+            self.ended.add(job.id)
+            (self.completed if set(rows) <= {COMPLETED} else self.failed).add(job.id)
 
     def _check_inputs(self, job: Job) -> None:
         for key, *_ in job.input.get("files", ()):
@@ -226,6 +251,7 @@ class Oracle:
         self.expect(old.gen <= new.gen <= job.gen, "gen", f"{write.key}: {old.gen} -> {new.gen} of {job.gen}")
         self.expect((new.index, new.n_rows) == (old.index, old.n_rows), "part changed", write.key)
         self._check_counts(write.data, new)
+        self._note_end(job)
         step.check()
         return None
 
@@ -272,12 +298,17 @@ class Oracle:
             is_late = (
                 job.timeout_s is not None and self.longest_pause_s >= job.timeout_s
             )  # which no one could tell apart
-            reason = raised or is_used_up or is_late
+            reason = raised or is_used_up or is_late or self._is_let_down(job, "fail")
             self.expect(reason, "failed for no reason", f"{which}: {one.used} attempts")
         if one.status is CANCELLED:
-            self.expect(any(it.verb is ControlVerb.CANCEL for it in job.controls), "cancelled unasked", which)
+            is_asked = any(it.verb is ControlVerb.CANCEL for it in job.controls) or self._is_let_down(job, "skip")
+            self.expect(is_asked, "cancelled unasked", which)
         if one.status is EXPIRED:
             self.expect(job.policy.expires_at is not None, "expired unasked", which)
+
+    def _is_let_down(self, job: Job, on_failure: str) -> bool:
+        """Whether a job that depends on others has tasks that end so because these did not complete."""
+        return job.release is not None and bool(job.release.reason) and job.on_failure == on_failure
 
     def put_behind(self, marker: keys.Marker) -> None:
         """Put up a marker behind everybody's back."""

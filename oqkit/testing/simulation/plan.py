@@ -90,6 +90,8 @@ class JobPlan:
     """Row to what its executions do, one after the other; ``ok`` from then on."""
     n_submitters: int
     kills: tuple[Kill, ...]
+    depends_on: tuple[int, ...] = ()
+    """The numbers of jobs that it waits for, as far as those are known to be stored when it is first submitted."""
     is_half: bool = False
     """Whether its first submitter dies when the doorbell has rung, and the marker is not there yet."""
 
@@ -149,6 +151,8 @@ class Plan:
     outages: tuple[tuple[str, float, float, str], ...]
     latency_s: float
     slow: float
+    looks_again: bool = True
+    """Whether workers look now and then whether the parents of a job have ended, in case that nobody told it."""
     dropped: frozenset[str] = field(default_factory=frozenset)
 
     def weather(self) -> Weather:
@@ -217,7 +221,7 @@ def make_plan(seed: int) -> Plan:
     lease_s = rng.choice((5.0, 8.0, 12.0))
     harsh = rng.choice((0.0, 0.5, 1.0, 1.5, 2.5))
     jobs = tuple(_job(rng, n, chaos_s) for n in range(rng.choice((1, 2, 2, 3, 3, 4))))
-    return Plan(
+    plan = Plan(
         seed=seed,
         chaos_s=chaos_s,
         lease_s=lease_s,
@@ -234,6 +238,26 @@ def make_plan(seed: int) -> Plan:
         latency_s=rng.choice((0.005, 0.03, 0.03, 0.2)),
         slow=rng.choice((0.0, 0.01, 0.03)),
     )
+    return _with_pipeline(plan, random.Random(f"{seed}/pipeline"))  # noqa: S311 - the same
+
+
+def _with_pipeline(plan: Plan, rng: random.Random) -> Plan:
+    """Let some jobs depend on earlier ones, and more jobs on those."""
+    if rng.random() < 0.5:
+        return plan
+    jobs = list(plan.jobs)
+    for n in range(len(jobs), len(jobs) + rng.choice((0, 1, 2))):
+        jobs.append(_job(rng, n, plan.chaos_s))
+    for n in range(1, len(jobs)):
+        if rng.random() < 0.8:
+            parents = tuple(sorted(rng.sample(range(n), rng.choice((1, 1, 2, 3)) if n > 2 else 1)))
+            latest_s = max(jobs[parent].at_s for parent in parents)
+            options = {**jobs[n].options, "on_failure": rng.choice(("fail", "skip", "run"))}
+            kills = _some(rng, (0, 0, 1), lambda k, n=n: _kill(rng, f"job{n}.kill{k}", writes=12))
+            at_s = latest_s + rng.uniform(0.5, 6.0)
+            jobs[n] = replace(jobs[n], depends_on=parents, options=options, kills=kills, at_s=at_s)
+    is_lost = any(trick.what in ("lost marker", "no marker") for trick in plan.tricks)
+    return replace(plan, jobs=tuple(jobs), looks_again=is_lost or rng.random() < 0.2)
 
 
 def _limits(rng: random.Random) -> Limits:

@@ -16,7 +16,7 @@ from oqkit.testing.simulation.bucket import LATEST_S, READ_TIMEOUT_S
 from oqkit.testing.simulation.fact import Violation, rows_of
 from oqkit.testing.simulation.kernel import Stuck
 from oqkit.testing.simulation.plan import TYPES, JobPlan, OrderPlan, Plan, WorkerPlan, make_plan
-from oqkit.testing.simulation.world import Score, SimRepository, World, quiet, telling_attempts
+from oqkit.testing.simulation.world import Score, SimRepository, World, looking_again, quiet, telling_attempts
 
 DRAIN_S = 150.0
 TIDY_S = 150.0
@@ -40,7 +40,7 @@ def run_plan(plan: Plan, *, trace: list[str] | None = None) -> Score:
     world = World(plan)
     world.bucket.trace = trace
     try:
-        with quiet(), telling_attempts():
+        with quiet(), telling_attempts(), looking_again(is_on=plan.looks_again):
             _run(world)
     except Violation as violation:
         world.oracle.fail(violation.rule, violation.message)

@@ -22,6 +22,7 @@ from oqkit.testing.simulation.fact import (
     Execution,
     Grant,
     Violation,
+    is_blocked,
     ordered,
     paused_until,
     rows_of,
@@ -194,6 +195,8 @@ class Step:
             self._expect(known is None or known.node is node, "lease id used again", lease.id)
             pause_s = paused_until(self._job, self._new.gen) - self._high
             self._expect(pause_s <= 0, "claimed while paused", f"{lease.id}, {pause_s:.2f} s to go")
+            is_early = is_blocked(self._job, self._new.gen, now=self._high)
+            self._expect(not is_early, "claimed while blocked", lease.id)
             lost = max((state.lost for state in self._new.states if state.lease == lease.id), default=0)
             most_s = min(oracle.lease_s * 2**lost, max(oracle.lease_s, oracle.limits.suspect_lease_s))
             self._check_length(lease, most_s)

@@ -19,6 +19,7 @@ from oqkit.config import Settings as Config
 from oqkit.errors import PermanentError, Reschedule, Skip
 from oqkit.limits import Limits
 from oqkit.payload.codec import ParquetCodec
+from oqkit.queue import dependency
 from oqkit.queue import key as keys
 from oqkit.queue.bell import News
 from oqkit.queue.cas import Versioned
@@ -55,6 +56,8 @@ from oqkit.worker.interface import Inputs
 from oqkit.worker.thread import Event
 from oqkit.worker.worker import WorkerLoop
 
+NEVER_S = 1e9
+
 
 class SimRepository(Repository):
     """A repository whose every promise is held against what was written."""
@@ -86,10 +89,15 @@ class SimRepository(Repository):
         return held
 
     def update_job(
-        self, job_id: str, change: Callable[[JobObject], JobObject], *, applied: Callable[[JobObject], bool]
+        self,
+        job_id: str,
+        change: Callable[[JobObject], JobObject],
+        *,
+        applied: Callable[[JobObject], bool],
+        held: Versioned[JobObject] | None = None,
     ) -> Versioned[JobObject]:
-        with self._oracle.call(f"order {job_id}", self._node, is_own=True) as call:
-            held = super().update_job(job_id, change, applied=applied)
+        with self._oracle.call(f"order {job_id}", self._node, is_own=held is None) as call:
+            held = super().update_job(job_id, change, applied=applied, held=held)
             told = (replace(held.doc, controls=held.doc.controls[:n]) for n in range(len(held.doc.controls) + 1))
             self.ordered_gen = next((doc.gen for doc in told if applied(doc)), 0)  # others may have ordered since
             call.told = "ok" if applied(held.doc) else "no"
@@ -232,6 +240,8 @@ class World:
         self.score = Score(plan.seed)
         self.acked: dict[str, Acked] = {}
         self.by_plan: dict[int, str] = {}
+        self.parents: dict[int, list[str]] = {}
+        """Of jobs that wait for others, those that were known when it was first submitted."""
         self.orders_under_way: Counter[str] = Counter()
         """Job to how many people are giving it an order."""
         self.broken_orders: set[str] = set()
@@ -353,6 +363,15 @@ def telling_attempts() -> Iterator[None]:
         return tuple((rows, Attempt.under(lease.id, number)) for rows, number in real(lease))
 
     with patch.object(HeldLease, "attempts", attempts):
+        yield
+
+
+@contextlib.contextmanager
+def looking_again(*, is_on: bool) -> Iterator[None]:
+    """Let workers look now and then whether the parents of a job have ended, or never."""
+    with contextlib.ExitStack() as stack:
+        for name in () if is_on else ("FIRST_RECHECK_S", "LONGEST_RECHECK_S"):
+            stack.enter_context(patch.object(dependency, name, NEVER_S))
         yield
 
 

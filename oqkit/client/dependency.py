@@ -1,0 +1,70 @@
+"""What a caller names as that on which a job depends: looked up, and turned into what the job holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+
+from oqkit.errors import Missing, UnknownJob, UsageError, one_of
+from oqkit.queue import key as keys
+from oqkit.queue.dependency import MAX_PARENTS, OnFailure, Parent
+from oqkit.queue.job import Job
+from oqkit.queue.repository import Repository
+from oqkit.queue.submission import JOB_SCOPE, latest
+
+
+def parents_of(repository: Repository, given: object) -> tuple[Parent, ...]:
+    """Look up the jobs that a caller names, each once: handles of jobs or tasks, ids, or names; None for none.
+
+    A task of a job of many stands for the whole job. Raise `UnknownJob` for what is not there, before anything is written.
+    """
+    if given is None:
+        return ()
+    several = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    texts = dict.fromkeys(map(_text, several))
+    if len(texts) > MAX_PARENTS:
+        raise UsageError(f"depends_on= names {len(texts):,} jobs: at most {MAX_PARENTS:,} are allowed")
+    jobs = {job.id: job for job in repository.map(lambda text: find_job(repository, text), texts)}
+    return tuple(
+        Parent(job=job.id, origin=job.origin, name=job.name or job.type, root=job.root) for job in jobs.values()
+    )
+
+
+def find_job(repository: Repository, text: str) -> Job:
+    """Return the job of an id, the id of a task, or a name, or raise `UnknownJob`."""
+    job_id = text
+    with suppress(UsageError):  # then it is the id of a job, or a name
+        job_id, _ = keys.parse_task_id(text)
+    if keys.is_job_id(job_id):
+        try:
+            return repository.read_job(job_id).doc
+        except Missing:
+            pass
+    _, found = latest(repository, JOB_SCOPE, text)
+    if found is None:
+        raise UnknownJob(f"depends_on= names {text!r:.80}, and there is no such job in {repository.store.url}")
+    return found
+
+
+def on_failure_of(given: str | None, parents: tuple[Parent, ...]) -> OnFailure:
+    """Return what is to happen if a parent does not complete, or raise `UsageError`."""
+    if given is None:
+        return OnFailure.FAIL
+    if given not in set(OnFailure):
+        raise UsageError(f"on_failure={given!r:.80} must be {one_of([repr(one.value) for one in OnFailure])}")
+    if not parents:
+        raise UsageError(f"on_failure={given!r} says what to do if a job of depends_on=[...] fails, and there is none")
+    return OnFailure(given)
+
+
+def check_circle(job: Job) -> None:
+    """Raise `UsageError` if a job is to depend on itself, as one with a key or name can be told to."""
+    if any(parent.job == job.id for parent in job.depends_on):
+        raise UsageError(f"depends_on= names the job itself, {job.name or job.id!r}: it would wait for ever")
+
+
+def _text(one: object) -> str:
+    text = one if isinstance(one, str) else getattr(one, "id", None)
+    if not isinstance(text, str) or not text:
+        raise UsageError(f"depends_on= holds {one!r:.80}: give jobs, tasks, their ids, or names of jobs")
+    return text

@@ -1,0 +1,227 @@
+"""How a job that depends on others comes to start: who tells it, and how nobody forgets to.
+
+A job waits for one parent at a time that has not ended: an entry below ``waiting/{parent}/`` says so, and an order
+FOLLOW in the parent makes whoever sees its end look for such entries. He looks for another parent that has not
+ended, where the job waits next, or gives it the order RELEASE. The entry is deleted after that, and the marker of the
+parent after its entries: so whoever dies in between leaves all to be done again, and doing it again does no harm.
+
+The entry is written first, then the order, and then the parent is looked at once more. If it has not ended by then, whoever
+sees its end will find both; if it has, the one who looked goes on himself. A worker that read the parent before
+the order takes down only the markers of that generation, and the order has put up another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from oqkit.clock import new_id
+from oqkit.errors import FormatError, Missing
+from oqkit.queue import key as keys
+from oqkit.queue.cas import Versioned
+from oqkit.queue.control import bring_up
+from oqkit.queue.dependency import Parent, named
+from oqkit.queue.gate import due
+from oqkit.queue.job import Control, ControlVerb, Job, with_control
+from oqkit.queue.reconcile import ends
+from oqkit.queue.repository import Repository
+from oqkit.queue.transition import Status
+
+BLOCK = 16
+"""So many parents are looked at together. A job waits for the last open one of a block: those of the blocks before have ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """A job whose parents have ended, and the marker that tells workers of it now."""
+
+    job: Job
+    marker: keys.Marker
+    stale: tuple[str, ...] = ()
+    """What is of no more use: the marker that it most likely had until then, and entries that a crash may have left."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was seen of one parent."""
+
+    job: Versioned[Job] | None = None
+    """None: it is gone, or cannot be read."""
+    has_ended: bool = False
+    has_failed: bool = False
+    """Whether it has ended, and not all of its tasks completed."""
+
+    @classmethod
+    def of(cls, repository: Repository, job: Versioned[Job]) -> _Look:
+        """Look at the parts of a job."""
+        ended = ends(repository, job.doc)
+        return cls(job, ended is not None, bool(ended) and ended != frozenset({Status.COMPLETED}))
+
+
+def begin(repository: Repository, held: Versioned[Job]) -> Job:
+    """Let a job that has just been stored wait for its parents; return it as it is then.
+
+    Done again, for whoever died over it, it does no harm.
+    """
+    job = held.doc
+    for root in dict.fromkeys(parent.root or parent.job for parent in job.depends_on):
+        repository.loop.put_once(f"{keys.tree_prefix(root)}{job.id}", b"")
+    if not job.n_tasks or not job.depends_on:
+        return job
+    released = advance(repository, held)
+    return job if released is None else released.job
+
+
+def advance(repository: Repository, held: Versioned[Job]) -> Released | None:
+    """Let a job wait for a parent that has not ended, or release it; None if it has to wait, or was released before."""
+    released = _advance(repository, held, _Found(), known={})
+    if released is not None and released.stale:
+        repository.delete_quietly(*released.stale)
+    return released
+
+
+def release_followers(repository: Repository, parent: Job) -> list[Released]:
+    """Tell the jobs that wait for one that has ended; return those that wait for nothing any more.
+
+    In random order, so that workers that do it together share the work; what was told is deleted a few at a time.
+    """
+    seen = _Look.of(repository, Versioned(parent, None))
+    if not seen.has_ended:
+        return []  # it was put to work again, and has another marker
+    pages = repository.store.list_all(keys.waiting_prefix(parent.id))
+    entries = [entry.key for page in pages for entry in page.entries]
+    repository.rng.shuffle(entries)
+    released: list[Released] = []
+    for first in range(0, len(entries), BLOCK):
+        chunk = entries[first : first + BLOCK]
+        found = repository.map(lambda entry: _tell(repository, parent, entry, seen), chunk)
+        released += [one for one in found if one is not None]
+        repository.delete_quietly(*chunk, *(name for one in found if one is not None for name in one.stale))
+    return released
+
+
+def _tell(repository: Repository, parent: Job, entry: str, seen: _Look) -> Released | None:
+    """Tell the job of an entry what became of its parent."""
+    try:
+        job_id, failed = keys.parse_waiting(entry)
+        held = repository.read_job(job_id)
+    except (FormatError, Missing):  # nobody can tell it anything
+        return None
+    if held.doc.release is not None:
+        return _announce(repository, held.doc)  # whoever released it may have died before that
+    places = [place for place, one in enumerate(held.doc.depends_on) if one.job == parent.id]
+    known = {parent.origin: seen}
+    since = _Found(place=min(places, default=0), failed=[] if failed is None else [failed])
+    return _advance(repository, held, since, known=known)
+
+
+def _advance(
+    repository: Repository, held: Versioned[Job], found: _Found, *, known: Mapping[str, _Look]
+) -> Released | None:
+    """Do what `advance` does, from what was `found` before; `known` says of parents, by their origin, what was seen."""
+    job, left = held.doc, list[str]()
+    released: Released | None = None
+    while job.release is None:
+        found = _next_open(repository, job, found, known)
+        if found.parent is None:
+            released = None if found.is_unknown else _release(repository, held, found.failed)
+            break
+        entry = keys.waiting_key(found.parent.doc.id, job.id, failed=next(iter(found.failed), None))
+        repository.loop.put_once(entry, b"")
+        if not _has_ended(repository, found.parent):
+            break
+        left.append(entry)
+    if left:  # not before the job waits elsewhere, or for nothing: somebody may rely on it
+        repository.delete_quietly(*left)
+    return released
+
+
+def _has_ended(repository: Repository, parent: Versioned[Job]) -> bool:
+    """Make whoever sees the end of a job tell those that wait for it, and return whether it has ended by now."""
+    try:
+        job = _order_once(repository, parent, ControlVerb.FOLLOW, applied=lambda doc: doc.has_followers)
+    except Missing:  # it was deleted just now
+        return True
+    repository.announce(repository.marker(job, due=due(job, repository.now())))
+    return ends(repository, job) is not None
+
+
+# --- looking at parents --------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a look through the parents of a job found, those in the blocks before `place` having ended."""
+
+    failed: list[int] = field(default_factory=list)
+    """Places of parents that did not complete."""
+    place: int = 0
+    parent: Versioned[Job] | None = None
+    """The one at that place, which has not ended."""
+    is_unknown: bool = False
+    """Whether the state of one cannot be read here, so that nobody can say whether it has ended."""
+
+
+def _next_open(repository: Repository, job: Job, since: _Found, known: Mapping[str, _Look]) -> _Found:
+    """Look for a parent that has not ended, from the block on in which one was found last."""
+    found = _Found(failed=since.failed)
+    for first in range(since.place - since.place % BLOCK, len(job.depends_on), BLOCK):
+        block = job.depends_on[first : first + BLOCK]
+        looks = repository.map(lambda parent: known.get(parent.origin) or _look_at(repository, parent), block)
+        for n, look in enumerate(looks, first):
+            if look.has_failed and n not in found.failed:
+                found.failed.append(n)
+            if not look.has_ended:
+                found.is_unknown |= look.job is None
+                if look.job is not None:
+                    found.place, found.parent = n, look.job
+        if found.parent is not None or found.is_unknown:
+            break
+    return found
+
+
+def _look_at(repository: Repository, parent: Parent) -> _Look:
+    try:
+        held = repository.read_job(parent.job)
+    except Missing:
+        return _Look(has_ended=True)
+    except FormatError:
+        return _Look()
+    if held.doc.origin != parent.origin:  # another one, in the place of one that was deleted
+        return _Look(has_ended=True)
+    return _Look.of(repository, held)
+
+
+# --- orders that anybody gives, and nobody twice -------------------------------------------------
+
+
+def _release(repository: Repository, held: Versioned[Job], failed: Sequence[int]) -> Released:
+    """Let the tasks of a job start, or end as it has chosen if some of its parents did not complete."""
+    parents = [held.doc.depends_on[place] for place in sorted(failed)]
+    reason = f"it depends on {named(parents)}, which did not complete" if failed else ""
+    before = repository.marker(held.doc, due=due(held.doc, repository.now()))
+    job = _order_once(repository, held, ControlVerb.RELEASE, applied=lambda doc: doc.release is not None, reason=reason)
+    found = {None, next(iter(failed), None)}
+    entries = (keys.waiting_key(one.job, job.id, failed=place) for one in job.depends_on for place in found)
+    return replace(_announce(repository, job), stale=(before.key, *entries))
+
+
+def _announce(repository: Repository, job: Job) -> Released:
+    """Tell workers of a released job, and let its tasks end that are not to be run."""
+    marker = repository.marker(job, due=due(job, repository.now()))
+    repository.announce(marker, job=job)
+    if job.release is not None:
+        bring_up(repository, job, job.release)
+    return Released(job=job, marker=marker)
+
+
+def _order_once(
+    repository: Repository,
+    held: Versioned[Job],
+    verb: ControlVerb,
+    *,
+    applied: Callable[[Job], bool],
+    reason: str = "",
+) -> Job:
+    control = Control(op=new_id(repository.rng), verb=verb, at=repository.now(), reason=reason)
+    return repository.update_job(held.doc.id, lambda doc: with_control(doc, control), applied=applied, held=held).doc
