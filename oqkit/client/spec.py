@@ -26,6 +26,7 @@ from oqkit.payload.input import Input
 from oqkit.payload.parquet import PayloadFile, encode_payload
 from oqkit.payload.values_input import ValuesInput, text_table
 from oqkit.queue import key as keys
+from oqkit.queue.dependency import FEATURE as DEPENDENCIES
 from oqkit.queue.job import Code, Job
 from oqkit.queue.priority import priority_of
 from oqkit.queue.repository import Repository
@@ -272,6 +273,7 @@ def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options
         tags=tags_of(chosen.tags or {}),
         depends_on=parents,
         on_failure=on_failure_of(chosen.on_failure, parents),
+        requires=(DEPENDENCIES,) if parents else (),
         root=next((parent.root or parent.job for parent in parents), ""),
         input=spec.input.to_json(),
     )

@@ -261,9 +261,9 @@ def caught_up(part: Part, job: Job, *, now: float) -> Part:
                 part = reopen(part, rows, now=now, statuses=statuses, by=control.by)
             case ControlVerb.RELEASE:
                 part = _released(part, job, control, now=now)
-            case ControlVerb.PAUSE | ControlVerb.RESUME | ControlVerb.REPRIORITIZE:
-                pass  # they move no task
-            case ControlVerb.TAG | ControlVerb.FOLLOW:
+            case (
+                ControlVerb.PAUSE | ControlVerb.RESUME | ControlVerb.REPRIORITIZE | ControlVerb.TAG | ControlVerb.FOLLOW
+            ):
                 pass  # they move no task
             case _:
                 assert_never(control.verb)

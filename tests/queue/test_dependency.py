@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_looks_come_ever_more_rarely_and_at_the_same_moments_for_all():
         now = recheck(0.0, now)
         moments.append(now)
     assert moments[:6] == [60.0, 120.0, 240.0, 480.0, 960.0, 1920.0]
-    waits = [later - one for one, later in zip(moments, moments[1:], strict=False)]
+    waits = [later - one for one, later in itertools.pairwise(moments)]
     assert max(waits) <= LONGEST_RECHECK_S
     assert waits[-1] == LONGEST_RECHECK_S
     assert all(recheck(0.0, moment - 0.5) == moment for moment in moments)

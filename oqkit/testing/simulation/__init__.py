@@ -6,7 +6,8 @@ command that replays it, and a smaller schedule that fails in the same way.
 
 from __future__ import annotations
 
-from oqkit.testing.simulation.plan import Plan, make_plan
+from oqkit.testing.simulation.draw import make_plan
+from oqkit.testing.simulation.plan import Plan
 from oqkit.testing.simulation.schedule import run_plan, run_seed
 from oqkit.testing.simulation.shrink import replay_line, shrink
 from oqkit.testing.simulation.world import Score

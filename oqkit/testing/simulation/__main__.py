@@ -11,7 +11,7 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from oqkit.testing.simulation.plan import make_plan
+from oqkit.testing.simulation.draw import make_plan
 from oqkit.testing.simulation.report import Totals, page, run_all
 from oqkit.testing.simulation.schedule import run_plan
 from oqkit.testing.simulation.shrink import replay_line, shrink

@@ -26,6 +26,7 @@ from oqkit.queue.task_state import TaskState
 from oqkit.testing.simulation.bucket import Bucket, Write
 from oqkit.testing.simulation.fact import (
     CANCELLED,
+    COMPLETED,
     EXPIRED,
     FAILED,
     Attempt,

@@ -11,11 +11,13 @@ from oqkit.client.handle import Job
 from oqkit.queue.job import ControlVerb
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.transition import Status
-from oqkit.testing.simulation.actor import Operator, Reader, Submitter, Worker, check_frame, play
+from oqkit.testing.simulation.actor import Operator, Reader, Submitter, Worker, check_frame
 from oqkit.testing.simulation.bucket import LATEST_S, READ_TIMEOUT_S
+from oqkit.testing.simulation.draw import make_plan
 from oqkit.testing.simulation.fact import Violation, rows_of
 from oqkit.testing.simulation.kernel import Stuck
-from oqkit.testing.simulation.plan import TYPES, JobPlan, OrderPlan, Plan, WorkerPlan, make_plan
+from oqkit.testing.simulation.plan import TYPES, JobPlan, OrderPlan, Plan, WorkerPlan
+from oqkit.testing.simulation.trick import play
 from oqkit.testing.simulation.world import Score, SimRepository, World, looking_again, quiet, telling_attempts
 
 DRAIN_S = 150.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from oqkit.testing.simulation.plan import Plan, make_plan
+from oqkit.testing.simulation.draw import make_plan
+from oqkit.testing.simulation.plan import Plan
 from oqkit.testing.simulation.schedule import run_plan
 from oqkit.testing.simulation.world import Score
 

@@ -1,0 +1,239 @@
+"""From a seed to a plan: what is drawn by chance, and how often."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from oqkit.limits import ClaimLimits, Limits, PayloadLimits, QueueLimits, TaskLimits
+from oqkit.testing.simulation.bucket import FAULTS
+from oqkit.testing.simulation.plan import (
+    CRASH,
+    KILL,
+    PERISH,
+    PERMANENT,
+    RAISE,
+    RESCHEDULE,
+    SKIP,
+    SLOW,
+    TRICKS,
+    TYPES,
+    JobPlan,
+    Kill,
+    OrderPlan,
+    Pause,
+    Plan,
+    ReadPlan,
+    Trick,
+    WorkerPlan,
+)
+
+T = TypeVar("T")
+
+
+def make_plan(seed: int) -> Plan:
+    """Return the schedule of a seed."""
+    rng = random.Random(f"{seed}/plan")  # noqa: S311 - a seed must replay
+    chaos_s = rng.uniform(20.0, 50.0)
+    lease_s = rng.choice((5.0, 8.0, 12.0))
+    harsh = rng.choice((0.0, 0.5, 1.0, 1.5, 2.5))
+    jobs = tuple(_job(rng, n, chaos_s) for n in range(rng.choice((1, 2, 2, 3, 3, 4))))
+    plan = Plan(
+        seed=seed,
+        chaos_s=chaos_s,
+        lease_s=lease_s,
+        poll_s=rng.choice((0.7, 1.5, 2.5)),
+        limits=_limits(rng),
+        has_md5_etags=rng.random() < 0.75,
+        workers=_workers(rng, chaos_s, lease_s),
+        jobs=jobs,
+        orders=tuple(_order(rng, n, len(jobs), chaos_s) for n in range(rng.choice((0, 1, 2, 3, 4, 5)))),
+        reads=tuple(_read(rng, n, len(jobs), chaos_s) for n in range(rng.choice((0, 0, 1, 2)))),
+        tricks=tuple(_trick(rng, n, len(jobs), chaos_s) for n in range(rng.choice((0, 0, 1, 2, 3)))),
+        faults={fault: harsh * rng.random() * 0.08 for fault in (*FAULTS, "read")},
+        outages=_outages(rng, chaos_s, harsh),
+        latency_s=rng.choice((0.005, 0.03, 0.03, 0.2)),
+        slow=rng.choice((0.0, 0.01, 0.03)),
+    )
+    return _with_pipeline(plan, random.Random(f"{seed}/pipeline"))  # noqa: S311 - the same
+
+
+def _with_pipeline(plan: Plan, rng: random.Random) -> Plan:
+    """Let some jobs depend on earlier ones, and more jobs on those."""
+    if rng.random() < 0.5:
+        return plan
+    n_jobs = len(plan.jobs) + rng.choice((0, 1, 2))
+    jobs = [*plan.jobs, *(_job(rng, n, plan.chaos_s) for n in range(len(plan.jobs), n_jobs))]
+    for n in range(1, n_jobs):
+        if rng.random() < 0.8:
+            jobs[n] = _child(rng, jobs, n)
+    is_lost = any(trick.what in {"lost marker", "no marker"} for trick in plan.tricks)
+    return replace(plan, jobs=tuple(jobs), looks_again=is_lost or rng.random() < 0.2)
+
+
+def _child(rng: random.Random, jobs: list[JobPlan], number: int) -> JobPlan:
+    """Let a job depend on earlier ones, and be submitted a little after them."""
+    n_parents = rng.choice((1, 1, 2, 3)) if number > 2 else 1
+    parents = tuple(sorted(rng.sample(range(number), n_parents)))
+    latest_s = max(jobs[parent].at_s for parent in parents)
+    return replace(
+        jobs[number],
+        depends_on=parents,
+        options={**jobs[number].options, "on_failure": rng.choice(("fail", "skip", "run"))},
+        kills=_some(rng, (0, 0, 1), lambda k: _kill(rng, f"{jobs[number].name}.kill{k}", writes=12)),
+        at_s=latest_s + rng.uniform(0.5, 6.0),
+    )
+
+
+def _limits(rng: random.Random) -> Limits:
+    inline_bytes = rng.choice((8192, 8192, 0))
+    payload = PayloadLimits(inline_bytes=inline_bytes, inline_value_bytes=inline_bytes)
+    task = TaskLimits(target_s=rng.choice((10.0, 10.0, 1.0)))
+    max_leases = rng.choice((8, 8, 2))
+    claim = ClaimLimits(
+        window_parts=rng.choice((1000, 1000, 2)),
+        read_parts=rng.choice((16, 16, 1)),
+        later_s=rng.choice((5.0, 5.0, 1.0)),
+        page_markers=rng.choice((1000, 1000, 10)),
+    )
+    queue = QueueLimits(
+        max_leases=max_leases,
+        patience_s=rng.choice((60.0, 60.0, 5.0)),
+        # Lost jobs are looked for as often as fits into a schedule.
+        sweep_every_s=30.0,
+        sweep_fresh_s=10.0,
+        sweep_first_s=5.0,
+    )
+    return Limits(queue=queue, claim=claim, task=task, payload=payload)
+
+
+def _workers(rng: random.Random, chaos_s: float, lease_s: float) -> tuple[WorkerPlan, ...]:
+    return tuple(_worker(rng, f"worker{n}", chaos_s, lease_s=lease_s) for n in range(rng.choice((1, 2, 2, 3))))
+
+
+def _worker(rng: random.Random, name: str, chaos_s: float, *, lease_s: float) -> WorkerPlan:
+    def kill(k: int) -> Kill:
+        return _kill(rng, f"{name}.kill{k}", writes=25)
+
+    def pause(k: int) -> Pause:
+        at_s, for_s = rng.uniform(1.0, chaos_s), lease_s * rng.choice((0.3, 1.2, 2.0))
+        return Pause(name=f"{name}.pause{k}", at_s=at_s, for_s=for_s)
+
+    return WorkerPlan(
+        name=name,
+        types=TYPES if rng.random() < 0.7 else (rng.choice(TYPES[:2]),),
+        concurrency=rng.choice((1, 1, 1, 2)),
+        is_process=rng.random() < 0.3,
+        isolates_after=rng.choice((1, 1, 2)),
+        grace_s=rng.choice((0.5, 5.0)),
+        skew_s=rng.uniform(-300.0, 300.0),
+        drift=rng.uniform(-1e-4, 1e-4),
+        kills=_some(rng, (0, 1, 2, 2, 3), kill),
+        pauses=_some(rng, (0, 1, 1, 2), pause),
+        deaf_at_s=rng.uniform(1.0, chaos_s) if rng.random() < 0.1 else None,
+    )
+
+
+def _some(rng: random.Random, numbers: tuple[int, ...], make: Callable[[int], T]) -> tuple[T, ...]:
+    return tuple(make(k) for k in range(rng.choice(numbers)))
+
+
+def _kill(rng: random.Random, name: str, *, writes: int) -> Kill:
+    how = rng.random()
+    if how < 0.7:
+        return Kill(name=name, write=rng.randrange(rng.randrange(1, writes)), is_after=rng.random() < 0.5)
+    return Kill(name=name, after_s=rng.uniform(0.0, 25.0), is_stop=how > 0.9)
+
+
+def _job(rng: random.Random, number: int, chaos_s: float) -> JobPlan:
+    name = f"job{number}"
+    kind = rng.choice(("single", "map", "map", "map", "frame"))
+    n_tasks = 1 if kind == "single" else rng.choice((rng.randrange(1, 13), rng.randrange(1, 13), 24))
+    key = f"{name}-key" if rng.random() < 0.6 else ""
+    options: dict[str, Any] = {"retries": rng.choice((0, 1, 3, 5)), "backoff": rng.choice((0.0, 0.5, 6.0))}
+    options["max_losses"] = rng.choice((1, 2, 3))
+    if rng.random() < 0.15:
+        options["ttl"] = rng.uniform(2.0, 20.0)
+    if rng.random() < 0.15:
+        options["delay"] = rng.uniform(1.0, 15.0)
+    if rng.random() < 0.3:
+        options["timeout"] = rng.choice((2.0, 4.0))
+    if rng.random() < 0.3:
+        options["max_reschedules"] = rng.choice((0, 1, 2))
+    if rng.random() < 0.3:
+        options["priority"] = rng.choice((1, 200))
+    bad = rng.choice((0.0, 0.1, 0.4))
+    return JobPlan(
+        name=name,
+        number=number,
+        at_s=rng.uniform(0.0, chaos_s * 0.5) * rng.random(),
+        kind=kind,
+        key=key,
+        type="batch" if kind == "frame" and rng.random() < 0.3 else rng.choice(TYPES[:2]),
+        n_tasks=n_tasks,
+        part_rows=rng.choice((1, 2, 3, 5, 100)),
+        row_s=rng.choice((0.01, 0.05, 0.4, 1.3)),
+        options=options,
+        fates={row: _fate(rng) for row in range(n_tasks) if rng.random() < bad},
+        n_submitters=2 if key and rng.random() < 0.3 else 1,
+        is_half=rng.random() < 0.15,
+        kills=_some(rng, (0, 0, 1, 2) if key else (0, 0, 0, 1), lambda k: _kill(rng, f"{name}.kill{k}", writes=5)),
+    )
+
+
+def _fate(rng: random.Random) -> tuple[str, ...]:
+    kinds = (RAISE, RAISE, PERMANENT, RESCHEDULE, SKIP, SLOW, CRASH)
+    if rng.random() < 0.1:
+        return (rng.choice((KILL, PERISH)),) * rng.choice(
+            (1, 2, 2, 20)
+        )  # now and then one that kills whatever runs it, to the end
+    return tuple(rng.choice(kinds) for _ in range(rng.choice((1, 1, 2, 3))))
+
+
+def _order(rng: random.Random, number: int, n_jobs: int, chaos_s: float) -> OrderPlan:
+    verb = rng.choice(("cancel", "cancel", "retry", "retry", "pause", "pause", "resume"))
+    if verb == "retry":
+        where = rng.choice(("failed", "cancelled", "all", "rows"))
+    else:
+        where = rng.choice(("all", "pending", "running", "rows"))
+    rows = sorted({rng.randrange(12) for _ in range(rng.choice((1, 2, 4)))})
+    name = f"order{number}"
+    return OrderPlan(
+        name=name,
+        at_s=rng.uniform(1.0, chaos_s),
+        job=rng.randrange(n_jobs),
+        verb=verb,
+        where=rows if where == "rows" else where,
+        for_s=rng.choice((None, 2.0, 10.0)) if verb == "pause" else None,
+        kills=_some(rng, (0, 0, 1), lambda k: _kill(rng, f"{name}.kill{k}", writes=6)),
+    )
+
+
+def _read(rng: random.Random, number: int, n_jobs: int, chaos_s: float) -> ReadPlan:
+    return ReadPlan(
+        name=f"read{number}",
+        at_s=rng.uniform(1.0, chaos_s),
+        job=rng.randrange(n_jobs),
+        how=rng.choice(("counts", "status", "partial", "as_completed", "wait")),
+    )
+
+
+def _trick(rng: random.Random, number: int, n_jobs: int, chaos_s: float) -> Trick:
+    return Trick(
+        name=f"trick{number}",
+        at_s=rng.uniform(1.0, chaos_s),
+        what=rng.choice(TRICKS),
+        job=rng.randrange(n_jobs),
+    )
+
+
+def _outages(rng: random.Random, chaos_s: float, harsh: float) -> tuple[tuple[str, float, float, str], ...]:
+    n = rng.choice((0, 0, 1, 2)) if harsh else 0
+    starts = [rng.uniform(0.0, chaos_s) for _ in range(n)]
+    who = [rng.choice(("", "worker0", "worker1", "job", "order")) for _ in range(n)]
+    return tuple(
+        (f"outage{k}", start, min(chaos_s, start + rng.choice((2.0, 8.0, 20.0))), one)
+        for k, (start, one) in enumerate(zip(starts, who, strict=True))
+    )
