@@ -35,7 +35,7 @@ DAMAGE = {
     "part of a later generation": ("/parts/0000000.json", {"gen": 9}),
     "part of another job": ("/parts/0000000.json", {"job": "0" * 18}),
     "part of another number": ("/parts/0000000.json", {"part": 3}),
-    "part that nobody may touch": ("/parts/0000000.json", {"requires": ["dependencies"]}),
+    "part that nobody may touch": ("/parts/0000000.json", {"requires": ["telepathy"]}),
     "job of another name": ("jobs/", {"job": "../x"}),
     "job of a strange type": ("jobs/", {"type": "../x"}),
     "job of a billion rows in a part": ("jobs/", {"n_tasks": 10**9, "part_rows": 10**9}),
@@ -47,7 +47,7 @@ DAMAGE = {
             ]
         },
     ),
-    "job of a later oqkit": ("jobs/", {"requires": ["dependencies"]}),
+    "job of a later oqkit": ("jobs/", {"requires": ["telepathy"]}),
     "job made before all time": ("jobs/", {"created": -1e300}),
 }
 

@@ -14,7 +14,7 @@ from oqkit.notebook.board import Jobs, board_html, board_state, board_text
 from oqkit.notebook.job_watch import JobWatch
 from tests.local import names_below
 
-NEWER = b'{"format": 1, "requires": ["dependencies"]}'
+NEWER = b'{"format": 1, "requires": ["telepathy"]}'
 _numbers = itertools.count()
 
 
@@ -66,7 +66,7 @@ def test_job_with_an_unreadable_part_gives_what_the_others_hold(job):
 
 
 def test_waiting_for_an_unreadable_part_ends_and_says_why(job):
-    why = "0000001.json.*newer oqkit, which knows 'dependencies'"
+    why = "0000001.json.*newer oqkit, which knows 'telepathy'"
     for call in (job.wait, job.result, lambda: list(job.as_completed())):
         with pytest.raises(FormatError, match=why):
             call()
@@ -80,7 +80,7 @@ async def awaited(job):
 
 def test_task_in_an_unreadable_part_says_why(queue, job):
     for call in (lambda task: task.status, lambda task: task.wait(), lambda task: task.result()):
-        with pytest.raises(FormatError, match="dependencies"):
+        with pytest.raises(FormatError, match="telepathy"):
             call(queue.get(f"{job.id}.15"))
     assert queue.get(f"{job.id}.5").result() == 10
 
@@ -88,7 +88,7 @@ def test_task_in_an_unreadable_part_says_why(queue, job):
 def test_part_that_can_be_read_again_counts_again(queue, job):
     store, known = queue.repository.store, job._view
     (key,) = [key for key in names_below(store) if "0000001.json" in key]
-    good = [version.data for version in store.versions(key) if b"dependencies" not in version.data]
+    good = [version.data for version in store.versions(key) if b"telepathy" not in version.data]
     assert job.counts()["unreadable"] == 10
     before = store.requests.snapshot()
     job.counts()
@@ -101,7 +101,7 @@ def test_part_that_can_be_read_again_counts_again(queue, job):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    (("created", -5), ("created", 1e300), ("created", "now"), ("requires", ["dependencies"]), ("type", "../x")),
+    (("created", -5), ("created", 1e300), ("created", "now"), ("requires", ["telepathy"]), ("type", "../x")),
 )
 def test_unreadable_job_is_a_row_that_says_why(queue, field, value):
     good, bad = queue.submit(double, {"x": 1}), queue.submit(double, {"x": 2})
@@ -128,11 +128,11 @@ def test_board_and_displays_show_what_cannot_be_read(queue, job):
     board = Jobs(queue.repository, limit=10).look()
     assert {line.id: line.status for line in board.lines} == {job.id: "unreadable", bad.job.id: "unreadable"}
     for text in (board_text(board), str(board_html(board)), json.dumps(board_state(board))):
-        assert "dependencies" in text
+        assert "telepathy" in text
         assert "does not parse" in text
     watch = JobWatch(job)
     watch.refresh()
-    assert "dependencies" in watch.snapshot().trouble
+    assert "telepathy" in watch.snapshot().trouble
 
 
 def test_unreadable_record_of_a_worker_is_a_row(queue):

@@ -134,14 +134,14 @@ def test_what_requires_an_unknown_feature_is_left_alone_by_a_worker_and_shown(st
     queue.job(expected["paused"]["id"]).resume()
     store, job_id = queue.repository.store, expected["scattered"]["id"]
     (key,) = [key for key in names_below(store) if place in key and job_id in key]
-    store.overwrite(key, json.dumps({**json.loads(store.read(key).data), "requires": ["dependencies"]}).encode())
+    store.overwrite(key, json.dumps({**json.loads(store.read(key).data), "requires": ["telepathy"]}).encode())
     data = store.read(key).data
     markers = [entry.key for entry in store.list("open/").entries if job_id in entry.key]
     worker = oq.Worker(queue, [task.double, task.parts, task.picky, task.hold, task.again], grace_s=1.0)
     worker.run(until_idle=True)
     assert store.read(key).data == data
     assert [entry.key for entry in store.list("open/").entries if job_id in entry.key] == markers
-    why = "written by a newer oqkit, which knows 'dependencies': upgrade"
+    why = "written by a newer oqkit, which knows 'telepathy': upgrade"
     assert why in queue.jobs().loc[job_id, "status"]
     assert len([record for record in caplog.records if why in record.getMessage()]) == 1
     others = {name: counts(queue.job(told["id"])) for name, told in expected.items() if name != "scattered"}

@@ -68,22 +68,22 @@ def test_document_says_what_it_requires(value, dump, load):
 
 
 @LOADERS
-@pytest.mark.parametrize("requires", (["dependencies"], ["dependencies", "signature"]))
+@pytest.mark.parametrize("requires", (["telepathy"], ["telepathy", "signature"]))
 def test_document_that_requires_an_unknown_feature_is_refused_with_what_to_do(value, dump, load, requires):
     doc = {**doc_of(dump(value)), "requires": requires}
-    with pytest.raises(FormatError, match=f"{KEY}.*newer oqkit, which knows 'dependencies'.*: upgrade"):
+    with pytest.raises(FormatError, match=f"{KEY}.*newer oqkit, which knows 'telepathy'.*: upgrade"):
         load(raw(doc), key=KEY)
 
 
 @LOADERS
 def test_feature_counts_before_anything_else_that_is_not_understood(value, dump, load):
-    doc = {**doc_of(dump(value)), "requires": ["dependencies"], "job": ["of", "another", "kind"]}
-    with pytest.raises(FormatError, match="newer oqkit, which knows 'dependencies'"):
+    doc = {**doc_of(dump(value)), "requires": ["telepathy"], "job": ["of", "another", "kind"]}
+    with pytest.raises(FormatError, match="newer oqkit, which knows 'telepathy'"):
         load(raw(doc), key=KEY)
 
 
 @LOADERS
-@pytest.mark.parametrize("requires", (None, "dependencies", [1], {"a": 1}, [["a"]]))
+@pytest.mark.parametrize("requires", (None, "telepathy", [1], {"a": 1}, [["a"]]))
 def test_requirement_that_is_no_list_of_names_is_refused(value, dump, load, requires):
     with pytest.raises(FormatError, match=KEY):
         load(raw({**doc_of(dump(value)), "requires": requires}), key=KEY)
@@ -91,9 +91,9 @@ def test_requirement_that_is_no_list_of_names_is_refused(value, dump, load, requ
 
 @LOADERS
 def test_feature_that_is_known_is_read_and_written_again(value, dump, load, monkeypatch):
-    monkeypatch.setattr(document, "FEATURES", frozenset({"dependencies"}))
-    found = load(raw({**doc_of(dump(value)), "requires": ["dependencies"]}), key=KEY)
-    assert doc_of(dump(found))["requires"] == ["dependencies"]
+    monkeypatch.setattr(document, "FEATURES", frozenset({"telepathy"}))
+    found = load(raw({**doc_of(dump(value)), "requires": ["telepathy"]}), key=KEY)
+    assert doc_of(dump(found))["requires"] == ["telepathy"]
 
 
 # --- what it says beside that -------------------------------------------------------------------

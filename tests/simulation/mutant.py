@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.simulation.mistake import ending, lease, reply, search, write
+from tests.simulation.mistake import ending, lease, pipeline, reply, search, write
 
 MUTANTS = {
     function.__name__: function
@@ -47,6 +47,19 @@ MUTANTS = {
         ending.ended_leases_are_forgotten,
         ending.rows_go_back_too_late,
         ending.failure_is_final,
+        pipeline.nobody_asks_whether_a_job_waits,
+        pipeline.one_parent_is_enough,
+        pipeline.parent_is_not_looked_at_again,
+        pipeline.entry_comes_last,
+        pipeline.followers_are_not_marked,
+        pipeline.entries_are_deleted_first,
+        pipeline.marker_goes_before_its_followers,
+        pipeline.nobody_tells_followers,
+        pipeline.failed_parent_counts_as_completed,
+        pipeline.failure_is_lost_on_the_way,
+        pipeline.each_who_looks_releases,
+        pipeline.released_job_is_not_announced,
+        pipeline.rejected_tasks_wait_for_a_worker,
         search.search_ignores_started_jobs,
         search.search_forgets_open_jobs,
         search.empty_listing_means_gone,

@@ -64,13 +64,22 @@ def _with_pipeline(plan: Plan, rng: random.Random) -> Plan:
     """Let some jobs depend on earlier ones, and more jobs on those."""
     if rng.random() < 0.5:
         return plan
-    n_jobs = len(plan.jobs) + rng.choice((0, 1, 2))
+    n_jobs = len(plan.jobs) + rng.choice((1, 2, 3))
     jobs = [*plan.jobs, *(_job(rng, n, plan.chaos_s) for n in range(len(plan.jobs), n_jobs))]
+    if rng.random() < 0.7:
+        jobs = [_small(job) for job in jobs]
     for n in range(1, n_jobs):
-        if rng.random() < 0.8:
+        if rng.random() < 0.9:
             jobs[n] = _child(rng, jobs, n)
     is_lost = any(trick.what in {"lost marker", "no marker"} for trick in plan.tricks)
     return replace(plan, jobs=tuple(jobs), looks_again=is_lost or rng.random() < 0.2)
+
+
+def _small(job: JobPlan) -> JobPlan:
+    """Return a job that ends soon, so that much of what happens is about ends."""
+    n_tasks = min(job.n_tasks, 2)
+    fates = {row: fate[:1] for row, fate in job.fates.items() if row < n_tasks}
+    return replace(job, n_tasks=n_tasks, row_s=min(job.row_s, 0.05), fates=fates)
 
 
 def _child(rng: random.Random, jobs: list[JobPlan], number: int) -> JobPlan:
@@ -83,7 +92,7 @@ def _child(rng: random.Random, jobs: list[JobPlan], number: int) -> JobPlan:
         depends_on=parents,
         options={**jobs[number].options, "on_failure": rng.choice(("fail", "skip", "run"))},
         kills=_some(rng, (0, 0, 1), lambda k: _kill(rng, f"{jobs[number].name}.kill{k}", writes=12)),
-        at_s=latest_s + rng.uniform(0.5, 6.0),
+        at_s=latest_s + rng.uniform(0.1, rng.choice((1.0, 6.0))),
     )
 
 

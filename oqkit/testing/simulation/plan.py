@@ -151,7 +151,7 @@ class Plan:
     latency_s: float
     slow: float
     looks_again: bool = True
-    """Whether workers look now and then whether the parents of a job have ended, in case that nobody told it."""
+    """Whether workers look in time whether the parents of a job have ended, in case that nobody told it."""
     dropped: frozenset[str] = field(default_factory=frozenset)
 
     def weather(self) -> Weather:

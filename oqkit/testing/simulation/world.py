@@ -56,7 +56,8 @@ from oqkit.worker.interface import Inputs
 from oqkit.worker.thread import Event
 from oqkit.worker.worker import WorkerLoop
 
-NEVER_S = 1e9
+TOO_LATE_S = 200.0
+"""Later than the end of what a schedule waits for."""
 
 
 class SimRepository(Repository):
@@ -368,10 +369,10 @@ def telling_attempts() -> Iterator[None]:
 
 @contextlib.contextmanager
 def looking_again(*, is_on: bool) -> Iterator[None]:
-    """Let workers look now and then whether the parents of a job have ended, or never."""
+    """Let workers look now and then whether the parents of a job have ended, or only when that is too late."""
     with contextlib.ExitStack() as stack:
         for name in () if is_on else ("FIRST_RECHECK_S", "LONGEST_RECHECK_S"):
-            stack.enter_context(patch.object(dependency, name, NEVER_S))
+            stack.enter_context(patch.object(dependency, name, TOO_LATE_S))
         yield
 
 
