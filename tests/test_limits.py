@@ -40,6 +40,7 @@ UNITS = {
 
 ELSEWHERE = {
     "bounds of what is stored, on which all versions must agree": {
+        *("queue.dependency.FIRST_RECHECK_S", "queue.dependency.LONGEST_RECHECK_S", "queue.release.BLOCK"),
         *("queue.document.FORMAT", "queue.document.MAX_BYTES", "queue.gate.NEVER", "queue.key._ID_LENGTH"),
         *("queue.key._MILLIS", "queue.part.DONE_RING", "queue.part.LOG_RANGES", "queue.part.LOG_RING"),
         *("queue.repository.MAX_SHARDS", "queue.rows.MAX_RANGES", "queue.rows.MAX_ROW", "queue.rows.READABLE"),
@@ -62,7 +63,7 @@ ELSEWHERE = {
         *("payload.parquet._PARSED", "payload.seal._END", "worker.buffer.N_CELLS", "worker.child.METER_BYTES"),
     },
     "against what goes on for ever": {"payload.dataset._MAX_CAUSES", "task.handler._MAX_BOUND"},
-    "of a display": {"client.wait.REFRESH_S"},
+    "of a display": {"client.wait.REFRESH_S", "queue.dependency.SHOWN"},
 }
 
 

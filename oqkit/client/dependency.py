@@ -7,7 +7,8 @@ from contextlib import suppress
 
 from oqkit.errors import Missing, UnknownJob, UsageError, one_of
 from oqkit.queue import key as keys
-from oqkit.queue.dependency import MAX_PARENTS, OnFailure, Parent
+from oqkit.queue.bound import MAX_PARENTS
+from oqkit.queue.dependency import OnFailure, Parent
 from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
 from oqkit.queue.submission import JOB_SCOPE, latest

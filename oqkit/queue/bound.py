@@ -23,6 +23,7 @@ MAX_PARTS = 10**7
 MAX_TEXT = 10_000
 MAX_NOTE = 4_000
 MAX_PRIORITY = 255
+MAX_PARENTS = 10_000
 MAX_TAGS = 20
 """How many tags a job may have."""
 

@@ -10,7 +10,6 @@ from oqkit.queue.bound import Id, Name, Unknown
 
 FEATURE = "dependencies"
 """What a job requires of whoever touches it, if it depends on others or others on it."""
-MAX_PARENTS = 10_000
 FIRST_RECHECK_S = 60.0
 LONGEST_RECHECK_S = 3600.0
 

@@ -17,6 +17,7 @@ from msgspec import Meta
 from oqkit.errors import FormatError, UsageError
 from oqkit.queue import record
 from oqkit.queue.bound import (
+    MAX_PARENTS,
     MAX_PART_ROWS,
     MAX_PARTS,
     CommitId,
@@ -33,7 +34,7 @@ from oqkit.queue.bound import (
     Unknown,
 )
 from oqkit.queue.dependency import FEATURE as DEPENDENCIES
-from oqkit.queue.dependency import MAX_PARENTS, OnFailure, Parent
+from oqkit.queue.dependency import OnFailure, Parent
 from oqkit.queue.job import Code, Control, Job
 from oqkit.queue.part import Event, Lease, Part
 from oqkit.queue.policy import Policy
