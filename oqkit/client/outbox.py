@@ -63,8 +63,8 @@ class Outbox:
         repository = self._connection.repository
         limits, most = repository.limits, repository.limits.outbox.input_bytes
         chosen = options_of(options)
-        roomy = replace(limits, payload=replace(limits.payload, inline_input_bytes=most))
-        spec = spec_of_values([value], fn, part_rows=1, timer=self._connection.timer, limits=roomy)
+        timer = self._connection.timer
+        spec = spec_of_values([value], fn, part_rows=1, timer=timer, limits=limits, payload=most)
         _check_travels(spec.function)
         if spec.table is not None:
             raise UsageError(
