@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ def shown_cell(value: object, *, now: float | None) -> str:
             return "-"
         case float(number):
             return f"{number:.0f}" if number.is_integer() else f"{number:g}"
-        case pd.Timestamp() as at:
+        case datetime() as at:
             return at.isoformat(sep=" ", timespec="seconds") if now is None else _age(now - at.timestamp())
         case {**members}:
             return " ".join(f"{printable(name)}={shown_cell(each, now=now)}" for name, each in members.items()) or "-"

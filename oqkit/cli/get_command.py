@@ -12,7 +12,7 @@ arguments = add_task
 
 
 def run(queue: Queue, options: argparse.Namespace) -> Answer:
-    """Show where it stands, and its error if it failed."""
+    """Show where it stands, since when, and its last error."""
     task = queue.get(options.task)
     error = task.error() or {}
     return Facts(
@@ -24,6 +24,11 @@ def run(queue: Queue, options: argparse.Namespace) -> Answer:
             "type": task.job.type,
             "status": task.status,
             "attempt": task.attempt,
+            "reschedules": task.reschedules,
+            "created": task.created,
+            "started": task.started,
+            "completed": task.completed,
+            "tags": task.tags,
             "error": f"{error['type']}: {error['message']}" if error else None,
             "traceback": error.get("traceback"),
         },

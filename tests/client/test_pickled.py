@@ -39,6 +39,17 @@ def test_another_process_connects_by_itself_and_keeps_its_default_queue(folder_q
     assert (told, wrong) == (f"{task.id} {task.job.created.isoformat()} [1, 2] True", "")
 
 
+@pytest.mark.server
+def test_another_process_finds_the_endpoint_of_a_bucket_and_credentials_of_its_own(aws, seaweed):
+    seaweed.create_bucket("pickled")
+    task = oq.connect("s3://pickled/elsewhere", endpoint_url=seaweed.endpoint_url).submit("any", [1, 2])
+    assert read_elsewhere(pickle.dumps(task)) == (f"{task.id} {task.job.created.isoformat()} [1, 2] True", "")
+    aws.delenv("AWS_SECRET_ACCESS_KEY")
+    told, wrong = read_elsewhere(pickle.dumps(task))
+    assert told == ""
+    assert "credentials" in wrong.lower()
+
+
 def test_another_process_refuses_a_queue_in_memory(queue):
     told, wrong = read_elsewhere(pickle.dumps(queue.submit("any", 1)))
     assert told == ""

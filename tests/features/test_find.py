@@ -33,10 +33,10 @@ def test_task_is_found_by_its_id(queue, job, oq):
     }  # fmt: skip
     assert "1 / x" in told["traceback"]
     shown = oq("get", f"{job.id}.1").splitlines()
-    assert "error      ZeroDivisionError: division by zero" in shown
+    assert "error ZeroDivisionError: division by zero" in [" ".join(line.split()) for line in shown]
     assert "    ZeroDivisionError: division by zero" in shown  # the traceback has lines of its own
     assert "no task has the id" in oq("get", f"{job.id[:-1]}0.1", code=2)
-    assert "error    -" in " ".join(oq("get", f"{job.id}.0").split(" ")).replace("error      -", "error    -")
+    assert "error -" in " ".join(oq("get", f"{job.id}.0").split())
 
 
 def test_history_says_what_happened_to_a_task(queue, job, oq):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import pickle
 from collections.abc import Callable
 
 import pytest
 
 import oqkit as oq
-from tests.local import WAIT_S, until
+from tests.local import WAIT_S, until, work_off
 
 
 @oq.task(retries=1, timeout="5m", backoff=0.01)
@@ -122,6 +123,19 @@ def test_a_task_tells_how_often_it_was_put_back(queue, start):
     start(later([1, 2]), queue=queue)
     assert task.result(WAIT_S) == 7
     assert (task.reschedules, task.attempt, task.error()) == (2, 3, None)
+
+
+def test_command_line_tells_times_tags_and_how_often_a_task_was_put_back(queue, oq):
+    task = queue.submit("later", {"x": 7}, tags={"team": "risk"})
+    waiting = json.loads(oq("get", task.id, "--json"))
+    assert (waiting["started"], waiting["completed"], waiting["reschedules"]) == (None, None, 0)
+    work_off(queue, later([1, 2]))
+    ended = json.loads(oq("get", task.id, "--json"))
+    assert (ended["status"], ended["reschedules"], ended["tags"]) == ("completed", 2, {"team": "risk"})
+    assert [ended[name] for name in ("created", "started", "completed")] == [
+        at.isoformat() for at in (task.created, task.started, task.completed)
+    ]
+    assert "reschedules 2" in " ".join(oq("get", task.id).split())
 
 
 def test_storage_is_the_store_itself(queue):
