@@ -94,6 +94,10 @@ class ClaimLimits:
     look_pages: int = 3
     look_folders: int = 8
     """Of markers, how many a page has (what S3 gives at most), and how many pages and folders are listed in one look."""
+    read_signs: int = 16
+    look_signs_s: float = 10.0
+    """How many pause signs are read in one look; and, where a listing does not show all markers, how often the signs are
+    listed by themselves."""
     find_jobs: int = 4
     job_claims: int = 3
     """How many jobs are tried in one poll, and how many parts of each."""

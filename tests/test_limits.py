@@ -34,7 +34,7 @@ UNITS = {
             "leases",
             "looks",
         ),
-        *("markers", "names", "outputs", "pages", "parts", "records", "rows", "shrinks", "threads"),
+        *("markers", "names", "outputs", "pages", "parts", "records", "rows", "shrinks", "signs", "threads"),
     },
 }
 
@@ -43,6 +43,7 @@ ELSEWHERE = {
         *("queue.dependency.FIRST_RECHECK_S", "queue.dependency.LONGEST_RECHECK_S", "queue.release.BLOCK"),
         *("queue.document.FORMAT", "queue.document.MAX_BYTES", "queue.gate.NEVER", "queue.key._ID_LENGTH"),
         *("queue.key._MILLIS", "queue.part.DONE_RING", "queue.part.LOG_RANGES", "queue.part.LOG_RING"),
+        "queue.pause.ORDERS_RING",
         *("queue.repository.MAX_SHARDS", "queue.rows.MAX_RANGES", "queue.rows.MAX_ROW", "queue.rows.READABLE"),
         *("queue.rows._MAX_BYTES", "queue.rows._MORE", "queue.worker_record.MAX_DETAIL"),
         *("queue.worker_record.MAX_REFUSALS", "payload.dataset._MAX_GROUPS", "payload.seal._GROUP_DIGITS"),

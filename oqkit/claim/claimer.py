@@ -89,11 +89,11 @@ class Claimer:
     def wait_s(self) -> float:
         """Return how long `find` has nothing to do, in seconds."""
         now = self._repository.now()
-        wakes = [max(one.not_before, one.due) - now for one in self._cursors.values()]
+        wakes = [max(one.not_before, one.due) - now for one in self._cursors.values() if not self._is_paused(one)]
         return max(0.0, min([*wakes, self.discovery.next_look_s()]))
 
     def is_done(self) -> bool:
-        """Whether, as far as is known, no open job has or will have anything for this worker."""
+        """Whether, as far as is known, no open job has or will have anything for this worker: what is paused it will have."""
         now = self._repository.now()
         return all(
             one.is_left_to_others or (now < one.not_before and (now < self._aside.until(job_id) or one.is_stuck))
@@ -177,11 +177,16 @@ class Claimer:
         ready = [
             (one.rank(now, aging_s=self._aging_s), job)
             for job, one in self._cursors.items()
-            if one.not_before <= now and one.due <= now and (one.latest is None or self._is_wanted(one.latest))
+            if one.not_before <= now and one.due <= now and not self._is_paused(one)
+            if one.latest is None or self._is_wanted(one.latest)
         ]
         self._repository.rng.shuffle(ready)
         ready.sort(key=lambda pair: -pair[0])
         return [job for _, job in ready[: self._limits.find_jobs]]
+
+    def _is_paused(self, one: JobCursor) -> bool:
+        """Whether nothing of a job is started since its type is paused, or the queue; what was claimed goes on."""
+        return self.discovery.pauses.sign(one.type) is not None
 
     def _try(self, job_id: str, one: JobCursor) -> HeldLease | None:
         def claim_in() -> HeldLease | None:

@@ -78,6 +78,13 @@ class JobCursor:
         return rank(priority, due=newest.due, now=now, aging_s=aging_s)
 
     @property
+    def type(self) -> str:
+        """The task type."""
+        if self.latest is not None:
+            return self.latest.type
+        return next((keys.type_of(marker.topic) for marker in self.markers.values()), "")
+
+    @property
     def due(self) -> float:
         """The earliest time that markers tell of, in epoch seconds."""
         return min((marker.due for marker in self.markers.values()), default=float("inf"))

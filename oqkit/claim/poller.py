@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import le
 
+from oqkit.claim.pause_watch import PauseWatch
 from oqkit.errors import FormatError, Missing, Unavailable
 from oqkit.limits import ClaimLimits
 from oqkit.queue import key as keys
 from oqkit.queue.bell import News, load_news
 from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
-from oqkit.store.base import Page
+from oqkit.store.base import Entry, Page
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +35,11 @@ class Topics:
 
     def holds(self, topic: str) -> bool:
         """Whether jobs of this topic concern the worker: what is shipped by value may be a function that it has."""
-        return self.everything or keys.type_of(topic) in self.types
+        return self.has_type(keys.type_of(topic))
+
+    def has_type(self, job_type: str) -> bool:
+        """Whether jobs of a task type concern the worker."""
+        return self.everything or job_type in self.types
 
     def names(self) -> list[str]:
         """Return the topics of the task types."""
@@ -55,6 +62,8 @@ class MarkerWalk:
 
     repository: Repository
     topics: Topics
+    signs: list[Entry] | None = None
+    """The pause signs, if the last step showed all that there are."""
     _limits: ClaimLimits = field(init=False)
     _after: str | None = None
     """Where the next page starts."""
@@ -75,16 +84,18 @@ class MarkerWalk:
         """Whether markers may fall due that were left out so far."""
         return any(due <= now for due, _ in self._soon.values())
 
-    def go_on(self) -> tuple[list[str], bool]:
-        """Return the next keys, and whether those are all that there are."""
-        now = self.repository.now()
+    def go_on(self) -> tuple[list[Entry], bool]:
+        """Return the next entries, and whether those are all that there are."""
+        now, self.signs = self.repository.now(), None
         due = {folder: after for folder, (when, after) in self._soon.items() if when <= now}
         self._left = {**due, **self._left}
-        found: list[str] = []
+        found: list[Entry] = []
         for _ in range(0 if self._left else self._limits.look_pages):
             is_first = self._after is None
             page = self.repository.store.list(keys.OPEN, after=self._after, limit=self._limits.page_markers)
-            found += [entry.key for entry in page.entries]
+            found += page.entries
+            if is_first and (page.next is None or _is_in_order(page)):
+                self.signs = [entry for entry in page.entries if entry.key.startswith(keys.PAUSES)]
             self._after = page.next
             if page.next is None:
                 if is_first:
@@ -106,19 +117,18 @@ class MarkerWalk:
         is_last = int(shard, 16) + 1 >= self.repository.settings.shards
         self._after = None if is_last else f"{prefix}~"  # which sorts behind every topic
 
-    def _in_folders(self) -> list[str]:
-        found: list[str] = []
+    def _in_folders(self) -> list[Entry]:
+        found: list[Entry] = []
         for folder in list(self._left)[: self._limits.look_folders]:
             is_later = folder.endswith("/later/")
             limit = self._limits.page_markers // (10 if is_later else 1)
             page = self.repository.store.list(folder, after=self._left.pop(folder), limit=limit)
-            names = [entry.key for entry in page.entries]
-            found += names
+            found += page.entries
             self._soon.pop(folder, None)
             if page.next is None:
                 continue
             if is_later:
-                self._soon[folder] = (_last_due(names), page.next)
+                self._soon[folder] = (_last_due(page.entries), page.next)
             else:
                 self._left[folder] = page.next  # behind the others: those come first
         return found
@@ -136,8 +146,11 @@ class Poller:
     """The jobs that had a marker when all of them were listed last; None if there were too many."""
     _limits: ClaimLimits = field(init=False)
     _walk: MarkerWalk = field(init=False)
+    pauses: PauseWatch = field(init=False)
     _bell: str = ""
     _news: News | None = None
+    _is_told: bool = False
+    """Whether the bell rang for something else than a job that it told of: perhaps for a pause."""
     _looked: float = float("-inf")
     _listed: float = float("-inf")
     _again: list[float] = field(default_factory=list)
@@ -149,6 +162,7 @@ class Poller:
     def __post_init__(self) -> None:
         self._limits = self.repository.limits.claim
         self._walk = MarkerWalk(self.repository, self.topics)
+        self.pauses = PauseWatch(self.repository, concerns=self.topics.has_type)
 
     def is_due(self, *, has_work: bool) -> bool:
         """Whether to look now; asks the doorbell (one GET) at most every poll interval.
@@ -159,7 +173,8 @@ class Poller:
         looks = self._again[1:2] or self._again if has_work else self._again
         if now - self._listed >= self._list_every_s(has_work=has_work) or (looks and now >= looks[0]):
             return True
-        if self._walk.falls_due(self.repository.now()):
+        now_s = self.repository.now()
+        if self._walk.falls_due(now_s) or now_s >= self.pauses.ends:
             return True
         if now < self._asks_next():
             return False
@@ -172,7 +187,8 @@ class Poller:
     def next_look_s(self) -> float:
         """Return how long there is nothing to do before the next look, in seconds."""
         now = self.repository.store.clock.monotonic()
-        return max(0.0, min([self._asks_next(), *self._again[:1]]) - now)
+        resumes_s = self.pauses.ends - self.repository.now()
+        return max(0.0, min(min([self._asks_next(), *self._again[:1]]) - now, resumes_s))
 
     def poll_s(self) -> float:
         """Return how long to wait between two looks at the doorbell: the longer the longer there was no work."""
@@ -220,6 +236,7 @@ class Poller:
         self._bell = blob.etag
         fresh_s = self.repository.limits.queue.bell_fresh_s
         self._news = load_news(blob.data, now=self.repository.now(), fresh_s=fresh_s, load=self.repository.load_job)
+        self._is_told = self._is_told or self._news is None
         return True
 
     def look(self) -> Listing:
@@ -233,12 +250,24 @@ class Poller:
             self._busy = now - self._limits.cool_s
         self._again = [when for when in self._again if when > now]
         self._listed = self._looked = now
-        found, is_complete = self._walk.go_on()
+        found, is_complete = self._look_around(now, told=self._is_told)
+        self._is_told = False
         self.answered = now
-        markers = [marker for key in dict.fromkeys(found) if (marker := self._read(key)) is not None]
+        names = [entry.key for entry in found if not keys.is_pause_key(entry.key)]
+        markers = [marker for key in dict.fromkeys(names) if (marker := self._read(key)) is not None]
         self.marked = frozenset(marker.job for marker in markers) if is_complete else None
         mine = tuple(marker for marker in markers if self.topics.holds(marker.topic))
         return Listing(markers=mine, is_complete=is_complete)
+
+    def _look_around(self, monotonic: float, *, told: bool) -> tuple[list[Entry], bool]:
+        """List some markers, and learn of pauses: from that listing if it shows all signs, else by themselves now and then."""
+        now = self.repository.now()
+        found, is_complete = self._walk.go_on()
+        if self._walk.signs is not None:
+            self.pauses.take_in(self._walk.signs, now=now, monotonic=monotonic)
+        elif told or now >= self.pauses.ends or monotonic - self.pauses.looked >= self._limits.look_signs_s:
+            self.pauses.look()
+        return found, is_complete
 
     def _read(self, key: str) -> keys.Marker | None:
         marker = _parsed(key)
@@ -257,13 +286,19 @@ def _parsed(key: str) -> keys.Marker | None:
         return None
 
 
-def _last_due(names: list[str]) -> float:
+def _last_due(entries: Iterable[Entry]) -> float:
     """Return the latest time that markers of one folder tell of, in epoch seconds."""
-    return max((marker.due for name in names if (marker := _parsed(name)) is not None), default=0.0)
+    return max((marker.due for entry in entries if (marker := _parsed(entry.key)) is not None), default=0.0)
+
+
+def _is_in_order(page: Page) -> bool:
+    """Whether a first page shows what sorts before its last key, as listings do that are in order: not all stores' are."""
+    names = [entry.key for entry in page.entries]
+    return names[-1] > f"{keys.PAUSES}~" and all(map(le, names, names[1:]))
 
 
 def _only_shard(page: Page) -> str | None:
     """Return the shard that all keys of a page are in, or None if they are in several."""
-    shards = {entry.key.split("/")[1] for entry in page.entries}
+    shards = {entry.key.split("/")[1] for entry in page.entries if not entry.key.startswith(keys.PAUSES)}
     only = shards.pop() if len(shards) == 1 else ""
     return only if re.fullmatch("[0-9a-f]{4}", only) else None

@@ -11,6 +11,7 @@
   ``out/{n}-{lease}.{commit}.parquet``  outputs; count only where part n names them
 ``open/{shard}/{topic}/ready/{...}``   marker: a job has work that is due
 ``open/{shard}/{topic}/later/{...}``   marker: a job has work that is not due yet
+``open/-paused/{type}.json``            that the queue, or a task type, is paused; sorts before all markers
 ``waiting/{parent}/{job}``            a job is told when another one has ended
 ``tree/{root}/{job}``                 a job belongs to the pipeline that begins with another one
 ``code/{digest}``                     functions shipped by value
@@ -39,6 +40,8 @@ UNVERSIONED = (BELL, SWEEP)
 JOBS = "jobs/"
 WORK = "work/"
 OPEN = "open/"
+PAUSES = f"{OPEN}-paused/"
+"""Where pause signs are: sorted before the shards, so that the listing that shows the markers shows them first."""
 WORKERS = "workers/"
 WAITING = "waiting/"
 TREE = "tree/"
@@ -220,6 +223,26 @@ def tree_prefix(root: str) -> str:
 def worker_key(name: str) -> str:
     """Return the key of a worker's record."""
     return f"{WORKERS}{name}.json"
+
+
+# --- pause signs ---------------------------------------------------------------------------------
+
+
+def pause_key(job_type: str) -> str:
+    """Return the key of the sign that a task type is paused, or the whole queue if that is empty."""
+    return f"{PAUSES}type-{job_type}.json" if job_type else f"{PAUSES}queue.json"
+
+
+def type_of_pause(key: str) -> str:
+    """Return the task type of a pause sign; empty for that of the queue."""
+    return key.removeprefix(PAUSES).removesuffix(".json").removeprefix("type-") if key != pause_key("") else ""
+
+
+def is_pause_key(key: str) -> bool:
+    """Whether a key is that of a pause sign."""
+    return key == pause_key("") or (
+        key.startswith(f"{PAUSES}type-") and key.endswith(".json") and bool(_NAME.fullmatch(type_of_pause(key)))
+    )
 
 
 # --- markers -------------------------------------------------------------------------------------
