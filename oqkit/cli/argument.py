@@ -76,3 +76,10 @@ def json_value(text: str, *, what: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise UsageError(f"{what} {text!r:.80} is no JSON: {error}. In a shell, quote it: '{{\"x\": 1}}'") from None
+
+
+def add_job_or_type(parser: argparse.ArgumentParser) -> None:
+    """Take a job or a task type; neither is the whole queue."""
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("job", nargs="?", metavar="JOB", help="its name or id (default: the whole queue)")
+    one.add_argument("--type", metavar="TYPE", help="all tasks of this type")

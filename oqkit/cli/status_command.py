@@ -1,24 +1,37 @@
-"""``oq status``: how far a job is."""
+"""``oq status``: how far a job is, or how the queue is."""
 
 from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import asdict
 from typing import Any
 
 from oqkit.cli.answer import Answer, Said
-from oqkit.cli.argument import add_job
 from oqkit.client.handle import Job
 from oqkit.client.queue import Queue
 from oqkit.printable import printable
 
-arguments = add_job
 SHOWN = 5
 
 
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Take a job; none is the whole queue."""
+    parser.add_argument("job", nargs="?", metavar="JOB", help="its name or id (default: the whole queue)")
+
+
 def run(queue: Queue, options: argparse.Namespace) -> Answer:
+    """Show what there is to know first."""
+    return _job(queue.job(options.job)) if options.job else _queue(queue)
+
+
+def _queue(queue: Queue) -> Answer:
+    status = queue.status()
+    return Said(line=str(status), facts={name: value for name, value in asdict(status).items() if name != "text"})
+
+
+def _job(job: Job) -> Answer:
     """Show its counts, what the tasks say that run, and why nothing happens if nothing does."""
-    job = queue.job(options.job)
     counts, status, why, told = job.counts(), job.status, job.why(), _told(job)
     lines = [
         f"{printable(job.name) or job.id}  {job.type}  {status}",

@@ -12,6 +12,8 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from oqkit.claim.pause_watch import PauseWatch
+from oqkit.client.pause_note import pause_note
 from oqkit.errors import StoreError
 from oqkit.printable import printable
 from oqkit.queue import gate
@@ -76,13 +78,10 @@ def why_held(state: JobState) -> str:
 def diagnose(
     job: Job, records: Iterable[WorkerRecord], *, now: float, late_s: float, is_there: Callable[[WorkerRecord], bool]
 ) -> Diagnosis:
-    """Group the workers that are there by what keeps them from a job, the largest group first.
-
-    One whose report is more than `late_s` late is gone.
-    """
+    """Group the workers that are there by what keeps them from a job, the largest group first."""
     found: dict[tuple[Refusal | None, bool], list[float]] = {}
     for record in records:
-        if not record.is_stopped and now - record.seen <= record.every_s + late_s and is_there(record):
+        if is_at_hand(record, now=now, late_s=late_s, is_there=is_there):
             noted = next((one.refusal for one in record.refusals if one.concerns(job)), None)
             why = noted or refusal_of(record.ability, job)
             found.setdefault((why, noted is not None), []).append(record.seen)
@@ -154,14 +153,16 @@ def remedy(refusal: Refusal, job: Job, *, address: Mapping[str, str]) -> str:
 
 
 class WorkerWatch:
-    """Reads what workers say of themselves, as seldom as can be; of a record that did not change, nothing again."""
+    """Reads pauses, and what workers say of themselves, as seldom as can be; of a record that did not change, nothing again."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._limits = repository.limits.client
         self._records: dict[str, tuple[str, WorkerRecord | None]] = {}
         """By key: the etag, and what that version says."""
+        self._pauses = PauseWatch(repository)
         self._looked = float("-inf")
+        self._n_looks = 0
         self._wait_s = 0.0
         self._said: tuple[JobState, str] | None = None
 
@@ -171,36 +172,53 @@ class WorkerWatch:
         With `has_refused` also empty unless some worker keeps away from it for a reason: that nobody has come means
         nothing at first.
 
-        One LIST, and one GET for each record that changed, at most every `look_every_s`, later every `look_seldom_s`, and
-        none while tasks run.
+        Two LIST (of workers, and of pauses), and one GET for each record and pause sign that changed, at most every
+        `look_every_s`; later one of the two in turn, every `look_seldom_s`; and none while tasks run.
         """
         limits = self._limits
         if not is_still(state, patience_s=limits.patience_s if patience_s is None else patience_s):
             text = why_held(state)
             self._said, self._wait_s = (state, text), 0.0
             return text
-        store = self._repository.store
-        if store.clock.monotonic() - self._looked >= max(self._wait_s, limits.look_every_s):
-            self._looked = store.clock.monotonic()
-            self._wait_s = min(self._wait_s + limits.look_every_s, limits.look_seldom_s)
-            try:
-                self._look()
-            except StoreError:  # whoever asks for the job itself says so
-                return ""
+        try:
+            self._look()
+        except StoreError:  # whoever asks for the job itself says so
+            return ""
+        text = printable(self._told(state, has_refused=has_refused))
+        if text:
+            self._said = state, text
+        return text
+
+    def _told(self, state: JobState, *, has_refused: bool) -> str:
+        now, limits = self._repository.now(), self._limits
+        if (sign := self._pauses.sign(state.job.type)) is not None:
+            return pause_note(sign, now=now)
         records = [record for _, record in self._records.values() if record is not None]
-        found = diagnose(state.job, records, now=self._repository.now(), late_s=limits.late_s, is_there=is_there)
+        found = diagnose(state.job, records, now=now, late_s=limits.late_s, is_there=is_there)
         if has_refused and all(group.refusal is None for group in found.groups):
             return ""
-        told = explain(found, state.job, is_started=state.is_started, recent_s=limits.recent_s, address=store.address())
-        text = printable(told)
-        self._said = state, text
-        return text
+        address = self._repository.store.address()
+        return explain(found, state.job, is_started=state.is_started, recent_s=limits.recent_s, address=address)
 
     def said(self, state: JobState) -> str:
         """Return what `why` said of this very state; empty if it was not asked, or found nothing."""
         return self._said[1] if self._said is not None and self._said[0] is state else ""
 
     def _look(self) -> None:
+        """Look at both at first, and at one after the other when nothing has happened for a while; not too often."""
+        monotonic, limits = self._repository.store.clock.monotonic, self._limits
+        if monotonic() - self._looked < max(self._wait_s, limits.look_every_s):
+            return
+        turns = [self._pauses.look, self._look_at_workers]
+        if self._wait_s >= limits.look_seldom_s:
+            turns = [turns[self._n_looks % 2]]
+        self._n_looks += 1
+        self._looked = monotonic()
+        self._wait_s = min(self._wait_s + limits.look_every_s, limits.look_seldom_s)
+        for look in turns:
+            look()
+
+    def _look_at_workers(self) -> None:
         pages = self._repository.store.list_all(keys.WORKERS)
         etags = {entry.key: entry.etag for page in pages for entry in page.entries}
         self._records = {key: known for key, known in self._records.items() if key in etags}
@@ -222,3 +240,10 @@ def is_there(record: WorkerRecord) -> bool:
     except OSError:  # somebody else's
         return True
     return True
+
+
+def is_at_hand(
+    record: WorkerRecord, *, now: float, late_s: float, is_there: Callable[[WorkerRecord], bool] = is_there
+) -> bool:
+    """Whether a worker is there for what comes; one whose report is more than `late_s` late is gone."""
+    return not record.is_stopped and now - record.seen <= record.every_s + late_s and is_there(record)

@@ -9,7 +9,7 @@ import numpy as np
 
 from oqkit.client.duplicate import derived_name, is_derived
 from oqkit.client.job_base import JobBase
-from oqkit.client.option import by_of, tags_of
+from oqkit.client.option import by_of, from_now, tags_of
 from oqkit.client.selection import select
 from oqkit.client.spec import Function, function_of
 from oqkit.errors import UsageError
@@ -20,7 +20,6 @@ from oqkit.queue.priority import priority_of
 from oqkit.queue.submission import point_to
 from oqkit.queue.transition import Status
 from oqkit.task.code import put_code
-from oqkit.task.function import seconds
 from oqkit.task.handler import Handler
 
 
@@ -85,7 +84,9 @@ class JobSteering(JobBase):
         """
         given_by = by_of(by)
         self._check_open("pause")
-        until = None if resume_after is None else self._repository.now() + seconds(resume_after, what="resume_after")
+        until = None
+        if resume_after is not None:
+            until = from_now(resume_after, now=self._repository.now(), what="resume_after")
         self._view.adopt(control.pause(self._repository, self.id, reason=reason or "", until=until, by=given_by))
         self._tell(ControlVerb.PAUSE, by=given_by, reason=reason)
 

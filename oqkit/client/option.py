@@ -31,7 +31,7 @@ def policy_of(options: Options, *, now: float) -> Policy:
         raise UsageError("give at= or delay=, not both")
     not_before = parse_time(options.at, what="at") if options.at is not None else 0.0
     if options.delay is not None:
-        not_before = _from_now(options.delay, now=now, what="delay")
+        not_before = from_now(options.delay, now=now, what="delay")
     reschedules = options.max_reschedules
     return Policy(
         retries=whole(options.retries, what="retries", low=0, high=1000),
@@ -39,7 +39,7 @@ def policy_of(options: Options, *, now: float) -> Policy:
         backoff=_backoff(options.backoff),
         max_reschedules=None if reschedules is None else whole(reschedules, what="max_reschedules", low=0, high=10**6),
         not_before=not_before,
-        expires_at=None if options.ttl is None else _from_now(options.ttl, now=now, what="ttl"),
+        expires_at=None if options.ttl is None else from_now(options.ttl, now=now, what="ttl"),
     )
 
 
@@ -129,6 +129,11 @@ def utc(moment: float) -> datetime:
     return datetime.fromtimestamp(moment, UTC)
 
 
+def reason_of(reason: object) -> str:
+    """Return why an order is given; empty if that is not said."""
+    return "" if reason is None else short_text(reason, what="reason")
+
+
 def _backoff(backoff: Backoff | float | str | None) -> Backoff:
     if backoff is None:
         return Backoff()
@@ -139,7 +144,8 @@ def _backoff(backoff: Backoff | float | str | None) -> Backoff:
     return backoff
 
 
-def _from_now(value: float | str, *, now: float, what: str) -> float:
+def from_now(value: float | str, *, now: float, what: str) -> float:
+    """Return the moment so long from now (epoch seconds), or raise `UsageError`."""
     moment_s = now + seconds(value, what=what)
     if moment_s > LATEST_S:
         raise UsageError(f"{what}={value!r} ends after the year 2200; leave it out if you mean for ever")

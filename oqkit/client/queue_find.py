@@ -12,6 +12,7 @@ import pandas as pd
 from oqkit.client.connection import Connection
 from oqkit.client.handle import Job
 from oqkit.client.option import parse_time, short_text, whole
+from oqkit.client.queue_status import QueueStatus, queue_status
 from oqkit.client.single import Task
 from oqkit.errors import UnknownJob, UsageError, one_of
 from oqkit.queue import key as keys
@@ -100,6 +101,13 @@ class QueueFinding(Connection):
         for column in ("started", "seen"):
             frame[column] = pd.to_datetime(frame[column].astype("float64"), unit="s", utc=True).dt.floor("ms")
         return frame.rename(columns={"n_rows": "rows", "is_stopped": "stopped"})
+
+    def status(self) -> QueueStatus:
+        """Return how the queue is: open jobs by type, what is paused by whom and why, workers, and types that none is there for.
+
+        It shows itself as a few lines. In a number of requests that is bounded, however much there is.
+        """
+        return queue_status(self.repository)
 
     def history(self, task_id: str) -> pd.DataFrame:
         """Return what happened to a task, oldest first: at (UTC), status, attempt, worker, note, by.

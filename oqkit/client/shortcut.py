@@ -34,10 +34,13 @@ outbox_relay = _on_default(lambda queue: queue.outbox_relay)
 
 # steering
 reprioritize = _on_default(lambda queue: queue.reprioritize)
+pause = _on_default(lambda queue: queue.pause)
+resume = _on_default(lambda queue: queue.resume)
 
 # finding
 get = _on_default(lambda queue: queue.get)
 job = _on_default(lambda queue: queue.job)
 jobs = _on_default(lambda queue: queue.jobs)
 history = _on_default(lambda queue: queue.history)
+status = _on_default(lambda queue: queue.status)
 workers = _on_default(lambda queue: queue.workers)

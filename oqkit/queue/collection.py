@@ -33,10 +33,13 @@ class Collection(Generic[D]):
         """Return a document, or raise `Missing`; `FormatError` if it cannot be understood."""
         return self._present(self._loop.read(self.kind, key))
 
-    def list(self, prefix: str) -> list[Versioned[D] | Unreadable]:
-        """Return the documents below a prefix in the order of their keys, also those that cannot be understood."""
+    def list(self, prefix: str, *, most: int | None = None) -> list[Versioned[D] | Unreadable]:
+        """Return the documents below a prefix in the order of their keys, also those that cannot be understood.
+
+        Of more than `most` the first are read (None: all).
+        """
         found = [entry.key for page in self._repository.store.list_all(prefix) for entry in page.entries]
-        return [one for one in self._repository.map(self._read_listed, sorted(found)) if one is not None]
+        return [one for one in self._repository.map(self._read_listed, sorted(found)[:most]) if one is not None]
 
     def create(self, doc: D) -> Versioned[D]:
         """Create a document, or return the one that is there.

@@ -77,9 +77,12 @@ def resume(repository: Repository, *, job_type: str = "", by: str = "") -> Pause
     return left if left.holds(now) else None
 
 
-def pauses(repository: Repository) -> list[PauseSign | Unreadable]:
-    """Return the pauses that hold now, that of the queue first; also signs that cannot be understood, which hold nobody up."""
-    found, now = Collection(repository, PAUSE).list(keys.PAUSES), repository.now()
+def pauses(repository: Repository, *, most: int | None = None) -> list[PauseSign | Unreadable]:
+    """Return the pauses that hold now, that of the queue first; also signs that cannot be understood, which hold nobody up.
+
+    At most `most` signs are read (None: all).
+    """
+    found, now = Collection(repository, PAUSE).list(keys.PAUSES, most=most), repository.now()
     signs = [one if isinstance(one, Unreadable) else one.doc for one in found]
     return [one for one in signs if isinstance(one, Unreadable) or one.holds(now)]
 

@@ -85,9 +85,13 @@ class UnreadableRecord:
     why: str
 
 
-def workers(repository: Repository) -> list[WorkerRecord | UnreadableRecord]:
-    """Return every worker's record, also of those that ended or died."""
-    found = [entry.key for page in repository.store.list_all(keys.WORKERS) for entry in page.entries]
+def workers(repository: Repository, *, most: int | None = None) -> list[WorkerRecord | UnreadableRecord]:
+    """Return every worker's record, also of those that ended or died; with `most` at most so many, the last ones of a page."""
+    if most is None:
+        found = [entry.key for page in repository.store.list_all(keys.WORKERS) for entry in page.entries]
+    else:
+        entries = sorted(repository.store.list(keys.WORKERS).entries, key=lambda entry: -(entry.modified_s or 0.0))
+        found = [entry.key for entry in entries[:most]]
     return [record for record in repository.map(lambda key: _read(repository, key), found) if record is not None]
 
 
