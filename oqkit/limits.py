@@ -69,6 +69,14 @@ class QueueLimits:
     sweep_sample_jobs: int = 16
     """How many open jobs are remembered, and how many of them are looked at where the markers are too many to list. A step
     that looks at more is put on record first, so that no other worker makes it as well."""
+    schedule_late_s: float = 120.0
+    """A slot that no worker finds for so long was missed: what becomes of it is for the schedule to say (`catch_up`)."""
+    schedule_slots: int = 25
+    """How many slots of a schedule are submitted before that is noted, which is what is tried again if a worker dies."""
+    schedule_fresh_s: float = 30.0
+    """What was read of a schedule is acted on for so long: somebody may have paused or deleted it since."""
+    schedule_sweep_s: float = 3600.0
+    """How often a queue is searched for schedules that have lost their alarm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +131,11 @@ class ClaimLimits:
     """How far apart tries are on average, however many things are put aside."""
     aside_names: int = 10_000
     """How many are remembered; of more, the ones put aside first are tried again and named again."""
+    alarm_names: int = 10_000
+    """Of how many schedules a worker remembers when they are due."""
+    alarm_first_s: float = 0.5
+    alarm_longest_s: float = 3.0
+    """How long a worker leaves a slot to the one that fired the last: chosen between the two, so that of many few meet."""
     inline_outputs: int = 64
     """How many outputs a part may hold itself: every commit in it writes all of those again."""
 
@@ -186,6 +199,11 @@ class WorkerLimits:
     fetch_first_wait_s: float = 1.0
     fetch_longest_wait_s: float = 60.0
     """How long no work is fetched after trouble with the store, at first and at most: an outage costs a request a minute."""
+    alarm_first_wait_s: float = 1.0
+    alarm_longest_wait_s: float = 15.0
+    """How long a schedule is left alone after trouble with the store, at first and at most."""
+    look_schedules: int = 32
+    """How many schedules are looked at in one go."""
     recheck_first_s: float = 10.0
     recheck_longest_s: float = 600.0
     """How long a function that cannot be run here is not looked at again, at first and at most: somebody may mend it."""

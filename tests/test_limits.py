@@ -34,7 +34,20 @@ UNITS = {
             "leases",
             "looks",
         ),
-        *("markers", "names", "outputs", "pages", "parts", "records", "rows", "shrinks", "signs", "threads"),
+        *(
+            "markers",
+            "names",
+            "outputs",
+            "pages",
+            "parts",
+            "records",
+            "rows",
+            "schedules",
+            "shrinks",
+            "signs",
+            "slots",
+            "threads",
+        ),
     },
 }
 

@@ -14,10 +14,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import le
 
+from oqkit.claim.alarm_clock import AlarmClock
 from oqkit.claim.pause_watch import PauseWatch
 from oqkit.errors import FormatError, Missing, Unavailable
 from oqkit.limits import ClaimLimits
 from oqkit.queue import key as keys
+from oqkit.queue.alarm import FOLDER as ALARMS
 from oqkit.queue.bell import News, load_news
 from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
@@ -110,7 +112,8 @@ class MarkerWalk:
         """Follow the topics of a shard that has many markers, those that are due first."""
         prefix = keys.open_prefix(shard)
         if self.topics.everything:
-            topics = self.repository.store.list(prefix, limit=self._limits.page_markers, folders=True).folders
+            folders = self.repository.store.list(prefix, limit=self._limits.page_markers, folders=True).folders
+            topics = tuple(folder for folder in folders if folder != f"{prefix}{ALARMS}")
         else:
             topics = tuple(f"{prefix}{name}/" for name in self.topics.names())
         self._left = dict.fromkeys(f"{topic}{when}/" for when in ("ready", "later") for topic in topics)
@@ -144,6 +147,8 @@ class Poller:
     """When the last listing that the store answered was begun, in monotonic seconds."""
     marked: frozenset[str] | None = None
     """The jobs that had a marker when all of them were listed last; None if there were too many."""
+    alarms: AlarmClock = field(init=False)
+    """What the listings have shown of schedules."""
     _limits: ClaimLimits = field(init=False)
     _walk: MarkerWalk = field(init=False)
     pauses: PauseWatch = field(init=False)
@@ -163,6 +168,7 @@ class Poller:
         self._limits = self.repository.limits.claim
         self._walk = MarkerWalk(self.repository, self.topics)
         self.pauses = PauseWatch(self.repository, concerns=self.topics.has_type)
+        self.alarms = AlarmClock(self.repository)
 
     def is_due(self, *, has_work: bool) -> bool:
         """Whether to look now; asks the doorbell (one GET) at most every poll interval.
@@ -253,8 +259,9 @@ class Poller:
         found, is_complete = self._look_around(now, told=self._is_told)
         self._is_told = False
         self.answered = now
-        names = [entry.key for entry in found if not keys.is_pause_key(entry.key)]
-        markers = [marker for key in dict.fromkeys(names) if (marker := self._read(key)) is not None]
+        names = dict.fromkeys(entry.key for entry in found if not keys.is_pause_key(entry.key))
+        alarms = self.alarms.take_in(names)
+        markers = [marker for key in names if key not in alarms and (marker := self._read(key)) is not None]
         self.marked = frozenset(marker.job for marker in markers) if is_complete else None
         mine = tuple(marker for marker in markers if self.topics.holds(marker.topic))
         return Listing(markers=mine, is_complete=is_complete)

@@ -56,4 +56,5 @@ COMMANDS = {
     "completions": Command(
         help="print the script that completes all this in a shell", opens=Opens.NOTHING, answers=False
     ),
+    "schedule": Command(help="have a call submitted at certain times"),
 }

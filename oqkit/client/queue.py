@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from oqkit.client.queue_find import JOB_COLUMNS, JOB_STATUSES, QueueFinding
 from oqkit.client.queue_outbox import QueueOutbox
+from oqkit.client.queue_schedule import QueueScheduling
 from oqkit.client.queue_steer import QueueSteering
 from oqkit.client.queue_submit import OnDuplicate
 from oqkit.client.queue_submit_many import QueueSubmittingMany
@@ -16,6 +17,7 @@ class Queue(
     QueueSteering,
     QueueFinding,
     QueueOutbox,
+    QueueScheduling,
 ):
     """One queue, in a bucket or a directory. Get one from `oq.connect`."""
 

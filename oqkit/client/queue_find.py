@@ -16,6 +16,7 @@ from oqkit.client.queue_status import QueueStatus, queue_status
 from oqkit.client.single import Task
 from oqkit.errors import UnknownJob, UsageError, one_of
 from oqkit.queue import key as keys
+from oqkit.queue.firing import named_slot
 from oqkit.queue.history import history
 from oqkit.queue.listing import ListedJob, newest_jobs
 from oqkit.queue.submission import JOB_SCOPE, latest
@@ -37,6 +38,7 @@ class QueueFinding(Connection):
             with suppress(UnknownJob):
                 return Job.of_id(self, text)
         _, found = latest(self.repository, JOB_SCOPE, text)
+        found = found or named_slot(self.repository, text)
         if found is None:
             raise UnknownJob(f"no job has the id or name {text!r} in {self.url}; oq.jobs() lists the newest")
         return Job(self, found)

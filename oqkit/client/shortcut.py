@@ -44,3 +44,12 @@ jobs = _on_default(lambda queue: queue.jobs)
 history = _on_default(lambda queue: queue.history)
 status = _on_default(lambda queue: queue.status)
 workers = _on_default(lambda queue: queue.workers)
+
+# scheduling
+schedule = _on_default(lambda queue: queue.schedule)
+schedules = _on_default(lambda queue: queue.schedules)
+get_schedule = _on_default(lambda queue: queue.get_schedule)
+unschedule = _on_default(lambda queue: queue.unschedule)
+trigger = _on_default(lambda queue: queue.trigger)
+pause_schedule = _on_default(lambda queue: queue.pause_schedule)
+resume_schedule = _on_default(lambda queue: queue.resume_schedule)

@@ -73,7 +73,7 @@ class Submitter:
         for job in wanted:
             Submission(self._repository, job).check()
         for spec in specs:
-            self._put_code(spec.function)
+            self.put_code(spec.function)
         failed: list[OqError] = []
 
         def store(spec: JobSpec, job: Job) -> Job | OqError:
@@ -109,6 +109,12 @@ class Submitter:
                 return stored.job
             generation, found = self._latest(wanted.name, known=generation)
             on_duplicate = "attach" if on_duplicate == "rerun" else on_duplicate  # another one ran it again just now
+
+    def put_code(self, function: Function) -> None:
+        """Store a function that travels by value, unless this process has."""
+        if function.data is not None and self._is_new_code(function):
+            put_code(self._repository, function.code, function.data)
+            self._codes.add(function.code.digest)
 
     def _latest(self, name: str, *, known: int) -> tuple[int, Job | None]:
         return latest(self._repository, JOB_SCOPE, name, known=known)
@@ -150,7 +156,7 @@ class Submitter:
         submission, began = Submission(self._repository, job), self._monotonic()
         if self._is_new_code(spec.function) or spec.table is not None:
             submission.check()
-        self._put_code(spec.function)
+        self.put_code(spec.function)
         files = spec.files(max_bytes=self._limits.payload.file_bytes)
         refs = [file.ref(submission.put_input(file.data)) for file in files]
         stored = submission.commit(replace(job, input=spec.input.with_files(refs).to_json()))
@@ -163,11 +169,6 @@ class Submitter:
 
     def _is_new_code(self, function: Function) -> bool:
         return function.data is not None and function.code.digest not in self._codes
-
-    def _put_code(self, function: Function) -> None:
-        if function.data is not None and self._is_new_code(function):
-            put_code(self._repository, function.code, function.data)
-            self._codes.add(function.code.digest)
 
     def _is_large(self, spec: JobSpec) -> bool:
         return spec.table is not None and spec.table.nbytes > self._limits.client.check_first_bytes

@@ -16,6 +16,10 @@ MAX_TIME_S = 3.4e10
 """The year 3047: later times would not fit into the names of markers and folders."""
 MAX_SPAN_S = 1.0e10
 """Three centuries: twice as much from now on is before `MAX_TIME_S`."""
+MIN_EVERY_S = 1.0
+"""How often a schedule may come."""
+MAX_ORDERS = 16
+"""How many orders a schedule remembers: more than are given while one of them is on its way."""
 MAX_COUNT = 2**53
 MAX_PART_ROWS = 2**17
 MAX_PARTS = 10**7

@@ -35,12 +35,13 @@ from oqkit.queue.bound import (
 )
 from oqkit.queue.dependency import FEATURE as DEPENDENCIES
 from oqkit.queue.dependency import OnFailure, Parent
-from oqkit.queue.job import Code, Control, Job
+from oqkit.queue.job import Code, Control, Job, Slot
 from oqkit.queue.part import Event, Lease, Part
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows, covers_once
 from oqkit.queue.signature import Keyring, Signature
 from oqkit.queue.task_state import TaskState, grouped
+from oqkit.queue.template import covered
 from oqkit.queue.transition import Status
 
 T = TypeVar("T")
@@ -152,6 +153,7 @@ class _Job(msgspec.Struct, kw_only=True):
     valid_until: Moment | None = None
     signature: Signature | None = None
     key_until: Moment | None = None
+    slot: Slot | None = None
     unknown: Unknown = ()
 
 
@@ -169,10 +171,10 @@ def dump_job(job: Job) -> bytes:
     return checked(data, _job, what=f"job {job.name or job.id!r}")
 
 
-def signed_text(job: Job) -> str:
-    """Return what there is to sign of a job."""
+def signed_text(job: Job, **more: object) -> str:
+    """Return what there is to sign of a job, and `more` of a template: see `oqkit.queue.template`."""
     fields = {"code_rev": 0, "valid_until": None, **_job_fields(job)}
-    return record.encode({name: fields[name] for name in _SIGNED}).decode()
+    return record.encode({**{name: fields[name] for name in _SIGNED}, **more}).decode()
 
 
 def _job_fields(job: Job) -> dict[str, object]:
@@ -202,6 +204,7 @@ def _job_fields(job: Job) -> dict[str, object]:
         "input": record.free(dict(job.input)),
         **{name: value for name, value in optional.items() if value},
         **({} if job.signature is None else {"signature": record.write(job.signature)}),
+        **({} if job.slot is None else {"slot": record.write(job.slot)}),
     }
 
 
@@ -232,7 +235,7 @@ def _job(doc: dict[str, object]) -> Job:
         signed = record.parse(signature.text.encode())
         _check_required(signed["requires"], what="its signed text")
         added = [name for name in record.read(tuple[Id, ...], doc["requires"]) if name not in signed["requires"]]
-        doc = {**doc, **{name: signed[name] for name in _SIGNED}, "requires": [*signed["requires"], *added]}
+        doc = {**doc, **covered(signed, doc, _SIGNED), "requires": [*signed["requires"], *added]}
     if not {"content_digest", "options_digest"} <= doc.keys() and "fingerprint" not in doc:  # which 0.1 had
         raise ValueError("its digests of content and options are missing")
     found = record.read(_Job, doc)

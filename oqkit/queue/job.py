@@ -129,6 +129,20 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """What submitted a job that nobody did: a schedule."""
+
+    schedule: Name
+    origin: Id
+    """Which of the schedules that had this name, one after the other."""
+    at: Moment
+    """The slot; or when somebody let the schedule submit one at once."""
+    is_triggered: bool = False
+    """Whether somebody did."""
+    unknown: Unknown = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """The job object. `rev` rises with every write and `op` is fresh; `input` is for the frame layer to read."""
 
@@ -173,6 +187,8 @@ class Job:
     signature: Signature | None = None
     key_until: float | None = None
     """When it holds the key that it was submitted with no more, in epoch seconds; None: never, or it has none."""
+    slot: Slot | None = None
+    """What it was submitted for by a schedule; None if somebody submitted it."""
     unknown: Unknown = ()
     """What a newer oqkit wrote beside these, to be written again."""
 

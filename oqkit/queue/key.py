@@ -12,8 +12,10 @@
 ``open/{shard}/{topic}/ready/{...}``   marker: a job has work that is due
 ``open/{shard}/{topic}/later/{...}``   marker: a job has work that is not due yet
 ``open/-paused/{type}.json``            that the queue, or a task type, is paused; sorts before all markers
+``open/{shard}/at/{...}``              alarm: a schedule has a slot then (`oqkit.queue.alarm`)
 ``waiting/{parent}/{job}``            a job is told when another one has ended
 ``tree/{root}/{job}``                 a job belongs to the pipeline that begins with another one
+``schedules/{name}.json``             what is to be submitted again and again
 ``code/{digest}``                     functions shipped by value
 ``workers/{name}.json``               what a worker last said of itself; for people to look at
 ====================================  ==========================================================

@@ -4,7 +4,7 @@ Every worker takes part in it, but one step at a time is enough for a queue: how
 object, and whoever finds that the last step is long ago makes the next. A step lists job objects, which the store
 dates, and looks at those that were written since the last pass: most have a marker or are done. Jobs that are
 open are remembered, so that one which loses its marker later is missed. A job whose time to live is over is
-settled. So the cost follows what was submitted since, not what there is.
+settled. So the cost follows what was submitted since, not what there is. Now and then schedules are searched, too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from oqkit.errors import Conflict, FormatError, Missing, StoreError, Unavailable
 from oqkit.queue import key as keys
 from oqkit.queue.bound import Id, Moment, Name
 from oqkit.queue.document import FORMAT, dump, load_as
+from oqkit.queue.firing import restore_alarms
 from oqkit.queue.job import Job
 from oqkit.queue.reconcile import is_done, is_over, restore_marker, settle_job
 from oqkit.queue.repository import Repository
@@ -36,19 +37,31 @@ class Progress:
     """Jobs that were written before were all looked at."""
     after: Name = ""
     """The key behind which the present pass goes on."""
+    alarmed: Moment = 0.0
+    """When schedules were last searched for those that have lost their alarm; 0 while nobody has heard of any."""
     watched: Mapping[Id, Moment | None] = field(default_factory=dict)
     """Jobs that were open when last looked at, and when their time to live is over."""
 
 
 class Sweep:
-    """One worker's part in the search. A duty. `marked` gives the jobs that lately had a marker, if that is known."""
+    """One worker's part in the search. A duty.
+
+    `marked` gives the jobs that lately had a marker, if that is known, and `alarmed` the schedules that had an alarm.
+    """
 
     name = "sweep"
 
-    def __init__(self, repository: Repository, *, marked: Callable[[], AbstractSet[str] | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        marked: Callable[[], AbstractSet[str] | None] = lambda: None,
+        alarmed: Callable[[], AbstractSet[str]] = frozenset,
+    ) -> None:
         self._repository = repository
         self._limits = repository.limits.queue
         self._marked_lately = marked
+        self._alarmed_lately = alarmed
         self._next = self._monotonic() + self._limits.sweep_first_s * (1 + repository.rng.random())
 
     def wait_s(self) -> float:
@@ -62,6 +75,7 @@ class Sweep:
         now, limits = self._repository.now(), self._limits
         if now - progress.at < limits.sweep_every_s * limits.sweep_early_share:
             return
+        progress = replace(progress, alarmed=self._schedules(progress.alarmed, now))
         entries, step = self._listed(progress, now)
         jobs = [keys.job_of_key(entry.key) for entry in entries if self._is_news(entry, progress.since, now)]
         with suppress(Conflict, Missing, Unavailable):  # somebody else has made this step
@@ -105,8 +119,8 @@ class Sweep:
             if after is None or n_news >= self._limits.sweep_jobs:
                 break
         if after is None:
-            return found, Progress(at=now, began=began, since=began - self._limits.sweep_fresh_s)
-        return found, Progress(at=now, began=began, since=progress.since, after=after)
+            return found, replace(progress, at=now, began=began, since=began - self._limits.sweep_fresh_s, after="")
+        return found, replace(progress, at=now, began=began, after=after)
 
     def _is_news(self, entry: Entry, since: float, now: float) -> bool:
         return entry.modified_s is None or since <= entry.modified_s <= now - self._limits.sweep_fresh_s
@@ -114,9 +128,16 @@ class Sweep:
     def _is_sane(self, progress: Progress) -> bool:
         """Whether `progress` can be: it may have been written by anybody."""
         latest = self._repository.now() + self._limits.sweep_fresh_s
-        is_past = all(time <= latest for time in (progress.at, progress.began, progress.since))
+        is_past = all(time <= latest for time in (progress.at, progress.began, progress.since, progress.alarmed))
         is_key = not progress.after or progress.after.startswith(keys.JOBS)
         return is_past and is_key and all(keys.is_job_id(job) for job in progress.watched)
+
+    def _schedules(self, searched: float, now: float) -> float:
+        """Search the schedules, if there are any and it is time; return when that was done last."""
+        known = self._alarmed_lately()
+        if (not known and not searched) or now - searched < self._limits.schedule_sweep_s:
+            return searched
+        return now if restore_alarms(self._repository, known=known) else 0.0
 
     # --- looking at jobs -------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from oqkit.worker.executor import Executor
 from oqkit.worker.interface import Codec, InputError, Inputs
 from oqkit.worker.registry import HandlerRegistry
 from oqkit.worker.runner import LeaseRunner
+from oqkit.worker.scheduler import Scheduler
 from oqkit.worker.solitude import Solitude
 from oqkit.worker.thread import Threads
 from oqkit.worker.trouble import Trouble
@@ -92,8 +93,11 @@ class LeaseSource:
         )
         self.finished = self._claimer.finished
         """The markers of jobs that are done: a duty of the worker."""
-        self.sweep = Sweep(repository.verifying(None), marked=lambda: self._claimer.discovery.marked)
+        alarms, everybody = self._claimer.discovery.alarms, repository.verifying(None)
+        self.sweep = Sweep(everybody, marked=lambda: self._claimer.discovery.marked, alarmed=alarms.known)
         """The search for lost jobs, another one: for everybody, so also for jobs that this worker would not run."""
+        self.scheduler = Scheduler(everybody, alarms, observers=observers, is_stopping=self.stopping.is_set)
+        """Firing schedules: one more, for everybody too."""
 
     @property
     def has_room(self) -> bool:

@@ -12,10 +12,10 @@ from oqkit.client import connect
 from oqkit.errors import Denied
 from oqkit.queue.key import task_id
 from oqkit.testing.proxy import _Request
-from tests.local import WAIT_S
+from tests.local import WAIT_S, until
 from tests.trust.policy import Ask, PolicyProxy, allows, asks_of, documented
 
-ROLES = ("Viewer", "Submitter", "Worker")
+ROLES = ("Viewer", "Submitter", "Worker", "Scheduler")
 BUCKET, PREFIX = "permissions", "team/queue"
 FRAME = pd.DataFrame({"x": [1.0, 2.0, 3.0, 4.0]})
 
@@ -108,12 +108,29 @@ def test_viewer_who_waits_for_what_runs_needs_no_more(team, start):
     assert job.done()
 
 
+@pytest.mark.server
+@pytest.mark.slow
+def test_schedule_is_fired_by_who_may_and_left_alone_by_who_may_not(team, start, caplog):
+    submitter, n_before = team.queues["Submitter"], {role: len(team.refused(role)) for role in ROLES}
+    submitter.schedule("often", "halve", {"x": 8.0}, every=1.0)
+    start(halve, queue=team.queues["Worker"], trust_code=False)
+    until(lambda: "schedule often is put off" in caplog.text)
+    assert len(team.queues["Viewer"].schedules()) == 1
+    start(later, queue=team.queues["Scheduler"], trust_code=False)
+    until(lambda: submitter.schedules().loc[0, "last"] is not pd.NaT)
+    submitter.unschedule("often")
+    refused = {role: {ask.action for ask in team.refused(role)[n_before[role] :]} for role in ROLES}
+    assert refused["Scheduler"] == refused["Viewer"] == set()
+    assert refused["Worker"] == {"s3:PutObject"}
+
+
 KEYS = {
     "jobs": "jobs/0000/x.json",
     "code": "code/x",
     "parts": "work/0000/a-x/parts/0000000.json",
     "outputs": "work/0000/a-x/out/0000000-a.1.parquet",
     "markers": "open/0000/type-x/ready/x",
+    "schedules": "schedules/x.json",
     "workers": "workers/x.json",
     "settings": "queue.json",
     "bell": "bell",
@@ -121,10 +138,11 @@ KEYS = {
 }
 WRITES = {
     "Viewer": set(),
-    "Submitter": {"jobs", "code", "parts", "outputs", "markers", "bell"},
+    "Submitter": {"jobs", "code", "parts", "outputs", "markers", "schedules", "bell"},
     "Worker": {"parts", "outputs", "markers", "workers", "bell"},
+    "Scheduler": {"jobs", "parts", "outputs", "markers", "schedules", "workers", "bell"},
 }
-DELETES = {"Viewer": set(), "Submitter": set(), "Worker": {"markers"}}
+DELETES = {"Viewer": set(), "Submitter": set(), "Worker": {"markers"}, "Scheduler": {"markers"}}
 
 
 def ask(action, key):

@@ -1,0 +1,259 @@
+"""Schedules as they are made, ordered about and fired; workers do the last of it, each slot exactly once.
+
+To fire is to submit the jobs of the slots that are due, and only then to note in the schedule that they are settled.
+Whoever dies between the two leaves slots that another worker submits again, and finds there: the id of a slot's job
+follows from the slot, so that its conditional create is all that decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+
+from oqkit.clock import new_id
+from oqkit.errors import FormatError, Missing, StoreError, UsageError
+from oqkit.queue import key as keys
+from oqkit.queue import record
+from oqkit.queue.alarm import Alarm, alarm_of, put_alarm
+from oqkit.queue.cas import Versioned
+from oqkit.queue.collection import Collection
+from oqkit.queue.cron import local_time
+from oqkit.queue.document import dump, dump_job, load_job, signed_text
+from oqkit.queue.job import Job, Slot
+from oqkit.queue.repository import Repository
+from oqkit.queue.submission import Submission, Submitted
+from oqkit.queue.template import TEMPLATE_ID, filled, signed_part, slot_job_id
+from oqkit.queue.timetable import (
+    SCHEDULE,
+    SCHEDULES,
+    Due,
+    Pause,
+    Schedule,
+    check_name,
+    due,
+    paused,
+    resumed,
+    schedule_key,
+    settled,
+)
+
+
+def schedules(repository: Repository) -> Collection[Schedule]:
+    """Return the schedules of a queue."""
+    return Collection(repository, SCHEDULE)
+
+
+# --- making one ----------------------------------------------------------------------------------
+
+
+def with_template(repository: Repository, schedule: Schedule, job: Job) -> Schedule:
+    """Return a schedule that submits copies of `job`, signed by whoever works here."""
+    valid_until = repository.now() + repository.limits.queue.signature_s
+    own = replace(job, id=TEMPLATE_ID, name="", origin="", valid_until=valid_until)
+    part = signed_part(schedule.name, schedule.origin, schedule.rhythm)
+    signature = repository.sign(lambda: signed_text(own, schedule=part))
+    own = own if signature is not None else replace(own, valid_until=None)
+    return replace(schedule, template=record.parse(dump_job(own)), signature=signature)
+
+
+def create_schedule(repository: Repository, schedule: Schedule) -> Schedule:
+    """Create a schedule and tell the workers, or return the one that has its name: `origin` tells which of the two."""
+    found = schedules(repository).create(schedule).doc
+    put_alarm(repository, found)
+    repository.ring()
+    return found
+
+
+def delete_schedule(repository: Repository, name: str) -> None:
+    """Delete a schedule, or raise `Missing`: nothing is submitted for it that is not already. Its jobs stay."""
+    every, key = schedules(repository), schedule_key(name)
+    held = every.read(key)
+    while not every.delete(held):
+        held = every.read(key)
+    with suppress(
+        FormatError, UsageError, StoreError
+    ):  # one that is left over is taken down by the worker that looks next
+        if (alarm := alarm_of(held.doc, repository)) is not None:
+            repository.store.delete(alarm.key)
+
+
+def renew_signature(repository: Repository, schedule: Schedule) -> None:
+    """Sign a schedule anew if it was signed here before, and more than half of the time is over that this is good for."""
+    template, old = template_of(schedule), schedule.signature
+    is_old = (template.valid_until or 0.0) < repository.now() + repository.limits.queue.signature_s / 2
+    if old is None or not is_old or not repository.is_own(old):
+        return
+    new = with_template(repository, schedule, template)
+
+    def change(doc: Schedule) -> Schedule:
+        return replace(doc, template=new.template, signature=new.signature) if doc.signature == old else doc
+
+    schedules(repository).update(schedule_key(schedule.name), change, applied=lambda doc: doc.signature != old)
+
+
+# --- orders --------------------------------------------------------------------------------------
+
+
+def pause_schedule(
+    repository: Repository, name: str, *, reason: str = "", until: float | None = None, by: str = ""
+) -> Schedule:
+    """Let nothing be submitted for a schedule, until it is resumed or the time `until`; raise `Missing`."""
+    pause = Pause(at=repository.now(), reason=reason, until=until, by=by)
+    return _order(repository, name, lambda doc, order: paused(doc, pause, order=order))
+
+
+def resume_schedule(repository: Repository, name: str) -> Schedule:
+    """Let a schedule go on with the first slot from now on; raise `Missing`."""
+    return _order(repository, name, lambda doc, order: resumed(doc, repository.now(), order=order))
+
+
+def _order(repository: Repository, name: str, change: Callable[[Schedule, str], Schedule]) -> Schedule:
+    order = new_id(repository.rng)
+    return (
+        schedules(repository)
+        .update(schedule_key(name), lambda doc: change(doc, order), applied=lambda doc: order in doc.orders)
+        .doc
+    )
+
+
+def trigger_schedule(repository: Repository, name: str) -> Submitted:
+    """Submit the job of a schedule at once, whatever its slots are; raise `Missing`."""
+    schedule, now = schedules(repository).read(schedule_key(name)).doc, repository.now()
+    slot = Slot(schedule=name, origin=schedule.origin, at=now, is_triggered=True)
+    template = template_of(schedule)
+    job = _submittable(repository, template, slot, schedule, job_id=keys.timed_job_id(now, repository.rng))
+    before = replace(template, signature=schedule.signature)
+    return Submission(repository, job).commit(repository.signed_anew(job, before=before))
+
+
+# --- firing --------------------------------------------------------------------------------------
+
+
+def attend(
+    repository: Repository,
+    name: str,
+    *,
+    seen: Iterable[Alarm] = (),
+    mends: bool = True,
+    told: Callable[[Submitted], None] = lambda _: None,
+) -> Alarm | None:
+    """Submit what is due of a schedule, and return its next alarm; None if it is gone, or never comes again.
+
+    `seen` are alarms of it that were seen before. Where nothing is due any more, whoever has settled that puts up the
+    next alarm, and this call does so too if it `mends`. `told` is called with each job.
+    """
+    try:
+        held = schedules(repository).read(schedule_key(name))
+        return _attend(repository, held, seen=seen, mends=mends, told=told)
+    except Missing:
+        repository.delete_quietly(*(alarm.key for alarm in seen))
+        return None
+    except UsageError as error:  # of who made the schedule: a worker has called nothing wrongly
+        raise FormatError(f"schedule {name!r}: {error}") from None
+
+
+def _attend(
+    repository: Repository,
+    held: Versioned[Schedule],
+    *,
+    seen: Iterable[Alarm],
+    mends: bool,
+    told: Callable[[Submitted], None],
+) -> Alarm | None:
+    found = _submit_due(repository, held.doc, told)
+    if found.last == held.doc.last and not mends:
+        return alarm_of(held.doc, repository)
+    after = held.doc if found.last == held.doc.last else _settle(repository, held, settled(held.doc, found))
+    return put_alarm(repository, after, seen=seen)
+
+
+def _submit_due(repository: Repository, schedule: Schedule, told: Callable[[Submitted], None]) -> Due:
+    """Submit the slots that are due, as long as what is known of the schedule is fresh."""
+    limits, clock = repository.limits.queue, repository.store.clock
+    read = clock.monotonic()
+    found = due(schedule, repository.now(), late_s=limits.schedule_late_s, most=limits.schedule_slots)
+    for number, slot in enumerate(found.slots):
+        if clock.monotonic() - read > limits.schedule_fresh_s:  # by now others may have fired, paused or deleted it
+            return Due(slots=found.slots[:number], last=found.slots[number - 1] if number else schedule.last)
+        told(submit_slot(repository, schedule, slot))
+    return found
+
+
+def submit_slot(repository: Repository, schedule: Schedule, slot: float) -> Submitted:
+    """Submit the job of a slot, or find that somebody has."""
+    job_id = slot_job_id(schedule.name, schedule.origin, slot)
+    of = Slot(schedule=schedule.name, origin=schedule.origin, at=slot)
+    job = _submittable(repository, template_of(schedule), of, schedule, job_id=job_id)
+    return Submission(repository, job).commit(job)
+
+
+def restore_alarms(repository: Repository, *, known: Container[str]) -> bool:
+    """Put up the alarms of schedules that are not `known` to have one; return whether there are schedules.
+
+    Those that cannot be understood are left alone.
+    """
+    every, n_found = schedules(repository), 0
+    keys_of = (entry.key for page in repository.store.list_all(SCHEDULES) for entry in page.entries)
+    for key in keys_of:
+        n_found += 1
+        if key.removeprefix(SCHEDULES).removesuffix(".json") not in known:
+            with suppress(Missing, FormatError, UsageError):
+                put_alarm(repository, every.read(key).doc)
+    return n_found > 0
+
+
+def template_of(schedule: Schedule) -> Job:
+    """Return what a schedule submits, or raise `FormatError`: as it was signed, if it was."""
+    fields = dict(schedule.template)
+    if schedule.signature is not None:
+        try:
+            fields |= record.parse(schedule.signature.text.encode())
+        except (ValueError, TypeError):
+            raise FormatError(f"schedule {schedule.name!r}: its signed text does not parse") from None
+    fields = {name: value for name, value in fields.items() if name not in {"schedule", "slot", "signature"}}
+    return load_job(dump(fields), key=schedule_key(schedule.name))
+
+
+def _submittable(repository: Repository, template: Job, slot: Slot, schedule: Schedule, *, job_id: str) -> Job:
+    """Return the job of a slot."""
+    created = max(repository.now(), slot.at)
+    fields = filled(record.parse(dump_job(template)), job_id=job_id, created=created)
+    job = load_job(dump(fields), key=schedule_key(schedule.name))
+    return replace(
+        job,
+        name=slot_name(schedule, slot.at),
+        origin=new_id(repository.rng),
+        slot=slot,
+        signature=None if slot.is_triggered else schedule.signature,
+        controls=(),
+    )
+
+
+def slot_name(schedule: Schedule, at: float) -> str:
+    """Return the name of a slot's job: the schedule, and the time there."""
+    return f"{schedule.name}@{local_time(schedule.rhythm, at)}"
+
+
+def named_slot(repository: Repository, name: str) -> Job | None:
+    """Return the job that has this name of a slot, of the schedule that there is now; None if there is none."""
+    schedule_name, _, text = name.rpartition("@")
+    try:
+        schedule = schedules(repository).read(schedule_key(check_name(schedule_name))).doc
+        at = datetime.fromisoformat(text).timestamp()
+        return repository.read_job(slot_job_id(schedule.name, schedule.origin, at)).doc
+    except (Missing, ValueError, OverflowError):  # UsageError is a ValueError: no schedule can have that name
+        return None
+
+
+def _settle(repository: Repository, held: Versioned[Schedule], after: Schedule) -> Schedule:
+    """Note that what was due is submitted, unless somebody has, or the schedule is another one by now."""
+
+    def is_over(doc: Schedule) -> bool:
+        return doc.is_deleted or doc.origin != after.origin or doc.last >= after.last
+
+    def change(doc: Schedule) -> Schedule:
+        return doc if is_over(doc) else replace(doc, last=after.last, fired=after.fired)
+
+    return schedules(repository).update(schedule_key(after.name), change, applied=is_over, held=held).doc
