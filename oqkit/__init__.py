@@ -8,6 +8,8 @@ from oqkit.client.connect import connect, default_queue
 # handles
 from oqkit.client.handle import Job
 from oqkit.client.queue import Queue
+from oqkit.client.queue_trace import Trace
+from oqkit.client.several import as_completed, wait_all, wait_any
 
 # on the default queue
 from oqkit.client.shortcut import (
@@ -32,6 +34,7 @@ from oqkit.client.shortcut import (
     submit_dataset,
     submit_frame,
     submit_many,
+    trace,
     trigger,
     unschedule,
     workers,
@@ -105,6 +108,7 @@ __all__ = [
     "StoreError",
     "Task",
     "TaskError",
+    "Trace",
     "Unavailable",
     "UnknownJob",
     "UnknownQueue",
@@ -113,6 +117,7 @@ __all__ = [
     "UsageError",
     "WaitTimeout",
     "Worker",
+    "as_completed",
     "board",
     "connect",
     "content_of",
@@ -141,7 +146,10 @@ __all__ = [
     "submit_frame",
     "submit_many",
     "task",
+    "trace",
     "trigger",
     "unschedule",
+    "wait_all",
+    "wait_any",
     "workers",
 ]

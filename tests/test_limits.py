@@ -77,7 +77,9 @@ ELSEWHERE = {
         *("payload.parquet._PARSED", "payload.seal._END", "worker.buffer.N_CELLS", "worker.child.METER_BYTES"),
     },
     "against what goes on for ever": {"payload.dataset._MAX_CAUSES", "task.handler._MAX_BOUND"},
-    "of a display": {"client.wait.REFRESH_S", "queue.dependency.SHOWN"},
+    "of a display": {
+        *("client.queue_trace.MAX_INDENT", "client.several.SHOWN", "client.wait.REFRESH_S", "queue.dependency.SHOWN"),
+    },
 }
 
 

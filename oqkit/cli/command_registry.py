@@ -45,6 +45,7 @@ COMMANDS = {
     "history": Command(help="show what happened to a task"),
     "errors": Command(help="show what failed"),
     "result": Command(help="wait for a job, and show what it gave or write it to a file"),
+    "trace": Command(help="show what a job waits for and what comes of it"),
     "cancel": Command(help="cancel what has not ended"),
     "retry": Command(help="run what failed again"),
     "pause": Command(help="let workers start no more tasks of the queue, of a type, or of a job"),

@@ -36,13 +36,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--retries", type=int, metavar="N", help="how many errors it survives (default 3)")
     parser.add_argument("--timeout", metavar="S", help="the longest that one call may take: seconds, 5m, 2h")
+    parser.add_argument(
+        "--depends-on",
+        action="append",
+        metavar="JOB",
+        help="not to be started before this job has ended: its name or id; may be repeated",
+    )
+    parser.add_argument(
+        "--on-failure",
+        choices=("fail", "skip", "run"),
+        help="what to do if one of those does not complete (default fail)",
+    )
     add_tags(parser, help="a tag of the job; may be repeated")
 
 
 def run(queue: Queue, options: argparse.Namespace) -> Answer:
     """Submit it, and say its id."""
     chosen: dict[str, Any] = {
-        name: getattr(options, name) for name in ("key", "scope", "payload", "priority", "retries")
+        name: getattr(options, name)
+        for name in ("key", "scope", "payload", "priority", "retries", "depends_on", "on_failure")
     }
     chosen |= {name: _length(getattr(options, name)) for name in ("key_ttl", "delay", "ttl", "timeout")}
     chosen["at"] = None if options.at is None else moment_of(options.at, what="--at")

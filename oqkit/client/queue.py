@@ -8,6 +8,7 @@ from oqkit.client.queue_schedule import QueueScheduling
 from oqkit.client.queue_steer import QueueSteering
 from oqkit.client.queue_submit import OnDuplicate
 from oqkit.client.queue_submit_many import QueueSubmittingMany
+from oqkit.client.queue_trace import QueueTracing
 
 __all__ = ["JOB_COLUMNS", "JOB_STATUSES", "OnDuplicate", "Queue"]
 
@@ -16,6 +17,7 @@ class Queue(
     QueueSubmittingMany,
     QueueSteering,
     QueueFinding,
+    QueueTracing,
     QueueOutbox,
     QueueScheduling,
 ):

@@ -44,6 +44,7 @@ jobs = _on_default(lambda queue: queue.jobs)
 history = _on_default(lambda queue: queue.history)
 status = _on_default(lambda queue: queue.status)
 workers = _on_default(lambda queue: queue.workers)
+trace = _on_default(lambda queue: queue.trace)
 
 # scheduling
 schedule = _on_default(lambda queue: queue.schedule)

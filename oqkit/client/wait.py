@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from oqkit.client.diagnosis import WorkerWatch
+from oqkit.client.pace import Pace
 from oqkit.errors import Unavailable, WaitTimeout
 from oqkit.printable import printable
 from oqkit.queue.reconcile import Reconciler
@@ -37,36 +38,32 @@ class Waiter:
     """Polls a view until its job is final; waits a little longer between polls as time goes on."""
 
     def __init__(self, view: JobView, reconciler: Reconciler, *, workers: WorkerWatch, repository: Repository) -> None:
-        poll_s, limits = repository.store.poll_s, repository.limits.client
         self._view = view
         self._reconciler = reconciler
         self._workers = workers
-        self._clock = repository.store.clock
-        self._poll_s = poll_s
-        self._limits = limits
-        self._longest_s = max(poll_s * limits.longest_poll_polls, limits.longest_poll_s)
+        self._pace = Pace(repository)
         self._is_away = False
 
     def until(self, done: Callable[[], bool], *, timeout: float | None, on_poll: Callable[[], None] = _nothing) -> None:
         """Refresh until `done()`; raise `WaitTimeout` after `timeout` seconds. Interruptible within 0.2 s."""
-        for pause_s in self._polls(timeout):
+        for pause_s in self._pace.pauses(timeout):
             if self._refresh():
                 on_poll()
                 if done():
                     return
-            self._sleep(pause_s)
+            self._pace.sleep(pause_s)
         raise WaitTimeout(self.unfinished(timeout))
 
     async def until_async(
         self, done: Callable[[], bool], *, limit_s: float | None, on_poll: Callable[[], None] = _nothing
     ) -> None:
         """Do the same without blocking the event loop, so that widgets stay alive."""
-        for pause_s in self._polls(limit_s):
+        for pause_s in self._pace.pauses(limit_s):
             if await asyncio.to_thread(self._refresh):
                 on_poll()
                 if done():
                     return
-            await self._sleep_async(pause_s)
+            await self._pace.sleep_async(pause_s)
         raise WaitTimeout(await asyncio.to_thread(self.unfinished, limit_s))
 
     def unfinished(self, timeout: float | None) -> str:
@@ -89,26 +86,6 @@ class Waiter:
         self._reconciler.look(self._view.state)
         self._workers.why(self._view.state)
         return True
-
-    def _polls(self, timeout: float | None) -> Iterator[float]:
-        start, pause_s = self._clock.monotonic(), self._poll_s * self._limits.first_poll_polls
-        while True:
-            left = float("inf") if timeout is None else start + timeout - self._clock.monotonic()
-            yield max(0.0, min(pause_s, left))
-            if timeout is not None and self._clock.monotonic() - start >= timeout:
-                return
-            pause_s = min(max(pause_s, self._limits.poll_share * (self._clock.monotonic() - start)), self._longest_s)
-
-    def _sleep(self, seconds: float) -> None:
-        end = self._clock.monotonic() + seconds
-        while (left := end - self._clock.monotonic()) > 0:
-            self._clock.sleep(min(left, self._limits.slice_s))
-
-    async def _sleep_async(self, seconds: float) -> None:
-        end = self._clock.monotonic() + seconds
-        while (left := end - self._clock.monotonic()) > 0:  # noqa: ASYNC110 - there is no event to wait for
-            # In slices: a kernel hears of an interrupt only when its loop turns.
-            await asyncio.sleep(min(left, self._limits.slice_s))
 
 
 class Drawing(Protocol):

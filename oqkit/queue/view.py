@@ -23,10 +23,10 @@ class JobStatus(StrEnum):
 
     PENDING = "pending"
     """Nothing of it was ever claimed."""
-    BLOCKED = "blocked"
-    """It waits for other jobs to end."""
     RUNNING = "running"
     PAUSED = "paused"
+    BLOCKED = "blocked"
+    """It waits for other jobs to end."""
     CANCELLING = "cancelling"
     """An order to cancel is not carried out everywhere yet."""
     COMPLETED = "completed"
