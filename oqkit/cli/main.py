@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 
 from oqkit.cli.command_registry import Opens
-from oqkit.cli.opening import connected
 from oqkit.cli.parser import command_line
 from oqkit.cli.terminal import close, complain, width, write
 from oqkit.errors import OqError, UsageError
@@ -32,7 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _carry_out(options: argparse.Namespace) -> int:
-    queue = None if options.opens is Opens.NOTHING else connected(options)
+    queue = None
+    if options.opens is not Opens.NOTHING:
+        from oqkit.cli.opening import connected  # with all that a queue needs: half a second that `--help` does without
+
+        queue = connected(options)
     answer = options.run(queue, options)
     if answer is None:
         return 0

@@ -11,6 +11,7 @@ from cachetools import LRUCache
 from oqkit.arrow.batch import encode_batch
 from oqkit.arrow.order import in_order
 from oqkit.errors import FormatError
+from oqkit.payload import table_content  # noqa: F401 - lets fingerprints know frames: who has jobs to code has them to compare
 from oqkit.payload.access import Access
 from oqkit.payload.cache import ByteCache
 from oqkit.payload.guard import readable

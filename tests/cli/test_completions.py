@@ -13,7 +13,7 @@ pytest.importorskip("shtab")
 
 
 def test_completion_needs_no_queue_and_knows_every_command(run, monkeypatch):
-    monkeypatch.setattr("oqkit.cli.main.connected", None)
+    monkeypatch.setattr("oqkit.cli.opening.connected", None)
     code, out, err = run("completions", "zsh")
     assert (code, err) == (0, "")
     assert all(name in out for name in (*COMMANDS, "--trust-code", "--json"))

@@ -18,6 +18,7 @@ from tests.local import WAIT_S
 
 _ELSEWHERE = """
 import pickle, sys
+import oqkit.client.connect
 import oqkit as oq
 try:
     task = pickle.load(sys.stdin.buffer)

@@ -1,0 +1,152 @@
+"""The public names, in groups; each is a name of ``oqkit``, which imports this at the first use of one."""
+
+from __future__ import annotations
+
+# the queue
+from oqkit.client.connect import connect, default_queue
+
+# handles
+from oqkit.client.handle import Job
+from oqkit.client.queue import Queue
+from oqkit.client.queue_trace import Trace
+from oqkit.client.several import as_completed, wait_all, wait_any
+
+# on the default queue
+from oqkit.client.shortcut import (
+    get,
+    get_schedule,
+    history,
+    job,
+    jobs,
+    map,  # noqa: A004 - the word of the contract
+    outbox,
+    outbox_relay,
+    outbox_setup,
+    pause,
+    pause_schedule,
+    reprioritize,
+    resume,
+    resume_schedule,
+    schedule,
+    schedules,
+    status,
+    submit,
+    submit_dataset,
+    submit_frame,
+    submit_many,
+    trace,
+    trigger,
+    unschedule,
+    workers,
+)
+from oqkit.client.single import Task
+from oqkit.client.stream import AsCompleted
+
+# errors
+from oqkit.errors import (
+    Denied,
+    DuplicateJob,
+    FormatError,
+    IllegalTransition,
+    JobFailed,
+    LeaseLost,
+    Missing,
+    OqError,
+    PartlySubmitted,
+    PermanentError,
+    Reschedule,
+    SchemaError,
+    Skip,
+    StoreError,
+    TaskError,
+    Unavailable,
+    UnknownJob,
+    UnknownQueue,
+    UnknownTask,
+    Unsupported,
+    UsageError,
+    WaitTimeout,
+)
+
+# work
+from oqkit.launch.local import LocalWorkers, Worker, local_workers
+
+# the notebook
+from oqkit.notebook.display import board
+from oqkit.notebook.magic import load_ipython_extension
+from oqkit.queue.policy import Backoff
+
+# functions
+from oqkit.task.content import content_of
+from oqkit.task.context import Context
+from oqkit.task.function import Options, task
+
+__all__ = [
+    "AsCompleted",
+    "Backoff",
+    "Context",
+    "Denied",
+    "DuplicateJob",
+    "FormatError",
+    "IllegalTransition",
+    "Job",
+    "JobFailed",
+    "LeaseLost",
+    "LocalWorkers",
+    "Missing",
+    "Options",
+    "OqError",
+    "PartlySubmitted",
+    "PermanentError",
+    "Queue",
+    "Reschedule",
+    "SchemaError",
+    "Skip",
+    "StoreError",
+    "Task",
+    "TaskError",
+    "Trace",
+    "Unavailable",
+    "UnknownJob",
+    "UnknownQueue",
+    "UnknownTask",
+    "Unsupported",
+    "UsageError",
+    "WaitTimeout",
+    "Worker",
+    "as_completed",
+    "board",
+    "connect",
+    "content_of",
+    "default_queue",
+    "get",
+    "get_schedule",
+    "history",
+    "job",
+    "jobs",
+    "load_ipython_extension",
+    "local_workers",
+    "map",
+    "outbox",
+    "outbox_relay",
+    "outbox_setup",
+    "pause",
+    "pause_schedule",
+    "reprioritize",
+    "resume",
+    "resume_schedule",
+    "schedule",
+    "schedules",
+    "status",
+    "submit",
+    "submit_dataset",
+    "submit_frame",
+    "submit_many",
+    "task",
+    "trace",
+    "trigger",
+    "unschedule",
+    "wait_all",
+    "wait_any",
+    "workers",
+]
