@@ -181,7 +181,7 @@ class QueueMachine(RuleBasedStateMachine):
         }
         values = [self.value(model, lease, local) for local in done]
         results = Results(rows=Rows.of(done), values=values, failures=failures)
-        output, _ = self.codec.pack(results, refuse=None)
+        output, _ = self.codec.pack(results, refuse=None, inline_bytes=lease.inline_bytes)
         outcomes = [
             Outcome(verb=verb, rows=Rows.of(rows), delay_s=20.0, is_certain=is_certain)
             for verb in (Verb.COMPLETE, Verb.RETRY, Verb.FAIL, Verb.RESCHEDULE, Verb.LOSE)
