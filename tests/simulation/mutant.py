@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.simulation.mistake import ending, lease, pipeline, reply, search, write
+from tests.simulation.mistake import ending, key, lease, pipeline, reply, search, write
 
 MUTANTS = {
     function.__name__: function
@@ -29,6 +29,10 @@ MUTANTS = {
         lease.suspects_are_not_isolated,
         lease.all_that_were_started_are_blamed,
         lease.back_off_is_ignored,
+        key.key_is_let_go_too_early,
+        key.scope_is_ignored,
+        key.second_task_of_a_key_has_it_for_ever,
+        key.next_task_is_whose_came_first,
         write.no_marker,
         write.marker_is_written_once,
         write.marker_before_the_job,

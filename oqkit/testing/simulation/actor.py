@@ -228,12 +228,16 @@ class Submitter(Actor):
         if job is None or job.n_tasks != plan.n_tasks:
             world.oracle.fail("acknowledged but not stored", f"{plan.name} as {job_id}")
             return
-        known = world.by_plan.setdefault(plan.number, job_id)
-        world.oracle.expect(known == job_id, "one key, two jobs", f"{plan.name}: {known} and {job_id}")
+        self._check_identity(job_id)
         if job_id not in world.acked:
             world.acked[job_id] = Acked(plan, job_id)
             world.score.tasks += plan.n_tasks
             world.oracle.check_acked(job_id)
+
+    def _check_identity(self, job_id: str) -> None:
+        world, plan = self.world, self.plan
+        known = world.by_plan.setdefault(plan.number, job_id)
+        world.oracle.expect(known == job_id, "one key, two jobs", f"{plan.name}: {known} and {job_id}")
 
 
 # --- people --------------------------------------------------------------------------------------

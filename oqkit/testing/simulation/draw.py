@@ -57,7 +57,32 @@ def make_plan(seed: int) -> Plan:
         latency_s=rng.choice((0.005, 0.03, 0.03, 0.2)),
         slow=rng.choice((0.0, 0.01, 0.03)),
     )
-    return _with_pipeline(plan, random.Random(f"{seed}/pipeline"))  # noqa: S311 - the same
+    plan = _with_pipeline(plan, random.Random(f"{seed}/pipeline"))  # noqa: S311 - the same
+    return _with_keys(plan, random.Random(f"{seed}/keys"))  # noqa: S311 - the same
+
+
+def _with_keys(plan: Plan, rng: random.Random) -> Plan:
+    """Add tasks that are submitted several times, under one key in different scopes."""
+    scopes = rng.sample(("type", "queue", "own", "task alpha"), rng.choice((0, 1, 1, 2)))
+    first = len(plan.jobs)
+    jobs = tuple(_keyed(rng, number, plan.chaos_s, scope=scope) for number, scope in enumerate(scopes, first))
+    return replace(plan, jobs=(*plan.jobs, *jobs))
+
+
+def _keyed(rng: random.Random, number: int, chaos_s: float, *, scope: str) -> JobPlan:
+    job = _job(rng, number, chaos_s)
+    return replace(
+        job,
+        kind="single",
+        n_tasks=1,
+        type=rng.choice(TYPES[:2]),
+        fates={row: fate for row, fate in job.fates.items() if row == 0},
+        key="key",
+        scope=scope,
+        key_ttl=rng.choice((None, 0.5, 3.0, 3.0, 15.0)),
+        again_s=_some(rng, (1, 2, 4), lambda _: rng.uniform(0.0, chaos_s)),
+        kills=_some(rng, (0, 1, 2, 3), lambda k: _kill(rng, f"{job.name}.kill{k}", writes=5)),
+    )
 
 
 def _with_pipeline(plan: Plan, rng: random.Random) -> Plan:

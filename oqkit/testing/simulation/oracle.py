@@ -56,6 +56,8 @@ class Oracle:
         self.n_takeovers = 0
         self.jobs: dict[str, Job] = {}
         self.parts: dict[str, Part] = {}
+        self.generations: dict[str, str] = {}
+        """Of tasks with a key, the id to that of the one that held it before; empty for the first."""
         self.executions: list[Execution] = []
         self.committed: dict[tuple[str, int], int] = {}
         """(job, row) to the execution whose value was recorded."""
@@ -167,6 +169,7 @@ class Oracle:
         if old is None:
             self.expect(write.old is None, "job overwritten", write.key)
             self._check_inputs(new)
+            self._check_generation(new, by_s=write.sent_s + write.doubt_s)
             return None
         n = len(old.controls)
         self.expect(new.controls[:n] == old.controls, "control lost", write.key)
@@ -176,6 +179,15 @@ class Oracle:
         same = replace(new, rev=old.rev, op=old.op, controls=old.controls, code=old.code, requires=old.requires)
         self.expect(same == old, "job changed", write.key)
         return None
+
+    def _check_generation(self, job: Job, *, by_s: float) -> None:
+        """A key goes to a new task once the last one has held it for its time, and not before."""
+        last = self.jobs.get(self.generations.get(job.id, ""))
+        if last is None:
+            self.expect(not self.generations.get(job.id), "generation left out", job.id)
+            return
+        until = float("inf") if last.key_until is None else last.key_until
+        self.expect(until <= by_s, "key taken too early", f"{job.id} {until - by_s:.2f} s before {last.id} gave it up")
 
     def _check_release(self, job: Job, *, known: int) -> None:
         """A job is released once, when all that it depends on has ended; what did not complete is named."""

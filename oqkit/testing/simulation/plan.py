@@ -89,6 +89,10 @@ class JobPlan:
     """Row to what its executions do, one after the other; ``ok`` from then on."""
     n_submitters: int
     kills: tuple[Kill, ...]
+    scope: str = "type"
+    key_ttl: float | None = None
+    again_s: tuple[float, ...] = ()
+    """When others submit it once more, with its key; only of a ``single``."""
     depends_on: tuple[int, ...] = ()
     """The numbers of jobs that it waits for, as far as those are known to be stored when it is first submitted."""
     is_half: bool = False

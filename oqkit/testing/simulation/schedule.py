@@ -16,6 +16,7 @@ from oqkit.testing.simulation.bucket import LATEST_S, READ_TIMEOUT_S
 from oqkit.testing.simulation.draw import make_plan
 from oqkit.testing.simulation.fact import Violation, rows_of
 from oqkit.testing.simulation.kernel import Stuck
+from oqkit.testing.simulation.keyed import KeyedSubmitter
 from oqkit.testing.simulation.plan import TYPES, JobPlan, OrderPlan, Plan, WorkerPlan
 from oqkit.testing.simulation.trick import play
 from oqkit.testing.simulation.world import Score, SimRepository, World, looking_again, quiet, telling_attempts
@@ -62,8 +63,11 @@ def _run(world: World) -> None:
     for worker in workers:
         kernel.after(kernel.rng.random() * 3.0, worker.live)
     for job in plan.jobs:
+        kind = KeyedSubmitter if job.again_s else Submitter
         for n in range(job.n_submitters):
-            kernel.at(job.at_s + n * kernel.rng.random() * 0.2, Submitter(world, job, n).live)
+            kernel.at(job.at_s + n * kernel.rng.random() * 0.2, kind(world, job, n).live)
+        for n, at_s in enumerate(job.again_s, job.n_submitters):
+            kernel.at(at_s, kind(world, job, n).live)
     for order in plan.orders:
         kernel.at(order.at_s, Operator(world, order).live)
     for read in plan.reads:
