@@ -36,6 +36,8 @@ MUTANTS = {
         write.no_marker,
         write.marker_is_written_once,
         write.marker_before_the_job,
+        write.inputs_after_the_job,
+        write.reference_is_not_followed,
         write.resume_does_nothing,
         write.output_after_its_commit,
         write.unnamed_outputs_are_read,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from oqkit.claim.lease import HeldLease
 from oqkit.client import result
 from oqkit.errors import Unavailable
 from oqkit.payload.output import decode_outcomes
+from oqkit.payload.part_input import PartValues
+from oqkit.payload.values_input import ValuesInput
 from oqkit.queue import submission
 from oqkit.queue.part import output_id
 from oqkit.queue.repository import Repository
+from oqkit.queue.submission import Submission
 
 
 def no_marker(patch: pytest.MonkeyPatch) -> None:
@@ -40,6 +45,37 @@ def marker_before_the_job(patch: pytest.MonkeyPatch) -> None:
         return original(self, job)
 
     patch.setattr(Repository, "create_job", create_job)
+
+
+def inputs_after_the_job(patch: pytest.MonkeyPatch) -> None:
+    """The job object names inputs that are uploaded only afterwards."""
+    put, commit = Submission.put_input, Submission.commit
+
+    def put_input(self, data):
+        digest = hashlib.sha256(data).hexdigest()[:32]
+        self.later = [*getattr(self, "later", []), data]
+        return self._keys.input(len(self.later) - 1, digest)
+
+    def late_inputs(self, job):
+        stored = commit(self, job)
+        for data in getattr(self, "later", []):
+            put(self, data)
+        return stored
+
+    patch.setattr(Submission, "put_input", put_input)
+    patch.setattr(Submission, "commit", late_inputs)
+
+
+def reference_is_not_followed(patch: pytest.MonkeyPatch) -> None:
+    """A function whose input is an object of its own is called with None."""
+    original = ValuesInput.part
+
+    def part(self, source, index):
+        if self.items is None:
+            return PartValues((None,) * source.job.part_size(index))
+        return original(self, source, index)
+
+    patch.setattr(ValuesInput, "part", part)
 
 
 def resume_does_nothing(patch: pytest.MonkeyPatch) -> None:
