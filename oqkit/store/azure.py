@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -43,6 +44,8 @@ _MAX_PUT = 5000 * _MIB  # Azure: what one Put Blob may carry
 _ALL = 1 << 50  # bytes; more than any blob has, so that a read is one request
 _BATCH = 256  # Azure: requests of one batch
 _CONNECTIONS = 32
+# The SDK tells every request and its reply as INFO, in 30 lines: it is given a logger that nobody listens to.
+_UNHEARD = logging.Logger("azure", logging.WARNING)  # noqa: LOG001 - nothing of the application's own logging is changed
 
 _BEHIND_SLASH = chr(ord("/") + 1)  # what sorts behind everything in a folder, and is the least that does
 
@@ -205,6 +208,7 @@ class AzureStore(Store):
                 retry_policy=LinearRetry(backoff=0, random_jitter_range=1, retry_total=_RETRIES),
                 max_single_put_size=_MAX_PUT,
                 max_single_get_size=_ALL,
+                logger=_UNHEARD,
                 raw_request_hook=self._on_send,
                 raw_response_hook=self._on_reply,
             )

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Self
 
 from oqkit.client.queue import Queue
+from oqkit.client.scheme import open_store
 from oqkit.config import Settings
 from oqkit.limits import Limits
 from oqkit.queue import key as keys
 from oqkit.queue.document import FORMAT, dump
 from oqkit.queue.repository import open_repository
 from oqkit.store.base import Store
-from oqkit.store.directory import DirectoryStore
 from oqkit.store.s3 import S3Store
 from tests.chaos.task import RECORD
 from tests.local import names_below, until
@@ -38,7 +38,7 @@ class Place:
 
     def store(self, *, read_timeout_s: float = 10.0) -> Store:
         if self.endpoint_url is None:
-            return DirectoryStore(self.url.removeprefix("file://"))
+            return open_store(Settings(url=self.url))
         bucket, _, prefix = self.url.removeprefix("s3://").partition("/")
         return S3Store(bucket, prefix, endpoint_url=self.endpoint_url, read_timeout_s=read_timeout_s)
 
@@ -59,6 +59,15 @@ def s3_place(server, prefix, *, endpoint_url=None):
     place = Place(url=f"s3://{BUCKET}/{prefix}", env=env, endpoint_url=endpoint_url)
     direct = Place(url=place.url, env=env, endpoint_url=server.endpoint_url)
     direct.store().overwrite(keys.SETTINGS, dump({"format": FORMAT, "shards": 1}))
+    return place
+
+
+def azure_place(server, prefix, *, endpoint_url=None):
+    """Return the same on Azurite; workers go to `endpoint_url`, which is that of a proxy, and this process past it."""
+    server.create_container(BUCKET)
+    account_url = f"{endpoint_url}/{server.account}" if endpoint_url else None
+    place = Place(url=f"az://{BUCKET}/{prefix}", env=server.env(endpoint_url=account_url))
+    place.store().overwrite(keys.SETTINGS, dump({"format": FORMAT, "shards": 1}))
     return place
 
 
@@ -204,6 +213,17 @@ class Fleet:
 def parts_of(repository, job_id) -> Iterator:
     job = repository.read_job(job_id).doc
     return (repository.read_part(job, index).doc for index in range(job.n_parts))
+
+
+def uncommitted(view, member, *, part_rows):
+    """Return the rows (of the job) that are held under leases of one worker."""
+    view.refresh()
+    rows = set()
+    for part in view.state.parts():
+        mine = {lease.id for lease in part.leases if member.holds(lease.worker)}
+        first = part.index * part_rows
+        rows |= {first + row for task, rows in part.states.items() if task.lease in mine for row in rows}
+    return rows
 
 
 def check_outcomes(queue, job_id, *, statuses=("completed",)):

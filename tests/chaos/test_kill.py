@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from oqkit.queue.view import JobView
-from tests.chaos.fleet import Fleet, check_outcomes
+from tests.chaos.fleet import Fleet, check_outcomes, uncommitted
 from tests.chaos.task import slow
 from tests.local import names_below, until
 
@@ -30,17 +30,6 @@ PART_ROWS = 500
 CALL_S = 0.002
 LEASE_S = 8.0
 SEED = 20
-
-
-def uncommitted(view, member):
-    """Return the rows (of the job) that are held under leases of one worker."""
-    view.refresh()
-    rows = set()
-    for part in view.state.parts():
-        mine = {lease.id for lease in part.leases if member.holds(lease.worker)}
-        first = part.index * PART_ROWS
-        rows |= {first + row for task, rows in part.states.items() if task.lease in mine for row in rows}
-    return rows
 
 
 def test_twenty_kills_cost_only_the_rows_that_were_not_committed(s3, tmp_path, capsys):
@@ -63,7 +52,7 @@ def test_twenty_kills_cost_only_the_rows_that_were_not_committed(s3, tmp_path, c
             victim = rng.choice([member for member in fleet.living if member.n_calls])
             victim.kill()
             fleet.start(lease_s=LEASE_S)
-            caught = uncommitted(view, victim)
+            caught = uncommitted(view, victim, part_rows=PART_ROWS)
             n_caught.append(len(caught))
             spared.update(caught)
         result = job.result(timeout=120)

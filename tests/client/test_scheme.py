@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,23 @@ def test_scheme_that_is_built_in_is_nothing_that_a_package_could_replace(monkeyp
 def test_unknown_scheme_is_refused():
     with pytest.raises(UsageError, match=r"'null://x' is not a queue: use s3://bucket/prefix"):
         oq.connect("null://x")
+
+
+def test_azure_sdk_is_imported_for_a_queue_on_azure_alone(tmp_path):
+    script = (
+        "import sys, oqkit as oq; oq.connect('memory://x'); oq.connect(sys.argv[1]); from oqkit.store import s3; "
+        "print([name for name in sys.modules if name.partition('.')[0] == 'azure'])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "q")], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("url", ("az://jobs/q", "https://lab.blob.core.windows.net/jobs/q"))
+def test_what_to_install_is_said_where_there_is_no_azure_sdk(monkeypatch, url):
+    for name in [name for name in sys.modules if name.startswith("oqkit.store.azure")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "azure.core", None)
+    with pytest.raises(UsageError, match=r"needs the Azure SDK: pip install 'oqkit\[azure\]'"):
+        oq.connect(url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import re
@@ -205,7 +206,8 @@ def test_server_that_does_not_list_from_a_name_on_is_refused(azurite_server, mon
 
 
 def test_threads_share_a_store_without_a_word(azurite_server, caplog):
-    """The SDK keeps ten connections and warns of every other one."""
+    """The SDK keeps ten connections, and warns of every other one; and it says as INFO what it sends."""
+    caplog.set_level(logging.INFO)
     store = new_store(azurite_server)
     with ThreadPoolExecutor(store.parallel) as pool:
         list(pool.map(lambda number: store.create(f"{number}", b""), range(100)))

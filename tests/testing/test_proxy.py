@@ -133,6 +133,21 @@ def test_log_names_method_key_status_and_fault(proxy, client):
     ]
 
 
+@pytest.mark.parametrize(
+    ("verb", "target", "names"),
+    (
+        ("GET", "/bucket?list-type=2&prefix=q%2Fopen%2F", ("LIST", "q/open/")),
+        ("GET", "/bucket?versions&prefix=q%2Fa", ("LIST", "q/a")),
+        ("GET", "/bucket/q/a%20b", ("GET", "q/a b")),
+        ("GET", "/account/container?restype=container&comp=list&prefix=q%2Fopen%2F", ("LIST", "q/open/")),
+        ("GET", "/account/container/q/a", ("GET", "container/q/a")),
+        ("PUT", "/account/container/q/a", ("PUT", "container/q/a")),
+    ),
+)
+def test_requests_are_named_as_faults_name_them_to_s3_and_to_azure(verb, target, names):
+    assert _Request(verb=verb, target=target, headers=(), body=b"").names() == names
+
+
 @pytest.mark.parametrize("status", (409, 429, 500, 503))
 def test_status_is_answered_and_not_forwarded(proxy, upstream, client, status):
     proxy.inject(Fault(FaultKind.STATUS, status=status))
