@@ -10,6 +10,7 @@ from oqkit.store.base import Entry, Page
 from oqkit.store.memory import MemoryStore
 from oqkit.store.probe import probe
 from tests.clock import FakeClock
+from tests.store.gcs import GcsStore, fake_gcs_server
 
 
 class CreatesAnyway(MemoryStore):
@@ -121,3 +122,17 @@ def test_probe_asks_again_when_the_store_gives_no_answer():
 def test_probe_is_unavailable_when_the_store_never_answers():
     with pytest.raises(Unavailable):
         probe(Busy(every=1), rng=random.Random(1))
+
+
+@pytest.mark.server
+def test_probe_refuses_fake_gcs_server_which_ignores_preconditions():
+    try:
+        with fake_gcs_server() as url:
+            store = GcsStore(url)
+            store.overwrite("a", b"1")
+            assert store.read("a").data == b"1"
+            with pytest.raises(Unsupported, match="cannot hold a queue: it created an object that existed"):
+                probe(store, rng=random.Random(1))
+            assert [entry.key for entry in store.list("").entries] == ["a"]
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
