@@ -14,6 +14,7 @@ from oqkit.client.submit import Submitter
 from oqkit.config import Settings, settings
 from oqkit.errors import UsageError
 from oqkit.observe.entry_point import installed_observers
+from oqkit.observe.hook import Hooks
 from oqkit.observe.observer import Listener, Observer, Observers
 from oqkit.payload.access import Access
 from oqkit.payload.codec import ParquetCodec
@@ -39,6 +40,8 @@ class Connection:
         """What this process may read outside of the queue, for jobs that ask for it."""
         self.observers = Observers(map(Listener, observers))
         """Who is told what this process does with the queue."""
+        self.hooks = Hooks(self.observers)
+        """Functions that are called for it."""
         self.codec = ParquetCodec(repository, self.access)
         """Reads inputs of jobs."""
         self.timer = RowTimer(repository.limits.task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oqkit.client.queue_find import JOB_COLUMNS, JOB_STATUSES, QueueFinding
+from oqkit.client.queue_hook import QueueHooking
 from oqkit.client.queue_outbox import QueueOutbox
 from oqkit.client.queue_schedule import QueueScheduling
 from oqkit.client.queue_steer import QueueSteering
@@ -20,6 +21,7 @@ class Queue(
     QueueTracing,
     QueueOutbox,
     QueueScheduling,
+    QueueHooking,
 ):
     """One queue, in a bucket or a directory. Get one from `oq.connect`."""
 

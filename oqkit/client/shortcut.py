@@ -54,3 +54,8 @@ unschedule = _on_default(lambda queue: queue.unschedule)
 trigger = _on_default(lambda queue: queue.trigger)
 pause_schedule = _on_default(lambda queue: queue.pause_schedule)
 resume_schedule = _on_default(lambda queue: queue.resume_schedule)
+
+# hooks
+on_submit = _on_default(lambda queue: queue.on_submit)
+on_attach = _on_default(lambda queue: queue.on_attach)
+on_order = _on_default(lambda queue: queue.on_order)

@@ -18,6 +18,7 @@ from oqkit.client.signing import verifier
 from oqkit.errors import UsageError
 from oqkit.launch.command import Trust, WorkerCommand, refuse_trust, worker_command
 from oqkit.launch.supervisor import Supervisor
+from oqkit.launch.termination import ended_by_sigterm
 from oqkit.limits import LaunchLimits
 from oqkit.observe.observer import Listener, Observer
 from oqkit.payload.codec import ParquetCodec
@@ -77,6 +78,15 @@ class Worker(WorkerLoop):
 
     def __repr__(self) -> str:
         return f"<oqkit worker {self.name}>"
+
+    def run(self, *, until_idle: bool = False) -> None:
+        """Work until `stop`; with `until_idle` also stop once no open job has anything for this worker.
+
+        Ctrl-C and SIGTERM stop it as `stop` does: rows not started are handed back, calls in progress get the grace period
+        to end. SIGTERM then ends the program, unless that handles the signal itself.
+        """
+        with ended_by_sigterm(self.stop):
+            super().run(until_idle=until_idle)
 
 
 def _aging_s(aging: float | str) -> float:

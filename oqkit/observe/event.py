@@ -139,6 +139,8 @@ class LeaseCommitted(LeaseEvent):
     after one retry too many), and cancel if they were cancelled meanwhile, so that their outcomes are not used."""
     failures: Mapping[int, Failure]
     """The errors of calls, by row: also of those that are retried."""
+    attempts: Mapping[int, Rows]
+    """Which attempt it was, of those that count, 1 for the first; of a failure, that says it."""
     run_s: float
     """How long they ran: from the start, or the commit before, in seconds."""
 

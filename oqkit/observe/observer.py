@@ -53,12 +53,15 @@ class Listener:
         if problem is not None:
             self._say("thread", "cannot be told now, but with a later event: no thread can be started", problem)
 
-    def flush(self, patience_s: float) -> None:
-        """Wait until the observer was told everything, but not for longer."""
+    def flush(self, patience_s: float) -> bool:
+        """Wait until the observer was told everything, but not for longer; return whether it was."""
         with self._lock:
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is None:
+            return True
+        if thread is not threading.current_thread():
             thread.join(patience_s)
+        return not thread.is_alive()
 
     def forget(self) -> None:
         """Begin anew in a process that was forked: the parent tells what waits, in a thread that is not here."""
@@ -106,6 +109,10 @@ class Observers:
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
         self.listeners = tuple(listeners)
         self._inside: dict[type, list[Callable[[Any], None]]] = {}
+
+    def add(self, listener: Listener) -> None:
+        """Tell one more from now on."""
+        self.listeners = (*self.listeners, listener)
 
     def on(self, kind: type[E], call: Callable[[E], None]) -> None:
         """Have `call` told of one kind of event at once, in the thread where it happens: for what oqkit itself keeps."""

@@ -116,7 +116,11 @@ class Checkpointer:
         first = self._lease.index * self._lease.job.part_rows
         rows = {verb: rows.shift(first) for verb, rows in fates(self._lease.part, outcomes).items()}
         named = {first + row: failure for row, failure in failures.items()}
-        return LeaseCommitted.of(self._lease, rows=rows, failures=named, run_s=run_s)
+        told, attempts = union(rows.values()), dict[int, Rows]()
+        for state, held in self._lease.part.states.items():
+            if ran := held.shift(first) & told:
+                attempts[state.used] = attempts.get(state.used, NONE) | ran
+        return LeaseCommitted.of(self._lease, rows=rows, failures=named, attempts=attempts, run_s=run_s)
 
     def lose(self) -> None:
         """Give the lease up."""

@@ -66,12 +66,35 @@ class SystemThreads:
         return threading.Event()
 
     def start(self, call: Callable[[], None], *, name: str) -> Thread:
-        thread = threading.Thread(target=call, name=name, daemon=True)
-        thread.start()
-        return thread
+        return SystemThread(call, name)
 
     def queue(self, *, name: str) -> Queue:
         return SystemQueue(name)
+
+
+class SystemThread:
+    """A daemon thread.
+
+    Ctrl-C may interrupt who waits for it, which must not pass for its end, as it does with `threading.Thread.join`.
+    """
+
+    def __init__(self, call: Callable[[], None], name: str) -> None:
+        # Python 3.11 and 3.12: a join that is interrupted marks the thread as ended (_wait_for_tstate_lock, bpo-45274).
+        self._has_ended = threading.Event()
+        self._call = call
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._call()
+        finally:
+            self._has_ended.set()
+
+    def is_alive(self) -> bool:
+        return not self._has_ended.is_set()
+
+    def join(self, timeout: float | None = None) -> None:
+        self._has_ended.wait(timeout)
 
 
 class SystemQueue:

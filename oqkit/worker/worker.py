@@ -14,6 +14,7 @@ from typing import Literal
 from oqkit.clock import new_id
 from oqkit.errors import Unavailable, UsageError
 from oqkit.observe.event import LeaseEnded, WorkerStarted, WorkerStopped
+from oqkit.observe.hook import Hooks
 from oqkit.observe.observer import Listener, Observers
 from oqkit.queue.repository import Repository
 from oqkit.queue.worker_record import WorkerRecord
@@ -21,6 +22,7 @@ from oqkit.task.function import TaskFunction
 from oqkit.worker.coroutine_slot import CoroutineSlots
 from oqkit.worker.duty import Duties
 from oqkit.worker.executor import Executor, ThreadExecutor
+from oqkit.worker.hooked import HookedWorker
 from oqkit.worker.interface import Codec
 from oqkit.worker.process import ProcessExecutor
 from oqkit.worker.registry import HandlerRegistry
@@ -37,7 +39,7 @@ GRACE_S = 30.0
 ExecutorName = Literal["thread", "process"]
 
 
-class WorkerLoop:
+class WorkerLoop(HookedWorker):
     """Runs the tasks of a queue until it is stopped. `concurrency` leases are worked off at once.
 
     Rows whose leases ran out `isolates_after` times in a row run in a child process, whatever the executor,
@@ -74,6 +76,7 @@ class WorkerLoop:
         self._make_executor = executor if callable(executor) else self._executors()[executor]
         self._grace_s = grace_s
         self._observers = Observers(listeners)
+        self._hooks = Hooks(self._observers)
         self._registry = HandlerRegistry(repository, tasks, trusts_code=trust_code)
         self._source = LeaseSource(
             repository,
@@ -103,9 +106,11 @@ class WorkerLoop:
         """
         self._observers.tell(WorkerStarted, self._started)
         try:
+            self._hooks.begin(self._source.stopping.is_set)
             self._run(until_idle=until_idle)
         finally:
             self._observers.tell(WorkerStopped, lambda: WorkerStopped(at=self._repository.now(), worker=self.name))
+            self._hooks.flush(self._grace_s)
             self._observers.flush(self._limits.farewell_s)
 
     def _started(self) -> WorkerStarted:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 
 import pandas as pd
+import pytest
 
 import oqkit as oq
+from oqkit.worker.thread import SystemThreads
+from tests.local import WAIT_S
 
 STARTED = threading.Event()
 
@@ -37,3 +41,16 @@ def test_function_is_told_when_its_worker_stops_and_rows_not_started_go_back(que
     assert tasks["status"].astype(str).tolist() == ["completed"] + ["pending"] * 5
     assert job.partial()["patient"].tolist() == ["told"]
     assert not tasks["worker"].any()
+
+
+def test_thread_goes_on_when_ctrl_c_interrupts_who_waits_for_it():
+    """Where it passed for ended, a worker that got Ctrl-C left its calls and their leases behind."""
+    go_on = threading.Event()
+    thread = SystemThreads().start(lambda: go_on.wait(WAIT_S), name="slot")
+    threading.Timer(0.2, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        thread.join(WAIT_S)
+    assert thread.is_alive()
+    go_on.set()
+    thread.join(WAIT_S)
+    assert not thread.is_alive()
