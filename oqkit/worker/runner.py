@@ -316,7 +316,8 @@ class LeaseRunner:
         progress = running.progress(self.lease.rows - results.all_rows())
         self._checkpointer.commit(results, release=release, progress=progress)
         if self.is_lost or not self.lease.rows:
-            running.stop()  # nobody wants the rest
+            self._is_wasted(running, self._clock())  # tells the calls: before they see that they are to stop
+            running.stop()
 
     def _drain(self, running: Running) -> Results:
         results = running.buffer.drain()
