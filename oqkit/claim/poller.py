@@ -204,6 +204,10 @@ class Poller:
             return poll_s * limits.idle_factor
         return poll_s * min(1.0, max(limits.hot_factor, idle_s / limits.cool_s))
 
+    def look_soon(self) -> None:
+        """List the markers at the next opportunity: there is work that came from here. Any thread may call it."""
+        self._listed = float("-inf")
+
     def found_work(self) -> None:
         """Poll at the quick pace for a while."""
         self._busy = self.repository.store.clock.monotonic()

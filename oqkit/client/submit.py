@@ -34,9 +34,15 @@ class Submitter:
         """Names that were submitted here, and their newest known generation."""
         self._told: set[str] = set()
 
-    def submit_single(self, spec: JobSpec, options: Options, *, key: SubmissionKey | None) -> Job:
-        """Store a job of one task; with a `key`, return the task that has it, or raise `DuplicateJob` for another input."""
+    def submit_single(
+        self, spec: JobSpec, options: Options, *, key: SubmissionKey | None, parent: str = "", root: str = ""
+    ) -> Job:
+        """Store a job of one task; with a `key`, return the task that has it, or raise `DuplicateJob` for another input.
+
+        `parent` is the id of the task that spawned it, in the pipeline of the job `root`.
+        """
         wanted = job_of(spec, self._repository, name="", options=options)
+        wanted = replace(wanted, parent=parent, root=root or wanted.root)
         if key is None:
             return self._store(spec, wanted).job
         wanted = replace(wanted, key_until=key.until(wanted.created))

@@ -15,6 +15,7 @@ from typing import Self
 from oqkit.client.connect import default_queue
 from oqkit.client.queue import Queue
 from oqkit.client.signing import verifier
+from oqkit.client.spawn import QueueSpawner
 from oqkit.errors import UsageError
 from oqkit.launch.command import Trust, WorkerCommand, refuse_trust, worker_command
 from oqkit.launch.supervisor import Supervisor
@@ -73,6 +74,7 @@ class Worker(WorkerLoop):
             isolates_after=isolates_after,
             aging_s=None if aging is None else _aging_s(aging),
             name=name,
+            spawn=QueueSpawner(queue),
             listeners=[*queue.observers.listeners, *map(Listener, observers)],
         )
 

@@ -64,7 +64,8 @@ def begin(repository: Repository, held: Versioned[Job]) -> Job:
     Done again, for whoever died over it, it does no harm.
     """
     job = held.doc
-    for root in dict.fromkeys(parent.root or parent.job for parent in job.depends_on):
+    roots = [*([job.root] if job.root else []), *(parent.root or parent.job for parent in job.depends_on)]
+    for root in dict.fromkeys(roots):
         repository.loop.put_once(f"{keys.tree_prefix(root)}{job.id}", b"")
     if not job.n_tasks or not job.depends_on:
         return job

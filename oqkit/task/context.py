@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from oqkit.errors import UsageError
-from oqkit.task.function import seconds
-from oqkit.task.request import ExtendLease, Service
+from oqkit.queue import key as keys
+from oqkit.task.function import as_task, options_of, seconds
+from oqkit.task.request import ExtendLease, Service, Spawn
 
 log = logging.getLogger("oqkit.task")
 
@@ -31,6 +34,8 @@ class Context:
     _origin: str = field(default="", repr=False)
     """Which submission made the job; empty in a call that is for several tasks."""
     _service: Service | None = field(default=None, repr=False, compare=False)
+    _calls: Iterator[int] = field(default_factory=itertools.count, repr=False, compare=False)
+    """Numbers the calls that this one submits."""
 
     @property
     def cancelled(self) -> bool:
@@ -60,6 +65,39 @@ class Context:
         """
         if self._service is not None:
             self._service.tell(current, total, message)
+
+    def spawn(
+        self,
+        fn: Callable[..., object] | str,
+        input: object = None,  # noqa: A002 - the word of the contract
+        *,
+        key: str | None = None,
+        **options: object,
+    ) -> Any:
+        """Submit another call, and return the id of its task at once; in a coroutine function, ``await`` it.
+
+        The task is the same at every attempt of this one, so a retry submits nothing twice: it is known by `key`, or else
+        as the first, second … call that this one submits. If it may be another one at the next attempt, give a `key`;
+        the same with another input raises `DuplicateJob`. What was submitted goes on whatever becomes of this call.
+        Options are those of `Queue.submit`. To go on with the results, let ``depends_on=`` of a further call name the
+        ids. Raise `UsageError` in a batch function, whose calls are for several tasks.
+        """
+        if not self._origin:
+            raise UsageError("a batch function cannot spawn, as its calls are for several tasks: use a row function")
+        task = None if isinstance(fn, str) else as_task(fn)
+        chosen = options_of(options)
+        request = Spawn(
+            type=keys.check_type(str(fn)) if task is None else task.name,
+            function=task,
+            input=input,
+            scope=f"spawned {self._origin} {self.task_id}",
+            key=f"call {next(self._calls)}" if key is None else f"key {key}",
+            options=chosen if task is None else chosen.over(task.options),
+        )
+        if self._service is None:
+            job_id = keys.keyed_job_id(keys.key_scope(request.scope, request.type), request.key, 1)
+            return keys.task_id(job_id, 0)
+        return self._service.ask(request)
 
     @property
     def log(self) -> logging.Logger:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from oqkit.errors import UsageError
+from oqkit.queue.job import Code
+from oqkit.task.function import Options, TaskFunction
 
 MAX_EXTENSION_S = 7 * 86_400.0
 """Longer than that, nobody would take over the tasks of a worker that died."""
@@ -22,7 +24,23 @@ class ExtendLease:
             raise UsageError(f"extend_lease({self.seconds:g}) is more than a week; call it again when that is over")
 
 
-Request = ExtendLease
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spawn:
+    """Submit a call, once for each `scope` and `key`, and answer with the id of its task."""
+
+    type: str
+    function: TaskFunction | None
+    """None for any that has the name of the type, and once `code` and `data` say which it is."""
+    code: Code = Code()  # noqa: RUF009 - frozen
+    data: bytes | None = None
+    """The function by value; None if it travels by name."""
+    input: Any
+    scope: str
+    key: str
+    options: Options
+
+
+Request = ExtendLease | Spawn
 """A class for each; it pickles, as does the answer. The function waits for that, or for the error that it raises."""
 
 

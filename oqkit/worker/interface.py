@@ -10,7 +10,11 @@ from oqkit.queue.commit import Output
 from oqkit.queue.job import Job
 from oqkit.queue.rows import Rows
 from oqkit.task.failure import Failure
+from oqkit.task.request import Spawn
 from oqkit.worker.buffer import Results
+
+Spawner = Callable[[Spawn, str, Job], str]
+"""Submits the call that a task (given by its id) of a job asks for, and returns the id of its task."""
 
 
 class InputError(OqError):

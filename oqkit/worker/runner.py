@@ -24,9 +24,9 @@ from oqkit.worker.buffer import NOTHING, Results, joined
 from oqkit.worker.call import Work, overdue
 from oqkit.worker.checkpoint import Checkpointer
 from oqkit.worker.executor import Executor
-from oqkit.worker.interface import Codec
+from oqkit.worker.interface import Codec, Spawner
 from oqkit.worker.running import Running
-from oqkit.worker.service import LeaseService
+from oqkit.worker.service import LeaseService, spawns_nothing
 from oqkit.worker.share import Outlook, first_outlook, share
 from oqkit.worker.thread import Threads
 
@@ -49,6 +49,7 @@ class LeaseRunner:
         observers: Observers,
         threads: Threads,
         grace_s: float,
+        spawn: Spawner = spawns_nothing,
         is_exposed: bool = False,
         is_only_suspect: bool = False,
     ) -> None:
@@ -63,7 +64,7 @@ class LeaseRunner:
         self._checkpointer = Checkpointer(
             lease, codec, observers=observers, lock=threads.lock(), refuse=self._refusal, late=self.hand_back
         )
-        self._service = LeaseService(lease, extend=self._give_time)
+        self._service = LeaseService(lease, extend=self._give_time, spawn=spawn)
         self._work = replace(work, lease=lease.id, ask=self._service.answer)
         self._later: list[Work] = []
         self._cleared = NONE

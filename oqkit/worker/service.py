@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from oqkit.claim.lease import HeldLease
 from oqkit.errors import LeaseLost, UsageError
+from oqkit.limits import TaskLimits
+from oqkit.queue.job import Job
+from oqkit.queue.key import task_id
 from oqkit.queue.progress import said
 from oqkit.queue.rows import Rows
-from oqkit.task.request import ExtendLease, Request
+from oqkit.task.code import code_of
+from oqkit.task.request import ExtendLease, Request, Spawn
 from oqkit.worker.buffer import ResultBuffer
+from oqkit.worker.interface import Spawner
 
 
 def nobody(_rows: Rows, _request: Request) -> object:
     """Answer where there is no worker: nothing can be asked."""
     raise UsageError("there is no worker here to ask")
+
+
+def spawns_nothing(_request: Spawn, _task_id: str, _job: Job) -> str:
+    """Submit nothing, where nobody has said how."""
+    raise UsageError("this worker was made by hand and cannot submit calls: make it with oq.Worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +61,7 @@ class CallService:
     def ask(self, request: Request) -> Any:
         """Return the answer, or raise what it raises."""
         self.check()
-        return self.answer(self.rows, request)
+        return self.answer(self.rows, _sendable(request))
 
     def _is_unwanted(self) -> bool:
         unwanted = self.buffer.unwanted
@@ -70,7 +80,7 @@ class CoroutineService(CallService):
         loop = asyncio.get_running_loop()
         if isinstance(request, ExtendLease):
             self._put_off(loop.time() + request.seconds)
-        return loop.run_in_executor(None, self.answer, self.rows, request)
+        return loop.run_in_executor(None, lambda: self.answer(self.rows, _sendable(request)))
 
     def _put_off(self, end: float) -> None:
         """Let the time-out be no sooner than the moment `end` of the event loop."""
@@ -79,20 +89,36 @@ class CoroutineService(CallService):
             self.limit.reschedule(end)
 
 
+def _sendable(request: Request) -> Request:
+    """Return a request that says what function it means in a way that other processes understand."""
+    if isinstance(request, Spawn) and request.function is not None:
+        code, data = code_of(request.function, limits=TaskLimits())
+        return replace(request, function=None, code=code, data=data)
+    return request
+
+
 class LeaseService:
     """Answers what the calls of one lease ask: the one place where each kind of request is known."""
 
-    def __init__(self, lease: HeldLease, *, extend: Callable[[float], None]) -> None:
+    def __init__(self, lease: HeldLease, *, extend: Callable[[float], None], spawn: Spawner) -> None:
         self._lease = lease
         self._extend = extend
+        self._spawn = spawn
 
     def answer(self, rows: Rows, request: Request) -> object:
         """Do what the call of `rows` asks, in the thread that asks; the error of a refusal is raised there."""
+        answer: object = None
         match request:
             case ExtendLease():
                 self._extend(request.seconds)
+            case Spawn():
+                answer = self._spawn(request, self._task_id(rows), self._lease.job)
             case _:
                 assert_never(request)
         if not rows & self._lease.rows:
             raise LeaseLost(self._lease.id)
-        return None
+        return answer
+
+    def _task_id(self, rows: Rows) -> str:
+        job = self._lease.job
+        return task_id(job.id, self._lease.index * job.part_rows + rows.first)

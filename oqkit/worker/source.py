@@ -20,15 +20,17 @@ from oqkit.queue.sweep import Sweep
 from oqkit.queue.transition import Verb
 from oqkit.task.failure import MAX_MESSAGE, Failure, cut
 from oqkit.task.handler import Handler
+from oqkit.task.request import Spawn
 from oqkit.task.timer import RowTimer
 from oqkit.worker.buffer import Results
 from oqkit.worker.call import Work
 from oqkit.worker.checkpoint import Checkpointer
 from oqkit.worker.executor import Executor
-from oqkit.worker.interface import Codec, InputError, Inputs
+from oqkit.worker.interface import Codec, InputError, Inputs, Spawner
 from oqkit.worker.registry import HandlerRegistry
 from oqkit.worker.runner import LeaseRunner
 from oqkit.worker.scheduler import Scheduler
+from oqkit.worker.service import spawns_nothing
 from oqkit.worker.solitude import Solitude
 from oqkit.worker.thread import Threads
 from oqkit.worker.trouble import Trouble
@@ -69,6 +71,8 @@ class LeaseSource:
         self._timer = RowTimer(repository.limits.task)
         self._observers = observers
         observers.on(LeaseEnded, self._learn)
+        self.spawn: Spawner = spawns_nothing
+        """Submits what running calls ask for."""
         self._most_coroutines = concurrency * self._limits.coroutines
         self._coroutines: dict[LeaseRunner, int] = {}
         """Leases of coroutines that were not ended, and how many of those run at once."""
@@ -245,9 +249,16 @@ class LeaseSource:
             observers=self._observers,
             threads=self._threads,
             grace_s=self._grace_s,
+            spawn=self._spawn,
             is_exposed=_function(lease.job) in self._exposed,
             is_only_suspect=lease.is_only_suspect(after=self._isolates_after),
         )
+
+    def _spawn(self, request: Spawn, parent: str, job: Job) -> str:
+        """Submit what a call asks for, and look for it soon: this worker may run it."""
+        spawned = self.spawn(request, parent, job)
+        self._claimer.discovery.look_soon()
+        return spawned
 
     def _fail(self, lease: HeldLease, error: OqError) -> None:
         """Fail the rows of a lease whose inputs cannot be read: for good, or as an error of the function if that may pass."""

@@ -23,10 +23,11 @@ from oqkit.worker.coroutine_slot import CoroutineSlots
 from oqkit.worker.duty import Duties
 from oqkit.worker.executor import Executor, ThreadExecutor
 from oqkit.worker.hooked import HookedWorker
-from oqkit.worker.interface import Codec
+from oqkit.worker.interface import Codec, Spawner
 from oqkit.worker.process import ProcessExecutor
 from oqkit.worker.registry import HandlerRegistry
 from oqkit.worker.reporter import Report
+from oqkit.worker.service import spawns_nothing
 from oqkit.worker.slot import Slot, Source
 from oqkit.worker.source import LeaseSource
 from oqkit.worker.thread import SystemThreads, Thread, Threads
@@ -60,6 +61,7 @@ class WorkerLoop(HookedWorker):
         grace_s: float = GRACE_S,
         isolates_after: int = 2,
         aging_s: float | None = None,
+        spawn: Spawner = spawns_nothing,
         name: str | None = None,
         listeners: Iterable[Listener] = (),
         threads: Threads | None = None,
@@ -91,6 +93,7 @@ class WorkerLoop(HookedWorker):
             observers=self._observers,
             concurrency=concurrency,
         )
+        self._source.spawn = spawn
         self._more = CoroutineSlots(self._source, make=self._slot, start=self._start, limits=self._limits)
         if executor == "thread":  # a slot of another kind may need a process of its own
             self._source.on_coroutines = self._more.fill_up
