@@ -13,6 +13,7 @@ from oqkit.client.several import as_completed, wait_all, wait_any
 
 # on the default queue
 from oqkit.client.shortcut import (
+    cancel,
     get,
     get_schedule,
     history,
@@ -30,6 +31,7 @@ from oqkit.client.shortcut import (
     reprioritize,
     resume,
     resume_schedule,
+    retry,
     schedule,
     schedules,
     status,
@@ -119,6 +121,7 @@ __all__ = [
     "Worker",
     "as_completed",
     "board",
+    "cancel",
     "connect",
     "content_of",
     "default_queue",
@@ -141,6 +144,7 @@ __all__ = [
     "reprioritize",
     "resume",
     "resume_schedule",
+    "retry",
     "schedule",
     "schedules",
     "status",

@@ -61,6 +61,7 @@ ELSEWHERE = {
         *("queue.rows._MAX_BYTES", "queue.rows._MORE", "queue.worker_record.MAX_DETAIL"),
         *("queue.worker_record.MAX_REFUSALS", "payload.dataset._MAX_GROUPS", "payload.seal._GROUP_DIGITS"),
         *("task.failure.MAX_MESSAGE", "task.failure.MAX_TRACEBACK"),
+        *("queue.progress.MAX_AMOUNT", "queue.progress.MAX_ENTRIES", "queue.progress.MAX_MESSAGE"),
     },
     "what the identity of a function is made of, on which they must agree as well": {
         *("task.content._MAX_DEPTH", "task.content._MAX_SHARED"),
@@ -69,7 +70,7 @@ ELSEWHERE = {
         *("queue.signature.MAX_JOBS", "queue.signature.MIN_KEY_BYTES"),
     },
     "what a user may give, and what holds where none is given": {
-        *("worker.worker.GRACE_S", "worker.worker.LEASE_S"),
+        *("task.request.MAX_EXTENSION_S", "worker.worker.GRACE_S", "worker.worker.LEASE_S"),
     },
     "facts of formats, of memory and of the system": {
         "payload.output._ARROW_FACTOR",

@@ -17,6 +17,13 @@ def add_job(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("job", metavar="JOB", help="its name or id")
 
 
+def add_job_or_tags(parser: argparse.ArgumentParser) -> None:
+    """Take a job or task, or all jobs of a type or with tags."""
+    parser.add_argument("job", nargs="?", metavar="JOB", help="its name or id, or that of one of its tasks")
+    parser.add_argument("--type", metavar="TYPE", help="all jobs of this type")
+    add_tags(parser, help="all jobs with this tag; may be repeated, and then they have all of them")
+
+
 def add_by(parser: argparse.ArgumentParser) -> None:
     """Take who gives an order."""
     parser.add_argument("--by", metavar="WHO", help="who gives the order, for its history (default: you)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from oqkit.client.queue_find import JOB_COLUMNS, JOB_STATUSES, QueueFinding
 from oqkit.client.queue_hook import QueueHooking
+from oqkit.client.queue_order import QueueOrdering
 from oqkit.client.queue_outbox import QueueOutbox
 from oqkit.client.queue_schedule import QueueScheduling
 from oqkit.client.queue_steer import QueueSteering
@@ -17,6 +18,7 @@ __all__ = ["JOB_COLUMNS", "JOB_STATUSES", "OnDuplicate", "Queue"]
 class Queue(
     QueueSubmittingMany,
     QueueSteering,
+    QueueOrdering,
     QueueFinding,
     QueueTracing,
     QueueOutbox,

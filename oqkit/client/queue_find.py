@@ -137,4 +137,9 @@ def _matches(listed: ListedJob, *, type: str | None, tags: Mapping[str, str], si
         return True
     if type is not None and job.type != type:
         return False
-    return all(job.tags.get(name) == value for name, value in tags.items())
+    return has_tags(job.tags, tags)
+
+
+def has_tags(tags: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether all that are wanted are there, with these values."""
+    return all(tags.get(name) == value for name, value in wanted.items())

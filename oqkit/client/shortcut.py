@@ -33,6 +33,8 @@ outbox_setup = _on_default(lambda queue: queue.outbox_setup)
 outbox_relay = _on_default(lambda queue: queue.outbox_relay)
 
 # steering
+cancel = _on_default(lambda queue: queue.cancel)
+retry = _on_default(lambda queue: queue.retry)
 reprioritize = _on_default(lambda queue: queue.reprioritize)
 pause = _on_default(lambda queue: queue.pause)
 resume = _on_default(lambda queue: queue.resume)

@@ -40,6 +40,23 @@ def newest_jobs(repository: Repository, *, limit: int) -> list[ListedJob]:
     return sorted(jobs, key=lambda job: -job.created)[:limit]
 
 
+def open_jobs(repository: Repository, *, job_type: str | None = None) -> list[str]:
+    """Return the ids of all jobs that have a marker, of one task type or of all: one listing for each thousand of them."""
+    folders = [keys.OPEN]
+    if job_type is not None:
+        shards = [keys.open_prefix(f"{number:04x}") for number in range(repository.settings.shards)]
+        topics = [keys.topic_of(job_type, by_value=by_value) for by_value in (False, True)]
+        folders = [f"{shard}{topic}/" for shard in shards for topic in topics]
+    listed = repository.map(lambda folder: list(repository.store.list_all(folder)), folders)
+    found = dict[str, None]()
+    for entry in (entry for pages in listed for page in pages for entry in page.entries):
+        try:
+            found[keys.parse_marker(entry.key).job] = None
+        except FormatError:  # a sign of another kind
+            continue
+    return list(found)
+
+
 def _with_folder(repository: Repository, shard: str, limit: int) -> Iterator[tuple[str, float]]:
     left = limit
     for page in repository.store.list_all(f"{keys.WORK}{shard}/", folders=True):

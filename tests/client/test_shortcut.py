@@ -20,8 +20,8 @@ def test_queue_has_verbs_of_every_file_that_it_is_made_of():
 def test_every_verb_of_a_queue_is_a_shortcut(name: str):
     assert hasattr(shortcut, name), f"add to client/shortcut.py: {name} = _on_default(lambda queue: queue.{name})"
     assert getattr(shortcut, name).__wrapped__ is getattr(oq.Queue, name)
-    assert getattr(oq, name, None) is getattr(shortcut, name), f"import {name} in oqkit/__init__.py"
-    assert name in oq.__all__, f"list {name} in __all__ of oqkit/__init__.py"
+    assert getattr(oq, name, None) is getattr(shortcut, name), f"import {name} in oqkit/api.py"
+    assert name in oq.__all__, f"list {name} in __all__ of oqkit/api.py"
 
 
 def test_a_shortcut_uses_the_queue_that_was_connected_last(queue: oq.Queue):
