@@ -14,6 +14,7 @@ from oqkit.client.several import as_completed, wait_all, wait_any
 # on the default queue
 from oqkit.client.shortcut import (
     cancel,
+    gather,
     get,
     get_schedule,
     history,
@@ -125,6 +126,7 @@ __all__ = [
     "connect",
     "content_of",
     "default_queue",
+    "gather",
     "get",
     "get_schedule",
     "history",

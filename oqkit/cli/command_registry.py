@@ -45,6 +45,7 @@ COMMANDS = {
     "history": Command(help="show what happened to a task"),
     "errors": Command(help="show what failed"),
     "result": Command(help="wait for a job, and show what it gave or write it to a file"),
+    "gather": Command(help="submit one call on the results of others"),
     "trace": Command(help="show what a job waits for and what comes of it"),
     "cancel": Command(help="cancel what has not ended"),
     "retry": Command(help="run what failed again"),

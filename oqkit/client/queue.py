@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oqkit.client.queue_find import JOB_COLUMNS, JOB_STATUSES, QueueFinding
+from oqkit.client.queue_gather import QueueGathering
 from oqkit.client.queue_hook import QueueHooking
 from oqkit.client.queue_order import QueueOrdering
 from oqkit.client.queue_outbox import QueueOutbox
@@ -21,6 +22,7 @@ class Queue(
     QueueOrdering,
     QueueFinding,
     QueueTracing,
+    QueueGathering,
     QueueOutbox,
     QueueScheduling,
     QueueHooking,

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from oqkit.arrow.align import align
 from oqkit.arrow.value import decode_values
@@ -18,13 +17,12 @@ from oqkit.payload.codec import ParquetCodec
 from oqkit.payload.guard import readable
 from oqkit.payload.input import Input
 from oqkit.payload.input_source import InputSource
-from oqkit.payload.output import StoredResults, read_output
+from oqkit.payload.output import Piece, StoredResults, completed_piece, named_outputs, read_output, rows_naming
 from oqkit.printable import printable
 from oqkit.queue.job import Job
 from oqkit.queue.key import task_id
 from oqkit.queue.part import Part
 from oqkit.queue.repository import Repository
-from oqkit.queue.rows import Rows
 from oqkit.queue.task_state import TaskState
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobStatus, JobView
@@ -33,8 +31,6 @@ log = logging.getLogger(__name__)
 
 BLOCKED = JobStatus.BLOCKED.value
 ERROR_COLUMNS = ("row", "task_id", "type", "message", "traceback", "attempt", "worker")
-
-Piece = tuple[np.ndarray, Any]
 
 
 class ResultReader:
@@ -98,7 +94,9 @@ class ResultReader:
         Without `keep` they are read again when they are wanted again, and take no memory until then.
         """
         wanted = self._completed(skip)
-        return [self._piece(part, name, outcomes) for part, name, outcomes in self._read(wanted, keep=keep)]
+        return [
+            completed_piece(self._job, part, name, outcomes) for part, name, outcomes in self._read(wanted, keep=keep)
+        ]
 
     def value(self, part: Part, row: int) -> Any:
         """Return what the function returned for a row of a part that completed; raise `FormatError` if that cannot be read."""
@@ -118,23 +116,12 @@ class ResultReader:
             self._read(self._completed(self._outputs)[: self._repository.store.parallel])
 
     def _completed(self, skip: Collection[tuple[int, str]] = ()) -> list[tuple[Part, str]]:
-        named = ((part, name) for part in self._view.state.touched() for name in _named(part, Status.COMPLETED))
+        named = ((part, name) for part in self._view.state.touched() for name in named_outputs(part, Status.COMPLETED))
         return [(part, name) for part, name in named if (part.index, name) not in skip]
 
     def completed_outputs(self) -> set[tuple[int, str]]:
         """Return the outputs (part, name) that completed tasks name now."""
         return {(part.index, name) for part, name in self._completed()}
-
-    def _piece(self, part: Part, name: str, outcomes: StoredResults) -> Piece:
-        current = np.zeros(part.n_rows, "bool")
-        for first, stop in _rows_naming(part, name).ranges:
-            current[first:stop] = True
-        chosen = current[outcomes.rows]
-        rows, values = outcomes.rows, outcomes.values  # noqa: PD011 - a field, not the pandas attribute
-        if not chosen.all():
-            places = np.flatnonzero(chosen)
-            rows, values = rows[places], values.take(pa.array(places))
-        return rows + part.index * self._job.part_rows, values
 
     def _read(self, wanted: list[tuple[Part, str]], *, keep: bool = True) -> Iterator[tuple[Part, str, StoredResults]]:
         known = self._outputs if keep else dict(self._outputs)
@@ -162,7 +149,7 @@ class ResultReader:
             (number, task_id(self._job.id, number), "FormatError", self._damaged[part.index, name], "", 0, "")
             for part, name in self._completed()
             if (part.index, name) in self._damaged
-            for number in (part.index * self._job.part_rows + row for row in _rows_naming(part, name))
+            for number in (part.index * self._job.part_rows + row for row in rows_naming(part, name))
         ]
         return self._error_frame(rows)
 
@@ -179,7 +166,7 @@ class ResultReader:
 
     def errors(self) -> pd.DataFrame:
         """Return one row a failed task: `ERROR_COLUMNS`, by the index of the submitted frame."""
-        wanted = [(part, name) for part in self._view.state.parts() for name in _named(part, Status.FAILED)]
+        wanted = [(part, name) for part in self._view.state.parts() for name in named_outputs(part, Status.FAILED)]
         outputs = {(part.index, name): outcomes for part, name, outcomes in self._read(wanted)}
         rows = [
             self._error(part, task, row, outputs)
@@ -273,14 +260,6 @@ def _unwritten(task: TaskState, job: Job) -> tuple[str, str]:
         times = "once" if task.lost == 1 else f"{task.lost} times in a row"
         return "WorkerLost", f"its worker stopped without a word, {times}; does the task crash the process?"
     return "Reschedule", f"it asked to be put back more often than {task.reschedules} times, as max_reschedules allows"
-
-
-def _named(part: Part, status: Status) -> list[str]:
-    return list(dict.fromkeys(task.output for _, _, task in part.stretches() if task.status is status and task.output))
-
-
-def _rows_naming(part: Part, name: str) -> Rows:
-    return part.rows(lambda task: task.output == name and task.status is Status.COMPLETED)
 
 
 def _ranges(starts: list[int], lengths: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ map = _on_default(lambda queue: queue.map)  # noqa: A001 - the word of the contr
 submit_many = _on_default(lambda queue: queue.submit_many)
 submit_frame = _on_default(lambda queue: queue.submit_frame)
 submit_dataset = _on_default(lambda queue: queue.submit_dataset)
+gather = _on_default(lambda queue: queue.gather)
 
 outbox = _on_default(lambda queue: queue.outbox)
 outbox_setup = _on_default(lambda queue: queue.outbox_setup)

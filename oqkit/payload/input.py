@@ -15,10 +15,11 @@ from oqkit.payload.dataset_input import DatasetInput
 from oqkit.payload.frame_input import FrameInput
 from oqkit.payload.guard import readable
 from oqkit.payload.kind import Kind
+from oqkit.payload.results_input import ResultsInput
 from oqkit.payload.values_input import ValuesInput
 from oqkit.queue.job import Job
 
-Input = ValuesInput | FrameInput | DatasetInput
+Input = ValuesInput | FrameInput | DatasetInput | ResultsInput
 
 
 def input_of(job: Job) -> Input:
@@ -32,6 +33,8 @@ def input_of(job: Job) -> Input:
                 return FrameInput.from_json(doc)
             case Kind.DATASET:
                 return DatasetInput.from_json(doc)
+            case Kind.RESULTS:
+                return ResultsInput.from_json(doc)
             case Kind.POINTER:  # seen only if the job that the name led to was deleted: then it has no task
                 return ValuesInput(kind=Kind.VALUES, items=())
             case never:

@@ -18,5 +18,7 @@ class Kind(StrEnum):
     """Texts of plain JSON in files, by an earlier oqkit."""
     FRAME = "frame"
     DATASET = "dataset"
+    RESULTS = "results"
+    """What other jobs and tasks returned."""
     POINTER = submission.POINTER
     """No input: a name that leads to another job, which the queue itself follows."""

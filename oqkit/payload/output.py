@@ -20,6 +20,7 @@ from oqkit.queue.job import Job
 from oqkit.queue.part import Part
 from oqkit.queue.repository import Repository
 from oqkit.queue.rows import Rows
+from oqkit.queue.transition import Status
 from oqkit.task.failure import Failure
 from oqkit.worker.buffer import Results
 
@@ -215,3 +216,32 @@ def decode_inline(doc: dict[str, Any]) -> StoredResults:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         msg = f"these outcomes are not readable here: {error!r}"
         raise FormatError(msg) from error
+
+
+# --- what a part names ---------------------------------------------------------------------------
+
+Piece = tuple[np.ndarray, pa.Table]
+"""Rows of a job, and a value table of as many."""
+
+
+def named_outputs(part: Part, status: Status) -> list[str]:
+    """Return the outputs that tasks of a part name which are in a status."""
+    return list(dict.fromkeys(task.output for _, _, task in part.stretches() if task.status is status and task.output))
+
+
+def rows_naming(part: Part, name: str) -> Rows:
+    """Return the rows of a part that completed with an output."""
+    return part.rows(lambda task: task.output == name and task.status is Status.COMPLETED)
+
+
+def completed_piece(job: Job, part: Part, name: str, stored: StoredResults) -> Piece:
+    """Return what an output holds of the rows that completed with it: later attempts may have replaced others."""
+    current = np.zeros(part.n_rows, "bool")
+    for first, stop in rows_naming(part, name).ranges:
+        current[first:stop] = True
+    chosen = current[stored.rows]
+    rows, values = stored.rows, stored.values
+    if not chosen.all():
+        places = np.flatnonzero(chosen)
+        rows, values = rows[places], values.take(pa.array(places))
+    return rows + part.index * job.part_rows, values
