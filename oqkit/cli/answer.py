@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,11 +71,11 @@ class Table(Answer):
     frame: pd.DataFrame
     now: float
     """The queue's time, for ages."""
-    details: Sequence[str] = ()
-    """Columns that only JSON has."""
+    shown: pd.DataFrame | None = None
+    """What text has instead, with the same index: without details, or in fewer columns."""
 
     def text(self, width: int | None) -> str:
-        frame = self._flat().drop(columns=list(self.details))
+        frame = _flat(self.frame if self.shown is None else self.shown)
         cells = [
             [shown_cell(value, now=self.now if width else None) for value in row]
             for row in frame.itertuples(index=False, name=None)
@@ -85,15 +85,15 @@ class Table(Answer):
         return text_table(names, cells, are_numbers=are_numbers, width=width) if cells else "none\n"
 
     def data(self) -> Any:
-        frame = self._flat()
+        frame = _flat(self.frame)
         return [json_of(dict(zip(frame.columns, row, strict=True))) for row in frame.itertuples(index=False, name=None)]
 
-    def _flat(self) -> pd.DataFrame:
-        index = self.frame.index
-        names = [f"index {n}" if n else "index" for n in range(index.nlevels)]
-        names = [names[n] if each is None else str(each) for n, each in enumerate(index.names)]
-        is_there = bool(set(names) & set(self.frame.columns))
-        return self.frame if is_there else self.frame.reset_index(names=names)
+
+def _flat(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame with its index among the columns, unless it is there already."""
+    names = [f"index {n}" if n else "index" for n in range(frame.index.nlevels)]
+    names = [names[n] if each is None else str(each) for n, each in enumerate(frame.index.names)]
+    return frame if set(names) & set(frame.columns) else frame.reset_index(names=names)
 
 
 def _shown_lines(value: object) -> str:

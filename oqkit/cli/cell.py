@@ -57,4 +57,5 @@ def _plain(value: object) -> object:
 
 
 def _age(seconds: float) -> str:
-    return f"{duration(seconds)} ago" if seconds >= 0 else f"in {duration(-seconds)}"
+    largest = " ".join(duration(abs(seconds)).split(" ")[:2])
+    return f"{largest} ago" if seconds >= 0 else f"in {largest}"

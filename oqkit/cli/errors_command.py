@@ -14,4 +14,4 @@ arguments = add_job
 def run(queue: Queue, options: argparse.Namespace) -> Answer:
     """Show one row a failed task."""
     frame = queue.job(options.job).errors()
-    return Table(frame=frame, now=queue.repository.now(), details=("traceback", "task_id"))
+    return Table(frame=frame, shown=frame.drop(columns=["traceback", "task_id"]), now=queue.repository.now())

@@ -8,6 +8,7 @@ import pandas as pd
 
 from oqkit.cli.answer import Answer, Table
 from oqkit.client.queue import Queue
+from oqkit.queue.transition import Status
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +22,12 @@ def run(queue: Queue, options: argparse.Namespace) -> Answer:
 
 
 def table_of_jobs(frame: pd.DataFrame, *, now: float) -> Table:
-    """Return what `Queue.jobs` found as a table, without the statuses that are rare and that none is in."""
-    rare = [name for name in ("blocked", "cancelled", "expired") if name in frame and not frame[name].any()]
-    return Table(frame=frame, now=now, details=rare)
+    """Return what `Queue.jobs` found as a table; text has the counts in one column."""
+    statuses = [status.value for status in Status if status in frame]
+    counts = [
+        ", ".join(f"{n:,.0f} {status}" for status, n in zip(statuses, row, strict=True) if n > 0)
+        for row in frame[statuses].itertuples(index=False)
+    ]
+    shown = frame.drop(columns=["tasks", *statuses])
+    shown.insert(list(shown).index("created"), "tasks", counts)
+    return Table(frame=frame, shown=shown, now=now)

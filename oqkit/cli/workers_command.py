@@ -20,4 +20,4 @@ def run(queue: Queue, options: argparse.Namespace) -> Answer:
     columns = ["host", "pid", "types", "rows", "seen", "started", "stopped", "python", "refusals", "requests"]
     frame = frame[[*columns, *(name for name in frame if name not in columns)]]
     quiet = [] if frame["refusals"].astype("bool").any() else ["refusals"]
-    return Table(frame=frame, now=queue.repository.now(), details=(*quiet, "requests"))
+    return Table(frame=frame, shown=frame.drop(columns=[*quiet, "requests"]), now=queue.repository.now())

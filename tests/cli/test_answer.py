@@ -58,7 +58,7 @@ def test_table_says_which_columns_a_narrow_terminal_has_no_room_for():
 
 def test_table_for_people_has_ages_and_cuts_long_texts():
     shown = table().text(100)
-    assert "2 min 5 s ago" in shown
+    assert "2 min ago" in shown
     assert "in 1 h" in shown
     assert "a name of several" in shown
     assert "…" in shown
@@ -106,7 +106,7 @@ def test_index_that_is_a_column_too_is_shown_once():
 
 def test_facts_are_a_line_each():
     facts = Facts(facts={"id": "j1", "created": FRAME["created"].iloc[0], "error": None}, now=NOW)
-    assert facts.text(80) == "id       j1\ncreated  2 min 5 s ago\nerror    -\n"
+    assert facts.text(80) == "id       j1\ncreated  2 min ago\nerror    -\n"
 
 
 def test_wide_characters_take_two_columns():
