@@ -16,7 +16,7 @@ from oqkit.queue import key as keys
 from oqkit.testing.simulation.bucket import SimStore
 from oqkit.testing.simulation.green_thread import SimThreads
 from oqkit.testing.simulation.kernel import Node, current
-from oqkit.testing.simulation.plan import JobPlan, Kill, OrderPlan, ReadPlan, WorkerPlan
+from oqkit.testing.simulation.plan import JobPlan, Kill, OrderPlan, ReadPlan, SignPlan, WorkerPlan
 from oqkit.testing.simulation.world import Acked, ProcessLikeExecutor, SimCodec, SimRepository, World
 from oqkit.worker.executor import Executor, ThreadExecutor
 from oqkit.worker.worker import WorkerLoop
@@ -147,7 +147,10 @@ class Worker(Actor):
         limits = self.world.plan.limits.claim
         a_job = 2 + limits.read_parts + 2 * limits.job_claims + MARKERS
         n_waiting = sum(bool(job.depends_on) for job in self.world.plan.jobs)
-        most = 4 + 2 * len(self.plan.types) + (limits.find_jobs + 4 * n_waiting) * a_job
+        n_signs = len({sign.type for sign in self.world.plan.signs})
+        most = (
+            4 + 2 * len(self.plan.types) + (2 + n_signs if n_signs else 0) + (limits.find_jobs + 4 * n_waiting) * a_job
+        )
 
         def metered(**more: Any) -> HeldLease | None:
             me = current()
@@ -286,6 +289,11 @@ class Operator(Actor):
                 job.pause(resume_after=self.plan.for_s)
         elif self.plan.verb == "resume":
             job.resume()
+        elif self.plan.verb == "tag":
+            job.tag(team=where)
+        elif self.plan.verb == "reprioritize":
+            with contextlib.suppress(UsageError):  # the same
+                job.reprioritize(where)
         else:
             if isinstance(where, list):
                 where = [row for row in where if row < len(job)]
@@ -301,6 +309,35 @@ class Operator(Actor):
             task.cancel() if self.plan.verb == "cancel" else task.retry()
         except IllegalTransition:
             return
+
+
+class SignOperator(Actor):
+    """Pauses the queue or a type, or resumes it, and repeats that until it is told that it is done."""
+
+    def __init__(self, world: World, plan: SignPlan) -> None:
+        super().__init__(world, plan.name, plan.kills)
+        self.plan = plan
+
+    def is_wanted_again(self) -> bool:
+        self.world.signing.discard(self.name)
+        return False
+
+    def act(self, node: Node, queue: Queue) -> None:
+        plan, world = self.plan, self.world
+        world.signing.add(self.name)
+        while True:
+            world.oracle.pauses.begins(node)
+            try:
+                if plan.is_pause:
+                    queue.pause(plan.name, resume_after=plan.for_s, type=plan.type)
+                else:
+                    queue.resume(type=plan.type)
+            except OqError:
+                node.clock.sleep(1.0)
+            else:
+                break
+        world.signing.discard(self.name)
+        world.score.orders += 1
 
 
 class Reader(Actor):

@@ -6,12 +6,12 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from oqkit.errors import Conflict, Missing, Unavailable
-from oqkit.store.base import Blob, Page, Requests, Store, Version, check_key, check_prefix
+from oqkit.store.base import Blob, Entry, Page, Requests, Store, Version, check_key, check_prefix
 from oqkit.store.memory import _Content, _State
 from oqkit.testing.simulation.kernel import Kernel, Node, Task, current
 
@@ -60,6 +60,16 @@ class Watcher(Protocol):
         """Take in a write that was just applied."""
 
 
+class Reader(Protocol):
+    """Who looks at what nodes are given to read."""
+
+    def saw(self, node: Node, key: str, etag: str) -> None:
+        """Take in that a node was given an object."""
+
+    def saw_all(self, node: Node, prefix: str, entries: Iterable[Entry], *, sent_s: float, doubt_s: float) -> None:
+        """Take in that a node was given the beginning of a listing, which it asked for then; as in `Write`."""
+
+
 class Bucket(_Content):
     """Objects with etags as S3 makes them: of their bytes, so that the same bytes have the same etag."""
 
@@ -67,6 +77,7 @@ class Bucket(_Content):
         super().__init__()
         self.kernel = kernel
         self.watcher: Watcher | None = None
+        self.reader: Reader | None = None
         self.keeps_past = False
         self.trace: list[str] | None = None
         """Every request as it is applied, for a person to read; None to keep none."""
@@ -126,6 +137,8 @@ class _Fate:
     """How much later than the time-out a late one lands."""
 
 
+SEARCH = "oqkit-sweep"
+"""The thread that searches for lost jobs."""
 READ_TIMEOUT_S = 4.0
 SLOWEST_S = READ_TIMEOUT_S / 2
 LATEST_S = 12.0
@@ -176,7 +189,7 @@ class SimStore(Store):
     def _ask(self, verb: str, key: str, apply: Callable[[], object], *, data: bytes | None = None) -> Any:
         self.node.check()
         me = current()
-        (self.searches if me.name == "oqkit-sweep" else self.requests).add(KINDS[verb])
+        (self.searches if me.name == SEARCH else self.requests).add(KINDS[verb])
         if self.deaf_at_s is not None and self.node.kernel.now >= self.deaf_at_s:
             me.park()
         sent = self.clock.monotonic()
@@ -200,6 +213,8 @@ class SimStore(Store):
     def read(self, key: str) -> Blob:
         check_key(key)
         state = self._ask("read", key, lambda: self.bucket.demand(key))
+        if self.bucket.reader is not None:
+            self.bucket.reader.saw(self.node, key, state.etag)
         return Blob(key=key, data=state.data, etag=state.etag)
 
     def read_changed(self, key: str, *, etag: str) -> Blob | None:
@@ -246,8 +261,11 @@ class SimStore(Store):
         def apply() -> Page:
             return Page.cut(self.bucket.walk(prefix, after=after or "", folders=folders), limit=limit)
 
+        sent_s, doubt_s = self.bucket.now(), self.doubt_s()
         page = self._ask("list", prefix, apply)
         assert isinstance(page, Page)
+        if self.bucket.reader is not None and after is None and current().name != SEARCH:
+            self.bucket.reader.saw_all(self.node, prefix, page.entries, sent_s=sent_s, doubt_s=doubt_s)
         return page
 
     def versions(self, key: str) -> Iterator[Version]:

@@ -26,6 +26,7 @@ from oqkit.testing.simulation.plan import (
     Pause,
     Plan,
     ReadPlan,
+    SignPlan,
     Trick,
     WorkerPlan,
 )
@@ -58,6 +59,7 @@ def make_plan(seed: int) -> Plan:
         slow=rng.choice((0.0, 0.01, 0.03)),
     )
     plan = _with_pipeline(plan, random.Random(f"{seed}/pipeline"))  # noqa: S311 - the same
+    plan = _with_steering(plan, random.Random(f"{seed}/steering"))  # noqa: S311 - the same
     return _with_keys(plan, random.Random(f"{seed}/keys"))  # noqa: S311 - the same
 
 
@@ -83,6 +85,43 @@ def _keyed(rng: random.Random, number: int, chaos_s: float, *, scope: str) -> Jo
         again_s=_some(rng, (1, 2, 4), lambda _: rng.uniform(0.0, chaos_s)),
         kills=_some(rng, (0, 1, 2, 3), lambda k: _kill(rng, f"{job.name}.kill{k}", writes=5)),
     )
+
+
+def _with_steering(plan: Plan, rng: random.Random) -> Plan:
+    """Let people pause and resume the queue and a type, and change priorities and tags, in some of the schedules."""
+    if rng.random() < 0.6:
+        return plan
+    orders = [_wish(rng, n, len(plan.jobs), plan.chaos_s) for n in range(rng.choice((0, 1, 2)))]
+    signs = _signs(rng, plan.chaos_s) if rng.random() < 0.8 else ()
+    strange = Trick(name="strange sign", at_s=rng.uniform(0.0, plan.chaos_s), what="strange sign", job=0)
+    tricks = (*plan.tricks, strange) if signs and rng.random() < 0.2 else plan.tricks
+    return replace(plan, orders=(*plan.orders, *orders), signs=signs, tricks=tricks)
+
+
+def _wish(rng: random.Random, number: int, n_jobs: int, chaos_s: float) -> OrderPlan:
+    verb, name = rng.choice(("reprioritize", "reprioritize", "tag")), f"wish{number}"
+    return OrderPlan(
+        name=name,
+        at_s=rng.uniform(0.5, chaos_s * 0.7),
+        job=rng.randrange(n_jobs),
+        verb=verb,
+        where=rng.choice((0, 50, 200, 255)) if verb == "reprioritize" else rng.choice(("a", "b", None)),
+        kills=_some(rng, (0, 0, 1), lambda k: _kill(rng, f"{name}.kill{k}", writes=4)),
+    )
+
+
+def _signs(rng: random.Random, chaos_s: float) -> tuple[SignPlan, ...]:
+    """Return pauses, some of them shortly after one that is over by itself, and what ends some of them."""
+    signs: list[SignPlan] = []
+    at_s = rng.uniform(0.5, 0.4 * chaos_s)
+    for n in range(rng.choice((1, 2, 2, 3, 4))):
+        name, for_s = f"sign{n}", rng.choice((None, 2.0, 5.0))
+        is_pause = n == 0 or rng.random() < 0.7
+        kills = _some(rng, (0, 0, 0, 1), lambda k, name=name: _kill(rng, f"{name}.kill{k}", writes=3))  # type: ignore[misc]
+        kind = rng.choice((None, None, TYPES[0]))
+        signs.append(SignPlan(name=name, at_s=at_s, type=kind, is_pause=is_pause, for_s=for_s, kills=kills))
+        at_s += rng.choice((0.0, (for_s or 3.0) - rng.uniform(0.0, 0.5), rng.uniform(0.0, 8.0)))
+    return tuple(signs)
 
 
 def _with_pipeline(plan: Plan, rng: random.Random) -> Plan:

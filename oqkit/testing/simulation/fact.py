@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 from oqkit.queue.job import Control, ControlVerb, Job
 from oqkit.queue.part import Part
@@ -95,6 +96,19 @@ def paused_until(job: Job, gen: int) -> float:
         if is_over or control.verb is ControlVerb.RESUME:
             until = 0.0
     return until
+
+
+def with_wishes(job: Job, orders: Iterable[Control]) -> Job:
+    """Return a job with the priority and the tags that new orders say."""
+    priority, tags = job.priority, dict(job.tags)
+    for order in orders:
+        if order.verb is ControlVerb.REPRIORITIZE:
+            priority = order.priority if order.priority is not None else -1
+        for name, value in order.tags if order.verb is ControlVerb.TAG else ():
+            tags.pop(name, None)
+            if value is not None:
+                tags[name] = value
+    return replace(job, priority=priority, tags=tags)
 
 
 def is_blocked(job: Job, gen: int, *, now: float) -> bool:

@@ -36,8 +36,10 @@ from oqkit.testing.simulation.fact import (
     Violation,
     ordered,
     rows_of,
+    with_wishes,
 )
 from oqkit.testing.simulation.kernel import Node, current
+from oqkit.testing.simulation.pause_fact import PauseFacts
 from oqkit.testing.simulation.step import Step
 
 NEWER = b'{"format": 1, "requires": ["what nobody knows"]}'
@@ -51,9 +53,7 @@ class Oracle:
         self.lease_s = lease_s
         self.limits = limits
         self.violation: Violation | None = None
-        self.n_writes = 0
-        self.n_executions = 0
-        self.n_takeovers = 0
+        self.n_writes = self.n_executions = self.n_takeovers = 0
         self.jobs: dict[str, Job] = {}
         self.parts: dict[str, Part] = {}
         self.generations: dict[str, str] = {}
@@ -86,6 +86,7 @@ class Oracle:
         """Jobs of a newer version, which nobody here understands."""
         self.longest_pause_s = 0.0
         """How long a worker stood still at most."""
+        self.pauses = PauseFacts(self.expect, bucket)
         bucket.watcher = self
 
     def fail(self, rule: str, message: str) -> None:
@@ -143,6 +144,8 @@ class Oracle:
             self.fail("unreadable touched", key)  # nobody runs, rewrites or hides what he does not understand
         elif key.startswith(keys.JOBS):
             self._wrote_job(write)
+        elif keys.is_pause_key(key):
+            self.pauses.wrote(write)
         elif key.startswith(keys.OPEN):
             self._wrote_marker(write)
         elif "/parts/" in key:
@@ -177,7 +180,7 @@ class Oracle:
         self._touched[new.id, new.gen] = {part.index for part in self.parts_of(new) if part.rev}
         self._check_release(new, known=n)
         same = replace(new, rev=old.rev, op=old.op, controls=old.controls, code=old.code, requires=old.requires)
-        self.expect(same == old, "job changed", write.key)
+        self.expect(same == with_wishes(old, new.controls[n:]), "job changed", write.key)
         return None
 
     def _check_generation(self, job: Job, *, by_s: float) -> None:
@@ -289,6 +292,11 @@ class Oracle:
         job, touched = self.jobs[job_id], self._touched.get((job_id, gen), set())
         control = job.controls[gen - 2]
         rows = control.rows
+        if control.verb is ControlVerb.REPRIORITIZE:
+            is_done = all(part.is_final for part in self.parts_of(job))
+            self.expect(is_done or self.announced.get(job_id, 0) >= gen, "nobody is told of the priority", job_id)
+        if not control.verb.concerns_tasks:
+            return
         if control.verb in (ControlVerb.PAUSE, ControlVerb.RESUME):
             touched, rows = {0}, Rows.span(0, job.part_rows)
         for part in self.parts_of(job):

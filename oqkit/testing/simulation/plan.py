@@ -101,7 +101,7 @@ class JobPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderPlan:
-    """A cancel, retry, pause or resume that a person gives; half of those who die over it come back."""
+    """A cancel, retry, pause or resume that a person gives, another priority or a tag; half of those who die over it come back."""
 
     name: str
     at_s: float
@@ -109,9 +109,23 @@ class OrderPlan:
     verb: str
     kills: tuple[Kill, ...]
     where: Any = "all"
-    """What a cancel or retry is about."""
+    """What a cancel or retry is about; the priority, or the tag's value."""
     for_s: float | None = None
     """How long a pause lasts; None: until somebody ends it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignPlan:
+    """A pause or resume of the whole queue, or of a task type, that a person gives."""
+
+    name: str
+    at_s: float
+    type: str | None
+    """None: the whole queue."""
+    is_pause: bool
+    for_s: float | None
+    """How long a pause lasts; None: until somebody ends it."""
+    kills: tuple[Kill, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +170,7 @@ class Plan:
     slow: float
     looks_again: bool = True
     """Whether workers look in time whether the parents of a job have ended, in case that nobody told it."""
+    signs: tuple[SignPlan, ...] = ()
     dropped: frozenset[str] = field(default_factory=frozenset)
 
     def weather(self) -> Weather:
@@ -170,11 +185,16 @@ class Plan:
 
     def names(self) -> Iterator[str]:
         """Yield the name of everything that can be left out, from the large to the small."""
-        for group in (self.workers, self.jobs, self.orders, self.reads, self.tricks):
+        for group in (self.workers, self.jobs, self.orders, self.signs, self.reads, self.tricks):
             yield from (one.name for one in group)
         yield from (f"fault.{fault}" for fault, chance in self.faults.items() if chance)
         yield from (name for name, *_ in self.outages)
-        killed: tuple[WorkerPlan | JobPlan | OrderPlan, ...] = (*self.workers, *self.jobs, *self.orders)
+        killed: tuple[WorkerPlan | JobPlan | OrderPlan | SignPlan, ...] = (
+            *self.workers,
+            *self.jobs,
+            *self.orders,
+            *self.signs,
+        )
         yield from (kill.name for owner in killed for kill in owner.kills)
         yield from (pause.name for worker in self.workers for pause in worker.pauses)
         yield from (f"{job.name}.fate{row}" for job in self.jobs for row in job.fates)
@@ -194,6 +214,7 @@ class Plan:
             workers=workers,
             jobs=kept(self.jobs),
             orders=kept(self.orders),
+            signs=kept(self.signs),
             reads=kept(self.reads),
             tricks=kept(self.tricks),
             faults={fault: 0.0 if f"fault.{fault}" in names else chance for fault, chance in self.faults.items()},

@@ -8,16 +8,17 @@ from collections import Counter
 from dataclasses import replace
 
 from oqkit.client.handle import Job
+from oqkit.queue import key as keys
 from oqkit.queue.job import ControlVerb
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.transition import Status
-from oqkit.testing.simulation.actor import Operator, Reader, Submitter, Worker, check_frame
+from oqkit.testing.simulation.actor import Operator, Reader, SignOperator, Submitter, Worker, check_frame
 from oqkit.testing.simulation.bucket import LATEST_S, READ_TIMEOUT_S
 from oqkit.testing.simulation.draw import make_plan
 from oqkit.testing.simulation.fact import Violation, rows_of
 from oqkit.testing.simulation.kernel import Stuck
 from oqkit.testing.simulation.keyed import KeyedSubmitter
-from oqkit.testing.simulation.plan import TYPES, JobPlan, OrderPlan, Plan, WorkerPlan
+from oqkit.testing.simulation.plan import TYPES, JobPlan, OrderPlan, Plan, SignPlan, WorkerPlan
 from oqkit.testing.simulation.trick import play
 from oqkit.testing.simulation.world import Score, SimRepository, World, looking_again, quiet, telling_attempts
 
@@ -68,10 +69,9 @@ def _run(world: World) -> None:
             kernel.at(job.at_s + n * kernel.rng.random() * 0.2, kind(world, job, n).live)
         for n, at_s in enumerate(job.again_s, job.n_submitters):
             kernel.at(at_s, kind(world, job, n).live)
-    for order in plan.orders:
-        kernel.at(order.at_s, Operator(world, order).live)
-    for read in plan.reads:
-        kernel.at(read.at_s, Reader(world, read).live)
+    people = [*(Operator(world, order) for order in plan.orders), *(Reader(world, read) for read in plan.reads)]
+    for person in [*people, *(SignOperator(world, sign) for sign in plan.signs)]:
+        kernel.at(person.plan.at_s, person.live)
     for trick in plan.tricks:
         kernel.at(trick.at_s, play, world, trick)
     kernel.run(plan.chaos_s)
@@ -104,6 +104,7 @@ def _drain(world: World, workers: list[Worker]) -> None:
     oracle.expect(not _left(world), "left over", f"{_left(world)}")
     _idle(world, final[0])
     _notice(world, final[0])
+    _notice_pause(world)
     _collect(world)
     final[0].retire()
     kernel.run(kernel.now + 60.0)
@@ -137,9 +138,12 @@ def _repeat_order(world: World, job_id: str) -> None:
 
 def _resume_all(world: World) -> None:
     """Somebody ends every pause, once no order is on its way any more."""
-    if world.orders_under_way.total():
+    if world.orders_under_way.total() or world.signing:
         world.kernel.after(1.0, _resume_all, world)
         return
+    for n, kind in enumerate(sorted({sign.type or "" for sign in world.plan.signs})):
+        plan = SignPlan(name=f"run{n}", at_s=0.0, type=kind or None, is_pause=False, for_s=None, kills=())
+        SignOperator(world, plan).live()
     for job_id, acked in world.acked.items():
         if any(control.verb is ControlVerb.PAUSE for control in world.oracle.jobs[job_id].controls):
             number = acked.plan.number
@@ -152,6 +156,7 @@ def _is_drained(world: World) -> bool:
         world.is_resumed
         and not world.orders_under_way.total()
         and not world.n_submitting
+        and not world.signing
         and all(part.is_final for job_id in world.acked for part in world.oracle.parts_of(world.oracle.jobs[job_id]))
     )
 
@@ -167,8 +172,12 @@ def _open(world: World) -> str:
     return f"after {DRAIN_S:g} s: {'; '.join(told)}; markers {world.bucket.keys('open/')}; orders {world.orders_under_way}, {world.n_submitting} submissions"
 
 
+def _markers(world: World) -> list[str]:
+    return [key for key in world.bucket.keys(keys.OPEN) if not key.startswith(keys.PAUSES)]
+
+
 def _left(world: World) -> list[str]:
-    return [key for key in world.bucket.keys("open/") if any(job_id in key for job_id in world.acked)]
+    return [key for key in _markers(world) if any(job_id in key for job_id in world.acked)]
 
 
 def _idle(world: World, worker: Worker) -> None:
@@ -178,7 +187,7 @@ def _idle(world: World, worker: Worker) -> None:
     world.kernel.run(world.kernel.now + limits.list_every_s + 5.0)
     strange = world.oracle.unreadable
     store = worker.store
-    is_idle = all(any(job_id in key for job_id in strange) for key in world.bucket.keys("open/"))
+    is_idle = all(any(job_id in key for job_id in strange) for key in _markers(world))
     before, before_search = store.requests.snapshot(), store.searches.snapshot()
     world.kernel.run(world.kernel.now + IDLE_S)
     sent, searched = store.requests.snapshot() - before, store.searches.snapshot() - before_search
@@ -201,10 +210,42 @@ def _notice(world: World, worker: Worker) -> None:
     queue.repository.late_s = LATE_MARKER_S
     worker.store.poll_s, worker.store.ring_s = 0.05, 0.0  # type: ignore[misc] # as where requests cost nothing
     world.kernel.run(world.kernel.now + 2 * world.plan.poll_s * world.plan.limits.claim.idle_factor)
-    n_before, start = len(world.oracle.executions), world.kernel.now
+    start = world.kernel.now
+    plan = _latecomer(world, LATECOMER, delay=DELAY_S)
+    node.spawn(lambda: queue.submit(plan.type, plan.number * 1000, **plan.options), name="main")
+    is_started = _is_started_within(world, DELAY_S + IN_TIME_S)
+    world.oracle.expect(is_started, "not started in time", f"due {DELAY_S:g} s after {start:.3f}")
+
+
+def _notice_pause(world: World) -> None:
+    """A pause of the queue is noticed in time, and so is its end; where there were pauses before."""
+    if not world.plan.signs:
+        return
+    node = world.node("pauser")
+    queue, pauses = world.queue(world.store(node)), world.oracle.pauses
+    node.spawn(lambda: queue.pause("to see what becomes of it"), name="main")
+    world.kernel.run(world.kernel.now + IN_TIME_S)
+    plan = _latecomer(world, LATECOMER + 1)
+    node.spawn(lambda: queue.submit(plan.type, plan.number * 1000), name="main")
+    world.oracle.expect(
+        not _is_started_within(world, IN_TIME_S), "started while paused", f"{IN_TIME_S:g} s after the pause"
+    )
+    pauses.begins(node)
+    node.spawn(queue.resume, name="main")
+    world.oracle.expect(_is_started_within(world, IN_TIME_S), "not resumed in time", f"{IN_TIME_S:g} s after the end")
+
+
+def _is_started_within(world: World, seconds: float) -> bool:
+    n_before = len(world.oracle.executions)
+    world.kernel.run(world.kernel.now + seconds, lambda: len(world.oracle.executions) > n_before)
+    return len(world.oracle.executions) > n_before
+
+
+def _latecomer(world: World, number: int, **options: float) -> JobPlan:
+    """Add a job of one task to what may be submitted."""
     plan = JobPlan(
-        name="latecomer",
-        number=LATECOMER,
+        name=f"latecomer{number}",
+        number=number,
         at_s=0.0,
         kind="single",
         key="",
@@ -212,17 +253,13 @@ def _notice(world: World, worker: Worker) -> None:
         n_tasks=1,
         part_rows=1,
         row_s=0.01,
-        options={"delay": DELAY_S},
+        options=dict(options),
         fates={},
         n_submitters=1,
         kills=(),
     )
     world.plan = replace(world.plan, jobs=(*world.plan.jobs, plan))
-    node.spawn(lambda: queue.submit(plan.type, LATECOMER * 1000, **plan.options), name="main")
-    world.kernel.run(start + DELAY_S + IN_TIME_S, lambda: len(world.oracle.executions) > n_before)
-    world.oracle.expect(
-        len(world.oracle.executions) > n_before, "not started in time", f"due {DELAY_S:g} s after {start:.3f}"
-    )
+    return plan
 
 
 def _collect(world: World) -> None:

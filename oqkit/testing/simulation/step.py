@@ -27,6 +27,7 @@ from oqkit.testing.simulation.fact import (
     paused_until,
     rows_of,
 )
+from oqkit.testing.simulation.pause_fact import PauseFacts
 from oqkit.testing.simulation.plan import CRASH, KILL, PERISH
 
 
@@ -44,6 +45,7 @@ class Knowledge(Protocol):
     values: dict[int, Any]
     committed: dict[tuple[str, int], int]
     lost: dict[tuple[int, str], int]
+    pauses: PauseFacts
 
     def fail(self, rule: str, message: str) -> None:
         """Note a violation."""
@@ -195,6 +197,7 @@ class Step:
             self._expect(known is None or known.node is node, "lease id used again", lease.id)
             pause_s = paused_until(self._job, self._new.gen) - self._high
             self._expect(pause_s <= 0, "claimed while paused", f"{lease.id}, {pause_s:.2f} s to go")
+            oracle.pauses.check_claim(self._write, self._job.type)
             is_early = is_blocked(self._job, self._new.gen, now=self._high)
             self._expect(not is_early, "claimed while blocked", lease.id)
             lost = max((state.lost for state in self._new.states if state.lease == lease.id), default=0)

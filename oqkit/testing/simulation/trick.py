@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from oqkit.queue import key as keys
+from oqkit.queue.job import Job
 from oqkit.testing.simulation.actor import Operator
-from oqkit.testing.simulation.plan import OrderPlan, Trick
+from oqkit.testing.simulation.oracle import NEWER
+from oqkit.testing.simulation.plan import TYPES, OrderPlan, Trick
 from oqkit.testing.simulation.world import World
 
 #: How many markers of jobs that are not there, or of no concern, a trick puts up.
@@ -15,25 +17,58 @@ CROWD = 24
 
 def play(world: World, trick: Trick) -> None:
     """Do something to the bucket."""
-    bucket, oracle = world.bucket, world.oracle
     world.score.tricks += 1
-    job = oracle.jobs.get(world.by_plan.get(trick.job, ""))
-    if trick.what == "no bell":
-        bucket.drop(keys.BELL)
-    elif trick.what == "strange marker":
-        bucket.put(f"{keys.open_prefix('0000')}type-alpha/ready/junk", b"", modified_s=bucket.now())
-    elif trick.what == "unreadable":
-        oracle.put_unreadable(_marker(bucket.now(), job_id=f"0y{trick.job:016d}", topic="alpha"))
-    elif trick.what == "crowd":
-        for n in range(CROWD):
-            oracle.put_behind(_marker(bucket.now() - n, job_id=f"0{n:017d}", topic=("alpha", "zeta")[n % 2]))
-    elif job is not None and trick.what in ("no marker", "lost marker"):
+    if trick.what in _WITHOUT_JOB:
+        _WITHOUT_JOB[trick.what](world, trick)
+    elif (job := world.oracle.jobs.get(world.by_plan.get(trick.job, ""))) is not None:
+        _play_on(world, trick, job)
+
+
+def _play_on(world: World, trick: Trick, job: Job) -> None:
+    if trick.what in {"no marker", "lost marker"}:
         _lose_marker(world, trick, job.id)
-    elif job is not None:
-        gen = 1 if trick.what == "old marker" else job.gen
-        due = bucket.now() + (20.0 if trick.what == "later marker" else -30.0)
-        marker = _marker(due, job_id=job.id, topic=job.type, gen=gen, is_later=due > bucket.now())
-        oracle.put_behind(replace(marker, priority=job.priority))
+        return
+    now = world.bucket.now()
+    gen = 1 if trick.what == "old marker" else job.gen
+    due = now + (20.0 if trick.what == "later marker" else -30.0)
+    marker = _marker(due, job_id=job.id, topic=job.type, gen=gen, is_later=due > now)
+    world.oracle.put_behind(replace(marker, priority=job.priority))
+
+
+def _silence(world: World, trick: Trick) -> None:
+    del trick
+    world.bucket.drop(keys.BELL)
+
+
+def _put_strange_marker(world: World, trick: Trick) -> None:
+    del trick
+    key = f"{keys.open_prefix('0000')}type-alpha/ready/junk"
+    world.bucket.put(key, b"", modified_s=world.bucket.now())
+
+
+def _put_strange_sign(world: World, trick: Trick) -> None:
+    del trick
+    world.bucket.put(keys.pause_key(TYPES[-1]), NEWER, modified_s=world.bucket.now())
+
+
+def _put_unreadable(world: World, trick: Trick) -> None:
+    world.oracle.put_unreadable(_marker(world.bucket.now(), job_id=f"0y{trick.job:016d}", topic="alpha"))
+
+
+def _put_crowd(world: World, trick: Trick) -> None:
+    del trick
+    for n in range(CROWD):
+        marker = _marker(world.bucket.now() - n, job_id=f"0{n:017d}", topic=("alpha", "zeta")[n % 2])
+        world.oracle.put_behind(marker)
+
+
+_WITHOUT_JOB = {
+    "no bell": _silence,
+    "strange marker": _put_strange_marker,
+    "strange sign": _put_strange_sign,
+    "unreadable": _put_unreadable,
+    "crowd": _put_crowd,
+}
 
 
 def _lose_marker(world: World, trick: Trick, job_id: str) -> None:

@@ -249,6 +249,8 @@ class World:
         """Jobs that somebody died over while giving an order."""
         self.is_resumed = False
         """Whether every pause was ended, after all the trouble."""
+        self.signing: set[str] = set()
+        """Who is pausing or resuming the queue or a type."""
         self.n_submitting = 0
         """How many submissions with a key are not known to be stored yet."""
         self.loops: dict[str, WorkerLoop] = {}
