@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.simulation.mistake import ending, key, lease, pipeline, reply, search, write
+from tests.simulation.mistake import ending, key, lease, pipeline, reply, search, steering, write
 
 MUTANTS = {
     function.__name__: function
@@ -70,5 +70,14 @@ MUTANTS = {
         search.search_forgets_open_jobs,
         search.empty_listing_means_gone,
         search.stopping_waits_for_ever,
+        steering.sign_stops_nobody,
+        steering.clock_ends_a_pause,
+        steering.poller_passes_signs_over,
+        steering.resume_ends_any_pause,
+        steering.strange_sign_holds,
+        steering.pause_rings_no_bell,
+        steering.reprioritize_moves_the_marker_by_way_of_nothing,
+        steering.reprioritize_tells_nobody,
+        steering.tags_are_written_over,
     )
 }

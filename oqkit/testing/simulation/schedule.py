@@ -12,7 +12,7 @@ from oqkit.queue import key as keys
 from oqkit.queue.job import ControlVerb
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.transition import Status
-from oqkit.testing.simulation.actor import Operator, Reader, SignOperator, Submitter, Worker, check_frame
+from oqkit.testing.simulation.actor import Actor, Operator, Reader, SignOperator, Submitter, Worker, check_frame
 from oqkit.testing.simulation.bucket import LATEST_S, READ_TIMEOUT_S
 from oqkit.testing.simulation.draw import make_plan
 from oqkit.testing.simulation.fact import Violation, rows_of
@@ -69,9 +69,11 @@ def _run(world: World) -> None:
             kernel.at(job.at_s + n * kernel.rng.random() * 0.2, kind(world, job, n).live)
         for n, at_s in enumerate(job.again_s, job.n_submitters):
             kernel.at(at_s, kind(world, job, n).live)
-    people = [*(Operator(world, order) for order in plan.orders), *(Reader(world, read) for read in plan.reads)]
-    for person in [*people, *(SignOperator(world, sign) for sign in plan.signs)]:
-        kernel.at(person.plan.at_s, person.live)
+    people: list[tuple[float, Actor]] = [(order.at_s, Operator(world, order)) for order in plan.orders]
+    people += [(read.at_s, Reader(world, read)) for read in plan.reads]
+    people += [(sign.at_s, SignOperator(world, sign)) for sign in plan.signs]
+    for at_s, person in people:
+        kernel.at(at_s, person.live)
     for trick in plan.tricks:
         kernel.at(trick.at_s, play, world, trick)
     kernel.run(plan.chaos_s)
