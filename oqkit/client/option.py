@@ -121,6 +121,8 @@ def options_in(job: Job) -> Options:
         at=utc(policy.not_before) if policy.not_before else None,
         ttl=None if policy.expires_at is None else round(policy.expires_at - job.created, 3),
         tags=dict(job.tags),
+        depends_on=[parent.job for parent in job.depends_on] or None,
+        on_failure=job.on_failure.value if job.depends_on else None,
     )
 
 
