@@ -131,3 +131,22 @@ def test_call_is_submitted_from_the_command_line(queue, oq):
     assert queue.get(task_id).result(WAIT_S) == 0.25
     assert "is no JSON" in oq("submit", "inverse", "{x: 4}", code=2)
     assert "with its time zone" in oq("submit", "inverse", "--at", "noon", code=2)
+
+
+def test_tables_fit_a_terminal_and_are_whole_elsewhere(queue, job, oq, monkeypatch):
+    queue.map(
+        inverse, [0] * 3, name="a name that is longer than what a terminal has room for, by far, whatever it is for"
+    )
+    work_off(queue, inverse)
+    tables = (["jobs"], ["list"], ["list", "nightly"], ["errors", "nightly"], ["history", f"{job.id}.1"], ["workers"])
+    whole = [oq(*arguments) for arguments in tables]
+    assert "whatever it is for" in whole[0]
+    assert "20" in whole[0].splitlines()[1].split()[-2]  # the year
+    monkeypatch.setattr("oqkit.cli.main.width", lambda: 80)
+    for arguments, text in zip(tables, whole, strict=True):
+        lines = [line for line in oq(*arguments).splitlines() if not line.startswith("(and ")]
+        assert max(map(len, lines)) <= 80
+        assert [line.split()[:1] for line in lines] == [
+            line.split()[:1] for line in text.splitlines()
+        ] or "history" in arguments
+    assert oq("jobs").splitlines()[1].endswith(" ago")
