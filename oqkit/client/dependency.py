@@ -17,11 +17,14 @@ from oqkit.queue.submission import JOB_SCOPE, latest
 def parents_of(repository: Repository, given: object) -> tuple[Parent, ...]:
     """Look up the jobs that a caller names, each once: handles of jobs or tasks, ids, or names; None for none.
 
-    A task of a job of many stands for the whole job. Raise `UnknownJob` for what is not there, before anything is written.
+    A task of a job of many stands for the whole job. What was looked up already stays as it is. Raise `UnknownJob` for what is not there, before anything is written.
     """
     if given is None:
         return ()
-    several = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    several = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    known = tuple(one for one in several if isinstance(one, Parent))
+    if len(known) == len(several):
+        return known
     texts = dict.fromkeys(map(_text, several))
     if len(texts) > MAX_PARENTS:
         raise UsageError(f"depends_on= names {len(texts):,} jobs: at most {MAX_PARENTS:,} are allowed")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from oqkit.client.dependency import check_circle
+from oqkit.client.dependency import check_circle, parents_of
 from oqkit.client.duplicate import Choice, Decision, decide, derived_name, input_difference
 from oqkit.client.keyed import SubmissionKey
 from oqkit.client.spec import Function, JobSpec, job_of
@@ -75,6 +75,8 @@ class Submitter:
 
         Of one that was not stored, its place holds the error. After the first one no further is begun.
         """
+        parents = parents_of(self._repository, options.depends_on)  # once for all, and of an iterator
+        options = replace(options, depends_on=parents or None)
         wanted = [job_of(spec, self._repository, name="", options=options) for spec in specs]
         for job in wanted:
             Submission(self._repository, job).check()

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 import oqkit
+from oqkit.client import dependency
 from oqkit.errors import Denied, PartlySubmitted
 from tests.local import WAIT_S, keys_in, work_off
 
@@ -103,6 +104,16 @@ def test_what_is_no_list_of_pairs_is_refused(queue, calls):
 def test_options_are_those_of_all_and_an_unknown_one_is_refused(queue):
     with pytest.raises(oqkit.UsageError, match="name= is no option"):
         queue.submit_many([("half", 1)], name="nightly")
+
+
+def test_all_depend_on_the_same_jobs_which_are_looked_up_once(queue, monkeypatch):
+    parents, looked_up, find_job = [queue.submit(half, x) for x in (1, 2)], [], dependency.find_job
+    monkeypatch.setattr(dependency, "find_job", lambda where, text: looked_up.append(text) or find_job(where, text))
+    tasks = queue.submit_many([(half, x) for x in range(5)], depends_on=(parent for parent in parents))
+    assert sorted(looked_up) == sorted(parent.id for parent in parents)
+    assert [task.options.depends_on for task in tasks] == [[parent.job.id for parent in parents]] * 5
+    work_off(queue, half)
+    assert [task.result(WAIT_S) for task in tasks] == [x / 2 for x in range(5)]
 
 
 def test_a_function_of_a_notebook_is_stored_once(queue):
