@@ -28,9 +28,9 @@ def connect(
 ) -> Queue:
     """Open a queue, creating it if it is new, and make it the default for ``oq.submit`` and the others.
 
-    `url` is ``s3://bucket/prefix``, ``file:///dir`` (or a path), or ``memory://name``; without one it
-    comes from ``OQ_URL``, then ``oq.toml``, then it is a directory in your home. Credentials are
-    those that boto3 finds. `profile` names a table of ``oq.toml``, `aws_profile` one of the AWS files.
+    `url` is ``s3://bucket/prefix``, ``az://container/prefix`` (Azure), ``file:///dir`` (or a path), or ``memory://name``;
+    without one it comes from ``OQ_URL``, then ``oq.toml``, then it is a directory in your home. Credentials are
+    those that boto3 finds, or the ``AZURE_*`` variables say. `profile` names a table of ``oq.toml``, `aws_profile` one of the AWS files.
     `data_roots` are the folders and buckets, beside the queue's own, from which files are read because a job asks
     for it: ``["/srv/data", "s3://orders"]``, or a dict whose values are what `fsspec` opens them with.
     `observers` are functions that are told, by the events of `oqkit.observe.event`, what this process submits, orders and

@@ -218,7 +218,7 @@ class PayloadReader:
             data = self._store.read(ref.key).data
             return _OpenFile(_checked(ref, lambda: _read_footer(data, expected=ref.seal)), data)
         tail = footer_bytes(
-            lambda length: self._store.read_range(ref.key, start=-length, length=length),
+            lambda length: self._store.read_range(ref.key, start=max(0, ref.size_bytes - length), length=length),
             size_bytes=ref.size_bytes,
             tail_bytes=self._limits.tail_bytes,
         )

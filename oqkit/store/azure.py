@@ -6,7 +6,8 @@ What the seam promises rests on these decisions:
   refusal. Reads, listings, deletes and unconditional writes mean the same when sent twice, and are.
 * **An error is translated into what the caller may conclude**, in `oqkit.store.azure_error`, and none of the SDK's gets out, not as a
   cause either: they show URLs, and a shared access signature is part of those.
-* **A write is one request**, however large. The SDK would cut it into blocks, whose names two writers of one key have in common.
+* **A write is one request**, however large. The SDK would cut it into blocks; those of the writer who comes second are thrown away by the first
+  one's commit, and his own is then an error rather than a refusal.
 * **A listing begins at a name** (``startFrom``), which Azure knows from one version of its protocol on: that one is asked for, also by an
   SDK that knows newer ones. A server that ignores it is refused.
 """
