@@ -16,6 +16,7 @@ from oqkit.config import Settings
 from oqkit.errors import UnknownQueue, UsageError
 from oqkit.plugin import load_entry_point
 from oqkit.queue import key as keys
+from oqkit.store.azure_account import place_of
 from oqkit.store.base import Store
 from oqkit.store.directory import DirectoryStore
 from oqkit.store.memory import MemoryStore
@@ -80,12 +81,12 @@ def _s3(chosen: Settings) -> Store:
 
 
 def _azure(chosen: Settings) -> Store:
+    place = place_of(chosen.url or "", endpoint_url=chosen.endpoint_url, environ=os.environ)
     try:
         from oqkit.store.azure import AzureStore  # the Azure SDK is optional, and takes as long to import as boto3
-        from oqkit.store.azure_account import place_of
     except ImportError as error:
         raise UsageError(f"{chosen.url!r} needs the Azure SDK: pip install 'oqkit[azure]' ({error})") from None
-    return AzureStore(place_of(chosen.url or "", endpoint_url=chosen.endpoint_url, environ=os.environ))
+    return AzureStore(place)
 
 
 _BUILT_IN: dict[str, StoreFactory] = {

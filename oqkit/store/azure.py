@@ -74,6 +74,9 @@ class AzureStore(Store):
     def __reduce__(self) -> tuple[object, ...]:
         return _restore, (type(self), self._place, self.clock, self._timeouts_s)
 
+    def address(self) -> dict[str, str]:
+        return super().address() | ({} if self._place.is_plain else {"endpoint_url": self._place.account_url})
+
     # --- verbs -----------------------------------------------------------------------------------
 
     def read(self, key: str) -> Blob:

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
-from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
-
 from oqkit.errors import Denied, UsageError
 
 #: Ends of the names of Azure's own hosts, to which a token or a shared access signature may be sent.
@@ -40,6 +38,11 @@ class Place:
         """The one address of the place, however it was said."""
         return "/".join(filter(None, (self.account_url, self.container, quote(self.prefix)))).rstrip("/")
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether `url` says all, since the account is part of the host; else an ``endpoint_url`` has to tell where the account ends."""
+        return _is_in_host(self.account_url)
+
 
 def place_of(url: str, *, endpoint_url: str | None, environ: Mapping[str, str]) -> Place:
     """Return the place that a URL names: ``az://container/prefix`` in the configured account, or one with the account in it.
@@ -56,6 +59,10 @@ def place_of(url: str, *, endpoint_url: str | None, environ: Mapping[str, str]) 
 def _split(url: str, *, endpoint_url: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
     """Return the account's address and what is behind it."""
     configured = endpoint_url.rstrip("/") if endpoint_url else _Configured.of(environ).account_url
+    if configured is not None and not configured.startswith(("https://", "http://")):
+        raise UsageError(
+            f"{configured!r} is no address of a storage account: use https://ACCOUNT.blob.core.windows.net"
+        )
     parts = urlsplit(url)
     if parts.scheme == "az" and configured is None:
         raise UsageError(
@@ -70,9 +77,13 @@ def _split(url: str, *, endpoint_url: str | None, environ: Mapping[str, str]) ->
         raise UsageError(
             f"{url!r} is not at the endpoint_url {endpoint_url!r}: give az://container/prefix, or no endpoint_url"
         )
-    if ".blob." in (parts.hostname or ""):
+    if _is_in_host(url):
         return f"{parts.scheme}://{parts.netloc}", parts.path
     raise UsageError(f"{url!r} is not a queue: of Azure Blob Storage use {_HOW}; of S3 s3://bucket/prefix")
+
+
+def _is_in_host(url: str) -> bool:
+    return ".blob." in (urlsplit(url).hostname or "")
 
 
 def find_credential(account_url: str, *, environ: Mapping[str, str]) -> object:
@@ -81,6 +92,8 @@ def find_credential(account_url: str, *, environ: Mapping[str, str]) -> object:
     A key only signs, while a signature and an identity's token are sent along: they go to Azure's own hosts, and to the one that
     the connection string names, and to no other. Raise `Denied` if there is nothing to use.
     """
+    from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential  # an address is read without the SDK
+
     found = _Configured.of(environ)
     name = found.account if account_url == found.account_url and found.account else account_name(account_url)
     if found.key and found.account in {None, name}:

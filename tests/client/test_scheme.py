@@ -75,5 +75,12 @@ def test_what_to_install_is_said_where_there_is_no_azure_sdk(monkeypatch, url):
     for name in [name for name in sys.modules if name.startswith("oqkit.store.azure")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "azure.core", None)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "lab")
     with pytest.raises(UsageError, match=r"needs the Azure SDK: pip install 'oqkit\[azure\]'"):
         oq.connect(url)
+
+
+def test_address_of_no_account_is_refused_with_and_without_the_azure_sdk(monkeypatch):
+    monkeypatch.setitem(sys.modules, "azure.core", None)
+    with pytest.raises(UsageError, match=r"is not a queue: .*of S3 s3://bucket/prefix"):
+        oq.connect("https://bucket.s3.amazonaws.com/queue")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import pickle
 import re
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def test_queue_on_azure_works_a_frame_and_a_call_off(url):
     assert job.result(WAIT_S)["halve"].tolist() == [x / 2 for x in range(500)]
     assert (task.result(WAIT_S), queue.submit(halve, {"x": 8.0}, key="eight").id) == (4.0, task.id)
     assert queue.get(task.id).status == "completed"
+    assert pickle.loads(pickle.dumps(task)).result(WAIT_S) == 4.0
     assert len(queue.jobs()) == 2
 
 

@@ -57,6 +57,7 @@ def test_address_with_the_account_in_it_needs_no_configuration():
     (
         ("az://jobs/q", {}, "does not say in which storage account: set AZURE_STORAGE_ACCOUNT"),
         ("az://jobs/q", {STRING: "AccountKey=x"}, "AZURE_STORAGE_CONNECTION_STRING names no account"),
+        ("az://jobs/q", {"endpoint_url": "lab.blob.core.windows.net"}, "is no address of a storage account"),
         ("az://Jobs/q", {"AZURE_STORAGE_ACCOUNT": "lab"}, "names no container"),
         ("az:///q", {"AZURE_STORAGE_ACCOUNT": "lab"}, "names no container"),
         (ACCOUNT, {}, "names no container"),

@@ -18,7 +18,9 @@ pytest.importorskip("azure.storage.blob", reason="pip install 'oqkit[azure]'")
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
+from oqkit.client.scheme import open_store
 from oqkit.clock import wall_time
+from oqkit.config import Settings
 from oqkit.errors import Conflict, Denied, Missing, StoreError, Unavailable, Unsupported
 from oqkit.store.azure import AzureStore
 from oqkit.store.azure_account import place_of
@@ -306,6 +308,15 @@ def test_missing_container_is_named(azurite_server, ask):
     store = AzureStore(place_of("az://nobody-made-me/q", endpoint_url=None, environ=os.environ))
     with pytest.raises(Unsupported, match=r"/nobody-made-me/q answered 404 ContainerNotFound .*Create the container"):
         ask(store)
+
+
+def test_address_is_all_that_another_process_needs_beside_credentials(azurite_server, azure, direct):
+    direct.create("a", b"1")
+    azure.setenv("AZURE_STORAGE_CONNECTION_STRING", f"AccountName=oqkit;AccountKey={azurite_server.key}")
+    assert open_store(Settings(**direct.address())).read("a").data == b"1"
+    assert AzureStore(place_of("az://plain/q", endpoint_url=None, environ=os.environ)).address() == {
+        "url": "https://oqkit.blob.core.windows.net/plain/q"
+    }
 
 
 # --- time and processes --------------------------------------------------------------------------
