@@ -38,6 +38,7 @@ class Command:
 COMMANDS = {
     "worker": Command(help="run tasks until stopped", opens=Opens.ANY, answers=False),
     "submit": Command(help="submit one call", opens=Opens.ANY),
+    "submit-many": Command(help="submit many calls, of any task types", opens=Opens.ANY),
     "jobs": Command(help="list the newest jobs"),
     "list": Command(help="list jobs by type, status and tags, or the tasks of a job"),
     "status": Command(help="show how far a job is, or how the queue is"),

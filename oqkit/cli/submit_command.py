@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from oqkit.cli.answer import Answer, Said
-from oqkit.cli.argument import add_tags, json_value, moment_of, priority_of, tags_of
+from oqkit.cli.argument import json_value
+from oqkit.cli.submit_options import add_options, chosen_options, length_of
 from oqkit.client.queue import Queue
 
 
@@ -21,51 +21,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--scope", default="type", help="what the key counts for: type (default), queue, or a name of your own"
     )
     parser.add_argument("--key-ttl", metavar="S", help="how long the key counts: seconds, 5m, 2h (default: for ever)")
-    parser.add_argument("--delay", metavar="S", help="not to be started before this time has passed: seconds, 5m, 2h")
-    parser.add_argument("--at", metavar="TIME", help="not to be started before: 2030-01-31T06:00+01:00")
-    parser.add_argument("--ttl", metavar="S", help="what has not started after this time expires: seconds, 5m, 2h")
-    parser.add_argument(
-        "--priority", type=priority_of, metavar="N", help="0 to 255, higher first, or a name (default normal)"
-    )
-    parser.add_argument(
-        "--payload",
-        type=lambda text: int(text) if text.isdecimal() else text,
-        default="auto",
-        metavar="WHERE",
-        help="where the input is kept: inline, reference, or auto (default), which decides by its size; or a limit in bytes",
-    )
-    parser.add_argument("--retries", type=int, metavar="N", help="how many errors it survives (default 3)")
-    parser.add_argument("--timeout", metavar="S", help="the longest that one call may take: seconds, 5m, 2h")
-    parser.add_argument(
-        "--depends-on",
-        action="append",
-        metavar="JOB",
-        help="not to be started before this job has ended: its name or id; may be repeated",
-    )
-    parser.add_argument(
-        "--on-failure",
-        choices=("fail", "skip", "run"),
-        help="what to do if one of those does not complete (default fail)",
-    )
-    add_tags(parser, help="a tag of the job; may be repeated")
+    add_options(parser)
 
 
 def run(queue: Queue, options: argparse.Namespace) -> Answer:
     """Submit it, and say its id."""
-    chosen: dict[str, Any] = {
-        name: getattr(options, name)
-        for name in ("key", "scope", "payload", "priority", "retries", "depends_on", "on_failure")
-    }
-    chosen |= {name: _length(getattr(options, name)) for name in ("key_ttl", "delay", "ttl", "timeout")}
-    chosen["at"] = None if options.at is None else moment_of(options.at, what="--at")
-    chosen["tags"] = tags_of(options.tags) or None
-    task = queue.submit(options.type, json_value(options.input, what="input"), **chosen)
+    key = {"key": options.key, "scope": options.scope, "key_ttl": length_of(options.key_ttl)}
+    task = queue.submit(options.type, json_value(options.input, what="input"), **key, **chosen_options(options))
     return Said(line=task.id, facts={"task": task.id, "job": task.job.id})
-
-
-def _length(text: str | None) -> float | str | None:
-    """Return seconds without a unit as a number, and what has one for the queue to read."""
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return text

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
 import pickle
+import re
 import threading
 
 import pytest
@@ -114,6 +117,53 @@ def test_all_depend_on_the_same_jobs_which_are_looked_up_once(queue, monkeypatch
     assert [task.options.depends_on for task in tasks] == [[parent.job.id for parent in parents]] * 5
     work_off(queue, half)
     assert [task.result(WAIT_S) for task in tasks] == [x / 2 for x in range(5)]
+
+
+def test_command_line_takes_a_call_a_line(queue, oq, tmp_path, monkeypatch):
+    file = tmp_path / "calls.jsonl"
+    file.write_text('["half", 3]\n\n["greeting", {"name": "Ann"}]\n', encoding="utf-8")
+    ids = oq("submit-many", file, "--tag", "team=risk").split()
+    assert [(queue.get(one).job.type, queue.get(one).input, queue.get(one).tags) for one in ids] == [
+        ("half", 3, {"team": "risk"}),
+        ("greeting", {"name": "Ann"}, {"team": "risk"}),
+    ]
+    monkeypatch.setattr("sys.stdin", io.StringIO('["half", 5]'))
+    (task_id,) = json.loads(oq("submit-many", "--json"))["tasks"]
+    assert queue.get(task_id).input == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    (
+        ('["half", 3]\n["half", 4', "line 2, .* is no JSON"),
+        ('["half", 3]\n["half"]', "call 1 is .* must be a pair"),
+        ('["half", 3]\n["no type", 3]', "call 1: 'no type' cannot be a task type"),
+        (None, "cannot be read"),
+    ),
+    ids=["json", "pair", "type", "file"],
+)
+def test_command_line_refuses_before_anything_is_written(queue, oq, tmp_path, text, told):
+    before, file = keys_in(queue), tmp_path / "calls.jsonl"
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    assert re.search(told, oq("submit-many", file, code=2))
+    assert keys_in(queue) == before
+
+
+def test_command_line_says_which_were_stored_where_it_fails_half_way(queue, oq, tmp_path, monkeypatch):
+    create, file = queue.storage.create, tmp_path / "calls.jsonl"
+    file.write_text('["half", 1]\n["half", 2]\n', encoding="utf-8")
+
+    def fail_at_the_second(self, key, data):
+        if '"input": {"kind":"values","values":[2]}' in data.decode():
+            raise Denied("not this one")
+        return create(key, data)
+
+    monkeypatch.setattr(type(queue.storage), "create", fail_at_the_second)
+    said = oq("submit-many", file, code=1).splitlines()
+    assert said[1] == "-"
+    assert queue.get(said[0]).input == 1
+    assert "not this one" in "".join(said[2:])
 
 
 def test_a_function_of_a_notebook_is_stored_once(queue):
