@@ -283,6 +283,9 @@ class ClientLimits:
     """By how much a report may be late before its worker counts as gone."""
     recent_s: float = 90.0
     """Of a worker that reported within this time nothing is said of when that was."""
+    item_grace_s: float = 10.0
+    item_look_s: float = 0.2
+    """How long a job that took items may be about to be stored, and how often somebody who wants one of them looks."""
     read_records: int = 256
     """How many reports of workers are read at a time."""
 

@@ -113,7 +113,7 @@ def input_difference(found: Job, wanted: Job) -> str:
     there, here = (_values(job) for job in (found, wanted))
     if there is None or here is None:  # too large to be kept in the job itself
         return "" if found.content_digest == wanted.content_digest else "its input is another one"
-    return _value_difference(there[0], here[0])
+    return value_difference(there[0], here[0])
 
 
 def _values(job: Job) -> list[Any] | None:
@@ -123,20 +123,22 @@ def _values(job: Job) -> list[Any] | None:
 
 def input_digest(value: object) -> str:
     """Digest the input of a single task with a key: the order of keys means nothing."""
-    return hashlib.sha256(_canonical(value).encode()).hexdigest()[:32]
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:32]
 
 
-def _value_difference(there: object, here: object) -> str:
-    if _canonical(there) == _canonical(here):
+def value_difference(there: object, here: object) -> str:
+    """Say how two inputs differ; empty if they do not."""
+    if canonical(there) == canonical(here):
         return ""
     if not isinstance(there, Mapping) or not isinstance(here, Mapping):
         return f"its input is {_shown(there)} there and {_shown(here)} here"
-    names = [name for name in {**there, **here} if _canonical(there.get(name, ...)) != _canonical(here.get(name, ...))]
+    names = [name for name in {**there, **here} if canonical(there.get(name, ...)) != canonical(here.get(name, ...))]
     told = [f"{name} is {_shown(there.get(name, ...))} there and {_shown(here.get(name, ...))} here" for name in names]
     return "; ".join(told[:3]) + ("; …" if len(told) > 3 else "")  # noqa: PLR2004
 
 
-def _canonical(value: object) -> str:
+def canonical(value: object) -> str:
+    """Return text that is the same for equal values, whatever the order of keys."""
     return "" if value is ... else json.dumps(json.loads(tagged_json.dumps(value)), sort_keys=True)
 
 

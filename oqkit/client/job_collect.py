@@ -39,7 +39,7 @@ class JobCollecting(JobWaiting):
         the submitted columns come first; where the frame is not at hand, and columns of it are not stored as the
         function does not take them, pass it: ``join=df`` is refused unless it is the very frame that was submitted.
         """
-        _check_errors(errors)
+        check_errors(errors)
         self._wait(timeout, meanwhile=self._collector.read_ahead)
         if errors == "raise":
             self._view.state.check()
@@ -48,7 +48,7 @@ class JobCollecting(JobWaiting):
 
     def partial(self, *, errors: Errors = "drop", join: bool | pd.DataFrame = False) -> Any:
         """Return what has completed so far, without waiting; other tasks give no row (or nulls: ``"coerce"``)."""
-        _check_errors(errors)
+        check_errors(errors)
         self._refresh()
         return self._results(errors, join=join)
 
@@ -144,6 +144,7 @@ class JobCollecting(JobWaiting):
         return self._collector.tasks(chosen)
 
 
-def _check_errors(errors: str) -> None:
+def check_errors(errors: str) -> None:
+    """Raise `UsageError` for what is no way to treat tasks that did not complete."""
     if errors not in {"raise", "coerce", "drop"}:
         raise UsageError(f"errors={errors!r} must be 'raise', 'coerce' or 'drop'")

@@ -11,10 +11,11 @@ import pandas as pd
 
 from oqkit.client.connection import Connection
 from oqkit.client.handle import Job
+from oqkit.client.items_job import handle_of
 from oqkit.client.option import parse_time, short_text, whole
 from oqkit.client.queue_status import QueueStatus, queue_status
 from oqkit.client.single import Task
-from oqkit.errors import UnknownJob, UsageError, one_of
+from oqkit.errors import Missing, UnknownJob, UsageError, one_of
 from oqkit.queue import key as keys
 from oqkit.queue.firing import named_slot
 from oqkit.queue.history import history
@@ -35,13 +36,13 @@ class QueueFinding(Connection):
         """Return a job by its id or name (of several of one name the newest), or raise `UnknownJob`."""
         text = short_text(id_or_name, what="id_or_name")
         if keys.is_job_id(text):
-            with suppress(UnknownJob):
-                return Job.of_id(self, text)
+            with suppress(Missing):
+                return handle_of(self, self.repository.read_job(text).doc)
         _, found = latest(self.repository, JOB_SCOPE, text)
         found = found or named_slot(self.repository, text)
         if found is None:
             raise UnknownJob(f"no job has the id or name {text!r} in {self.url}; oq.jobs() lists the newest")
-        return Job(self, found)
+        return handle_of(self, found)
 
     def get(self, task_id: str) -> Task:
         """Return a task by its id, or raise `UnknownJob`."""

@@ -9,6 +9,8 @@ from typing import Any, Literal
 from oqkit.client.connection import Connection
 from oqkit.client.duplicate import input_digest
 from oqkit.client.handle import Job
+from oqkit.client.items import Items, ItemSubmitter
+from oqkit.client.items_job import handle_of
 from oqkit.client.keyed import submission_key
 from oqkit.client.option import Payload, short_text, whole
 from oqkit.client.single import Task
@@ -64,6 +66,7 @@ class QueueSubmitting(Connection):
         fn: Callable[..., object] | str,
         inputs: Iterable[object],
         *,
+        key: str | None = None,
         name: str | None = None,
         part_rows: int | str = "auto",
         on_duplicate: OnDuplicate = "attach",
@@ -71,9 +74,30 @@ class QueueSubmitting(Connection):
         payload: Payload | int = "auto",
         **options: object,
     ) -> Job:
-        """Submit one call for each of `inputs` (as in `submit`) as one job; for `payload` the inputs count together."""
+        """Submit one call for each of `inputs` (as in `submit`) as one job; for `payload` the inputs count together.
+
+        With `key`, the name of a field that each input has (they are dicts then), inputs are known by it: of those that were
+        submitted in this way before, to this task type, each stays the task that it is, whatever has become of it. The job
+        has a task for each of the others, and its `result` a row for each input, in their order. One that is known with another
+        input raises `DuplicateJob`.
+        """
         limits = self.repository.limits
-        spec = spec_of_values(_many(inputs), fn, part_rows=part_rows, timer=self.timer, limits=limits, payload=payload)
+        many = _many(inputs)
+
+        def spec_of(values: Iterable[object], function: Any = fn) -> JobSpec:
+            return spec_of_values(
+                values, function, part_rows=part_rows, timer=self.timer, limits=limits, payload=payload
+            )
+
+        if key is not None:
+            if name is not None or on_duplicate != "attach":
+                raise UsageError("with key= each input is known by itself: leave out name= and on_duplicate=")
+            items = Items.of(many, field=short_text(key, what="key"))
+            spec = spec_of(items.values)
+            _check_number(spec, max_tasks)
+            function, submitter = spec.function, ItemSubmitter(self, spec, items, options=options_of(options))
+            return handle_of(self, submitter.submit(lambda values: spec_of(values, function)))
+        spec = spec_of(many)
         return self._submit(spec, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
 
     def submit_frame(
@@ -146,12 +170,16 @@ class QueueSubmitting(Connection):
     ) -> Job:
         if on_duplicate not in {"attach", "rerun", "raise"}:
             raise UsageError(f"on_duplicate={on_duplicate!r} must be 'attach', 'rerun' or 'raise'")
-        if max_tasks is not None and spec.n_tasks > whole(max_tasks, what="max_tasks", low=0, high=10**18):
-            raise UsageError(f"{spec.n_tasks:,} tasks are more than max_tasks={max_tasks:,}; raise it if you mean it")
+        _check_number(spec, max_tasks)
         job = self.submitter.submit_job(
             spec, options, name=None if name is None else short_text(name, what="name"), on_duplicate=on_duplicate
         )
         return Job(self, job, index=spec.index, source=spec.source)
+
+
+def _check_number(spec: JobSpec, max_tasks: int | None) -> None:
+    if max_tasks is not None and spec.n_tasks > whole(max_tasks, what="max_tasks", low=0, high=10**18):
+        raise UsageError(f"{spec.n_tasks:,} tasks are more than max_tasks={max_tasks:,}; raise it if you mean it")
 
 
 def _many(inputs: object) -> Iterable[Any]:

@@ -76,13 +76,13 @@ class ResultReader:
 
     # --- frames ----------------------------------------------------------------------------------
 
-    def frame(self, pieces: list[Piece], *, missing: Literal["null", "drop"]) -> Any:
-        """Return values as a frame aligned with the input."""
+    def frame(self, pieces: list[Piece], *, missing: Literal["null", "drop"], n_rows: int | None = None) -> Any:
+        """Return values as a frame aligned with the input, or of `n_rows` that are numbered."""
         backend = self.inputs()[0].backend
         return align(
             pieces,
-            n_rows=self._job.n_tasks,
-            index=self.index() if backend == "pandas" else None,
+            n_rows=self._job.n_tasks if n_rows is None else n_rows,
+            index=self.index() if backend == "pandas" and n_rows is None else None,
             backend=backend,
             name=self._job.type.rpartition(".")[2] or self._job.type,
             missing=missing,

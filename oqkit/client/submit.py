@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -14,6 +14,7 @@ from oqkit.client.wait import tell
 from oqkit.errors import DuplicateJob, OqError, Unavailable
 from oqkit.observe.event import JobAttached, JobSubmitted
 from oqkit.observe.observer import Observers
+from oqkit.payload.item_places import PLACES
 from oqkit.queue import key as keys
 from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
@@ -159,15 +160,38 @@ class Submitter:
             self._told.add(unknown)
             tell(f"Submitted as a new job, as it will be each time: {unknown}. See oq.content_of.")
 
+    def submit_items(self, spec: JobSpec, job: Job, *, places: bytes | None, claim: Callable[[], bool]) -> Job | None:
+        """Store a job of items, and where those of its call are if these are not all of them.
+
+        `claim` is called once all else is there, and says whether the items are its own. None if they are not, or were given to
+        another job before this one was stored.
+        """
+        began = self._monotonic()
+        submission, job = self._upload(spec, job)
+        facts: dict[str, object] = {} if places is None else {PLACES: submission.put_input(places)}
+        if not claim():
+            submission.withdraw()
+            return None
+        stored = self._commit(submission, replace(job, input={**job.input, **facts}), began=began)
+        return stored.job if stored.is_new else None
+
     def _store(self, spec: JobSpec, job: Job) -> Submitted:
+        began = self._monotonic()
+        return self._commit(*self._upload(spec, job), began=began)
+
+    def _upload(self, spec: JobSpec, job: Job) -> tuple[Submission, Job]:
+        """Store all that a job needs; return what is to be committed."""
         check_circle(job)
-        submission, began = Submission(self._repository, job), self._monotonic()
+        submission = Submission(self._repository, job)
         if self._is_new_code(spec.function) or spec.table is not None:
             submission.check()
         self.put_code(spec.function)
         files = spec.files(max_bytes=self._limits.payload.file_bytes)
         refs = [file.ref(submission.put_input(file.data)) for file in files]
-        stored = submission.commit(replace(job, input=spec.input.with_files(refs).to_json()))
+        return submission, replace(job, input=spec.input.with_files(refs).to_json())
+
+    def _commit(self, submission: Submission, job: Job, *, began: float) -> Submitted:
+        stored = submission.commit(job)
         if stored.is_new:
             took_s = self._monotonic() - began
             self._observers.tell(

@@ -2,6 +2,7 @@
 
 ====================================  ==========================================================
 ``queue.json``                        settings fixed when the queue was created
+``items/{index}/{n}.parquet``         which items `map(key=)` knows, the newest object first
 ``sweep.json``                        how far the search for lost jobs has come
 ``bell``                              the doorbell: overwritten when work arrives; a hint
 ``jobs/{shard}/{job}.json``           the job object
@@ -45,6 +46,7 @@ OPEN = "open/"
 PAUSES = f"{OPEN}-paused/"
 """Where pause signs are: sorted before the shards, so that the listing that shows the markers shows them first."""
 WORKERS = "workers/"
+ITEMS = "items/"
 WAITING = "waiting/"
 TREE = "tree/"
 
@@ -52,6 +54,8 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
 _PART = re.compile(r"([0-9]{7})\.json")
 _MILLIS = 1 << 45  # enough until the year 3084
 _ID_LENGTH = 18
+_MOST_ITEMS = 10**10 - 1
+_ITEMS_NAME = re.compile(r"([0-9]{10})\.parquet")
 
 
 def check_type(name: str) -> str:
@@ -220,6 +224,23 @@ def parse_waiting(key: str) -> tuple[str, int | None]:
 def tree_prefix(root: str) -> str:
     """Return the common prefix of the entries of jobs that belong to the pipeline of one."""
     return f"{TREE}{root}/"
+
+
+def items_prefix(job_type: str, field: str) -> str:
+    """Return the common prefix of the objects that say which items of a task type are known by a field of theirs."""
+    digest = hashlib.sha256(repr((job_type, field)).encode()).digest()
+    return f"{ITEMS}{base32(int.from_bytes(digest), length=_ID_LENGTH)}/"
+
+
+def items_key(prefix: str, number: int) -> str:
+    """Return the key of the object of that number; a later one sorts first."""
+    return f"{prefix}{_MOST_ITEMS - number:010d}.parquet"
+
+
+def items_number(key: str) -> int:
+    """Return the number that `items_key` wrote; 0 for what it did not write."""
+    name = _ITEMS_NAME.fullmatch(key.rpartition("/")[2])
+    return 0 if name is None else _MOST_ITEMS - int(name[1])
 
 
 def worker_key(name: str) -> str:

@@ -49,6 +49,11 @@ class Submission:
         self._uploaded.append(key)
         return key
 
+    def withdraw(self) -> None:
+        """Delete what was uploaded."""
+        for key in self._uploaded:
+            self._repository.delete_quietly(key)
+
     def commit(self, job: Job) -> Submitted:
         """Create the job, or find that its id is taken: then that job is returned and the inputs are withdrawn."""
         held = self._repository.create_job(job)
@@ -57,8 +62,7 @@ class Submission:
             announce(self._repository, found)
             return Submitted(job=begin(self._repository, held), is_new=True)
         if self._repository.keys_of(found).folder != self._keys.folder:
-            for key in self._uploaded:
-                self._repository.delete_quietly(key)
+            self.withdraw()
         resume(self._repository, found)
         return Submitted(job=found, is_new=False)
 
