@@ -24,6 +24,12 @@ def other(x):
     return x
 
 
+@oqkit.task
+def numbered(n, more=False):
+    CALLS.append(n)
+    return n * 10
+
+
 @oqkit.task(backoff=0.01)
 def pay(x, ctx: oqkit.Context):
     CALLS.append(ctx.effect_key("charge"))
@@ -66,6 +72,18 @@ def test_key_is_free_again_after_its_time(queue, oq):
     short = queue.submit(half, {"x": 1}, key="short", key_ttl=0.001)
     until(lambda: queue.submit(half, {"x": 1}, key="short", key_ttl=0.001).id != short.id)
     assert queue.submit(half, {"x": 1}, key="k").id == first.id
+
+
+def test_item_that_is_known_is_not_run_again(queue):
+    first = queue.map(numbered, [{"n": 1}, {"n": 2}], key="n")
+    second = queue.map(numbered, [{"n": 3}, {"n": 2}], key="n")
+    assert (len(first), len(second)) == (2, 1)
+    work_off(queue, numbered)
+    assert sorted(CALLS) == [1, 2, 3]
+    assert queue.job(second.id).result(WAIT_S)["numbered"].tolist() == [30, 20]
+    assert queue.map(numbered, [{"n": 1}, {"n": 2}], key="n").id == first.id
+    with pytest.raises(oqkit.DuplicateJob, match="was submitted before with another input, as task"):
+        queue.map(numbered, [{"n": 1, "more": True}], key="n")
 
 
 def test_outbox_delivers_what_was_committed(queue, oq, tmp_path):

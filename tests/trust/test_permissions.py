@@ -124,9 +124,17 @@ def test_schedule_is_fired_by_who_may_and_left_alone_by_who_may_not(team, start,
     assert refused["Worker"] == {"s3:PutObject"}
 
 
+def test_submitter_may_say_which_items_are_known(team):
+    submitter, n_before = team.queues["Submitter"], len(team.refused("Submitter"))
+    submitter.map("later", [{"n": 1}], key="n")
+    assert len(submitter.map("later", [{"n": 1}, {"n": 2}], key="n")) == 1
+    assert team.refused("Submitter")[n_before:] == []
+
+
 KEYS = {
     "jobs": "jobs/0000/x.json",
     "code": "code/x",
+    "items": "items/x/0000000001.parquet",
     "parts": "work/0000/a-x/parts/0000000.json",
     "outputs": "work/0000/a-x/out/0000000-a.1.parquet",
     "markers": "open/0000/type-x/ready/x",
@@ -138,7 +146,7 @@ KEYS = {
 }
 WRITES = {
     "Viewer": set(),
-    "Submitter": {"jobs", "code", "parts", "outputs", "markers", "schedules", "bell"},
+    "Submitter": {"jobs", "code", "items", "parts", "outputs", "markers", "schedules", "bell"},
     "Worker": {"parts", "outputs", "markers", "workers", "bell"},
     "Scheduler": {"jobs", "parts", "outputs", "markers", "schedules", "workers", "bell"},
 }
