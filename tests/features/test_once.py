@@ -25,7 +25,7 @@ def other(x):
 
 
 @oqkit.task
-def numbered(n, more=False):
+def numbered(n, more=0):
     CALLS.append(n)
     return n * 10
 
@@ -83,7 +83,7 @@ def test_item_that_is_known_is_not_run_again(queue):
     assert queue.job(second.id).result(WAIT_S)["numbered"].tolist() == [30, 20]
     assert queue.map(numbered, [{"n": 1}, {"n": 2}], key="n").id == first.id
     with pytest.raises(oqkit.DuplicateJob, match="was submitted before with another input, as task"):
-        queue.map(numbered, [{"n": 1, "more": True}], key="n")
+        queue.map(numbered, [{"n": 1, "more": 1}], key="n")
 
 
 def test_outbox_delivers_what_was_committed(queue, oq, tmp_path):
