@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from oqkit.claim.pause_watch import PauseWatch
-from oqkit.client.pause_note import pause_note
+from oqkit.client.pause_note import job_pause_note, pause_note
 from oqkit.errors import StoreError
 from oqkit.printable import printable
 from oqkit.queue import gate
@@ -70,9 +70,12 @@ def is_at_work(state: JobState) -> bool:
 
 
 def why_held(state: JobState) -> str:
-    """Return what the gate says that holds a job back; empty if none does, or while tasks run."""
+    """Return why a job is held back, as a gate or its pause says; empty if nothing does, or while tasks run."""
     hold = gate.held(state.job, state.at)
-    return "" if hold is None or state.is_final or is_at_work(state) else printable(hold.why)
+    if hold is None or state.is_final or is_at_work(state):
+        return ""
+    order = state.job.pause(state.at)
+    return printable(hold.why or ("" if order is None else job_pause_note(order, now=state.at)))
 
 
 def diagnose(

@@ -1,7 +1,8 @@
-"""A pause of the queue or of a type in words, for whoever waits."""
+"""A pause in words, for whoever waits."""
 
 from __future__ import annotations
 
+from oqkit.queue.job import Control
 from oqkit.queue.pause import PauseSign
 
 _UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"))
@@ -14,12 +15,17 @@ def pause_note(sign: PauseSign, *, now: float) -> str:
     return f"{what}{pause_facts(sign, now=now)}. {call} ends it."
 
 
-def pause_facts(sign: PauseSign, *, now: float) -> str:
+def job_pause_note(order: Control, *, now: float) -> str:
+    """Say of the pause of a single job what `pause_note` says."""
+    return f"The job is paused{pause_facts(order, now=now)}. job.resume() ends it."
+
+
+def pause_facts(pause: PauseSign | Control, *, now: float) -> str:
     """Say by whom, since when, for how long and why something is paused, to be written behind what it is."""
-    by = f" by {sign.by}" if sign.by else ""
-    since = f" {_span(now - sign.at)} ago" if sign.at else ""
-    more = f", for another {_span(sign.until - now)}" if sign.until is not None else ""
-    why = f": {sign.reason}" if sign.reason else ""
+    by = f" by {pause.by}" if pause.by else ""
+    since = f" {_span(now - pause.at)} ago" if pause.at else ""
+    more = f", for another {_span(pause.until - now)}" if pause.until is not None else ""
+    why = f": {pause.reason}" if pause.reason else ""
     return f"{',' if by or since else ''}{by}{since}{more}{why}"
 
 

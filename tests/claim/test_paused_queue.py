@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 
@@ -13,6 +14,7 @@ from oqkit.queue import pause
 from oqkit.queue.collection import Unreadable
 from oqkit.store.base import Page
 from oqkit.testing.race import race
+from tests.fuzz.mutation import mutated
 from tests.queue.faulty import FaultyStore, World, WrappedStore, cost
 
 LIMITS = ClaimLimits()
@@ -160,12 +162,15 @@ def test_pause_is_noticed_however_many_markers_there_are(rings):
     assert last - at <= (NOTICED_S if rings else LIMITS.list_every_s * LIMITS.busy_list_factor + 1.0)
 
 
-class Shuffled(WrappedStore):
+class Backwards(WrappedStore):
     """Lists in an order of its own, as S3 Express does."""
 
     def list(self, prefix, *, after=None, limit=1000, folders=False):
-        page = super().list(prefix, after=after, limit=limit, folders=folders)
-        return Page(entries=page.entries[::-1], folders=page.folders, next=page.next)
+        if folders:
+            return super().list(prefix, after=after, limit=limit, folders=folders)
+        found = sorted(super().list(prefix).entries, key=lambda entry: entry.key, reverse=True)
+        left = [entry for entry in found if after is None or entry.key < after]
+        return Page(entries=tuple(left[:limit]), next=left[limit - 1].key if len(left) > limit else None)
 
 
 def test_pause_is_noticed_on_a_store_that_lists_in_no_order():
@@ -173,7 +178,7 @@ def test_pause_is_noticed_on_a_store_that_lists_in_no_order():
     for n in range(50):
         world.submit(world.job(n))
     paused(world)
-    worker = world.worker("w", world.repository(Shuffled(world.inner)))
+    worker = world.worker("w", world.repository(Backwards(world.inner)))
     assert worker.drain(until_s=60.0) == 0
 
 
@@ -291,6 +296,25 @@ def test_of_16_racing_pauses_all_are_given_once_and_one_stands(world):
     assert sign["by"] in {one.by for one in made}
 
 
+@pytest.mark.parametrize("order", ("pause", "resume"))
+def test_order_whose_reply_was_lost_is_not_given_again_over_a_newer_one(world, order):
+    paused(world, reason="first")
+    store = FaultyStore(world.inner, ("drop",))
+
+    def pause_anew(verb, key):
+        if not store.script:  # the write was applied, and its reply is lost
+            store.before_read = None
+            paused(world, reason="newer")
+
+    store.before_read = pause_anew
+    if order == "pause":
+        pause.pause(world.repository(store), reason="second")
+    else:
+        assert pause.resume(world.repository(store)).reason == "newer"
+    (sign,) = pause.pauses(world.repository())
+    assert (sign.reason, sign.rev) == ("newer", 3)
+
+
 @pytest.mark.parametrize("fault", ("refuse", "drop", "zombie", "late", "conflict", "unsure"))
 @pytest.mark.parametrize("order", ("pause", "resume"))
 def test_order_is_given_once_whatever_becomes_of_the_reply(world, fault, order):
@@ -333,6 +357,18 @@ def test_sign_that_cannot_be_understood_stops_nobody_and_is_said_once(world, dat
     assert len([one for one in caplog.records if "nothing is paused by it" in one.getMessage()]) == 1
     (found,) = pause.pauses(world.repository())
     assert isinstance(found, Unreadable)
+
+
+def test_damaged_sign_stops_no_worker_and_nobody_who_asks(world):
+    paused(world, reason="é", until=world.now() + 1e6)
+    resumed(world)
+    sound, worker = world.inner.read(keys.pause_key("")).data, world.worker()
+    for seed in range(300):
+        _, data = mutated(sound, random.Random(seed))
+        world.inner.overwrite(keys.pause_key(""), data)
+        world.clock.sleep(LIMITS.list_every_s * LIMITS.idle_list_factor)
+        worker.find()
+        pause.pauses(world.repository())
 
 
 @pytest.mark.parametrize("name", ("open/-paused/junk", "open/-paused/type-.json", "open/-paused/a/b.json"))

@@ -59,6 +59,16 @@ def test_why_a_job_waits_says_who_paused_the_queue_and_why(queue):
         task.job.wait(timeout=0.0)
 
 
+def test_why_a_paused_job_waits_says_who_paused_it_and_why(queue):
+    job = queue.map(score, [{"x": "a"}])
+    job.pause(reason="look first", by="ana@lab", resume_after="2d")
+    assert re.fullmatch(
+        r"The job is paused, by ana@lab \d+ s ago, for another 2 d: look first\. job\.resume\(\) ends it\.", job.why()
+    )
+    job.resume()
+    assert "paused" not in job.why()
+
+
 def test_paused_type_waits_while_others_run(queue):
     task = queue.submit(score, {"x": "a"})
     queue.pause("the model is being replaced", type="score")

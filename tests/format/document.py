@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import oqkit as oq
+from oqkit.queue import key as keys
 from oqkit.queue import record
 from oqkit.queue.collection import Collection
 from oqkit.queue.document_type import KeyedType
+from oqkit.queue.pause import PAUSE
 
-KINDS: dict[str, KeyedType[Any]] = {}
+KINDS: dict[str, KeyedType[Any]] = {keys.PAUSES: PAUSE}
 """Each kind by the prefix of its keys. A new one has its line here, and something of it is made in `make.fill`."""
 
 

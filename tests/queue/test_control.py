@@ -249,6 +249,14 @@ def test_reprioritized_job_comes_before_others_whether_it_waits_or_runs(world):
     assert world.markers() == []
 
 
+def test_lowered_job_is_known_by_its_newest_marker_to_a_worker_that_never_read_it(world):
+    lowered, other = world.job(1, priority=128), world.job(2, priority=100)
+    for job in (lowered, other):
+        world.submit(job)
+    control.reprioritize(world.repository(), lowered.id, 50)
+    assert world.worker().find().job.id == other.id
+
+
 @pytest.mark.parametrize("at", range(5))
 @pytest.mark.parametrize("is_after", (False, True))
 def test_caller_of_reprioritize_that_dies_anywhere_loses_no_task(world, at, is_after):
