@@ -87,6 +87,13 @@ class HeldLease:
         """Return how many a row has caused so far."""
         return self.part.state_at(row).deaths
 
+    def read_job(self) -> Job:
+        """Return the job as it is now, or raise `LeaseLost` if it was deleted."""
+        try:
+            return self._repository.read_job(self.job.id).doc
+        except Missing:
+            raise LeaseLost(self.id) from None
+
     def now(self) -> float:
         """Return the store's time, in epoch seconds."""
         return self._repository.now()

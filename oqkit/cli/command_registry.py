@@ -48,6 +48,7 @@ COMMANDS = {
     "result": Command(help="wait for a job, and show what it gave or write it to a file"),
     "gather": Command(help="submit one call on the results of others"),
     "trace": Command(help="show what a job waits for and what comes of it"),
+    "signal": Command(help="send a value to tasks that wait for it"),
     "cancel": Command(help="cancel what has not ended"),
     "retry": Command(help="run what failed again"),
     "pause": Command(help="let workers start no more tasks of the queue, of a type, or of a job"),

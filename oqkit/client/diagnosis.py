@@ -21,6 +21,7 @@ from oqkit.queue import key as keys
 from oqkit.queue.eligibility import Hurdle, Refusal, reason, refusal_of
 from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
+from oqkit.queue.transition import Status
 from oqkit.queue.view import JobState
 from oqkit.queue.worker_record import WorkerRecord, read_worker
 
@@ -76,6 +77,20 @@ def why_held(state: JobState) -> str:
         return ""
     order = state.job.pause(state.at)
     return printable(hold.why or ("" if order is None else job_pause_note(order, now=state.at)))
+
+
+def why_waiting(state: JobState) -> str:
+    """Return which signals tasks of a job wait for; empty if none does, or while tasks run."""
+    if state.is_final or is_at_work(state):
+        return ""
+    names = {
+        task.waits[-1].name
+        for part in state.touched()
+        for task in part.states
+        if task.status is Status.PENDING and task.waits and task.due > state.at
+    }
+    told = " and ".join(map(repr, sorted(names)))
+    return printable(f"Tasks wait for the signal {told}: job.signal(name, value) sends one.") if names else ""
 
 
 def diagnose(
@@ -180,7 +195,7 @@ class WorkerWatch:
         """
         limits = self._limits
         if not is_still(state, patience_s=limits.patience_s if patience_s is None else patience_s):
-            text = why_held(state)
+            text = why_held(state) or why_waiting(state)
             self._said, self._wait_s = (state, text), 0.0
             return text
         try:

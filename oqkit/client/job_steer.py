@@ -7,16 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
+from oqkit.arrow import tagged_json
 from oqkit.client.duplicate import derived_name, is_derived
 from oqkit.client.job_base import JobBase
-from oqkit.client.option import by_of, from_now, tags_of
+from oqkit.client.option import by_of, from_now, short_text, tags_of
 from oqkit.client.selection import select
 from oqkit.client.spec import Function, function_of
-from oqkit.errors import UsageError
+from oqkit.errors import SchemaError, UsageError
 from oqkit.observe.event import JobOrdered
 from oqkit.queue import control
 from oqkit.queue.job import ControlVerb
 from oqkit.queue.priority import priority_of
+from oqkit.queue.rows import Rows
 from oqkit.queue.submission import point_to
 from oqkit.queue.transition import Status
 from oqkit.task.code import put_code
@@ -67,6 +69,25 @@ class JobSteering(JobBase):
         if function is not None:
             self._answer_for(function)
         return len(chosen)
+
+    def signal(self, name: str, value: object = None, *, by: str | None = None) -> None:
+        """Send a value to all tasks, for ``ctx.wait_for_signal(name)``; those that wait for it go on.
+
+        One that comes before a task waits for it is kept. `value` is what an input may be, of at most 10,000 characters
+        of JSON; a job takes 1,000 signals, and 256 KiB of values. Raise `UsageError` for more, or if the job has ended.
+        """
+        self._signal(name, value, rows=None, by=by)
+
+    def _signal(self, name: str, value: object, *, rows: Rows | None, by: str | None) -> None:
+        name, given_by = short_text(name, what="name"), by_of(by)
+        try:
+            text = tagged_json.dumps(value)
+        except SchemaError as error:
+            raise SchemaError(f"signal {name!r} cannot carry {tagged_json.show(value)}: {error}") from None
+        if self.done():
+            raise UsageError(f"job {self.name or self.id!r} has ended: nobody waits for the signal {name!r}")
+        self._view.adopt(control.signal(self._repository, self.id, name=name, value=text, rows=rows, by=given_by))
+        self._tell(ControlVerb.SIGNAL, by=given_by, reason=name)
 
     def _answer_for(self, function: Function) -> None:
         """Let the same submission with a corrected function attach to this job, if it attached by what it does."""

@@ -196,6 +196,10 @@ class Task:
         if status is not Status.CANCELLED:
             raise IllegalTransition(Verb.CANCEL, status)
 
+    def signal(self, name: str, value: object = None, *, by: str | None = None) -> None:
+        """Send a value to the task alone, for ``ctx.wait_for_signal(name)``; see `Job.signal`."""
+        self.job._signal(name, value, rows=Rows.span(self.row, self.row + 1), by=by)
+
     def retry(self, *, fn: Callable[..., object] | None = None, by: str | None = None) -> None:
         """Run the task again; raise `IllegalTransition` unless it failed, expired or was cancelled."""
         if not self.job.retry([self.row], fn=fn, by=by):

@@ -8,6 +8,7 @@ from typing import Any
 
 from cachetools import LRUCache
 
+from oqkit.arrow import tagged_json
 from oqkit.arrow.batch import encode_batch
 from oqkit.arrow.order import in_order
 from oqkit.errors import FormatError
@@ -65,6 +66,11 @@ class ParquetCodec:
                 source = InputSource(self._repository, job, access=self._access, cache=self._cache)
                 known = self._inputs[job.id] = input_of(job), source
             return known
+
+    def value(self, text: str) -> Any:
+        """Read the value of a signal."""
+        with readable("the value of a signal is"):
+            return tagged_json.loads(text)
 
     def table(self, result: Any, n_rows: int) -> Any:
         """Check and convert what a batch function returned."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from oqkit.queue.progress import Progress
 from oqkit.queue.rows import NONE, Rows
+from oqkit.queue.signal import Wait
 from oqkit.queue.transition import Verb
 
 Output = bytes | Mapping[str, Any]
@@ -26,6 +27,9 @@ class Outcome:
     """How long it took until they were all run, in seconds; 0 if unknown."""
     is_certain: bool = True
     """Of a death: whether nothing but these rows can have caused it. Only such a death fails a row."""
+    wait: Wait | None = None
+    """What rows wait for; and the generation of the job that did not have it."""
+    gen: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

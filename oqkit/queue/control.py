@@ -22,6 +22,7 @@ from oqkit.queue.gate import due
 from oqkit.queue.job import Code, Control, ControlVerb, Job, caught_up, concerned, has_control, with_control
 from oqkit.queue.repository import Repository
 from oqkit.queue.rows import Rows
+from oqkit.queue.signal import check_room, check_size
 from oqkit.queue.transition import Status, Verb, sources
 
 CANCELLABLE = sources(Verb.CANCEL)
@@ -97,7 +98,17 @@ def _enter(
     return held.doc, control
 
 
+def signal(
+    repository: Repository, job_id: str, *, name: str, value: str, rows: Rows | None = None, by: str = ""
+) -> Job:
+    """Send a signal to tasks of a job (None: all): `value` is a text of `tagged_json`. Those that wait for it go on."""
+    check_size(value)
+    return _order(repository, job_id, ControlVerb.SIGNAL, name=name, value=value, rows=rows, by=by)
+
+
 def _ordered(repository: Repository, job: Job, control: Control, code: Code | None) -> Job:
+    if control.verb is ControlVerb.SIGNAL:
+        check_room((one.value for one in job.controls if one.verb is ControlVerb.SIGNAL), control.name)
     after = with_control(job, control, code=code)
     if len(after.tags) > max(MAX_TAGS, len(job.tags)):
         raise UsageError(f"job {job.name or job.id} would have {len(after.tags)} tags: at most {MAX_TAGS} are allowed")
@@ -118,7 +129,7 @@ def bring_up(repository: Repository, job: Job, control: Control) -> None:
         return None
 
     indexes: Sequence[int] = concerned(job, control)
-    if control.verb is ControlVerb.RETRY:
+    if control.verb in {ControlVerb.RETRY, ControlVerb.SIGNAL}:
         existing = existing_parts(repository, job)
         indexes = [index for index in existing if index in indexes]
     for error in repository.map(attempt, indexes):

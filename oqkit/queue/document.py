@@ -39,6 +39,7 @@ from oqkit.queue.job import Code, Control, Job, Slot
 from oqkit.queue.part import Event, Lease, Part
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows, covers_once
+from oqkit.queue.signal import FEATURE as SIGNALS
 from oqkit.queue.signature import Keyring, Signature
 from oqkit.queue.task_state import TaskState, grouped
 from oqkit.queue.template import covered
@@ -48,7 +49,7 @@ T = TypeVar("T")
 
 FORMAT = 1
 MAX_BYTES = 64 * 2**20
-FEATURES: frozenset[str] = frozenset({"reprioritize", "tag", DEPENDENCIES})
+FEATURES: frozenset[str] = frozenset({"reprioritize", "tag", DEPENDENCIES, SIGNALS})
 """What a document may require of its reader. A feature is named here by the code that honours it, and not before."""
 
 # --- any document --------------------------------------------------------------------------------

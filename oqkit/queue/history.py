@@ -46,23 +46,26 @@ def history(repository: Repository, job: Job, row: int) -> list[Step]:
 
 def _note(control: Control) -> str | None:
     """Say what an order did that moves no task; None if it moves some."""
+    note: str | None = None
     match control.verb:
         case ControlVerb.PAUSE:
-            return f"paused: {control.reason}" if control.reason else "paused"
+            note = f"paused: {control.reason}" if control.reason else "paused"
         case ControlVerb.RESUME:
-            return "resumed"
+            note = "resumed"
         case ControlVerb.REPRIORITIZE:
-            return f"priority {control.priority}"
+            note = f"priority {control.priority}"
         case ControlVerb.TAG:
-            return "tags " + ", ".join(
-                f"{name}={value}" if value is not None else f"no {name}" for name, value in control.tags
-            )
+            changes = (f"no {name}" if value is None else f"{name}={value}" for name, value in control.tags)
+            note = "tags " + ", ".join(changes)
         case ControlVerb.RELEASE:
-            return f"released: {control.reason or 'all that it depends on have ended'}"
+            note = f"released: {control.reason or 'all that it depends on have ended'}"
+        case ControlVerb.SIGNAL:
+            note = f"signal {control.name}"
         case ControlVerb.CANCEL | ControlVerb.RETRY | ControlVerb.FOLLOW:
-            return None
+            pass
         case _:
             assert_never(control.verb)
+    return note
 
 
 def _states(repository: Repository, job: Job, row: int) -> list[Step]:

@@ -20,7 +20,9 @@ from oqkit.queue.dependency import OnFailure, Parent
 from oqkit.queue.part import Part, cancel, fresh, reject, reopen
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows
+from oqkit.queue.signal import FEATURE as SIGNALS
 from oqkit.queue.signature import Signature
+from oqkit.queue.task_state import woken
 from oqkit.queue.transition import Status
 
 
@@ -38,11 +40,15 @@ class ControlVerb(StrEnum):
     RELEASE = "release"
     """By oqkit: the jobs that this one depends on have ended. `Control.reason` names those that did not complete."""
 
+    SIGNAL = "signal"
+
     @property
     def concerns_tasks(self) -> bool:
         """Whether it says what may become of tasks; a priority, tags and followers are about the job as a whole."""
         match self:
-            case ControlVerb.CANCEL | ControlVerb.RETRY | ControlVerb.PAUSE | ControlVerb.RESUME | ControlVerb.RELEASE:
+            case ControlVerb.CANCEL | ControlVerb.RETRY | ControlVerb.PAUSE | ControlVerb.RESUME:
+                return True
+            case ControlVerb.RELEASE | ControlVerb.SIGNAL:
                 return True
             case ControlVerb.REPRIORITIZE | ControlVerb.TAG | ControlVerb.FOLLOW:
                 return False
@@ -59,6 +65,8 @@ class ControlVerb(StrEnum):
                 return self.value
             case ControlVerb.FOLLOW | ControlVerb.RELEASE:
                 return DEPENDENCIES
+            case ControlVerb.SIGNAL:
+                return SIGNALS
             case _:
                 assert_never(self)
 
@@ -105,6 +113,9 @@ class Control:
     """The priority from now on; None: as before."""
     tags: tuple[tuple[Name, Text | None], ...] = ()
     """Tags to be set; None removes one."""
+    name: Name = ""
+    """Of a signal; and its value, as a text of `tagged_json`."""
+    value: Text = ""
     unknown: Unknown = ()
 
     @property
@@ -122,7 +133,7 @@ class Control:
                 return self.cancels_all
             case ControlVerb.RETRY | ControlVerb.PAUSE | ControlVerb.REPRIORITIZE | ControlVerb.TAG:
                 return False
-            case ControlVerb.FOLLOW | ControlVerb.RELEASE:
+            case ControlVerb.FOLLOW | ControlVerb.RELEASE | ControlVerb.SIGNAL:
                 return False
             case _:
                 assert_never(self.verb)
@@ -225,6 +236,16 @@ class Job:
         """Whether other jobs may depend on it."""
         return any(control.verb is ControlVerb.FOLLOW for control in self.controls)
 
+    def signals(self, name: str, row: int) -> list[str]:
+        """Return the values of the signals of a name that a task was sent, in order, as texts of `tagged_json`."""
+        return [
+            control.value
+            for control in self.controls
+            if control.verb is ControlVerb.SIGNAL
+            and control.name == name
+            and (control.rows is None or row in control.rows)
+        ]
+
     def is_blocked(self, now: float) -> bool:
         """Whether its tasks wait for other jobs to end: they do not once all were cancelled, or their time is over."""
         if not self.depends_on or self.release is not None:
@@ -277,6 +298,8 @@ def caught_up(part: Part, job: Job, *, now: float) -> Part:
                 part = reopen(part, rows, now=now, statuses=statuses, by=control.by)
             case ControlVerb.RELEASE:
                 part = _released(part, job, control, now=now)
+            case ControlVerb.SIGNAL:
+                part = replace(part, states=woken(part.states, rows, signal=control.name))
             case (
                 ControlVerb.PAUSE | ControlVerb.RESUME | ControlVerb.REPRIORITIZE | ControlVerb.TAG | ControlVerb.FOLLOW
             ):
@@ -331,7 +354,7 @@ def concerned(job: Job, control: Control) -> range:
             return range(min(1, job.n_parts))
         case ControlVerb.REPRIORITIZE | ControlVerb.TAG:
             return range(0)
-        case ControlVerb.CANCEL | ControlVerb.RETRY:
+        case ControlVerb.CANCEL | ControlVerb.RETRY | ControlVerb.SIGNAL:
             return _parts_of(control.rows, job)
         case _:
             assert_never(control.verb)

@@ -18,6 +18,7 @@ from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.policy import Policy
 from oqkit.queue.progress import Progress
 from oqkit.queue.rows import Rows, union
+from oqkit.queue.signal import with_wait
 from oqkit.queue.suspect import lease_s_for, most_rows
 from oqkit.queue.task_state import States, Stretch, TaskState, changed, grouped, stretches
 from oqkit.queue.transition import Status, Verb, target
@@ -260,13 +261,21 @@ def _record(
         state = replace(state, status=target(verb, state.status), lease="", lost=0, output=name or state.output)
         if verb is Verb.RETRY:
             return replace(state, due=now + policy.backoff.delay_s(state.used, chance=chance))
-        if verb is Verb.RESCHEDULE:
-            due = now + outcome.delay_s
-            return replace(state, due=due, spared=state.spared + 1, reschedules=state.reschedules + 1)
-        return state
+        return _spared(state, verb, outcome, now=now, gen=part.gen)
 
     part = replace(part, states=changed(part.states, rows, take_in))
     return _told(part, now, outcome.verb, rows, worker=lease.worker, note=outcome.note, took_s=outcome.took_s)
+
+
+def _spared(state: TaskState, verb: Verb, outcome: Outcome, *, now: float, gen: int) -> TaskState:
+    """Put a row back that used up no attempt; of one that has ended, forget what it waited for."""
+    if verb is Verb.RESCHEDULE:
+        due = now + outcome.delay_s
+        return replace(state, due=due, spared=state.spared + 1, reschedules=state.reschedules + 1)
+    if outcome.wait is not None:  # unless an order came that was not looked at: it may be what the row waits for
+        due = now if gen > outcome.gen else outcome.wait.until
+        return replace(state, due=due, spared=state.spared + 1, waits=with_wait(state.waits, outcome.wait))
+    return replace(state, waits=())
 
 
 def _died(state: TaskState, *, now: float, policy: Policy, chance: float, is_certain: bool = True) -> TaskState:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Annotated, NamedTuple
 
-from oqkit.queue.bound import Count, LeaseId, Moment, Name, Unknown
+from msgspec import Meta
+
+from oqkit.queue.bound import MAX_WAITS, Count, LeaseId, Moment, Name, Unknown
 from oqkit.queue.rows import Rows
+from oqkit.queue.signal import Wait
 from oqkit.queue.transition import Status
 
 
@@ -33,6 +36,8 @@ class TaskState:
     """Who runs it; empty unless running."""
     output: Name = ""
     """Which output holds its newest outcome; empty for none."""
+    waits: Annotated[tuple[Wait, ...], Meta(max_length=MAX_WAITS)] = ()
+    """The signals that it has waited for, the last of them now if it is pending."""
     unknown: Unknown = ()
 
     @property
@@ -86,3 +91,13 @@ def stretches(states: States) -> list[Stretch]:
     """Return the rows in order, neighbours that share their state together."""
     found = [Stretch(first, stop, state) for state, rows in states.items() for first, stop in rows.ranges]
     return sorted(found, key=lambda one: one.first)
+
+
+def woken(states: States, rows: Rows, *, signal: str) -> States:
+    """Make those of `rows` due that wait for a signal of this name."""
+
+    def wake(state: TaskState) -> TaskState:
+        is_meant = state.status is Status.PENDING and bool(state.waits) and state.waits[-1].name == signal
+        return replace(state, due=0.0) if is_meant else state
+
+    return changed(states, rows, wake)

@@ -8,6 +8,7 @@ verb            from       to         when
 ``fail``        running    failed     it raised `PermanentError`, or its retries or losses are used up
 ``retry``       running    pending    it raised something else and has attempts left; due after a back-off
 ``reschedule``  running    pending    it raised `Reschedule`; no attempt is used up
+``wait``        running    pending    it waits for a signal; no attempt is used up
 ``release``     running    pending    its worker handed it back unstarted; no attempt is used up
 ``lose``        running    pending    its lease ran out, or it killed its worker and may do so again
 ``cancel``      pending    cancelled
@@ -58,6 +59,7 @@ class Verb(StrEnum):
     FAIL = "fail"
     RETRY = "retry"
     RESCHEDULE = "reschedule"
+    WAIT = "wait"
     RELEASE = "release"
     LOSE = "lose"
     CANCEL = "cancel"
@@ -72,6 +74,7 @@ TRANSITIONS: dict[tuple[Verb, Status], Status] = {
     (Verb.FAIL, Status.RUNNING): Status.FAILED,
     (Verb.RETRY, Status.RUNNING): Status.PENDING,
     (Verb.RESCHEDULE, Status.RUNNING): Status.PENDING,
+    (Verb.WAIT, Status.RUNNING): Status.PENDING,
     (Verb.RELEASE, Status.RUNNING): Status.PENDING,
     (Verb.LOSE, Status.RUNNING): Status.PENDING,
     (Verb.CANCEL, Status.PENDING): Status.CANCELLED,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from oqkit.errors import UsageError
 from oqkit.queue import key as keys
+from oqkit.task.failure import SignalMissing
 from oqkit.task.function import as_task, options_of, seconds
-from oqkit.task.request import ExtendLease, Service, Spawn
+from oqkit.task.request import ExtendLease, Service, Signal, Spawn, TakeSignal
 
 log = logging.getLogger("oqkit.task")
 
@@ -36,6 +38,8 @@ class Context:
     _service: Service | None = field(default=None, repr=False, compare=False)
     _calls: Iterator[int] = field(default_factory=itertools.count, repr=False, compare=False)
     """Numbers the calls that this one submits."""
+    _waits: Counter[str] = field(default_factory=Counter, repr=False, compare=False)
+    """How often this call has asked for the signals of each name."""
 
     @property
     def cancelled(self) -> bool:
@@ -99,6 +103,26 @@ class Context:
             return keys.task_id(job_id, 0)
         return self._service.ask(request)
 
+    def wait_for_signal(self, name: str, *, timeout: float | str | None = None) -> Any:
+        """Return the value of a signal that somebody sends with ``job.signal(name, value)``; in a coroutine function, ``await`` it.
+
+        No worker is held meanwhile: if it has not come yet, this ends the call, the task is pending, and the function is called
+        again from its beginning when the signal has come, which counts as no attempt. So do what must not be done twice
+        after it, or with `spawn` and `effect_key`. The first wait for a name in a call is answered with the first signal
+        of that name, the second with the second, at every attempt. Raise `TimeoutError` once the task has waited for `timeout` (seconds,
+        or such as ``"2h"``) since it first came here, and `UsageError` in a batch function.
+        """
+        if not isinstance(name, str) or not name or len(name) > 512:  # noqa: PLR2004
+            raise UsageError(f"wait_for_signal({name!r:.80}): name the signal with a text of 1 to 512 characters")
+        if not self._origin:
+            raise UsageError("a batch function cannot wait, as its calls are for several tasks: use a row function")
+        if self._service is None:
+            raise UsageError("this context asks nobody, so no signal can come: replace wait_for_signal in your test")
+        number, timeout_s = self._waits[name], None if timeout is None else seconds(timeout, what="timeout")
+        self._waits[name] += 1
+        answer = self._service.ask(TakeSignal(name=name, number=number, timeout_s=timeout_s))
+        return _awaited(answer, name) if isinstance(answer, Awaitable) else _value_of(answer, name)
+
     @property
     def log(self) -> logging.Logger:
         """The logger ``oqkit.task``."""
@@ -120,3 +144,16 @@ class Context:
                 "a batch function has no effect_key, as its calls are for several tasks: use a row function"
             )
         return hashlib.sha256(repr((self._origin, self.task_id, name)).encode()).hexdigest()[:32]
+
+
+async def _awaited(answer: Awaitable[Signal], name: str) -> Any:
+    return _value_of(await answer, name)
+
+
+def _value_of(signal: Signal, name: str) -> Any:
+    """Return the value of a signal, end the call until it comes, or raise `TimeoutError` if it has waited long enough."""
+    if signal.has_come:
+        return signal.value
+    if signal.wait is None:
+        raise TimeoutError(f"the signal {name!r} has not come in time")
+    raise SignalMissing(signal)

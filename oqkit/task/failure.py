@@ -8,10 +8,19 @@ from pathlib import Path
 
 from oqkit.errors import PermanentError, Reschedule, SchemaError, Skip
 from oqkit.queue.transition import Verb
+from oqkit.task.request import Signal
 
 MAX_MESSAGE = 2_000
 MAX_TRACEBACK = 8_000
 _HERE = str(Path(__file__).parents[1] / "worker")
+
+
+class SignalMissing(BaseException):
+    """Ends a call that waits for a signal: it is made again when that has come. No `except Exception` holds it up."""
+
+    def __init__(self, signal: Signal) -> None:
+        super().__init__(signal)
+        self.signal = signal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +55,8 @@ def verb_of(error: BaseException) -> Verb:
         return Verb.COMPLETE
     if issubclass(kind, Reschedule):
         return Verb.RESCHEDULE
+    if issubclass(kind, SignalMissing):
+        return Verb.WAIT
     if issubclass(kind, (PermanentError, SchemaError)):  # what does not fit now will not fit the next time
         return Verb.FAIL
     return Verb.RETRY

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from oqkit.errors import UsageError
 from oqkit.queue.job import Code
+from oqkit.queue.signal import Wait
 from oqkit.task.function import Options, TaskFunction
 
 MAX_EXTENSION_S = 7 * 86_400.0
@@ -40,7 +41,29 @@ class Spawn:
     options: Options
 
 
-Request = ExtendLease | Spawn
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeSignal:
+    """Look for the signal of a name with this number, counted from 0; the answer is a `Signal`."""
+
+    name: str
+    number: int
+    timeout_s: float | None
+    """How long the task waits for it from the first look on; None: for ever."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """A signal, or that it has not come yet."""
+
+    has_come: bool
+    value: Any = None
+    wait: Wait | None = None
+    """What the task waits for; None if it has come, or the task has waited long enough."""
+    gen: int = 0
+    """The generation of the job that was looked at."""
+
+
+Request = ExtendLease | Spawn | TakeSignal
 """A class for each; it pickles, as does the answer. The function waits for that, or for the error that it raises."""
 
 

@@ -18,7 +18,7 @@ from oqkit.queue.key import task_id
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Verb
 from oqkit.task.context import Context
-from oqkit.task.failure import Failure, delay_of, failure_of, verb_of
+from oqkit.task.failure import Failure, SignalMissing, delay_of, failure_of, verb_of
 from oqkit.task.handler import Handler
 from oqkit.task.request import Request
 from oqkit.worker.buffer import LIMIT, TAKEN, ResultBuffer, Results
@@ -88,6 +88,9 @@ class Work:
                 return Results(outcomes=(Outcome(verb=verb, rows=rows, delay_s=delay_of(error)),))
             except ValueError as wrong:  # as if the function had raised that
                 verb, error = Verb.RETRY, wrong
+        if isinstance(error, SignalMissing):
+            wait, gen = error.signal.wait, error.signal.gen
+            return Results(outcomes=(Outcome(verb=verb, rows=rows, wait=wait, gen=gen),))
         return Results.failed(rows, verb, lambda row: failure_of(error, attempt=self.attempt(row), worker=self.worker))
 
 

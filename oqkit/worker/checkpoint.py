@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from oqkit.claim.lease import HeldLease
 from oqkit.errors import Denied, LeaseLost, StoreError, Unavailable
@@ -178,13 +179,11 @@ class Checkpointer:
 
 def outcomes_of(results: Results, refused: Rows, *, took_s: float) -> Sequence[Outcome]:
     """Say what became of each row, rows of one fate together; refused values are the function's fault: no retry."""
-    fates: dict[tuple[Verb, float, bool], list[Rows]] = {}
+    fates: dict[Outcome, list[Rows]] = {}
     for one in results.outcomes:
-        fates.setdefault((one.verb, one.delay_s, one.is_certain), []).append(one.rows)
+        fates.setdefault(replace(one, rows=NONE), []).append(one.rows)
     outcomes = [
-        Outcome(verb=verb, rows=rows, delay_s=delay_s, note=_note(results, rows), is_certain=is_certain)
-        for (verb, delay_s, is_certain), found in fates.items()
-        for rows in (union(found),)
+        replace(fate, rows=rows, note=_note(results, rows)) for fate, found in fates.items() for rows in (union(found),)
     ]
     if completed := union((results.rows, *(rows for rows, _ in results.tables))) - refused:
         outcomes.append(Outcome(verb=Verb.COMPLETE, rows=completed, took_s=took_s))

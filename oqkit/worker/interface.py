@@ -54,6 +54,9 @@ class Codec(Protocol):
         errors of the store if this worker cannot read them now.
         """
 
+    def value(self, text: str) -> Any:
+        """Read a value that was sent to a running function."""
+
     def table(self, result: object, n_rows: int) -> Any:
         """Check what a batch function returned for `n_rows` rows, and convert it.
 

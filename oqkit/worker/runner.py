@@ -64,7 +64,7 @@ class LeaseRunner:
         self._checkpointer = Checkpointer(
             lease, codec, observers=observers, lock=threads.lock(), refuse=self._refusal, late=self.hand_back
         )
-        self._service = LeaseService(lease, extend=self._give_time, spawn=spawn)
+        self._service = LeaseService(lease, extend=self._give_time, spawn=spawn, codec=codec)
         self._work = replace(work, lease=lease.id, ask=self._service.answer)
         self._later: list[Work] = []
         self._cleared = NONE

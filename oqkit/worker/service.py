@@ -14,14 +14,16 @@ from typing import Any, assert_never
 from oqkit.claim.lease import HeldLease
 from oqkit.errors import LeaseLost, UsageError
 from oqkit.limits import TaskLimits
+from oqkit.queue.gate import NEVER
 from oqkit.queue.job import Job
 from oqkit.queue.key import task_id
 from oqkit.queue.progress import said
 from oqkit.queue.rows import Rows
+from oqkit.queue.signal import Wait
 from oqkit.task.code import code_of
-from oqkit.task.request import ExtendLease, Request, Spawn
+from oqkit.task.request import ExtendLease, Request, Signal, Spawn, TakeSignal
 from oqkit.worker.buffer import ResultBuffer
-from oqkit.worker.interface import Spawner
+from oqkit.worker.interface import Codec, Spawner
 
 
 def nobody(_rows: Rows, _request: Request) -> object:
@@ -100,10 +102,11 @@ def _sendable(request: Request) -> Request:
 class LeaseService:
     """Answers what the calls of one lease ask: the one place where each kind of request is known."""
 
-    def __init__(self, lease: HeldLease, *, extend: Callable[[float], None], spawn: Spawner) -> None:
+    def __init__(self, lease: HeldLease, *, extend: Callable[[float], None], spawn: Spawner, codec: Codec) -> None:
         self._lease = lease
         self._extend = extend
         self._spawn = spawn
+        self._codec = codec
 
     def answer(self, rows: Rows, request: Request) -> object:
         """Do what the call of `rows` asks, in the thread that asks; the error of a refusal is raised there."""
@@ -113,11 +116,27 @@ class LeaseService:
                 self._extend(request.seconds)
             case Spawn():
                 answer = self._spawn(request, self._task_id(rows), self._lease.job)
+            case TakeSignal():
+                answer = self._signal(request, rows.first)
             case _:
                 assert_never(request)
         if not rows & self._lease.rows:
             raise LeaseLost(self._lease.id)
         return answer
+
+    def _signal(self, wanted: TakeSignal, row: int) -> Signal:
+        """Look for a signal in the job as it was claimed, and only then in the job as it is now."""
+        lease, job = self._lease, self._lease.job
+        number = lease.index * job.part_rows + row
+        if len(job.signals(wanted.name, number)) <= wanted.number:
+            job = lease.read_job()
+        sent = job.signals(wanted.name, number)
+        if len(sent) > wanted.number:
+            return Signal(has_come=True, value=self._codec.value(sent[wanted.number]))
+        until = NEVER if wanted.timeout_s is None else lease.now() + wanted.timeout_s
+        wait = Wait(name=wanted.name, number=wanted.number, until=min(until, NEVER))
+        wait = next((one for one in lease.part.state_at(row).waits if one.is_same(wait)), wait)
+        return Signal(has_come=False, wait=wait if lease.now() < wait.until else None, gen=job.gen)
 
     def _task_id(self, rows: Rows) -> str:
         job = self._lease.job

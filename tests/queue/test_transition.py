@@ -16,6 +16,7 @@ TABLE = """
     fail         -          failed       -          -          -          -
     retry        -          pending      -          -          -          -
     reschedule   -          pending      -          -          -          -
+    wait         -          pending      -          -          -          -
     release      -          pending      -          -          -          -
     lose         -          pending      -          -          -          -
     cancel       cancelled  cancelled    -          -          -          -
@@ -33,7 +34,7 @@ EXPECTED = {
 
 def test_table_names_every_pair_of_verb_and_status():
     assert set(EXPECTED) == {(str(v), str(s)) for v, s in itertools.product(Verb, Status)}
-    assert len(EXPECTED) == 66
+    assert len(EXPECTED) == 72
 
 
 @pytest.mark.parametrize(("verb", "status"), [pair for pair, to in EXPECTED.items() if to != "-"])
