@@ -98,15 +98,16 @@ class Attack:
 
     def __post_init__(self) -> None:
         self._rng = random.Random(self.plan.seed)
-        first, last = self.plan.n_tasks // 50, self.plan.n_tasks * 9 // 10
-        self._kills, self._stops, self._restarts = (
-            sorted((self._rng.randrange(first, last) for _ in range(n)), reverse=True)
-            for n in (self.plan.n_kills, self.plan.n_stops, 1)
-        )
+        # All while there is work: those that are due when nobody is left to be struck come later, in their order.
+        first, last = self.plan.n_tasks // 50, self.plan.n_tasks * 3 // 4
+        acts = [self._kill] * self.plan.n_kills + [self._stop] * self.plan.n_stops
+        due = ((self._rng.randrange(first, last), act) for act in acts)
+        self._strikes = sorted(due, key=lambda strike: strike[0], reverse=True)
+        self._restarts = [self._rng.randrange(first, last)]
 
     @property
     def is_over(self) -> bool:
-        return not (self._kills or self._stops or self._restarts or self._stopped)
+        return not (self._strikes or self._restarts or self._stopped)
 
     def step(self) -> None:
         now = time.monotonic()
@@ -115,19 +116,22 @@ class Attack:
             member.send_signal(signal.SIGCONT)
         self.fleet.replace_those_that_quit()
         called = n_calls(self.fleet.folder)
-        if self._kills and called >= self._kills[-1] and (victim := self._victim()):
-            self._kills.pop()
-            self.fleet.kill(victim)
-            self.n_kills += 1
-        if self._stops and called >= self._stops[-1] and (victim := self._victim()):
-            self._stops.pop()
-            victim.send_signal(signal.SIGSTOP)
-            self._stopped[victim] = now + self.plan.lease_s * self._rng.uniform(1.3, 2.0)
-            self.n_stops += 1
+        if self._strikes and called >= self._strikes[-1][0] and (victim := self._victim()):
+            _, act = self._strikes.pop()
+            act(victim)
         if self._restarts and called >= self._restarts[-1]:
             self._restarts.pop()
             self.restart()
             self.n_restarts += 1
+
+    def _kill(self, victim: subprocess.Popen[bytes]) -> None:
+        self.fleet.kill(victim)
+        self.n_kills += 1
+
+    def _stop(self, victim: subprocess.Popen[bytes]) -> None:
+        victim.send_signal(signal.SIGSTOP)
+        self._stopped[victim] = time.monotonic() + self.plan.lease_s * self._rng.uniform(1.3, 2.0)
+        self.n_stops += 1
 
     def _victim(self) -> subprocess.Popen[bytes] | None:
         """Choose among those at work, and leave half of them alone."""
