@@ -47,7 +47,7 @@ class QueueStatus:
     workers: int
     """How many workers are there, as far as they have reported."""
     unserved: tuple[str, ...]
-    """Types of open jobs for which no worker is there."""
+    """Types of open jobs for which no worker is there, unless one is there that trusts shipped code."""
     unreadable: tuple[str, ...]
     """What of it cannot be understood, and why; such a pause holds nobody up."""
     text: str

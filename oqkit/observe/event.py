@@ -43,7 +43,7 @@ class JobAttached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOrdered:
-    """A handle of this process gave an order: cancel, retry, pause or resume."""
+    """A handle of this process gave an order, such as to cancel."""
 
     at: float
     job: Job

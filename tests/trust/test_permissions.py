@@ -124,6 +124,25 @@ def test_schedule_is_fired_by_who_may_and_left_alone_by_who_may_not(team, start,
     assert refused["Worker"] == {"s3:PutObject"}
 
 
+@pytest.mark.server
+@pytest.mark.slow
+def test_submitter_may_pause_the_queue_and_steer_a_job_and_all_who_look_may_read_of_it(team, start):
+    submitter, n_before = team.queues["Submitter"], {role: len(team.refused(role)) for role in ROLES}
+    submitter.pause("look first", by="ana@lab")
+    job = submitter.map("later", [0] * 3, name="paused")
+    job.reprioritize("urgent")
+    job.tag(team="a")
+    worker = start(later, queue=team.queues["Worker"], trust_code=False)
+    until(lambda: worker._source._claimer.discovery.pauses.sign("later") is not None)
+    assert [one.by for one in team.queues["Viewer"].status().paused] == ["ana@lab"]
+    assert "look first" in until(team.queues["Viewer"].job("paused").why)
+    assert submitter.resume()
+    assert job.result(WAIT_S)["later"].tolist() == [0, 0, 0]
+    assert {role: team.refused(role)[n_before[role] :] for role in ROLES} == {role: [] for role in ROLES}
+    with pytest.raises(oq.Denied):
+        team.queues["Viewer"].pause("no")
+
+
 def test_submitter_may_say_which_items_are_known(team):
     submitter, n_before = team.queues["Submitter"], len(team.refused("Submitter"))
     submitter.map("later", [{"n": 1}], key="n")
