@@ -55,8 +55,8 @@ class Context:
         Neither its lease nor its time-out ends before then; what lasts longer already stays as it is. A worker renews
         the leases of what it runs by itself, so a function needs this only for more time than ``timeout=``, or before
         it keeps the whole process from doing anything, as C code can that holds the interpreter lock. Costs one write.
-        A worker that dies meanwhile keeps its tasks from others for so long. Raise `LeaseLost` as all methods do,
-        `UsageError` for a number that is none, and `Unavailable` if the store is away for too long.
+        It waits for the store if that is away. A worker that dies meanwhile keeps its tasks from others for so long. Raise
+        `LeaseLost`, as all methods do, and `UsageError` for a duration that is none, or is more than a week.
         """
         request = ExtendLease(seconds=seconds(duration, what="duration"))
         return None if self._service is None else self._service.ask(request)

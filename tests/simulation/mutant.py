@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.simulation.mistake import ending, key, lease, pipeline, reply, search, steering, write
+from tests.simulation.mistake import ask, ending, key, lease, pipeline, reply, search, steering, write
 
 MUTANTS = {
     function.__name__: function
@@ -79,5 +79,11 @@ MUTANTS = {
         steering.reprioritize_moves_the_marker_by_way_of_nothing,
         steering.reprioritize_tells_nobody,
         steering.tags_are_written_over,
+        ask.extension_may_shorten,
+        ask.extension_is_not_fenced,
+        ask.extension_is_answered_before_it_is_stored,
+        ask.time_out_does_not_hear_of_an_extension,
+        ask.progress_is_written_under_every_lease,
+        ask.progress_stays_when_its_call_has_ended,
     )
 }

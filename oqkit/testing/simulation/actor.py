@@ -17,7 +17,8 @@ from oqkit.testing.simulation.bucket import SimStore
 from oqkit.testing.simulation.green_thread import SimThreads
 from oqkit.testing.simulation.kernel import Node, current
 from oqkit.testing.simulation.plan import JobPlan, Kill, OrderPlan, ReadPlan, SignPlan, WorkerPlan
-from oqkit.testing.simulation.world import Acked, ProcessLikeExecutor, SimCodec, SimRepository, World
+from oqkit.testing.simulation.process_like import ProcessLikeExecutor
+from oqkit.testing.simulation.world import Acked, SimCodec, SimRepository, World
 from oqkit.worker.executor import Executor, ThreadExecutor
 from oqkit.worker.worker import WorkerLoop
 

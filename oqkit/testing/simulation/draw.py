@@ -60,7 +60,18 @@ def make_plan(seed: int) -> Plan:
     )
     plan = _with_pipeline(plan, random.Random(f"{seed}/pipeline"))  # noqa: S311 - the same
     plan = _with_steering(plan, random.Random(f"{seed}/steering"))  # noqa: S311 - the same
-    return _with_keys(plan, random.Random(f"{seed}/keys"))  # noqa: S311 - the same
+    plan = _with_keys(plan, random.Random(f"{seed}/keys"))  # noqa: S311 - the same
+    return _with_asks(plan, random.Random(f"{seed}/asks"))  # noqa: S311 - the same
+
+
+def _with_asks(plan: Plan, rng: random.Random) -> Plan:
+    """Let calls of some rows, but of few, ask for more time, which they then take."""
+
+    def asking(job: JobPlan) -> JobPlan:
+        rows = rng.sample(range(job.n_tasks), min(job.n_tasks, rng.choice((0, 0, 1, 3))))
+        return replace(job, asks={row: rng.choice((0.5, 1.2, 1.6)) * plan.lease_s for row in rows})
+
+    return replace(plan, jobs=tuple(asking(job) for job in plan.jobs))
 
 
 def _with_keys(plan: Plan, rng: random.Random) -> Plan:

@@ -50,6 +50,8 @@ class Grant:
     expires: float
     most_s: float
     """How long it may last from each commit on."""
+    asked_s: float = 0.0
+    """The most that a call under it has asked for."""
     is_alone: bool = False
     """Whether its holder has put on record that nothing else is at stake in it, and the lease has not ended."""
     was_taken: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -95,6 +95,8 @@ class JobPlan:
     """When others submit it once more, with its key; only of a ``single``."""
     depends_on: tuple[int, ...] = ()
     """The numbers of jobs that it waits for, as far as those are known to be stored when it is first submitted."""
+    asks: Mapping[int, float] = field(default_factory=dict)
+    """Row to how much time its calls ask for, each time."""
     is_half: bool = False
     """Whether its first submitter dies when the doorbell has rung, and the marker is not there yet."""
 

@@ -211,14 +211,23 @@ class Step:
             self._expect(grant is not None and grant.node is node, "lease changed by another", lease.id)
             self._expect(lease.commits == old.commits + 1, "commits", lease.id)
             if grant is not None:
-                self._check_length(lease, grant.most_s)
+                self._check_length(lease, max(grant.most_s, grant.asked_s), unless=old.expires)
                 grant.expires = lease.expires
                 grant.is_alone = lease.is_alone
+            self._expect(lease.expires >= old.expires, "lease shortened", f"{old.expires - lease.expires:.2f} s")
+            self._check_progress(lease)
             n_rows = len(self._new.held(lease.id))
             self._expect(n_rows == 1 or not lease.is_alone or old.is_alone, "alone with others", f"{n_rows} rows")
 
-    def _check_length(self, lease: Lease, most_s: float) -> None:
-        over_s = lease.expires - self._high - most_s
+    def _check_progress(self, lease: Lease) -> None:
+        """What a lease says of progress was said under it, of rows that it holds."""
+        held = self._new.held(lease.id)
+        for one in lease.progress:
+            self._expect(one.rows & held, "progress of other rows", f"{lease.id}: {one}")
+            self._expect(one.message in ("", lease.id), "progress of another lease", f"{lease.id}: {one}")
+
+    def _check_length(self, lease: Lease, most_s: float, *, unless: float = 0.0) -> None:
+        over_s = lease.expires - max(self._high + most_s, unless)
         self._expect(over_s <= 0, "lease too long", f"{over_s:.2f} s")
 
     # --- what follows from it --------------------------------------------------------------------

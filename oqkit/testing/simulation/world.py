@@ -29,6 +29,7 @@ from oqkit.queue.repository import Repository, Settings
 from oqkit.queue.rows import Rows
 from oqkit.task.context import Context
 from oqkit.task.function import Options, TaskFunction
+from oqkit.testing.simulation.ask import talk
 from oqkit.testing.simulation.bucket import Bucket, SimStore
 from oqkit.testing.simulation.fact import Attempt
 from oqkit.testing.simulation.green_thread import SimThreads
@@ -49,11 +50,8 @@ from oqkit.testing.simulation.plan import (
     Kill,
     Plan,
 )
-from oqkit.worker.buffer import ResultBuffer
-from oqkit.worker.call import Work, run
-from oqkit.worker.executor import Execution, Executor
+from oqkit.testing.simulation.process_like import ProcessLikeExecution
 from oqkit.worker.interface import Inputs
-from oqkit.worker.thread import Event
 from oqkit.worker.worker import WorkerLoop
 
 TOO_LATE_S = 200.0
@@ -131,66 +129,6 @@ class SimCodec(ParquetCodec):
     def open(self, job: JobObject, index: int) -> Inputs:
         with self._opening:
             return super().open(job, index)
-
-
-class ProcessLikeExecution:
-    """Work that can be killed, and that can die: both at once, and with nothing but the buffer left behind."""
-
-    is_killable = True
-    is_refused = False
-
-    def __init__(self, work: Work, buffer: ResultBuffer, threads: SimThreads) -> None:
-        self.finished: Event = threads.event()
-        self.crash = ""
-        self.was_killed = False
-        self._work = work
-        self._buffer = buffer
-        self._task = threads.start(self._run, name="run").task
-        self._task.context = self
-
-    def _run(self) -> None:
-        run(self._work, self._buffer)
-        self.finished.set()
-
-    def die(self, *, by_force: bool) -> None:
-        """Crash; called from within."""
-        self.crash, self.was_killed = "killed by signal 9" if by_force else "exited with code 7", by_force
-        self.finished.set()
-        current().park()
-
-    def stop(self, at: int) -> None:
-        """Start no row from position `at` on."""
-        self._buffer.limit = min(at, self._buffer.limit)
-
-    def stopped(self) -> int:
-        """Return how many rows were started."""
-        return self._buffer.taken
-
-    def disown(self, rows: Rows) -> None:
-        """Let the calls of these rows know that their outcome will not be used."""
-        self._buffer.unwanted |= rows
-
-    def abandon(self) -> None:
-        """Kill it: it never goes on."""
-        self._task.ticket += 1
-        self.finished.set()
-
-
-class ProcessLikeExecutor:
-    """Runs each piece of work in a process of its own."""
-
-    def __init__(self, threads: SimThreads) -> None:
-        self._threads = threads
-
-    def start(self, work: Work, buffer: ResultBuffer) -> Execution:
-        return ProcessLikeExecution(work, buffer, self._threads)
-
-    def isolating(self) -> Executor:
-        """Return this one."""
-        return self
-
-    def close(self) -> None:
-        """Hold nothing."""
 
 
 @dataclass(slots=True)
@@ -326,6 +264,8 @@ class World:
         fates = [self._fate(plan, job_id, one) for one in rows]
         worst = next((fate for fate in fates if fate != OK), OK)
         guilty = rows if worst == RESCHEDULE else [one for one, fate in zip(rows, fates, strict=True) if fate == worst]
+        leases = [attempt.lease] if attempt is not None else self.oracle.leases(job_id, rows, node)
+        talk(self.oracle, node, plan, ctx, rows=rows, leases=leases)
         self._behave(node, plan, worst, [(job_id, one, worst) for one in guilty])
         for x, execution in zip(xs, executions, strict=True):
             self.oracle.values[execution] = x * 7 + 3  # noqa: PD011 - not a frame

@@ -1,0 +1,40 @@
+"""What calls ask of their worker and tell it, and whether what they are answered is so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from oqkit.task.context import Context
+from oqkit.testing.simulation.fact import Grant
+from oqkit.testing.simulation.kernel import Node
+from oqkit.testing.simulation.oracle import Oracle
+from oqkit.testing.simulation.plan import JobPlan
+
+DOUBT_S = 3.0
+"""By how much the time of the store may be off that a worker goes by."""
+USED_SHARE = 0.8
+"""How much of the time that it asked for a call takes."""
+
+
+def talk(
+    oracle: Oracle, node: Node, plan: JobPlan, ctx: Context, *, rows: Sequence[int], leases: Sequence[str]
+) -> None:
+    """Let the call of some rows say how far it is, ask for more time if the plan says so, and take it, asking once more half-way.
+
+    `leases` are those under one of which it runs; what it says names that, if it is only one.
+    """
+    ctx.progress(rows[0], len(rows), leases[0] if len(leases) == 1 else "")
+    seconds = max(plan.asks.get(row, 0.0) for row in rows)
+    longer_s = max(0.0, USED_SHARE * seconds - plan.row_s)
+    for _ in range(2) if seconds else ():
+        _ask(oracle, ctx, seconds, [oracle.grants[lease] for lease in leases])
+        node.clock.sleep(longer_s / 2)
+
+
+def _ask(oracle: Oracle, ctx: Context, seconds: float, grants: Sequence[Grant]) -> None:
+    for grant in grants:
+        grant.asked_s = max(grant.asked_s, seconds)
+    since = oracle.bucket.now()
+    ctx.extend_lease(seconds)
+    is_kept = any(grant.expires >= since + seconds - DOUBT_S for grant in grants)
+    oracle.expect(is_kept, "extension promised and not kept", f"{ctx.task_id}: {seconds:g} s from {since:.2f} s on")
