@@ -16,6 +16,12 @@ USED_SHARE = 0.8
 """How much of the time that it asked for a call takes."""
 
 
+def leases_of(oracle: Oracle, node: Node, job_id: str, rows: Sequence[int]) -> list[str]:
+    """Return the leases under which a node may run all of these rows, as far as its own writes say."""
+    held = [oracle.holds[job_id, row, node.name] for row in rows]
+    return [lease for lease in held[0] if all(lease in one for one in held)]
+
+
 def talk(
     oracle: Oracle, node: Node, plan: JobPlan, ctx: Context, *, rows: Sequence[int], leases: Sequence[str]
 ) -> None:

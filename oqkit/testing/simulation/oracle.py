@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -374,11 +374,6 @@ class Oracle:
         self.expect(is_guarded or not is_suspect, "suspect not isolated", f"{job_id}.{row} under {lease}")
         self.executions.append(Execution(job_id, row, node, self.bucket.now(), lease))
         return len(self.executions) - 1
-
-    def leases(self, job_id: str, rows: Iterable[int], node: Node) -> list[str]:
-        """Return the leases under which a node may run all of these rows, as far as its own writes say."""
-        held = [self.holds[job_id, row, node.name] for row in rows]
-        return [lease for lease in held[0] if all(lease in one for one in held)]
 
     def _check_company(self, node: Node, fits: list[str], row: int) -> None:
         """While a row runs alone, its worker runs nothing else."""

@@ -29,7 +29,7 @@ from oqkit.queue.repository import Repository, Settings
 from oqkit.queue.rows import Rows
 from oqkit.task.context import Context
 from oqkit.task.function import Options, TaskFunction
-from oqkit.testing.simulation.ask import talk
+from oqkit.testing.simulation.ask import leases_of, talk
 from oqkit.testing.simulation.bucket import Bucket, SimStore
 from oqkit.testing.simulation.fact import Attempt
 from oqkit.testing.simulation.green_thread import SimThreads
@@ -264,7 +264,7 @@ class World:
         fates = [self._fate(plan, job_id, one) for one in rows]
         worst = next((fate for fate in fates if fate != OK), OK)
         guilty = rows if worst == RESCHEDULE else [one for one, fate in zip(rows, fates, strict=True) if fate == worst]
-        leases = [attempt.lease] if attempt is not None else self.oracle.leases(job_id, rows, node)
+        leases = [attempt.lease] if attempt is not None else leases_of(self.oracle, node, job_id, rows)
         talk(self.oracle, node, plan, ctx, rows=rows, leases=leases)
         self._behave(node, plan, worst, [(job_id, one, worst) for one in guilty])
         for x, execution in zip(xs, executions, strict=True):
