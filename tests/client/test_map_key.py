@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import pickle
+import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -277,6 +278,37 @@ def test_lost_reply_makes_no_second_task(store, fault, where):
             queue_on(FaultyStore(store, (fault,), only=where)).map("score", items(2, 3), key="id")
     queue_on(store).map("score", items(1, 2, 3, 4), key="id")
     assert owned(store) == {1: 1, 2: 1, 3: 1, 4: 1}
+
+
+WEATHER = ("", "", "", "refuse", "drop", "zombie", "late", "conflict", "unsure")
+
+
+@pytest.mark.parametrize("first", range(0, 60, 20))
+def test_each_item_is_one_task_in_any_weather(first):
+    """Submitters with overlapping items, one after the other, whose writes are lost, doubled and late, and who die."""
+    for seed in range(first, first + 20):
+        rng, store = random.Random(seed), MemoryStore()
+        queue_on(store)
+        known: set[int] = set()
+        stores = []
+        for _ in range(rng.choice((3, 5, 8))):
+            call = sorted(rng.sample(range(12), rng.randrange(1, 8)))
+            script = tuple(rng.choice(WEATHER) for _ in range(rng.randrange(6)))
+            stores.append(faulty := FaultyStore(store, script, only=rng.choice(("items/", "jobs/"))))
+            dying = CrashingStore(faulty, at=rng.randrange(30), is_after=rng.random() < 0.5)
+            with contextlib.suppress(Crash):
+                queue_on(dying).map("score", items(*call), key="id")
+                known.update(call)
+            if rng.random() < 0.5:
+                for one in stores:
+                    one.land("zombie"), one.land("late")
+        for one in stores:
+            one.land("zombie"), one.land("late")
+        n = owned(store)
+        assert set(n.values()) <= {1}, seed
+        assert known <= set(n), seed
+        queue_on(store).map("score", items(*range(12)), key="id")
+        assert owned(store) == dict.fromkeys(range(12), 1), seed
 
 
 def test_submitter_that_comes_too_late_finds_its_items_taken(store):

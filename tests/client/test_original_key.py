@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+
 import pytest
 
 import oqkit as oq
+from oqkit.cli.main import main
 from oqkit.client.queue import Queue
 from oqkit.config import Settings
 from oqkit.errors import DuplicateJob
@@ -35,6 +39,22 @@ def test_fault_a_two_submissions_at_once_made_two_tasks():
     assert n_jobs(queue) == 1
 
 
+def test_fault_b_there_was_no_outbox(queue, tmp_path):
+    """A submission could not be part of a transaction; more in tests/outbox."""
+
+    def connect():
+        return sqlite3.connect(tmp_path / "app.db")
+
+    with contextlib.closing(connect()) as connection:
+        queue.outbox_setup(connection)
+        for act in (connection.rollback, connection.commit):
+            with queue.outbox(connection) as box:
+                box.submit("score", act.__name__)
+            act()
+    assert [queue.outbox_relay(connect).deliver_all().n_delivered for _ in range(2)] == [1, 0]
+    assert [queue.get(f"{job_id}.0").input for job_id in queue.jobs().index] == ["commit"]
+
+
 def test_fault_c_conflict_was_a_plain_runtime_error(queue):
     queue.submit(scaled, {"x": 1}, key="k")
     with pytest.raises(DuplicateJob) as caught:
@@ -47,6 +67,16 @@ def test_fault_d_other_task_type_in_one_scope_got_the_first_task(queue):
     queue.submit(scaled, {"x": 1}, key="k", scope="queue")
     with pytest.raises(DuplicateJob, match="of type 'scaled' there and 'other' here"):
         queue.submit(other, {"x": 1}, key="k", scope="queue")
+
+
+def test_fault_e_many_calls_and_the_command_line_took_no_key(queue, capsys):
+    """Schedules take none either, nor need one: the id of a slot's job follows from the slot."""
+    first = queue.submit_many("score", [{"id": 1}, {"id": 2}], key="id")
+    assert len(queue.submit_many("score", [{"id": 2}, {"id": 3}], key="id")) == 1
+    assert len(first) == 2
+    task = queue.submit("score", 7, key="k", scope="own", key_ttl="1h")
+    assert main(["submit", "score", "7", "--key", "k", "--scope", "own", "--key-ttl", "1h", "--url", queue.url]) == 0
+    assert capsys.readouterr().out.strip() == task.id
 
 
 @pytest.mark.parametrize("scope", ("a/b", "../../jobs", "/", "..", "a\x00b", "\ud800"))

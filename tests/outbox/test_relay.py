@@ -16,10 +16,12 @@ from oqkit.client.queue import Queue
 from oqkit.config import Settings
 from oqkit.errors import Unavailable, UsageError
 from oqkit.limits import Limits, OutboxLimits
+from oqkit.queue.key import parse_marker
 from oqkit.queue.repository import open_repository
 from oqkit.store.memory import MemoryStore
 from oqkit.testing.race import race
 from tests.client.sample import n_jobs
+from tests.clock import FakeClock
 from tests.local import names_below, until, work_off
 from tests.queue.faulty import Crash, CrashingStore, FaultyStore
 
@@ -215,6 +217,36 @@ def test_record_of_a_relay_that_died_is_taken_over_once_its_claim_is_over(one_pl
     assert queue.outbox_relay(one_place.connect).deliver_all().n_delivered == 0  # somebody may be at it
     one_place.change("UPDATE oq_outbox SET claimed_until = claimed_until - 3600.0")
     assert queue.outbox_relay(one_place.connect).deliver_all().n_delivered == 2
+
+
+def test_tasks_are_queued_in_the_order_in_which_they_were_recorded(one_place):
+    """Whoever delivers them, and in whatever order."""
+    clock = FakeClock()
+    store = MemoryStore(clock=clock)
+    tasks = []
+    for x in range(6):
+        tasks += record(queue_on(store), one_place, 1, first=x)
+        clock.sleep(1.0)
+    one_place.change("UPDATE oq_outbox SET seq = 100 - seq")
+    queue_on(store).outbox_relay(one_place.connect).deliver_all()
+    order = [parse_marker(key).job for key in names_below(store, "open/")]
+    assert order == [task.partition(".")[0] for task in tasks]
+
+
+def test_recorded_task_may_wait_for_others(one_place, store):
+    queue = queue_on(store)
+    parent = queue.submit("score", 1)
+    connection = one_place.connect()
+    queue.outbox_setup(connection)
+    with queue.outbox(connection) as box:
+        child = box.submit("score", 2, depends_on=[parent.job])
+    connection.commit()
+    connection.close()
+    queue.outbox_relay(one_place.connect).deliver_all()
+    assert queue.get(child).status == "blocked"
+    calls = []
+    work_off(queue, oq.task(name="score")(calls.append))
+    assert calls == [1, 2]
 
 
 # --- trouble ------------------------------------------------------------------------------------
