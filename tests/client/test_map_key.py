@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import pickle
 import random
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -331,19 +332,34 @@ def test_submitter_that_comes_too_late_finds_its_items_taken(store):
 
 
 def test_submitter_that_is_about_to_store_its_job_is_waited_for(store):
-    slow = FaultyStore(store)
     patient = Limits(client=ClientLimits(item_grace_s=3600.0, item_look_s=0.01))
-    started, waited = [], []
+    slow, watched = FaultyStore(store), FaultyStore(store)
+    looks, others = threading.Semaphore(0), []
+    watched.before_read = lambda verb, key: looks.release() if key.startswith("jobs/") else None
 
     def stand_still(verb, key):
-        if key.startswith("jobs/") and not started:
-            started.append(key)
-            waited.append(in_background(lambda: queue_on(store, patient).map("score", items(2, 3), key="id")))
+        if key.startswith("jobs/") and not others:
+            others.append(in_background(lambda: queue_on(watched, patient).map("score", items(2, 3), key="id")))
+            for _ in range(3):  # it looks for the job, again and again
+                assert looks.acquire(timeout=WAIT_S)
 
     slow.before_write = stand_still
     job = queue_on(slow, patient).map("score", items(1, 2), key="id")
-    other = waited[0].result(WAIT_S)
-    assert (len(job), len(other)) == (2, 1)
+    assert (len(job), len(others[0].result(WAIT_S))) == (2, 1)
+
+
+def test_uploads_of_a_call_that_came_second_are_withdrawn(store):
+    slow, others = FaultyStore(store), []
+
+    def come_between(verb, key):
+        if key.startswith("items/") and not others:
+            others.append(queue_on(store).map("score", items(2, 3), key="id", payload="reference"))
+
+    slow.before_write = come_between
+    job = queue_on(slow).map("score", items(1, 2), key="id", payload="reference")
+    assert len(job) == 1
+    folders = {key.split("/")[2] for key in names_below(store, "work/")}
+    assert len(folders) == n_jobs(queue_on(store)) == 2
 
 
 def in_background(act):
