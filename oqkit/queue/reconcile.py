@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 
-from oqkit.errors import FormatError, StoreError
+from oqkit.errors import NotAllowed, StoreError
 from oqkit.queue import gate
-from oqkit.queue import key as keys
-from oqkit.queue.job import Job, caught_up, is_settled
+from oqkit.queue.job import Job, caught_up
 from oqkit.queue.part import Part, settle
+from oqkit.queue.release import advance
 from oqkit.queue.repository import Repository
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobState
@@ -25,40 +25,6 @@ def restore_marker(repository: Repository, job: Job) -> bool:
     if is_new:
         repository.ring()
     return is_new
-
-
-def is_done(repository: Repository, job: Job, *, most: float = math.inf) -> bool:
-    """Whether every task of a job has ended for good; of more parts than `most`, only so many are asked."""
-    return ends(repository, job, most=most) is not None
-
-
-def ends(repository: Repository, job: Job, *, most: float = math.inf) -> frozenset[Status] | None:
-    """Return the statuses in which tasks of a job have ended; None while some have not.
-
-    Of more parts than `most`, only so many are asked.
-    """
-    indexes = list(range(job.n_parts))
-    if job.n_parts > 1:
-        pages = repository.store.list_all(repository.keys_of(job).parts)
-        found = keys.part_etags((entry for page in pages for entry in page.entries), n_parts=job.n_parts)
-        if len(found) < job.n_parts:
-            return None
-        indexes = repository.rng.sample(indexes, int(min(most, len(indexes))))
-    n, statuses = repository.limits.queue.read_parts, set[Status]()
-    for first in range(0, len(indexes), n):
-        for ended in repository.map(lambda index: _ends(repository, job, index), indexes[first : first + n]):
-            if ended is None:
-                return None
-            statuses |= ended
-    return frozenset(statuses)
-
-
-def _ends(repository: Repository, job: Job, index: int) -> set[Status] | None:
-    try:
-        part = repository.read_part(job, index).doc
-    except FormatError:
-        return None  # nobody can say
-    return {state.status for state in part.states} if is_settled(part, job) else None
 
 
 def is_over(job: Job, now: float) -> bool:
@@ -114,7 +80,7 @@ class Reconciler:
             return False
         try:
             return self._look(state, now)
-        except StoreError:  # whoever only may read cannot help; a worker will
+        except (StoreError, NotAllowed):  # whoever only may read cannot help; a worker will
             self._again = now + self._limits.refused_s
             return False
 
@@ -125,10 +91,13 @@ class Reconciler:
         if is_over(state.job, state.at) and any(_waits(part) for part in state.parts()):
             settle_job(self._repository, state.job, state)
             return True
-        if now - self._since >= self._patience_s and _is_stalled(state):
+        if now - self._since >= self._patience_s and (state.is_blocked or _is_stalled(state)):
             longer_s = limits.stalled_factor * self._patience_s
             self._since, self._patience_s = now, min(longer_s, limits.stalled_longest_s)
-            restore_marker(self._repository, state.job)
+            if state.is_blocked:  # nobody may have told it that others have ended
+                advance(self._repository, self._repository.read_job(state.job.id))
+            else:
+                restore_marker(self._repository, state.job)
         return False
 
 

@@ -12,18 +12,19 @@ the order takes down only the markers of that generation, and the order has put 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from oqkit.clock import new_id
-from oqkit.errors import FormatError, Missing
+from oqkit.errors import Denied, FormatError, Missing, NotAllowed
 from oqkit.queue import key as keys
 from oqkit.queue.cas import Versioned
 from oqkit.queue.control import bring_up
 from oqkit.queue.dependency import Parent, named
+from oqkit.queue.ending import ends
 from oqkit.queue.gate import due
 from oqkit.queue.job import Control, ControlVerb, Job, with_control
-from oqkit.queue.reconcile import ends
 from oqkit.queue.repository import Repository
 from oqkit.queue.transition import Status
 
@@ -75,7 +76,8 @@ def begin(repository: Repository, held: Versioned[Job]) -> Job:
 
 def advance(repository: Repository, held: Versioned[Job]) -> Released | None:
     """Let a job wait for a parent that has not ended, or release it; None if it has to wait, or was released before."""
-    released = _advance(repository, held, _Found(), known={})
+    with _allowed(repository, held.doc):
+        released = _advance(repository, held, _Found(), known={})
     if released is not None and released.stale:
         repository.delete_quietly(*released.stale)
     return released
@@ -95,10 +97,23 @@ def release_followers(repository: Repository, parent: Job) -> list[Released]:
     released: list[Released] = []
     for first in range(0, len(entries), BLOCK):
         chunk = entries[first : first + BLOCK]
-        found = repository.map(lambda entry: _tell(repository, parent, entry, seen), chunk)
+        with _allowed(repository, parent):
+            found = repository.map(lambda entry: _tell(repository, parent, entry, seen), chunk)
         released += [one for one in found if one is not None]
         repository.delete_quietly(*chunk, *(name for one in found if one is not None for name in one.stale))
     return released
+
+
+@contextmanager
+def _allowed(repository: Repository, job: Job) -> Iterator[None]:
+    """Let whoever may not write jobs be told so as by `NotAllowed`: it is no trouble with the store."""
+    try:
+        yield
+    except Denied as error:
+        raise NotAllowed(
+            f"job {job.id} is left to others: jobs that wait for others start when somebody says so who may write "
+            f"below {repository.store.url}/jobs/ and {repository.store.url}/waiting/: {error}"
+        ) from error
 
 
 def _tell(repository: Repository, parent: Job, entry: str, seen: _Look) -> Released | None:

@@ -14,8 +14,9 @@ from oqkit.errors import FormatError, Missing
 from oqkit.queue import gate
 from oqkit.queue import key as keys
 from oqkit.queue.cas import JOB
+from oqkit.queue.ending import is_done
 from oqkit.queue.job import Job
-from oqkit.queue.reconcile import is_done, restore_marker
+from oqkit.queue.reconcile import restore_marker
 from oqkit.queue.release import begin
 from oqkit.queue.repository import Repository
 

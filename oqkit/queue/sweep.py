@@ -18,9 +18,10 @@ from oqkit.errors import Conflict, FormatError, Missing, StoreError, Unavailable
 from oqkit.queue import key as keys
 from oqkit.queue.bound import Id, Moment, Name
 from oqkit.queue.document import FORMAT, dump, load_as
+from oqkit.queue.ending import is_done
 from oqkit.queue.firing import restore_alarms
 from oqkit.queue.job import Job
-from oqkit.queue.reconcile import is_done, is_over, restore_marker, settle_job
+from oqkit.queue.reconcile import is_over, restore_marker, settle_job
 from oqkit.queue.repository import Repository
 from oqkit.store.base import Entry
 

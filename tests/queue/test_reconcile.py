@@ -13,9 +13,10 @@ from oqkit.errors import Denied, WaitTimeout
 from oqkit.limits import QueueLimits
 from oqkit.queue import control
 from oqkit.queue.commit import Commit
+from oqkit.queue.ending import is_done
 from oqkit.queue.key import parse_marker
 from oqkit.queue.part import Policy
-from oqkit.queue.reconcile import Reconciler, is_done, settle_job
+from oqkit.queue.reconcile import Reconciler, settle_job
 from oqkit.queue.repository import open_repository
 from oqkit.queue.submission import resume
 from oqkit.queue.transition import Verb

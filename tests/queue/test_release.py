@@ -6,13 +6,16 @@ import itertools
 
 import pytest
 
+from oqkit.errors import Denied
 from oqkit.queue import control, release
 from oqkit.queue.dependency import OnFailure, Parent
 from oqkit.queue.job import ControlVerb
 from oqkit.queue.policy import Policy
+from oqkit.queue.reconcile import Reconciler
 from oqkit.queue.submission import Submission, resume
 from oqkit.queue.transition import Verb
-from tests.queue.faulty import NO_WAIT, FaultyStore, World, cost
+from oqkit.queue.view import JobView
+from tests.queue.faulty import NO_WAIT, FaultyStore, World, WrappedStore, cost
 from tests.queue.test_crash import every_crash
 
 sides = pytest.mark.parametrize("is_after", (False, True), ids=("before", "after"))
@@ -365,3 +368,41 @@ def test_child_of_no_tasks_waits_for_nothing(world):
     stored(world, 2, parent, n_tasks=0)
     assert world.listed("waiting/") == []
     assert not read(world, parent).has_followers
+
+
+def test_who_waits_for_a_child_tells_it_if_nobody_else_does(world):
+    """Its submitter died before the entry, and the workers may not write jobs."""
+    parent = stored(world, 1)
+    job = stored(world, 2, parent)
+    for name in [*world.listed("waiting/"), *(one for one in world.listed("open/") if job.id in one)]:
+        world.inner.delete(name)
+    world.worker().drain(until_s=30.0, idle_s=20.0)
+    assert is_blocked(world, job)
+    view = JobView(world.repository(), read(world, job))
+    reconciler = Reconciler(world.repository())
+    for _ in range(15):
+        reconciler.look(view.refresh())
+        world.clock.sleep(1.0)
+    assert n_releases(world, job) == 1
+    world.worker().drain(until_s=30.0, idle_s=20.0)
+    assert world.statuses(job) == {"completed": 1}
+
+
+def test_worker_that_may_not_write_jobs_leaves_the_end_to_others_and_goes_on(world, caplog):
+    parent, other = stored(world, 1), stored(world, 3)
+    job = stored(world, 2, parent)
+
+    class NoJobs(WrappedStore):
+        def _do(self, verb, key, call):
+            if verb == "replace" and key.startswith("jobs/"):
+                raise Denied(f"{verb} {key}")
+            return super()._do(verb, key, call)
+
+    worker = world.worker("worker", repository=world.repository(NoJobs(world.inner)))
+    worker.drain(until_s=60.0, idle_s=30.0)
+    assert world.statuses(parent) == world.statuses(other) == {"completed": 1}
+    assert [record.getMessage().count("is left to others") for record in caplog.records].count(1) == 1
+    assert is_blocked(world, job)
+    assert any(parent.id in name for name in world.markers()), "somebody else finds it"
+    world.worker("who may").drain(until_s=60.0, idle_s=30.0)
+    assert world.statuses(job) == {"completed": 1}

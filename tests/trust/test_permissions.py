@@ -143,6 +143,25 @@ def test_submitter_may_pause_the_queue_and_steer_a_job_and_all_who_look_may_read
         team.queues["Viewer"].pause("no")
 
 
+@pytest.mark.server
+@pytest.mark.slow
+def test_job_that_waits_is_let_go_by_who_may_and_left_alone_by_who_may_not(team, start, caplog):
+    submitter, n_before = team.queues["Submitter"], {role: len(team.refused(role)) for role in ROLES}
+    first = submitter.submit("halve", {"x": 8.0})
+    job = submitter.map("later", [0], name="waits", depends_on=[first])
+    worker = start(halve, later, queue=team.queues["Worker"], trust_code=False)
+    assert first.result(WAIT_S) == 4.0
+    until(lambda: f"job {first.job.id} is left to others" in caplog.text)
+    assert submitter.submit("halve", {"x": 2.0}).result(WAIT_S) == 1.0, "it goes on with other work"
+    assert submitter.job("waits").status == "blocked"
+    worker.stop()
+    start(halve, later, queue=team.queues["Scheduler"], trust_code=False)
+    assert job.result(WAIT_S)["later"].tolist() == [0]
+    refused = {role: {ask.action for ask in team.refused(role)[n_before[role] :]} for role in ROLES}
+    assert refused["Scheduler"] == refused["Submitter"] == set()
+    assert refused["Worker"] == {"s3:PutObject"}
+
+
 def test_submitter_may_say_which_items_are_known(team):
     submitter, n_before = team.queues["Submitter"], len(team.refused("Submitter"))
     submitter.map("later", [{"n": 1}], key="n")

@@ -147,7 +147,15 @@ def _with_pipeline(plan: Plan, rng: random.Random) -> Plan:
         if rng.random() < 0.9:
             jobs[n] = _child(rng, jobs, n)
     is_lost = any(trick.what in {"lost marker", "no marker"} for trick in plan.tricks)
-    return replace(plan, jobs=tuple(jobs), looks_again=is_lost or rng.random() < 0.2)
+    looks_again, block = is_lost or rng.random() < 0.2, rng.choice((16, 1))
+    workers = tuple(_more_mortal(rng, worker) for worker in plan.workers) if rng.random() < 0.5 else plan.workers
+    return replace(plan, jobs=tuple(jobs), workers=workers, looks_again=looks_again, block=block)
+
+
+def _more_mortal(rng: random.Random, worker: WorkerPlan) -> WorkerPlan:
+    """Return a worker that dies often, soon after its start: between any two writes of those who tell others of an end."""
+    kills = tuple(_kill(rng, f"{worker.name}.more{k}", writes=20) for k in range(6))
+    return replace(worker, kills=(*worker.kills, *kills), pauses=())
 
 
 def _small(job: JobPlan) -> JobPlan:

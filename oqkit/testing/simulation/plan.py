@@ -172,6 +172,8 @@ class Plan:
     slow: float
     looks_again: bool = True
     """Whether workers look in time whether the parents of a job have ended, in case that nobody told it."""
+    block: int = 16
+    """How many parents of a job are looked at together."""
     signs: tuple[SignPlan, ...] = ()
     dropped: frozenset[str] = field(default_factory=frozenset)
 

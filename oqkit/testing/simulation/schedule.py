@@ -20,7 +20,7 @@ from oqkit.testing.simulation.kernel import Stuck
 from oqkit.testing.simulation.keyed import KeyedSubmitter
 from oqkit.testing.simulation.plan import TYPES, JobPlan, OrderPlan, Plan, SignPlan, WorkerPlan
 from oqkit.testing.simulation.trick import play
-from oqkit.testing.simulation.world import Score, SimRepository, World, looking_again, quiet, telling_attempts
+from oqkit.testing.simulation.world import Score, SimRepository, World, following, quiet, telling_attempts
 
 DRAIN_S = 150.0
 TIDY_S = 150.0
@@ -44,7 +44,7 @@ def run_plan(plan: Plan, *, trace: list[str] | None = None) -> Score:
     world = World(plan)
     world.bucket.trace = trace
     try:
-        with quiet(), telling_attempts(), looking_again(is_on=plan.looks_again):
+        with quiet(), telling_attempts(), following(plan):
             _run(world)
     except Violation as violation:
         world.oracle.fail(violation.rule, violation.message)

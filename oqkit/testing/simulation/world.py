@@ -19,7 +19,7 @@ from oqkit.config import Settings as Config
 from oqkit.errors import PermanentError, Reschedule, Skip
 from oqkit.limits import Limits
 from oqkit.payload.codec import ParquetCodec
-from oqkit.queue import dependency
+from oqkit.queue import dependency, release
 from oqkit.queue import key as keys
 from oqkit.queue.bell import News
 from oqkit.queue.cas import Versioned
@@ -310,10 +310,11 @@ def telling_attempts() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def looking_again(*, is_on: bool) -> Iterator[None]:
-    """Let workers look now and then whether the parents of a job have ended, or only when that is too late."""
+def following(plan: Plan) -> Iterator[None]:
+    """Let the parents of jobs be looked at as a plan says: so many together, and in time, or only when that is too late."""
     with contextlib.ExitStack() as stack:
-        for name in () if is_on else ("FIRST_RECHECK_S", "LONGEST_RECHECK_S"):
+        stack.enter_context(patch.object(release, "BLOCK", plan.block))
+        for name in () if plan.looks_again else ("FIRST_RECHECK_S", "LONGEST_RECHECK_S"):
             stack.enter_context(patch.object(dependency, name, TOO_LATE_S))
         yield
 

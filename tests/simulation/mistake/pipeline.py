@@ -10,7 +10,7 @@ from oqkit.claim import claimer
 from oqkit.claim.claimer import Claimer
 from oqkit.queue import gate, release
 from oqkit.queue import key as keys
-from oqkit.queue.reconcile import ends
+from oqkit.queue.ending import ends
 from oqkit.queue.repository import Repository
 
 
