@@ -23,6 +23,20 @@ class _Entry:
     """When to look at it, in epoch seconds."""
     is_followed: bool = False
     """Whether this worker has looked at it."""
+    is_own: bool = False
+    """Whether this worker has fired its last slot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What is known of a schedule before it is looked at."""
+
+    seen: tuple[Alarm, ...]
+    """Its alarms that were seen and not taken down."""
+    expected: float | None
+    """When its next slot is due, as far as is known; None for who has fired the last, and goes on whatever is due."""
+    is_first: bool
+    """Whether this worker has not looked at it before, and so knows no more than an alarm that may be left over."""
 
 
 class AlarmClock:
@@ -67,25 +81,23 @@ class AlarmClock:
         with self._lock:
             return set(self._entries)
 
-    def seen(self, name: str) -> list[Alarm]:
-        """Return the alarms of a schedule that were seen and not taken down."""
+    def look(self, name: str) -> Look:
+        """Return what is known of a schedule that is to be looked at."""
         with self._lock:
             entry = self._entries.get(name)
-            return [] if entry is None else [*entry.old, *entry.newest.values()]
-
-    def is_followed(self, name: str) -> bool:
-        """Whether this worker has looked at a schedule before, and so knows of more than of an alarm that may be left over."""
-        with self._lock:
-            entry = self._entries.get(name)
-            return entry is not None and entry.is_followed
+        if entry is None:
+            return Look(seen=(), expected=None, is_first=True)
+        first = min(one.due for one in entry.newest.values())
+        seen = (*entry.old, *entry.newest.values())
+        return Look(seen=seen, expected=None if entry.is_own else first, is_first=not entry.is_followed)
 
     def follow(self, name: str, alarm: Alarm | None, *, is_own: bool) -> None:
         """Take in when a schedule is due next, None: never; `is_own` if this worker has fired its last slot."""
         with self._lock:
             self._entries.pop(name, None)
             if alarm is not None:
-                at = alarm.due if is_own else alarm.due + self._courtesy_s()
-                self._entries[name] = _Entry(newest={alarm.origin: alarm}, at=at, is_followed=True)
+                at = alarm.due if is_own else self._when(alarm.due)
+                self._entries[name] = _Entry(newest={alarm.origin: alarm}, at=at, is_followed=True, is_own=is_own)
 
     def put_off(self, name: str, *, until: float) -> None:
         """Leave a schedule alone until then (epoch seconds)."""
@@ -97,7 +109,7 @@ class AlarmClock:
     def _hear(self, alarm: Alarm) -> None:
         entry = self._entries.get(alarm.name)
         if entry is None:
-            self._entries[alarm.name] = _Entry(newest={alarm.origin: alarm}, at=alarm.due + self._courtesy_s())
+            self._entries[alarm.name] = _Entry(newest={alarm.origin: alarm}, at=self._when(alarm.due))
             return
         known = entry.newest.get(alarm.origin)
         if known is not None and alarm.due <= known.due:
@@ -106,8 +118,10 @@ class AlarmClock:
             return
         old = entry.old if known is None else entry.old | {known}
         newest = {**entry.newest, alarm.origin: alarm}
-        at = min(one.due for one in newest.values()) + self._courtesy_s()
-        self._entries[alarm.name] = replace(entry, newest=newest, old=old, at=at)
+        at = self._when(min(one.due for one in newest.values()))
+        self._entries[alarm.name] = replace(entry, newest=newest, old=old, at=at, is_own=False)
 
-    def _courtesy_s(self) -> float:
-        return self._repository.rng.uniform(self._limits.alarm_first_s, self._limits.alarm_longest_s)
+    def _when(self, due: float) -> float:
+        """Return when a worker looks that has not fired the last slot."""
+        courtesy_s = self._repository.rng.uniform(self._limits.alarm_first_s, self._limits.alarm_longest_s)
+        return max(due, self._repository.now()) + courtesy_s

@@ -33,6 +33,7 @@ from oqkit.queue.timetable import (
     Schedule,
     check_name,
     due,
+    next_due,
     paused,
     resumed,
     schedule_key,
@@ -135,38 +136,43 @@ def attend(
     repository: Repository,
     name: str,
     *,
+    by: str = "",
     seen: Iterable[Alarm] = (),
+    expected: float | None = None,
     mends: bool = True,
     told: Callable[[Submitted], None] = lambda _: None,
-) -> Alarm | None:
-    """Submit what is due of a schedule, and return its next alarm; None if it is gone, or never comes again.
+) -> tuple[Alarm | None, bool]:
+    """Submit what is due of a schedule; return its next alarm, and whether its last slot was settled by the worker `by`.
 
-    `seen` are alarms of it that were seen before. Where nothing is due any more, whoever has settled that puts up the
-    next alarm, and this call does so too if it `mends`. `told` is called with each job.
+    None in place of the alarm: the schedule is gone, or never comes again.
+
+    `seen` are alarms of it that were seen before. If `expected` is when the next slot was due as far as was known, and
+    it is settled by now, somebody else is at it: then nothing is submitted. Where nothing is, who has settled the
+    last slot puts up the next alarm, and this call does so too if it `mends`. `told` is called with each job.
     """
     try:
         held = schedules(repository).read(schedule_key(name))
-        return _attend(repository, held, seen=seen, mends=mends, told=told)
+        found = (
+            _submit_due(repository, held.doc, told) if expected is None or not _is_settled(held.doc, expected) else None
+        )
+        if found is None or found.last == held.doc.last:
+            after, is_news = held.doc, mends
+        else:
+            after, is_news = _settle(repository, held, settled(held.doc, found, by=by)), True
+        alarm = put_alarm(repository, after, seen=seen) if is_news else alarm_of(after, repository)
     except Missing:
         repository.delete_quietly(*(alarm.key for alarm in seen))
-        return None
+        return None, False
     except UsageError as error:  # of who made the schedule: a worker has called nothing wrongly
         raise FormatError(f"schedule {name!r}: {error}") from None
+    else:
+        return alarm, after.settled_by == by
 
 
-def _attend(
-    repository: Repository,
-    held: Versioned[Schedule],
-    *,
-    seen: Iterable[Alarm],
-    mends: bool,
-    told: Callable[[Submitted], None],
-) -> Alarm | None:
-    found = _submit_due(repository, held.doc, told)
-    if found.last == held.doc.last and not mends:
-        return alarm_of(held.doc, repository)
-    after = held.doc if found.last == held.doc.last else _settle(repository, held, settled(held.doc, found))
-    return put_alarm(repository, after, seen=seen)
+def _is_settled(schedule: Schedule, due_s: float) -> bool:
+    """Whether the slot that was due then is settled."""
+    following = next_due(schedule)
+    return following is None or following[1] > due_s
 
 
 def _submit_due(repository: Repository, schedule: Schedule, told: Callable[[Submitted], None]) -> Due:
@@ -254,6 +260,6 @@ def _settle(repository: Repository, held: Versioned[Schedule], after: Schedule) 
         return doc.is_deleted or doc.origin != after.origin or doc.last >= after.last
 
     def change(doc: Schedule) -> Schedule:
-        return doc if is_over(doc) else replace(doc, last=after.last, fired=after.fired)
+        return doc if is_over(doc) else replace(doc, last=after.last, fired=after.fired, settled_by=after.settled_by)
 
     return schedules(repository).update(schedule_key(after.name), change, applied=is_over, held=held).doc

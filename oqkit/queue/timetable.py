@@ -54,6 +54,8 @@ class Schedule(Document):
     last: Moment
     """Up to when every slot was submitted or left out."""
     catch_up: CatchUp = CatchUp.SKIP
+    settled_by: Name = ""
+    """The worker that did so last, which goes on with the next slot: the others leave it a moment."""
     fired: Moment | None = None
     """The newest slot that was submitted; None if none was."""
     pause: Pause | None = None
@@ -107,14 +109,14 @@ def due(schedule: Schedule, now: float, *, late_s: float, most: int) -> Due:
     match schedule.catch_up:
         case CatchUp.ALL:
             slots = _first(schedule, horizon, most)
-            horizon = slots[-1]
         case CatchUp.SKIP | CatchUp.LAST:
-            slots = _in_time(schedule, horizon, now - late_s, most)
+            slots = _in_time(schedule, horizon, now - late_s)[:most]
             if not slots and schedule.catch_up is CatchUp.LAST:
                 slots = (horizon,)
         case _:
             assert_never(schedule.catch_up)
-    return Due(slots=tuple(slot for slot in slots if not _falls_into_pause(schedule, slot)), last=horizon)
+    last = slots[-1] if slots else horizon  # those that are more than can be submitted at once are due next
+    return Due(slots=tuple(slot for slot in slots if not _falls_into_pause(schedule, slot)), last=last)
 
 
 def next_due(schedule: Schedule) -> tuple[float, float] | None:
@@ -155,10 +157,11 @@ def _first(schedule: Schedule, horizon: float, most: int) -> tuple[float, ...]:
     return tuple(slot for slot, _ in zip(slots(), range(most), strict=False))
 
 
-def _in_time(schedule: Schedule, horizon: float, since: float, most: int) -> tuple[float, ...]:
+def _in_time(schedule: Schedule, horizon: float, since: float) -> tuple[float, ...]:
+    """Return the slots from `since` on, which are few: none is less than a second after another."""
     found: list[float] = []
     slot: float | None = horizon
-    while slot is not None and _fires(schedule, slot) >= since and len(found) < most:
+    while slot is not None and _fires(schedule, slot) >= since:
         found.append(slot)
         slot = _before(schedule, slot)
     return tuple(reversed(found))
@@ -187,10 +190,10 @@ def resumed(schedule: Schedule, now: float, *, order: str) -> Schedule:
     return replace(schedule, pause=None, last=max(schedule.last, now), orders=_ordered(schedule, order))
 
 
-def settled(schedule: Schedule, found: Due) -> Schedule:
+def settled(schedule: Schedule, found: Due, *, by: str = "") -> Schedule:
     """Note that what was due is submitted."""
     fired = max((slot for slot in (schedule.fired, *found.slots) if slot is not None), default=None)
-    return replace(schedule, last=max(schedule.last, found.last), fired=fired)
+    return replace(schedule, last=max(schedule.last, found.last), fired=fired, settled_by=by)
 
 
 def _ordered(schedule: Schedule, order: str) -> tuple[str, ...]:

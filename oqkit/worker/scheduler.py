@@ -24,8 +24,15 @@ class Scheduler:
     name = "schedules"
 
     def __init__(
-        self, repository: Repository, clock: AlarmClock, *, observers: Observers, is_stopping: Callable[[], bool]
+        self,
+        repository: Repository,
+        clock: AlarmClock,
+        *,
+        worker: str,
+        observers: Observers,
+        is_stopping: Callable[[], bool],
     ) -> None:
+        self._worker = worker
         self._repository = repository
         self._limits = repository.limits.worker
         self._clock = clock
@@ -50,9 +57,17 @@ class Scheduler:
         """Leave the next slots to others."""
 
     def _look_at(self, name: str) -> None:
-        seen, is_fresh, stored = self._clock.seen(name), not self._clock.is_followed(name), list[Submitted]()
+        look, stored = self._clock.look(name), list[Submitted]()
         try:
-            alarm = attend(self._repository, name, seen=seen, mends=is_fresh, told=stored.append)
+            alarm, is_own = attend(
+                self._repository,
+                name,
+                by=self._worker,
+                seen=look.seen,
+                expected=look.expected,
+                mends=look.is_first,
+                told=stored.append,
+            )
         except StoreError as error:
             self._trouble(name, error)
         except Exception as error:  # noqa: BLE001 - guarantee G9: whatever a schedule holds, the others go on
@@ -60,7 +75,7 @@ class Scheduler:
         else:
             self._waits_s.pop(name, None)
             self._aside.works(f"schedule {name}")
-            self._clock.follow(name, alarm, is_own=any(one.is_new for one in stored))
+            self._clock.follow(name, alarm, is_own=is_own)
         for one in stored:
             self._tell(one)
 

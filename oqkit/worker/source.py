@@ -100,7 +100,9 @@ class LeaseSource:
         alarms, everybody = self._claimer.discovery.alarms, repository.verifying(None)
         self.sweep = Sweep(everybody, marked=lambda: self._claimer.discovery.marked, alarmed=alarms.known)
         """The search for lost jobs, another one: for everybody, so also for jobs that this worker would not run."""
-        self.scheduler = Scheduler(everybody, alarms, observers=observers, is_stopping=self.stopping.is_set)
+        self.scheduler = Scheduler(
+            everybody, alarms, worker=worker, observers=observers, is_stopping=self.stopping.is_set
+        )
         """Firing schedules: one more, for everybody too."""
 
     @property

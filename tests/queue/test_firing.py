@@ -14,7 +14,7 @@ from oqkit.queue import firing
 from oqkit.queue import key as keys
 from oqkit.queue.alarm import Alarm, alarm_of, parse_alarm, put_alarm
 from oqkit.queue.cron import Rhythm
-from oqkit.queue.firing import attend, create_schedule, delete_schedule, pause_schedule, resume_schedule, submit_slot
+from oqkit.queue.firing import create_schedule, delete_schedule, pause_schedule, resume_schedule, submit_slot
 from oqkit.queue.listing import newest_jobs
 from oqkit.queue.repository import Repository
 from oqkit.queue.signature import Keyring
@@ -22,6 +22,11 @@ from oqkit.queue.timetable import CatchUp, Schedule, schedule_key
 from tests.queue.faulty import Crash, CrashingStore, FaultyStore, World, cost
 
 EVERY_S = 60.0
+
+
+def attend(repository, name, **more):
+    """Let a worker look at a schedule, and return its next alarm."""
+    return firing.attend(repository, name, **more)[0]
 
 
 def make(world, name="one", *, repository=None, catch_up=CatchUp.ALL, policy=None, **more):

@@ -109,6 +109,14 @@ def test_several_slots_that_are_in_time_all_fire():
     assert found.last == START + 990.0
 
 
+def test_slots_in_time_that_are_more_than_can_be_submitted_at_once_are_due_next():
+    rhythm = Rhythm(since=START, every_s=30.0)
+    one = Schedule(name="one", origin="a", rhythm=rhythm, last=START, template={})
+    found = due(one, START + 1000.0, late_s=100.0, most=3)
+    assert (found.slots, found.last) == ((START + 900.0, START + 930.0, START + 960.0), START + 960.0)
+    assert due(settled(one, found), START + 1000.0, late_s=100.0, most=3).slots == (START + 990.0,)
+
+
 @given(
     catch_up=st.sampled_from(CatchUp),
     looks=st.lists(st.floats(1.0, 20_000.0), min_size=1, max_size=20),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.simulation.mistake import ask, ending, key, lease, pipeline, reply, search, steering, write
+from tests.simulation.mistake import ask, ending, key, lease, pipeline, recurring, reply, search, steering, write
 
 MUTANTS = {
     function.__name__: function
@@ -85,5 +85,13 @@ MUTANTS = {
         ask.time_out_does_not_hear_of_an_extension,
         ask.progress_is_written_under_every_lease,
         ask.progress_stays_when_its_call_has_ended,
+        recurring.slot_is_settled_before_it_is_submitted,
+        recurring.job_of_a_slot_follows_from_its_name_and_time_alone,
+        recurring.job_of_a_slot_has_an_id_of_its_own,
+        recurring.new_schedule_is_due_for_the_past,
+        recurring.pause_of_a_schedule_stops_nothing,
+        recurring.alarm_moves_by_way_of_nothing,
+        recurring.next_alarm_is_forgotten,
+        recurring.missed_slots_are_left_out_whatever_was_asked_for,
     )
 }

@@ -34,7 +34,13 @@ class Fleet:
         self.repository = world.repository(store)
         self.poller = Poller(self.repository, topics or Topics(types=frozenset({"score"})))
         self.observers = Observers()
-        self.duty = Scheduler(self.repository, self.poller.alarms, observers=self.observers, is_stopping=lambda: False)
+        self.duty = Scheduler(
+            self.repository,
+            self.poller.alarms,
+            worker=f"worker{world.rng.random()}",
+            observers=self.observers,
+            is_stopping=lambda: False,
+        )
 
     def look(self):
         self.poller.look()

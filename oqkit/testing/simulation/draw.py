@@ -26,6 +26,8 @@ from oqkit.testing.simulation.plan import (
     Pause,
     Plan,
     ReadPlan,
+    ScheduleOrderPlan,
+    SchedulePlan,
     SignPlan,
     Trick,
     WorkerPlan,
@@ -61,7 +63,8 @@ def make_plan(seed: int) -> Plan:
     plan = _with_pipeline(plan, random.Random(f"{seed}/pipeline"))  # noqa: S311 - the same
     plan = _with_steering(plan, random.Random(f"{seed}/steering"))  # noqa: S311 - the same
     plan = _with_keys(plan, random.Random(f"{seed}/keys"))  # noqa: S311 - the same
-    return _with_asks(plan, random.Random(f"{seed}/asks"))  # noqa: S311 - the same
+    plan = _with_asks(plan, random.Random(f"{seed}/asks"))  # noqa: S311 - the same
+    return _with_schedules(plan, random.Random(f"{seed}/schedules"))  # noqa: S311 - the same
 
 
 def _with_asks(plan: Plan, rng: random.Random) -> Plan:
@@ -72,6 +75,36 @@ def _with_asks(plan: Plan, rng: random.Random) -> Plan:
         return replace(job, asks={row: rng.choice((0.5, 1.2, 1.6)) * plan.lease_s for row in rows})
 
     return replace(plan, jobs=tuple(asking(job) for job in plan.jobs))
+
+
+def _with_schedules(plan: Plan, rng: random.Random) -> Plan:
+    """Let some plans have things that come again and again, and orders about them."""
+
+    def schedule(k: int) -> SchedulePlan:
+        return SchedulePlan(
+            name=f"schedule{k}",
+            at_s=rng.uniform(0.0, plan.chaos_s * 0.4),
+            every_s=rng.choice((1.5, 3.0, 5.0, 11.0)),
+            catch_up=rng.choice(("skip", "last", "all", "all")),
+            jitter_s=rng.choice((0.0, 0.0, 1.0, 60.0)),
+            kills=_some(rng, (0, 0, 1), lambda n: _kill(rng, f"schedule{k}.kill{n}", writes=4)),
+        )
+
+    def order(k: int) -> ScheduleOrderPlan:
+        verb = rng.choice(("pause", "pause", "resume", "trigger", "delete", "make anew", "make anew"))
+        return ScheduleOrderPlan(
+            name=f"schedule order{k}",
+            at_s=rng.uniform(plan.chaos_s * 0.2, plan.chaos_s),
+            schedule=rng.choice(schedules),
+            verb=verb,
+            for_s=rng.choice((None, 2.0, 10.0)) if verb == "pause" else None,
+            kills=_some(rng, (0, 0, 1), lambda n: _kill(rng, f"schedule order{k}.kill{n}", writes=4)),
+        )
+
+    if rng.random() < 0.6:
+        return plan
+    schedules = _some(rng, (1, 1, 2), schedule)
+    return replace(plan, schedules=schedules, schedule_orders=_some(rng, (0, 1, 2, 3), order))
 
 
 def _with_keys(plan: Plan, rng: random.Random) -> Plan:
@@ -197,6 +230,10 @@ def _limits(rng: random.Random) -> Limits:
         sweep_every_s=30.0,
         sweep_fresh_s=10.0,
         sweep_first_s=5.0,
+        schedule_late_s=8.0,
+        schedule_slots=10,
+        schedule_fresh_s=5.0,
+        schedule_sweep_s=20.0,
     )
     return Limits(queue=queue, claim=claim, task=task, payload=payload)
 

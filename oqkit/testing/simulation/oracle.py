@@ -40,9 +40,8 @@ from oqkit.testing.simulation.fact import (
 )
 from oqkit.testing.simulation.kernel import Node, current
 from oqkit.testing.simulation.pause_fact import PauseFacts
+from oqkit.testing.simulation.recurring_oracle import ScheduleFacts
 from oqkit.testing.simulation.step import Step
-
-NEWER = b'{"format": 1, "requires": ["what nobody knows"]}'
 
 
 class Oracle:
@@ -87,6 +86,7 @@ class Oracle:
         self.longest_pause_s = 0.0
         """How long a worker stood still at most."""
         self.pauses = PauseFacts(self.expect, bucket)
+        self.schedules = ScheduleFacts(self, late_s=limits.schedule_late_s)
         bucket.watcher = self
 
     def fail(self, rule: str, message: str) -> None:
@@ -146,6 +146,8 @@ class Oracle:
             self._wrote_job(write)
         elif keys.is_pause_key(key):
             self.pauses.wrote(write)
+        elif self.schedules.concerns(key):
+            self.schedules.wrote(write)
         elif key.startswith(keys.OPEN):
             self._wrote_marker(write)
         elif "/parts/" in key:
@@ -171,6 +173,7 @@ class Oracle:
         self.expect(new.rev == (old.rev if old else 0) + 1, "rev", f"{write.key}: {old and old.rev} -> {new.rev}")
         if old is None:
             self.expect(write.old is None, "job overwritten", write.key)
+            self.schedules.wrote_job(new)
             self._check_inputs(new)
             self._check_generation(new, by_s=write.sent_s + write.doubt_s)
             return None
@@ -335,12 +338,6 @@ class Oracle:
         """Put up a marker behind everybody's back."""
         self.bucket.put(marker.key, b"", modified_s=self.bucket.now())
         self._markers[marker.job].add(marker.key)
-
-    def put_unreadable(self, marker: keys.Marker) -> None:
-        """Put in a job of a newer version, which comes before all others."""
-        self.unreadable.add(marker.job)
-        self.bucket.put(keys.job_key(marker.job, 1), NEWER, modified_s=self.bucket.now())
-        self.bucket.put(replace(marker, priority=255).key, b"", modified_s=self.bucket.now())
 
     def take_down_behind(self, job_id: str) -> None:
         """Take a job's markers down behind everybody's back: nobody has announced it any more."""

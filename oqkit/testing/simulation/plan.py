@@ -151,6 +151,31 @@ class Trick:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulePlan:
+    """A schedule, made until that is known to be done."""
+
+    name: str
+    at_s: float
+    every_s: float
+    catch_up: str
+    jitter_s: float
+    kills: tuple[Kill, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleOrderPlan:
+    """A pause of a schedule, its end, a trigger, or that it is deleted or made anew."""
+
+    name: str
+    at_s: float
+    schedule: SchedulePlan
+    verb: str
+    kills: tuple[Kill, ...]
+    for_s: float | None = None
+    """How long a pause lasts; None: until somebody ends it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One schedule."""
 
@@ -175,6 +200,8 @@ class Plan:
     block: int = 16
     """How many parents of a job are looked at together."""
     signs: tuple[SignPlan, ...] = ()
+    schedules: tuple[SchedulePlan, ...] = ()
+    schedule_orders: tuple[ScheduleOrderPlan, ...] = ()
     dropped: frozenset[str] = field(default_factory=frozenset)
 
     def weather(self) -> Weather:
@@ -189,17 +216,12 @@ class Plan:
 
     def names(self) -> Iterator[str]:
         """Yield the name of everything that can be left out, from the large to the small."""
-        for group in (self.workers, self.jobs, self.orders, self.signs, self.reads, self.tricks):
-            yield from (one.name for one in group)
+        people = (self.orders, self.signs, self.reads, self.schedules, self.schedule_orders)
+        groups: tuple[tuple[Any, ...], ...] = (self.workers, self.jobs, *people, self.tricks)
+        yield from (one.name for group in groups for one in group)
         yield from (f"fault.{fault}" for fault, chance in self.faults.items() if chance)
         yield from (name for name, *_ in self.outages)
-        killed: tuple[WorkerPlan | JobPlan | OrderPlan | SignPlan, ...] = (
-            *self.workers,
-            *self.jobs,
-            *self.orders,
-            *self.signs,
-        )
-        yield from (kill.name for owner in killed for kill in owner.kills)
+        yield from (kill.name for group in groups for one in group for kill in getattr(one, "kills", ()))
         yield from (pause.name for worker in self.workers for pause in worker.pauses)
         yield from (f"{job.name}.fate{row}" for job in self.jobs for row in job.fates)
         yield from ("slow", "skew")
@@ -221,6 +243,8 @@ class Plan:
             signs=kept(self.signs),
             reads=kept(self.reads),
             tricks=kept(self.tricks),
+            schedules=kept(self.schedules),
+            schedule_orders=kept(self.schedule_orders),
             faults={fault: 0.0 if f"fault.{fault}" in names else chance for fault, chance in self.faults.items()},
             outages=tuple(outage for outage in self.outages if outage[0] not in names),
             slow=0.0 if "slow" in names else self.slow,

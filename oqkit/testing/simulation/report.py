@@ -28,6 +28,7 @@ class Totals:
     executions: int = 0
     takeovers: int = 0
     orders: int = 0
+    slots: int = 0
     tricks: int = 0
     virtual_s: float = 0.0
     longest_drain_s: float = 0.0
@@ -37,7 +38,18 @@ class Totals:
     def add(self, score: Score) -> None:
         """Count one schedule."""
         self.n_schedules += 1
-        for name in ("kills", "pauses", "writes", "tasks", "executions", "takeovers", "orders", "tricks", "virtual_s"):
+        for name in (
+            "kills",
+            "pauses",
+            "writes",
+            "tasks",
+            "executions",
+            "takeovers",
+            "orders",
+            "slots",
+            "tricks",
+            "virtual_s",
+        ):
             setattr(self, name, getattr(self, name) + getattr(score, name))
         self.faults.update(score.faults)
         self.statuses.update(score.statuses)
@@ -55,6 +67,7 @@ class Totals:
         yield from ((f"… {TOLD[fault]}", f"{n:,}") for fault, n in sorted(self.faults.items()))
         yield "tricks played on the bucket", f"{self.tricks:,}"
         yield "orders (cancel, retry, pause, resume) carried out", f"{self.orders:,}"
+        yield "slots of schedules submitted", f"{self.slots:,}"
         yield "tasks acknowledged", f"{self.tasks:,}"
         yield from ((f"… {status}", f"{n:,}") for status, n in self.statuses.most_common())
         yield "executions", f"{self.executions:,}"

@@ -19,6 +19,7 @@ from oqkit.testing.simulation.fact import Violation, rows_of
 from oqkit.testing.simulation.kernel import Stuck
 from oqkit.testing.simulation.keyed import KeyedSubmitter
 from oqkit.testing.simulation.plan import TYPES, JobPlan, OrderPlan, Plan, SignPlan, WorkerPlan
+from oqkit.testing.simulation.recurring_actor import begin_schedules, pause_one, stop_schedules
 from oqkit.testing.simulation.trick import play
 from oqkit.testing.simulation.world import Score, SimRepository, World, following, quiet, telling_attempts
 
@@ -76,6 +77,7 @@ def _run(world: World) -> None:
         kernel.at(at_s, person.live)
     for trick in plan.tricks:
         kernel.at(trick.at_s, play, world, trick)
+    begin_schedules(world)
     kernel.run(plan.chaos_s)
     _drain(world, workers)
 
@@ -97,6 +99,9 @@ def _drain(world: World, workers: list[Worker]) -> None:
         if kernel.rng.random() < 0.5:  # else it is as the order was left
             _repeat_order(world, job_id)
     kernel.after(LANDED_S, _resume_all, world)
+    oracle.schedules.fair_s = oracle.bucket.now() + 2 * LANDED_S
+    kernel.after(LANDED_S, pause_one, world)
+    kernel.after(3 * LANDED_S, stop_schedules, world)
     kernel.run(start + DRAIN_S, lambda: kernel.steps % 16 == 0 and _is_drained(world))
     world.score.drain_s = kernel.now - start
     if not _is_drained(world):
@@ -156,6 +161,7 @@ def _resume_all(world: World) -> None:
 def _is_drained(world: World) -> bool:
     return (
         world.is_resumed
+        and world.are_schedules_stopped
         and not world.orders_under_way.total()
         and not world.n_submitting
         and not world.signing
@@ -312,7 +318,7 @@ def _score(world: World) -> Score:
         score.violation, score.rule = str(oracle.violation), oracle.violation.rule
     score.faults = world.weather.counts
     score.writes, score.executions, score.takeovers = oracle.n_writes, oracle.n_executions, oracle.n_takeovers
-    score.runs = world.runs
+    score.runs, score.slots = world.runs, oracle.schedules.n_fired
     score.virtual_s, score.steps = world.kernel.now, world.kernel.steps
     text = repr((world.kernel.steps, world.kernel.now, sorted(world.bucket.keys("")), score.faults, score.violation))
     score.digest = hashlib.sha256(text.encode()).hexdigest()[:16]

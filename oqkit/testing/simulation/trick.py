@@ -7,12 +7,12 @@ from dataclasses import replace
 from oqkit.queue import key as keys
 from oqkit.queue.job import Job
 from oqkit.testing.simulation.actor import Operator
-from oqkit.testing.simulation.oracle import NEWER
 from oqkit.testing.simulation.plan import TYPES, OrderPlan, Trick
 from oqkit.testing.simulation.world import World
 
 #: How many markers of jobs that are not there, or of no concern, a trick puts up.
 CROWD = 24
+NEWER = b'{"format": 1, "requires": ["what nobody knows"]}'
 
 
 def play(world: World, trick: Trick) -> None:
@@ -52,7 +52,12 @@ def _put_strange_sign(world: World, trick: Trick) -> None:
 
 
 def _put_unreadable(world: World, trick: Trick) -> None:
-    world.oracle.put_unreadable(_marker(world.bucket.now(), job_id=f"0y{trick.job:016d}", topic="alpha"))
+    """Put in a job of a newer version, which comes before all others."""
+    bucket, now = world.bucket, world.bucket.now()
+    marker = replace(_marker(now, job_id=f"0y{trick.job:016d}", topic="alpha"), priority=255)
+    world.oracle.unreadable.add(marker.job)
+    bucket.put(keys.job_key(marker.job, 1), NEWER, modified_s=now)
+    bucket.put(marker.key, b"", modified_s=now)
 
 
 def _put_crowd(world: World, trick: Trick) -> None:

@@ -155,6 +155,7 @@ class Score:
     executions: int = 0
     takeovers: int = 0
     orders: int = 0
+    slots: int = 0
     tricks: int = 0
     drain_s: float = 0.0
     virtual_s: float = 0.0
@@ -185,6 +186,7 @@ class World:
         """Job to how many people are giving it an order."""
         self.broken_orders: set[str] = set()
         """Jobs that somebody died over while giving an order."""
+        self.are_schedules_stopped = not plan.schedules
         self.is_resumed = False
         """Whether every pause was ended, after all the trouble."""
         self.signing: set[str] = set()
