@@ -19,6 +19,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -134,12 +135,12 @@ class Child:
             case _:
                 assert_never(aside)
 
-    def _ask(self, rows: Rows, request: Request) -> Any:
+    def _ask(self, lease: str, rows: Rows, request: Request) -> Any:
         """Ask the parent, in the thread of the call, and return the answer or raise the error that it is."""
         number, answers = next(self._numbers), SimpleQueue[bytes]()
         self._questions[number] = answers
         try:
-            self._send(Kind.ASK, (number, rows, request))
+            self._send(Kind.ASK, (number, lease, rows, request))
             value, error = pickle.loads(answers.get())  # noqa: S301 - from the process that started this one
         finally:
             del self._questions[number]
@@ -168,7 +169,8 @@ class Child:
         handler = self._handlers.get(order.task)
         if handler is None:
             handler = self._handlers[order.task] = load_handler(order)
-        return Work(handler=handler, inputs=order.inputs, table=pickle_result, ask=self._ask, **order.options)
+        ask = partial(self._ask, order.options["lease"])
+        return Work(handler=handler, inputs=order.inputs, table=pickle_result, ask=ask, **order.options)
 
     def _run(self, work: Work, *, serial: int) -> None:
         buffer, is_done = ResultBuffer(limit=0), threading.Event()

@@ -12,7 +12,7 @@ import threading
 from dataclasses import replace
 from typing import Any, assert_never
 
-from oqkit.errors import SchemaError, TaskError, UsageError
+from oqkit.errors import LeaseLost, SchemaError, TaskError, UsageError
 from oqkit.limits import Limits
 from oqkit.queue.rows import Rows
 from oqkit.task.failure import text_of, type_name
@@ -187,13 +187,19 @@ class ProcessExecution:
         log.error("running job %s broke in its child process:\n%s", self._work.job_id, content)
         self._trouble = content.strip().rpartition("\n")[2]
 
-    def _answer(self, number: int, rows: Rows, request: Request) -> None:
+    def _answer(self, number: int, lease: str, rows: Rows, request: Request) -> None:
         """Answer a call of the child in a thread of its own: results go on to come meanwhile."""
-        try:
-            data = pickle.dumps((self._work.ask(rows, request), None))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the function that asked is to see it
-            data = _pickled_error(error)
+        if lease == self._work.lease:
+            data = self._answered(rows, request)
+        else:  # a thread that a call left behind asks when the next work has begun
+            data = _pickled_error(LeaseLost(lease))
         self._child.tell(Answer(number=number, data=data))
+
+    def _answered(self, rows: Rows, request: Request) -> bytes:
+        try:
+            return pickle.dumps((self._work.ask(rows, request), None))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the function that asked is to see it
+            return _pickled_error(error)
 
     def _refuse(self, error: UsageError) -> None:
         with self._lock:

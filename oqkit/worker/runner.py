@@ -319,6 +319,8 @@ class LeaseRunner:
         if self.is_lost or not self.lease.rows:
             self._is_wasted(running, self._clock())  # tells the calls: before they see that they are to stop
             running.stop()
+        elif running.waiting - self.lease.rows:
+            running.keep(0)  # some were cancelled: none of those is to start, and the others go back
 
     def _drain(self, running: Running) -> Results:
         results = running.buffer.drain()

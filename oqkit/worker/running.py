@@ -41,6 +41,11 @@ class Running:
         return self.buffer.taken > 0
 
     @property
+    def waiting(self) -> Rows:
+        """The rows that are to be run here, and were not started."""
+        return self.work.rows[self.buffer.taken : max(self.limit, self.buffer.taken)]
+
+    @property
     def n_waiting(self) -> int:
         """How many rows were not started."""
         return max(0, self.limit - self.buffer.taken)

@@ -32,7 +32,7 @@ class Kind(Enum):
     NOTES = auto()
     """What calls said of their progress, as in `ResultBuffer.notes`."""
     ASK = auto()
-    """The number of a question, the rows of the call that asks, and what it asks: an `Answer` is to come."""
+    """The number of a question, the lease and rows of the call that asks, and what it asks: an `Answer` is to come."""
     STOPPED = auto()
     """The answer to a `Stop`: how many rows had been started by then; no more will be, beyond its limit."""
     END = auto()

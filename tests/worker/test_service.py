@@ -201,3 +201,30 @@ def test_child_heeds_what_it_is_told_while_it_loads_its_order():
     found = ended(execution, buffer)
     assert {row: failure.type for row, failure in found.failures.items()} == dict.fromkeys(range(2), "LeaseLost")
     executor.close()
+
+
+def test_thread_that_a_call_left_running_asks_for_nobody_else(tmp_path):
+    executor = ProcessExecutor(Limits())
+
+    def leave(x: int, ctx: Context):
+        def ask():
+            until((tmp_path / "go").exists)
+            try:
+                ctx.extend_lease(5)
+            except LeaseLost:
+                (tmp_path / "refused").touch()
+
+        threading.Thread(target=ask, daemon=True).start()
+
+    def wait(x: int):
+        until((tmp_path / "refused").exists)
+
+    ended(*started(executor, leave))
+    asked, first = Asked(), work_of(wait, range(1))
+    buffer = ResultBuffer(limit=1)
+    execution = executor.start(replace(first, ask=asked, lease="another"), buffer)
+    until(lambda: buffer.taken == 1)
+    (tmp_path / "go").touch()
+    ended(execution, buffer)
+    assert asked.found == []
+    executor.close()

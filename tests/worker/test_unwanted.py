@@ -172,3 +172,22 @@ def test_cancel_of_others_is_not_told_to_a_call(queue, start, tmp_path):
     assert not (tmp_path / "0.told").exists()
     job.cancel()
     until((tmp_path / "0.refused").exists)
+
+
+def hold_first(x: int, folder: str) -> int:
+    Path(folder, f"{x}.begun").touch()
+    until(lambda: x > 0 or Path(folder, "end").exists())
+    return x
+
+
+@pytest.mark.parametrize("executor", ("thread", "process"))
+def test_row_that_is_cancelled_while_it_waits_in_a_lease_is_not_started(queue, start, tmp_path, executor):
+    start(hold_first, executor=executor, **QUICK)
+    job = queue.map(hold_first, items(tmp_path, 0, 1, 2), part_rows=3)
+    until((tmp_path / "0.begun").exists)
+    assert job.tasks()["status"].tolist() == ["running"] * 3
+    job.cancel([2])
+    until(lambda: job.tasks()["status"].tolist() == ["running", "pending", "cancelled"])
+    (tmp_path / "end").touch()
+    assert job.wait(WAIT_S).counts() | {"completed": 2, "cancelled": 1} == job.counts()
+    assert not (tmp_path / "2.begun").exists()
