@@ -189,10 +189,8 @@ class ProcessExecution:
 
     def _answer(self, number: int, lease: str, rows: Rows, request: Request) -> None:
         """Answer a call of the child in a thread of its own: results go on to come meanwhile."""
-        if lease == self._work.lease:
-            data = self._answered(rows, request)
-        else:  # a thread that a call left behind asks when the next work has begun
-            data = _pickled_error(LeaseLost(lease))
+        is_late = lease != self._work.lease  # a thread that a call left behind asks when the next work has begun
+        data = _pickled_error(LeaseLost(lease)) if is_late else self._answered(rows, request)
         self._child.tell(Answer(number=number, data=data))
 
     def _answered(self, rows: Rows, request: Request) -> bytes:
