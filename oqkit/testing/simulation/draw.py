@@ -20,6 +20,7 @@ from oqkit.testing.simulation.plan import (
     SLOW,
     TRICKS,
     TYPES,
+    CallPlan,
     JobPlan,
     Kill,
     OrderPlan,
@@ -63,8 +64,22 @@ def make_plan(seed: int) -> Plan:
     plan = _with_pipeline(plan, random.Random(f"{seed}/pipeline"))  # noqa: S311 - the same
     plan = _with_steering(plan, random.Random(f"{seed}/steering"))  # noqa: S311 - the same
     plan = _with_keys(plan, random.Random(f"{seed}/keys"))  # noqa: S311 - the same
+    plan = _with_calls(plan, random.Random(f"{seed}/calls"))  # noqa: S311 - the same
     plan = _with_asks(plan, random.Random(f"{seed}/asks"))  # noqa: S311 - the same
     return _with_schedules(plan, random.Random(f"{seed}/schedules"))  # noqa: S311 - the same
+
+
+def _with_calls(plan: Plan, rng: random.Random) -> Plan:
+    """Add submissions of items, some of them at nearly the same time."""
+
+    def call(n: int) -> CallPlan:
+        items = tuple(rng.sample(range(10), rng.choice((1, 3, 5))))
+        kills = _some(rng, (0, 0, 1, 2), lambda k: _kill(rng, f"call{n}.kill{k}", writes=5))
+        at_s = min(plan.chaos_s, rng.choice((near_s + rng.random(), rng.uniform(0.0, plan.chaos_s))))
+        return CallPlan(name=f"call{n}", at_s=at_s, items=items, kills=kills)
+
+    near_s = rng.uniform(0.0, plan.chaos_s)
+    return replace(plan, calls=_some(rng, (0, 0, 2, 3, 5), call))
 
 
 def _with_asks(plan: Plan, rng: random.Random) -> Plan:

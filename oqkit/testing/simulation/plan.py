@@ -131,6 +131,16 @@ class SignPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallPlan:
+    """A submission of items that are known by their number."""
+
+    name: str
+    at_s: float
+    items: tuple[int, ...]
+    kills: tuple[Kill, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadPlan:
     """Somebody who looks at a job: its counts, what is finished, or all of it as it comes."""
 
@@ -202,6 +212,7 @@ class Plan:
     signs: tuple[SignPlan, ...] = ()
     schedules: tuple[SchedulePlan, ...] = ()
     schedule_orders: tuple[ScheduleOrderPlan, ...] = ()
+    calls: tuple[CallPlan, ...] = ()
     dropped: frozenset[str] = field(default_factory=frozenset)
 
     def weather(self) -> Weather:
@@ -216,7 +227,7 @@ class Plan:
 
     def names(self) -> Iterator[str]:
         """Yield the name of everything that can be left out, from the large to the small."""
-        people = (self.orders, self.signs, self.reads, self.schedules, self.schedule_orders)
+        people = (self.orders, self.signs, self.calls, self.reads, self.schedules, self.schedule_orders)
         groups: tuple[tuple[Any, ...], ...] = (self.workers, self.jobs, *people, self.tricks)
         yield from (one.name for group in groups for one in group)
         yield from (f"fault.{fault}" for fault, chance in self.faults.items() if chance)
@@ -241,6 +252,7 @@ class Plan:
             jobs=kept(self.jobs),
             orders=kept(self.orders),
             signs=kept(self.signs),
+            calls=kept(self.calls),
             reads=kept(self.reads),
             tricks=kept(self.tricks),
             schedules=kept(self.schedules),

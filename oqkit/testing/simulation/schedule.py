@@ -14,6 +14,7 @@ from oqkit.queue.job import Job as JobObject
 from oqkit.queue.transition import Status
 from oqkit.testing.simulation.actor import Actor, Operator, Reader, SignOperator, Submitter, Worker, check_frame
 from oqkit.testing.simulation.bucket import LATEST_S, READ_TIMEOUT_S
+from oqkit.testing.simulation.caller import Caller
 from oqkit.testing.simulation.draw import make_plan
 from oqkit.testing.simulation.fact import Violation, rows_of
 from oqkit.testing.simulation.kernel import Stuck
@@ -73,6 +74,7 @@ def _run(world: World) -> None:
     people: list[tuple[float, Actor]] = [(order.at_s, Operator(world, order)) for order in plan.orders]
     people += [(read.at_s, Reader(world, read)) for read in plan.reads]
     people += [(sign.at_s, SignOperator(world, sign)) for sign in plan.signs]
+    people += [(call.at_s, Caller(world, call)) for call in plan.calls]
     for at_s, person in people:
         kernel.at(at_s, person.live)
     for trick in plan.tricks:

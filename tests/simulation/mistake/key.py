@@ -1,4 +1,4 @@
-"""Mistakes about keys: where one counts, for how long, and who has it next."""
+"""Mistakes about keys: where one counts, for how long, and who has it next; and about items, which are known by one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from oqkit.client import keyed
+from oqkit.client import items, keyed
 from oqkit.client.submit import Submitter
+from oqkit.errors import Missing
 from oqkit.queue import key as keys
 from oqkit.queue.job import Job
 from oqkit.queue.submission import Submitted
@@ -47,3 +48,39 @@ def next_task_is_whose_came_first(patch: pytest.MonkeyPatch) -> None:
         return Submitted(job=self._store(spec, wanted).job, is_new=True)
 
     patch.setattr(Submitter, "_store_keyed", store_keyed)
+
+
+def items_are_taken_after_their_job_is_stored(patch: pytest.MonkeyPatch) -> None:
+    """Whoever finds that somebody else was first has stored his job already."""
+
+    def submit_items(self, spec, job, *, places, claim):
+        stored = self._store(spec, job)
+        claim()
+        return stored.job
+
+    patch.setattr(Submitter, "submit_items", submit_items)
+
+
+def job_that_is_missing_gives_its_items_up(patch: pytest.MonkeyPatch) -> None:
+    """A job that took items and is not stored after a while is not stored later either, it is hoped."""
+    original = items.settled
+
+    def settled(repository, job_id, *, taken_s):
+        try:
+            return repository.read_job(job_id).doc.n_tasks > 0
+        except Missing:
+            is_late = taken_s is None or repository.now() - taken_s > 1.0
+            return False if is_late else original(repository, job_id, taken_s=taken_s)
+
+    patch.setattr(items, "settled", settled)
+
+
+def who_takes_items_is_not_asked(patch: pytest.MonkeyPatch) -> None:
+    """The next object of the index is written, or is there already: either way the items are taken for one's own."""
+    original = items.IndexLog.add
+
+    def add(self, taken, older):
+        original(self, taken, older)
+        return True
+
+    patch.setattr(items.IndexLog, "add", add)
