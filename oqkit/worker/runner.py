@@ -289,8 +289,10 @@ class LeaseRunner:
 
     def _give_time(self, seconds: float) -> None:
         """Let the call that asks, in its own thread, go on for so long."""
-        self._present().allow(self._clock() + seconds)
-        self._checkpointer.extend(seconds)
+        running = self._present()
+        with running.asking():
+            self._checkpointer.extend(seconds)
+            running.allow(self._clock() + seconds)
 
     def _look_after(self, running: Running, now: float) -> None:
         assert self._outlook is not None, "it has begun"  # noqa: S101

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from oqkit.queue.progress import MAX_ENTRIES, Progress
 from oqkit.queue.rows import NONE, Rows
 from oqkit.worker.blame import Incident
@@ -25,6 +28,8 @@ class Running:
         self._mark, self._mark_since = (0, 0), now
         self._allowance = (self._mark, now)
         """A call, by its mark, and until when it may go on although its time-out is over."""
+        self._asking: set[object] = set()
+        """Calls that wait for the answer to something they asked of the worker."""
         self._leaving: tuple[int, int] | None = None
         self.done = NONE
         """Rows whose outcome was taken from the buffer."""
@@ -57,7 +62,7 @@ class Running:
         is_calling = buffer.busy[1] > 0 if handler.is_batch else buffer.taken > 0
         if mark != self._mark or not is_calling or buffer.is_over:  # loading code or inputs, or sending results
             self._mark, self._mark_since = mark, now
-        if timeout_s is None:
+        if timeout_s is None or self._asking:
             return False
         # Coroutines have a time-out of their own, within which all in progress must end: unless one blocks the others.
         patience_s = 2 * timeout_s + self.work.limits.blocked_s if handler.is_async else timeout_s
@@ -68,6 +73,16 @@ class Running:
         """Let the call in progress, which asks for it, go on until then."""
         mark, (allowed, before) = self.buffer.mark(), self._allowance
         self._allowance = mark, max(until, before) if self.work.handler.is_async or allowed == mark else until
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Let no time-out end while a call waits for the answer of its worker, which may have to wait for the store."""
+        call = object()
+        self._asking.add(call)
+        try:
+            yield
+        finally:
+            self._asking.discard(call)
 
     def forgive(self, late_s: float) -> None:
         """Do not count it against the call in progress if this whole process stood still: it was stopped, or slept."""

@@ -237,3 +237,13 @@ def test_wait_that_is_a_little_late_is_time_of_the_call():
     for _ in range(10):
         running.forgive(0.9)
     assert running.is_overdue(105.0)
+
+
+def test_call_that_waits_for_the_answer_of_its_worker_is_not_late():
+    """It asks for more time while the store is away, which is for longer than the time that it asks for."""
+    running = one_running(timeout_s=4.0)
+    with running.asking():
+        assert not running.is_overdue(120.0)
+        running.allow(126.0)
+    assert not running.is_overdue(125.9)
+    assert running.is_overdue(126.0)
