@@ -176,13 +176,13 @@ WAITING = """
 import sys
 import oqkit as oq
 import pandas as pd
-from oqkit.client.wait import Waiter
+from oqkit.client.pace import Pace
 
-def for_long(waiter, seconds, sleep=Waiter._sleep):
+def for_long(pace, seconds, sleep=Pace.sleep):
     print("waiting", flush=True)
-    sleep(waiter, 1000.0)
+    sleep(pace, 1000.0)
 
-Waiter._sleep = for_long
+Pace.sleep = for_long
 queue = oq.connect(sys.argv[1])
 job = oq.submit_frame(pd.DataFrame({"x": range(3)}), "later", name="tuesday")
 try:
