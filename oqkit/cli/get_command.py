@@ -14,7 +14,7 @@ arguments = add_task
 def run(queue: Queue, options: argparse.Namespace) -> Answer:
     """Show where it stands, since when, and its last error."""
     task = queue.get(options.task)
-    error = task.error() or {}
+    error, progress = task.error() or {}, task.progress
     return Facts(
         now=queue.repository.now(),
         facts={
@@ -23,6 +23,7 @@ def run(queue: Queue, options: argparse.Namespace) -> Answer:
             "row": task.row,
             "type": task.job.type,
             "status": task.status,
+            "progress": None if progress is None else str(progress),
             "attempt": task.attempt,
             "reschedules": task.reschedules,
             "created": task.created,

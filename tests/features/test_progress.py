@@ -100,6 +100,7 @@ def test_status_command_and_displays_show_it(queue, oq, start, tmp_path):
     said(job)
     assert "  row 0  30%  three\n" in oq("status", "nightly")
     assert json.loads(oq("status", "nightly", "--json"))["running"] == [{"row": 0, "progress": 0.3, "message": "three"}]
+    assert json.loads(oq("get", f"{job.id}.0", "--json"))["progress"] == "3 of 10: three"
     state = job._view.refresh()
     snapshot = snapshot_of(state, trace=ProgressHistory(), n_uploads=0)
     assert percent(snapshot) == "15.0 %", "of two tasks, one is at three tenths"
