@@ -86,8 +86,8 @@ def newest_slot(rhythm: Rhythm, *, after: float, until: float) -> float | None:
     if until <= after:
         return None
     if rhythm.every_s is not None:
-        slot = _nth(rhythm, _count(rhythm, until))
-        return slot if slot > after else None
+        number = _count(rhythm, until)
+        return _nth(rhythm, number) if number > _count(rhythm, after) else None
     window_s = 90.0
     while True:
         start = max(after, until - window_s)

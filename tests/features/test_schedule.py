@@ -12,10 +12,10 @@ import pytest
 
 import oqkit
 from oqkit import DuplicateJob, SchemaError, UsageError
+from oqkit.clock import new_id
 from oqkit.queue import firing
-from oqkit.queue.alarm import alarm_of
 from oqkit.queue.timetable import schedule_key
-from tests.local import until
+from tests.local import WAIT_S, until
 
 PARIS = ZoneInfo("Europe/Paris")
 
@@ -39,21 +39,15 @@ def jobs_of(queue, name):
 def put_back(queue, name, seconds):
     """Let a schedule have been made earlier, and no worker have run since."""
     repository = queue.repository
-    every = firing.schedules(repository)
-    held = every.read(schedule_key(name)).doc
-    rhythm = replace(held.rhythm, since=held.rhythm.since - seconds)
-    repository.store.delete(alarm_of(held, repository).key)
-    firing.put_alarm(
-        repository,
-        every.update(
-            schedule_key(name),
-            lambda doc: replace(doc, last=rhythm.since, rhythm=rhythm),
-            applied=lambda doc: doc.rhythm == rhythm,
-        ).doc,
-    )
+    made = firing.schedules(repository).read(schedule_key(name)).doc
+    queue.unschedule(name)
+    rhythm = replace(made.rhythm, since=made.rhythm.since - seconds)
+    new = replace(made, origin=new_id(repository.rng), rhythm=rhythm, last=rhythm.since)
+    firing.create_schedule(repository, firing.with_template(repository, new, firing.template_of(made)))
 
 
-def test_a_schedule_is_made_shown_and_fired_by_any_worker(queue, start):
+def test_original_1_28_e_a_schedule_is_made_shown_and_fired_by_any_worker(queue, start):
+    """There a daemon of the command line fired schedules, and Python could not."""
     made = queue.schedule("steady", score, {"x": 1.0, "y": 2.0}, every=1.0, tags={"team": "risk"})
     assert (made.name, made.type, made.every, made.tz, made.paused, made.last) == (
         "steady",
@@ -220,6 +214,24 @@ def test_a_schedule_that_cannot_be_understood_is_shown_and_stops_nobody(queue, s
         "zone": True,
     }
     assert len(jobs_of(queue, "soon")) > 1
+
+
+@pytest.mark.server
+def test_the_job_of_a_slot_runs_on_local_workers_which_run_only_what_their_user_has_signed(queue):
+    if queue.url.startswith("memory:"):
+        pytest.skip("other processes do not reach it, and nothing in it is signed")
+    queue.schedule("signed", lambda x: -x, 3, every=1.0)
+    with oqkit.local_workers(1, queue=queue):
+        (job, *_) = until(lambda: jobs_of(queue, "signed"))
+        assert job.result(WAIT_S).iloc[0, 0] == -3
+        assert queue.trigger("signed").result(WAIT_S) == -3
+
+
+def test_original_1_28_f_the_command_line_pauses_and_resumes_as_it_does_jobs(queue, oq):
+    """There the same was called enable and disable."""
+    queue.schedule("one", score, {"x": 1.0}, cron="@daily")
+    assert json.loads(oq("schedule", "pause", "one", "--json"))["paused"] is True
+    assert json.loads(oq("schedule", "resume", "one", "--json"))["paused"] is False
 
 
 def test_the_command_line_has_every_verb_of_schedules(queue, oq, start):

@@ -207,6 +207,17 @@ def test_interval_counts_from_its_beginning():
     assert newest_slot(one, after=0.0, until=1060.0) is None
 
 
+@given(
+    since=st.floats(1_700_000_000, 1_800_000_000), after_s=st.floats(0, 3), every_s=st.sampled_from((1.0, 1.5, 60.0))
+)
+def test_interval_that_begins_between_two_milliseconds_has_no_slot_at_its_beginning(since, after_s, every_s):
+    one = rhythm(since=since, every_s=every_s)
+    first = next_slot(one, since)
+    assert first == pytest.approx(since + every_s, abs=0.001)
+    found = newest_slot(one, after=since, until=since + after_s)
+    assert found is None or (found >= first and next_slot(one, found - 0.001) == found)
+
+
 RHYTHMS = (
     rhythm("* * * * *", tz=PARIS),
     rhythm("30 2 * * *", tz=PARIS),

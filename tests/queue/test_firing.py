@@ -80,6 +80,18 @@ def test_slot_is_submitted_when_it_is_due_and_the_next_alarm_takes_the_place_of_
     assert slots(world, one.last) == once(1)
 
 
+def test_original_1_28_d_slots_follow_the_clock_of_the_store(world):
+    """There they followed the clock of the machine that ran the scheduler."""
+    one = make(world)
+    world.clock.sleep(EVERY_S)
+    fast, right = world.repository(), world.repository()
+    fast.store.clock = type(world.clock)(world.clock.time_s + 10 * EVERY_S)  # its own is ten minutes ahead
+    attend(fast, "one")
+    assert slots(world, one.last) == once(1)
+    attend(right, "one")
+    assert slots(world, one.last) == once(1)
+
+
 def test_slot_costs_seven_requests_and_another_worker_one(world):
     make(world)
     seen = alarms(world)
