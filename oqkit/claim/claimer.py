@@ -52,6 +52,8 @@ class Claimer:
         on_ended: Callable[[Job], None] = lambda job: None,  # noqa: ARG005 - the same
     ) -> None:
         self._repository = repository
+        self._others = repository.verifying(None)
+        """For jobs that this worker need not be able to run, as it only tells them that others have ended."""
         self._limits = repository.limits.claim
         self._worker = worker
         self._lease_s = lease_s
@@ -253,9 +255,8 @@ class Claimer:
 
     def _recheck(self, one: JobCursor) -> Job:
         """Look whether the jobs that one waits for have ended, in case that nobody told it."""
-        held = self._repository.read_job(one.job.id)
-        released = advance(self._repository, held)
-        one.start_over(held.doc if released is None else released.job)
+        advance(self._others, self._others.read_job(one.job.id))
+        one.read_job(one.job.id)  # again, as what was read for others need not be signed
         return one.job
 
     # --- claiming --------------------------------------------------------------------------------
@@ -317,7 +318,7 @@ class Claimer:
     def _finish(self, one: JobCursor) -> bool:
         """Take down the markers of a job whose parts are all known to be final; return whether it was so."""
         if one.is_finished:
-            followers = release_followers(self._repository, one.job) if one.job.has_followers else []
+            followers = release_followers(self._others, one.job) if one.job.has_followers else []
             self._take_down(one, one.job.id, up_to=one.job.gen)
             self._on_ended(one.job)
             for follower in followers:
@@ -329,7 +330,6 @@ class Claimer:
         if self.discovery.topics.holds(told.marker.topic):
             one = self._cursors.setdefault(told.job.id, JobCursor(self._repository, self._aside))
             one.meet({told.marker.key: told.marker}, are_all=False)
-            one.hear(told.job, since=None)
 
     def _take_down(self, one: JobCursor, job_id: str, *, up_to: int | None = None) -> None:
         newer = {key: marker for key, marker in one.markers.items() if up_to is not None and marker.gen > up_to}

@@ -38,7 +38,7 @@ class ControlVerb(StrEnum):
     FOLLOW = "follow"
     """By oqkit: there are jobs that depend on this one. Whoever sees its end tells them."""
     RELEASE = "release"
-    """By oqkit: the jobs that this one depends on have ended. `Control.reason` names those that did not complete."""
+    """By oqkit: the jobs that this one depends on have ended. `Control.reason` names some that did not complete."""
 
     SIGNAL = "signal"
 

@@ -346,7 +346,7 @@ def reopen(part: Part, rows: Rows, *, now: float, statuses: frozenset[Status], b
 
 def _moved(part: Part, rows: Rows, verb: Verb, *, now: float, note: str = "", by: str = "") -> Part:
     def move(state: TaskState) -> TaskState:
-        state = replace(state, status=target(verb, state.status), lease="", due=0.0)
+        state = replace(state, status=target(verb, state.status), lease="", due=0.0, waits=())
         if verb is Verb.REOPEN:
             return replace(state, spared=state.attempt, lost=0, deaths=0, reschedules=0, is_reopened=True, output="")
         return state

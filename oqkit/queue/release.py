@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 
 from oqkit.clock import new_id
 from oqkit.errors import Denied, FormatError, Missing, NotAllowed
@@ -98,10 +99,18 @@ def release_followers(repository: Repository, parent: Job) -> list[Released]:
     for first in range(0, len(entries), BLOCK):
         chunk = entries[first : first + BLOCK]
         with _allowed(repository, parent):
-            found = repository.map(lambda entry: _tell(repository, parent, entry, seen), chunk)
-        released += [one for one in found if one is not None]
-        repository.delete_quietly(*chunk, *(name for one in found if one is not None for name in one.stale))
+            told = repository.map(lambda entry: _tell(repository, parent, entry, seen), chunk)
+        found = [one for one in told if isinstance(one, Released)]
+        known = [entry for entry, one in zip(chunk, told, strict=True) if one is not _Strange.LEFT_ALONE]
+        repository.delete_quietly(*known, *(name for one in found for name in one.stale))
+        released += found
     return released
+
+
+class _Strange(Enum):
+    """What becomes of entries, or jobs, that a newer oqkit may have written: it will understand them."""
+
+    LEFT_ALONE = auto()
 
 
 @contextmanager
@@ -116,13 +125,15 @@ def _allowed(repository: Repository, job: Job) -> Iterator[None]:
         ) from error
 
 
-def _tell(repository: Repository, parent: Job, entry: str, seen: _Look) -> Released | None:
-    """Tell the job of an entry what became of its parent."""
+def _tell(repository: Repository, parent: Job, entry: str, seen: _Look) -> Released | _Strange | None:
+    """Tell the job of an entry what became of its parent; None: it was told, or is gone."""
     try:
         job_id, failed = keys.parse_waiting(entry)
         held = repository.read_job(job_id)
-    except (FormatError, Missing):  # nobody can tell it anything
+    except Missing:
         return None
+    except FormatError:
+        return _Strange.LEFT_ALONE
     if held.doc.release is not None:
         return _announce(repository, held.doc)  # whoever released it may have died before that
     places = [place for place, one in enumerate(held.doc.depends_on) if one.job == parent.id]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from oqkit.claim.lease import HeldLease
-from oqkit.errors import LeaseLost, UsageError
+from oqkit.errors import LeaseLost, Unavailable, UsageError
 from oqkit.limits import TaskLimits
 from oqkit.queue.gate import NEVER
 from oqkit.queue.job import Job
@@ -129,7 +130,8 @@ class LeaseService:
         lease, job = self._lease, self._lease.job
         number = lease.index * job.part_rows + row
         if len(job.signals(wanted.name, number)) <= wanted.number:
-            job = lease.read_job()
+            with suppress(Unavailable):  # then it waits, and the commit notices a signal that has come since the claim
+                job = lease.read_job()
         sent = job.signals(wanted.name, number)
         if len(sent) > wanted.number:
             return Signal(has_come=True, value=self._codec.value(sent[wanted.number]))

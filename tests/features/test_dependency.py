@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 import oqkit as oqk
@@ -125,3 +127,54 @@ def test_same_work_after_other_jobs_is_other_work(queue):
     assert queue.map(add, [1, 2], depends_on=[first]).id == job.id
     assert queue.map(add, [1, 2], depends_on=[second]).id != job.id
     assert queue.map(add, [1, 2]).id != job.id
+
+
+def test_several_pipelines_run_on_one_worker(queue):
+    """In the original each workflow took the task type of the others, and only the last one on a worker ran."""
+    lines = [[queue.submit(load, {"x": n})] for n in range(3)]
+    for n, line in enumerate(lines):
+        line.append(queue.submit(add, {"x": n}, depends_on=[line[-1]]))
+        line.append(queue.submit(load, {"x": n}, depends_on=[line[-1]]))
+    work_off(queue, load, add)
+    assert [[task.result(WAIT_S) for task in line] for line in lines] == [[1, 0, 1], [2, 10, 2], [3, 20, 3]]
+
+
+def test_pipeline_is_in_the_queue_that_it_was_submitted_to(queue, tmp_path):
+    """In the original the engine took its bucket from the environment, once for the whole process."""
+    other = oqk.connect(tmp_path)
+    first = queue.submit(load, {"x": 1})
+    task = queue.submit(add, {"x": 2}, depends_on=[first])
+    with pytest.raises(oqk.UnknownJob):
+        other.submit(add, {"x": 2}, depends_on=[first])
+    work_off(queue, load, add)
+    assert task.result(WAIT_S) == 20
+    assert len(other.jobs()) == 0
+
+
+def test_cancel_of_a_step_that_runs_ends_what_follows(queue, start):
+    """In the original a cancelled workflow left the tasks of its steps running."""
+    began, go_on = threading.Event(), threading.Event()
+
+    @oqk.task(name="hold")
+    def hold(x):
+        began.set()
+        go_on.wait(WAIT_S)
+        return x
+
+    start(hold, add, queue=queue)
+    step = queue.submit("hold", 1)
+    after = queue.submit(add, {"x": 2}, depends_on=[step])
+    assert began.wait(WAIT_S)
+    step.cancel()
+    assert after.wait(WAIT_S).status == "failed"
+    go_on.set()
+    assert step.status == "cancelled"
+
+
+def test_step_that_undoes_runs_if_a_step_fails(queue):
+    """In the original compensation could not be declared, and never ran."""
+    bad = queue.submit(refuse, 1)
+    queue.submit(add, {"x": 1}, depends_on=[bad], on_failure="skip")
+    undo = queue.submit(load, {"x": 41}, depends_on=[bad], on_failure="run")
+    work_off(queue, refuse, add, load)
+    assert undo.result(WAIT_S) == 42

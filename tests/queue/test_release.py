@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import pytest
 
@@ -360,7 +361,20 @@ def test_entry_that_nobody_understands_keeps_no_other_waiting(world):
     world.inner.create(f"waiting/{parent.id}/{'0' * 17}9", b"")
     world.worker().drain(until_s=40.0)
     assert world.statuses(job) == {"completed": 1}
-    assert world.listed("waiting/") == []
+    assert world.listed("waiting/") == [f"waiting/{parent.id}/junk"], "a newer oqkit may know what it is"
+
+
+def test_child_of_a_newer_oqkit_is_left_to_those_who_understand_it(world, monkeypatch):
+    parent = stored(world, 1)
+    job = stored(world, 2, parent)
+    with monkeypatch.context() as patch:
+        patch.setattr("oqkit.queue.document.FEATURES", frozenset({"dependencies"}))
+        name = f"jobs/0000/{job.id}.json"
+        doc = json.loads(world.inner.read(name).data)
+        world.inner.overwrite(name, json.dumps({**doc, "requires": ["dependencies", "telepathy"]}).encode())
+        world.worker().drain(until_s=30.0, idle_s=20.0)
+    assert world.listed("waiting/") == [f"waiting/{parent.id}/{job.id}"]
+    assert world.statuses(parent) == {"completed": 1}
 
 
 def test_child_of_no_tasks_waits_for_nothing(world):

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from oqkit.errors import UsageError
+from oqkit.errors import Unavailable, UsageError
 from oqkit.queue import control, gate
 from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.document import dump_part, load_part
@@ -14,7 +14,9 @@ from oqkit.queue.key import parse_marker
 from oqkit.queue.rows import Rows
 from oqkit.queue.signal import Wait, with_wait
 from oqkit.queue.transition import Verb
-from tests.queue.faulty import NO_WAIT, World
+from oqkit.task.request import TakeSignal
+from oqkit.worker.service import LeaseService
+from tests.queue.faulty import NO_WAIT, World, WrappedStore
 from tests.queue.test_crash import every_crash
 
 sides = pytest.mark.parametrize("is_after", (False, True), ids=("before", "after"))
@@ -147,3 +149,23 @@ def test_job_takes_so_many_signals_and_no_more(world):
         control.signal(repository, job.id, name="go", value="x" * 9_999)
     with pytest.raises(UsageError, match="'go' is refused: the job was sent 27 signals of 269,973 characters"):
         send(world, job)
+
+
+def test_look_for_a_signal_while_the_store_is_away_costs_time_and_no_attempt(world):
+    """The task waits as if none had come, and the commit says that only the job as it was claimed was looked at."""
+
+    class Away(WrappedStore):
+        is_away = False
+
+        def _do(self, verb, key, call):
+            if self.is_away and verb == "read":
+                raise Unavailable(key)
+            return super()._do(verb, key, call)
+
+    world.submit(world.job(1, policy=NO_WAIT))
+    store = Away(world.inner)
+    lease = world.worker(repository=world.repository(store)).find()
+    store.is_away = True
+    service = LeaseService(lease, extend=None, spawn=None, codec=None)
+    found = service.answer(lease.rows, TakeSignal(name="go", number=0, timeout_s=None))
+    assert (found.has_come, found.wait, found.gen) == (False, GO, lease.job.gen)

@@ -11,6 +11,7 @@ from oqkit.errors import FormatError, NotSigned
 from oqkit.limits import QueueLimits
 from oqkit.observe.observer import Observers
 from oqkit.queue import control
+from oqkit.queue.dependency import Parent
 from oqkit.queue.document import dump_job, load_job
 from oqkit.queue.job import Code
 from oqkit.queue.key import BELL, job_key, parse_marker
@@ -315,3 +316,31 @@ def test_worker_with_a_key_finds_the_lost_jobs_of_others_again(world):
         world.clock.sleep(search.wait_s() + 60.0)
         search.perform()
     assert [parse_marker(key).job for key in world.listed("open/")] == [job.id]
+
+
+def test_worker_with_a_key_tells_an_unsigned_job_that_its_parent_has_ended_and_runs_it_not(world):
+    """Whoever ends a job tells those that wait for it; only those who may run them read them to run them."""
+    parent = submit(world)
+    waits = world.job(
+        2,
+        code=CODE,
+        depends_on=(Parent(job=parent.id, origin=parent.origin),),
+        requires=("dependencies",),
+    )
+    child = world.submit(waits).job
+    worker = verifying_worker(world)
+    worker.drain(until_s=200.0, idle_s=100.0)
+    assert [job_id for job_id, _ in worker.ran] == [parent.id]
+    assert world.repository().read_job(child.id).doc.release is not None
+    assert world.listed("waiting/") == []
+    anybody = world.worker("anybody", everything=True)
+    anybody.drain(until_s=60.0, idle_s=30.0)
+    assert [job_id for job_id, _ in anybody.ran] == [child.id]
+
+
+def test_signed_job_that_was_given_orders_still_says_what_it_requires(world):
+    parent = submit(world)
+    world.submit(world.job(2, depends_on=(Parent(job=parent.id, origin=parent.origin),), requires=("dependencies",)))
+    found = world.repository().verifying(ring()).read_job(parent.id).doc
+    assert found.has_followers
+    assert found.requires == ("dependencies",)

@@ -69,6 +69,8 @@ MUTANTS = {
         pipeline.each_who_looks_releases,
         pipeline.released_job_is_not_announced,
         pipeline.rejected_tasks_wait_for_a_worker,
+        pipeline.signal_is_slept_through,
+        pipeline.signal_wakes_nobody,
         search.search_ignores_started_jobs,
         search.search_forgets_open_jobs,
         search.empty_listing_means_gone,

@@ -18,7 +18,7 @@ from oqkit.testing.simulation.green_thread import SimThreads
 from oqkit.testing.simulation.kernel import Node, current
 from oqkit.testing.simulation.plan import JobPlan, Kill, OrderPlan, ReadPlan, SignPlan, WorkerPlan
 from oqkit.testing.simulation.process_like import ProcessLikeExecutor
-from oqkit.testing.simulation.world import Acked, SimCodec, SimRepository, World
+from oqkit.testing.simulation.world import SIGNAL, Acked, SimCodec, SimRepository, World
 from oqkit.worker.executor import Executor, ThreadExecutor
 from oqkit.worker.worker import WorkerLoop
 
@@ -290,6 +290,9 @@ class Operator(Actor):
                 job.pause(resume_after=self.plan.for_s)
         elif self.plan.verb == "resume":
             job.resume()
+        elif self.plan.verb == "signal":
+            with contextlib.suppress(UsageError):  # the same
+                job.signal(SIGNAL, 1)
         elif self.plan.verb == "tag":
             job.tag(team=where)
         elif self.plan.verb == "reprioritize":

@@ -63,6 +63,7 @@ def make_plan(seed: int) -> Plan:
     )
     plan = _with_pipeline(plan, random.Random(f"{seed}/pipeline"))  # noqa: S311 - the same
     plan = _with_steering(plan, random.Random(f"{seed}/steering"))  # noqa: S311 - the same
+    plan = _with_signal(plan, random.Random(f"{seed}/signal"))  # noqa: S311 - the same
     plan = _with_keys(plan, random.Random(f"{seed}/keys"))  # noqa: S311 - the same
     plan = _with_calls(plan, random.Random(f"{seed}/calls"))  # noqa: S311 - the same
     plan = _with_asks(plan, random.Random(f"{seed}/asks"))  # noqa: S311 - the same
@@ -80,6 +81,21 @@ def _with_calls(plan: Plan, rng: random.Random) -> Plan:
 
     near_s = rng.uniform(0.0, plan.chaos_s)
     return replace(plan, calls=_some(rng, (0, 0, 2, 3, 5), call))
+
+
+def _with_signal(plan: Plan, rng: random.Random) -> Plan:
+    """Let the tasks of a job wait for a signal, which somebody sends once or twice."""
+    chosen = rng.choice(plan.jobs)
+    if chosen.type == TYPES[-1] or rng.random() < 0.7:
+        return plan
+
+    def signal(n: int) -> OrderPlan:
+        name, at_s = f"signal{n}", chosen.at_s + rng.uniform(0.5, rng.choice((3.0, 3.0, 15.0)))
+        kills = _some(rng, (0, 0, 1), lambda k: _kill(rng, f"{name}.kill{k}", writes=5))
+        return OrderPlan(name=name, at_s=at_s, job=chosen.number, verb="signal", kills=kills)
+
+    jobs = tuple(replace(job, waits=True) if job is chosen else job for job in plan.jobs)
+    return replace(plan, jobs=jobs, orders=(*plan.orders, *(signal(n) for n in range(rng.choice((0, 1, 1, 2))))))
 
 
 def _with_asks(plan: Plan, rng: random.Random) -> Plan:

@@ -138,6 +138,8 @@ def ordered(one: TaskState, job: Job, part: Part, *, row: int, upto: int | None 
             status, released = after_release(status, job, control)
             how = released or how
         is_meant = control.rows is None or number in control.rows
+        if is_meant and control.verb is ControlVerb.SIGNAL and status is PENDING:
+            how = how or ("woken" if one.waits and one.waits[-1].name == control.name else "")
         if not is_meant or status not in control.statuses:
             continue
         if control.verb is ControlVerb.CANCEL and status in (PENDING, RUNNING):

@@ -95,6 +95,8 @@ class JobPlan:
     """When others submit it once more, with its key; only of a ``single``."""
     depends_on: tuple[int, ...] = ()
     """The numbers of jobs that it waits for, as far as those are known to be stored when it is first submitted."""
+    waits: bool = False
+    """Whether each of its calls waits for a signal first."""
     asks: Mapping[int, float] = field(default_factory=dict)
     """Row to how much time its calls ask for, each time."""
     is_half: bool = False

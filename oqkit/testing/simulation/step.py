@@ -117,7 +117,8 @@ class Step:
             self._check_running(what, o, n)
             self._check_charge(row, what, o, n)
         else:
-            self._check_pending(what, n, due=o.due, is_reopened=o.is_reopened)
+            due = 0.0 if how == "woken" else o.due
+            self._check_pending(what, n, due=due, is_reopened=o.is_reopened)
 
     def _check_pending(self, what: str, n: TaskState, *, due: float, is_reopened: bool) -> None:
         policy = self._job.policy

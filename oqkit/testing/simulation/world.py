@@ -54,6 +54,8 @@ from oqkit.testing.simulation.process_like import ProcessLikeExecution
 from oqkit.worker.interface import Inputs
 from oqkit.worker.worker import WorkerLoop
 
+SIGNAL = "go"
+"""What tasks wait for."""
 TOO_LATE_S = 200.0
 """Later than the end of what a schedule waits for."""
 
@@ -263,6 +265,8 @@ class World:
             )
             for one in rows
         ]
+        if plan.waits:
+            self.oracle.expect(ctx.wait_for_signal(SIGNAL) == 1, "signal of another value", ctx.task_id)
         fates = [self._fate(plan, job_id, one) for one in rows]
         worst = next((fate for fate in fates if fate != OK), OK)
         guilty = rows if worst == RESCHEDULE else [one for one, fate in zip(rows, fates, strict=True) if fate == worst]

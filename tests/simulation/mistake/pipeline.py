@@ -8,7 +8,8 @@ import pytest
 
 from oqkit.claim import claimer
 from oqkit.claim.claimer import Claimer
-from oqkit.queue import gate, release
+from oqkit.queue import gate, part, release
+from oqkit.queue import job as job_module
 from oqkit.queue import key as keys
 from oqkit.queue.ending import ends
 from oqkit.queue.repository import Repository
@@ -164,3 +165,18 @@ def rejected_tasks_wait_for_a_worker(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(release, "bring_up", lambda repository, job, order: None)
     patch.setattr(Repository, "marker", marker)
+
+
+def signal_is_slept_through(patch: pytest.MonkeyPatch) -> None:
+    """A task that begins to wait does not ask whether an order has come since it looked."""
+    original = part._spared
+
+    def spared(state, verb, outcome, *, now, gen):
+        return original(state, verb, replace(outcome, gen=10**9), now=now, gen=gen)
+
+    patch.setattr(part, "_spared", spared)
+
+
+def signal_wakes_nobody(patch: pytest.MonkeyPatch) -> None:
+    """A signal is kept for those who ask for it, and those who wait are left as they are."""
+    patch.setattr(job_module, "woken", lambda states, rows, *, signal: states)
