@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -14,10 +14,11 @@ import pyarrow as pa
 from oqkit.client.connection import Connection
 from oqkit.client.handle import Job
 from oqkit.client.job_collect import Errors, check_errors
-from oqkit.client.wait import limit_s
+from oqkit.client.wait import interruptible, limit_s
 from oqkit.errors import FormatError, JobFailed, Missing, UnknownJob, UsageError
 from oqkit.payload.item_places import PLACES, ItemPlaces, is_part
 from oqkit.queue.job import Job as JobObject
+from oqkit.queue.rows import Rows
 
 
 def handle_of(connection: Connection, job: JobObject, **facts: Any) -> Job:
@@ -43,7 +44,7 @@ class ItemsJob(Job):
     @cached_property
     def _handles(self) -> dict[str, Job]:
         """The handles of all jobs that have items of the call, this one among them; a job that was deleted is left out."""
-        found: dict[str, Job] = {self.id: Job(self._connection, self._view.state.job)}
+        found: dict[str, Job] = {self.id: self}
         for job_id in self._places.jobs:
             with contextlib.suppress(UnknownJob):
                 found.setdefault(job_id, Job.of_id(self._connection, job_id))
@@ -51,7 +52,28 @@ class ItemsJob(Job):
 
     def done(self) -> bool:
         """Whether every item of the call has ended, its own and those of other jobs. Asks the queue."""
-        return super().done() and all(job.done() for job in self._handles.values())
+        return super().done() and all(self._has_ended(job, refreshed=True) for job in self._others())
+
+    def _others(self) -> list[Job]:
+        return [job for job_id, job in self._handles.items() if job_id != self.id]
+
+    def _has_ended(self, job: Job, *, refreshed: bool = False) -> bool:
+        """Whether the items of the call that are tasks of another job have ended."""
+        if refreshed:
+            job._refresh()  # noqa: SLF001 - of its own kind
+        stored = job._view.state.job  # noqa: SLF001
+        rows = Rows.of(self._places.row[self._places.job == job.id].tolist())
+        if rows.last >= stored.n_tasks:
+            raise FormatError(
+                f"job {self.id} has an item that is row {rows.last} of job {job.id}, which has {len(job)}"
+            )
+        for index in range(rows.first // stored.part_rows, rows.last // stored.part_rows + 1):
+            first = index * stored.part_rows
+            wanted = rows.clip(first, first + stored.part_size(index)).shift(-first)
+            part = job._view.state.part(index) if wanted else None  # noqa: SLF001
+            if part is not None and wanted & part.rows(lambda task: not task.status.is_final):
+                return False
+        return True
 
     def _wait(
         self, timeout: float | None, *, progress: bool | None = None, meanwhile: Callable[[], None] | None = None
@@ -59,13 +81,15 @@ class ItemsJob(Job):
         clock, limit = self._repository.store.clock, limit_s(timeout)
         end = None if limit is None else clock.monotonic() + limit
         super()._wait(timeout, progress=progress, meanwhile=meanwhile)
-        for job in self._handles.values():
-            job.wait(None if end is None else max(0.0, end - clock.monotonic()), progress=False)
+        for job in self._others():
+            left_s = None if end is None else max(0.0, end - clock.monotonic())
+            with interruptible(job._view):  # noqa: SLF001
+                job._watch().until(partial(self._has_ended, job), timeout=left_s)  # noqa: SLF001
 
     async def _wait_async(self) -> Self:
         await super()._wait_async()
-        for job in self._handles.values():
-            await job
+        for job in self._others():
+            await job._watch().until_async(partial(self._has_ended, job), limit_s=None)  # noqa: SLF001
         return self
 
     def result(
@@ -80,7 +104,7 @@ class ItemsJob(Job):
         """Return what has completed so far of all items of the call, without waiting."""
         check_errors(errors)
         for job in self._handles.values():
-            job.done()
+            job._refresh()  # noqa: SLF001
         return self._results("drop" if errors == "drop" else "coerce", join=join)
 
     def _results(self, errors: Errors, *, join: bool | pd.DataFrame) -> Any:

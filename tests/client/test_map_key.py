@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import pickle
@@ -10,6 +11,7 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -18,6 +20,7 @@ from oqkit.client.queue import Queue
 from oqkit.config import Settings
 from oqkit.errors import DuplicateJob, JobFailed, SchemaError, Unavailable, UsageError
 from oqkit.limits import ClientLimits, Limits
+from oqkit.payload.item_places import ItemPlaces
 from oqkit.queue.repository import open_repository
 from oqkit.store.memory import MemoryStore
 from oqkit.testing.race import race
@@ -100,6 +103,37 @@ def test_result_is_waited_for_in_other_jobs_too(queue):
     assert job.done()
     assert first.done()
     assert job.result(WAIT_S)["score"].tolist() == [10, 10]
+
+
+def test_other_tasks_of_other_jobs_are_not_waited_for(queue, start):
+    @oq.task(name="score")
+    def some(id):  # noqa: A002
+        if id == 2:
+            raise oq.Reschedule(3600.0)
+        return id * 10
+
+    first = queue.map("score", items(1, 2), key="id", part_rows=1)
+    job = queue.map("score", items(1, 3), key="id")
+    start(some)
+    assert job.result(WAIT_S)["score"].tolist() == [10, 30]
+    assert job.done()
+    assert not first.done()
+    assert asyncio.run(awaited(job)) is job
+
+
+async def awaited(job):
+    return await job
+
+
+def test_item_that_is_no_row_of_its_job_is_refused(store):
+    queue = queue_on(store)
+    first = queue.map("score", items(1), key="id")
+    job = queue.map("score", items(1, 2), key="id")
+    key = queue.repository.read_job(job.id).doc.input["places"]
+    store.overwrite(key, ItemPlaces(job=np.array([first.id, job.id], object), row=np.array([7, 0])).dump())
+    work_off(queue, score)
+    with pytest.raises(oq.FormatError, match=f"an item that is row 7 of job {first.id}, which has 1"):
+        queue.job(job.id).done()
 
 
 def test_item_that_occurs_twice_is_one_task_with_two_rows(queue):
