@@ -21,7 +21,16 @@ from oqkit.queue import firing
 from oqkit.queue.bound import MAX_SPAN_S, MIN_EVERY_S
 from oqkit.queue.collection import Unreadable
 from oqkit.queue.cron import Rhythm, check_rhythm, millis
-from oqkit.queue.timetable import SCHEDULES, CatchUp, Schedule, check_name, same_definition, schedule_key, upcoming
+from oqkit.queue.timetable import (
+    SCHEDULE,
+    SCHEDULES,
+    CatchUp,
+    Schedule,
+    check_name,
+    same_definition,
+    schedule_key,
+    upcoming,
+)
 from oqkit.queue.view import JobStatus
 from oqkit.task.function import options_of, seconds
 
@@ -70,7 +79,7 @@ class QueueScheduling(Connection):
 
         Whatever workers run on the queue submit it, each slot exactly once, within seconds; no slot is before now. `fn`,
         `input` and `options` are those of `submit`. `cron` has five fields, minute hour day month weekday (0 and 7 are
-        Sunday), or is a name such as ``@daily``; what the change of the clocks does to it is said in the guide to schedules. `jitter`
+        Sunday), or is a name such as ``@daily``; changes of the clocks are as cron has them. `jitter`
         (seconds, or text such as ``"5m"``) puts each slot off by up to so long. `catch_up` says what becomes of slots
         that no worker was there for within two minutes: nothing, or the last of them is submitted, or all.
         To make the same schedule again changes nothing; another one of that name raises `DuplicateJob`.
@@ -79,24 +88,11 @@ class QueueScheduling(Connection):
         repository, now = self.repository, self.repository.now()
         spec = spec_of_values([input], fn, part_rows=1, timer=self.timer, limits=repository.limits)
         job = job_of(_inline(spec), repository, name="", options=options_of(_without_times(options)))
-        rhythm = check_rhythm(
-            Rhythm(
-                since=now,
-                cron=cron or "",
-                tz=tz if isinstance(tz, str) else repr(tz),
-                every_s=None if every is None else _every(every),
-                jitter_s=seconds(jitter, what="jitter"),
-            )
-        )
-        wanted = Schedule(
-            name=name,
-            origin=new_id(repository.rng),
-            rhythm=rhythm,
-            last=now,
-            catch_up=_catch_up(catch_up),
-            template={},
-        )
+        rhythm = _rhythm(now, cron=cron, tz=tz, every=every, jitter=jitter)
+        origin, chosen = new_id(repository.rng), _catch_up(catch_up)
+        wanted = Schedule(name=name, origin=origin, rhythm=rhythm, last=now, catch_up=chosen, template={})
         wanted = firing.with_template(repository, wanted, job)
+        SCHEDULE.dump(wanted)  # which refuses what is too long, before anything is written
         self.submitter.put_code(spec.function)
         found = firing.create_schedule(repository, wanted)
         if found.origin != wanted.origin:
@@ -234,6 +230,15 @@ def _without_times(options: dict[str, object]) -> dict[str, object]:
         if options.get(name) is not None:
             raise UsageError(f"{name}= is no option of a schedule: its slots alone say when it is submitted, each once")
     return options
+
+
+def _rhythm(now: float, *, cron: Any, tz: Any, every: float | str | None, jitter: float | str) -> Rhythm:
+    for name, value in (("cron", cron or ""), ("tz", tz)):
+        if not isinstance(value, str):
+            raise UsageError(f"{name}={value!r:.200} must be text, such as cron='0 6 * * 1' and tz='Europe/Paris'")
+    every_s = None if every is None else _every(every)
+    jitter_s = seconds(jitter, what="jitter")
+    return check_rhythm(Rhythm(since=now, cron=cron or "", tz=tz, every_s=every_s, jitter_s=jitter_s))
 
 
 def _every(every: float | str) -> float:

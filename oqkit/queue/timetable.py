@@ -193,7 +193,7 @@ def resumed(schedule: Schedule, now: float, *, order: str) -> Schedule:
 def settled(schedule: Schedule, found: Due, *, by: str = "") -> Schedule:
     """Note that what was due is submitted."""
     fired = max((slot for slot in (schedule.fired, *found.slots) if slot is not None), default=None)
-    return replace(schedule, last=max(schedule.last, found.last), fired=fired, settled_by=by)
+    return replace(schedule, last=found.last, fired=fired, settled_by=by)
 
 
 def _ordered(schedule: Schedule, order: str) -> tuple[str, ...]:

@@ -184,6 +184,48 @@ def test_worker_that_stood_still_looks_again_before_it_submits(world):
     assert slots(world, one.last) == once(5)
 
 
+def interrupted(world, act):
+    """Return a repository whose first write of a schedule comes after somebody else has done something."""
+    store, done = FaultyStore(world.inner), []
+
+    def interrupt(verb, key):
+        if key.startswith("schedules/") and not done:
+            done.append(None)
+            act()
+
+    store.before_write = interrupt
+    return world.repository(store)
+
+
+def test_worker_that_is_late_to_settle_takes_nothing_back_that_others_have_settled_since(world):
+    one = make(world)
+    world.clock.sleep(1.5 * EVERY_S)
+
+    def go_on():
+        world.clock.sleep(0.5 * EVERY_S)
+        attend(world.repository(), "one", seen=alarms(world))
+
+    alarm = attend(interrupted(world, go_on), "one", seen=alarms(world))
+    assert read(world).last == one.last + 2 * EVERY_S
+    assert alarm.due == one.last + 3 * EVERY_S
+    assert slots(world, one.last) == once(2)
+
+
+def test_worker_that_is_late_to_settle_settles_nothing_of_a_schedule_made_anew(world):
+    rhythm = Rhythm(since=world.now(), every_s=EVERY_S)
+    one = make(world, rhythm=rhythm)
+    world.clock.sleep(3 * EVERY_S)
+
+    def make_anew():
+        delete_schedule(world.repository(), "one")
+        make(world, rhythm=rhythm, last=one.last)
+
+    attend(interrupted(world, make_anew), "one", seen=alarms(world))
+    assert read(world).last == one.last
+    attend(world.repository(), "one", seen=alarms(world))
+    assert slots(world, one.last) == {1: 2, 2: 2, 3: 2}
+
+
 def test_many_slots_are_submitted_a_few_at_a_time(world):
     one = make(world)
     world.clock.sleep(60 * EVERY_S)
@@ -237,6 +279,7 @@ def test_deleted_schedule_is_gone_and_so_is_its_alarm(world):
     make(world)
     seen = alarms(world)
     delete_schedule(world.repository(), "one")
+    assert not alarms(world)
     world.clock.sleep(3 * EVERY_S)
     assert attend(world.repository(), "one", seen=seen) is None
     assert not world.listed("open/")

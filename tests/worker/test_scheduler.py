@@ -93,6 +93,25 @@ def test_of_many_workers_one_fires_and_the_others_ask_once(world):
     assert sent["put"] <= 5 * 5, "of the one that fires"
 
 
+def test_of_many_workers_one_catches_up_and_the_others_ask_now_and_then(world):
+    one, n_missed = make(world), 500
+    world.clock.sleep(n_missed * EVERY_S)
+    workers, settled_by = [Fleet(world).look() for _ in range(20)], set()
+
+    def pass_time():
+        while read(world).last < one.last + n_missed * EVERY_S:
+            world.clock.sleep(0.25)
+            for worker in workers:
+                if worker.duty.wait_s() <= 0:
+                    worker.duty.perform()
+                    settled_by.add(read(world).settled_by)
+
+    sent = cost(world, pass_time)
+    assert len(settled_by) == 1
+    assert slots(world, one.last) == once(n_missed)
+    assert sent["put"] <= 3.2 * n_missed, "job, marker, and now and then the bell, the schedule and the alarm"
+
+
 def test_schedules_go_on_when_the_worker_that_fired_dies(world):
     one = make(world)
     first, second = Fleet(world).look(), Fleet(world).look()
@@ -150,11 +169,11 @@ def test_lost_alarm_is_found_by_the_search_for_what_is_lost(world):
     one, other = make(world), make(world, "two")
     sweep = Sweep(world.repository(), alarmed=lambda: {"two"})
     world.inner.delete(alarm_of(one, world.repository()).key)
-    sweep.perform()
+    assert cost(world, sweep.perform)["get"] == 2, "how far it is, and the schedule that nobody has heard of"
     assert {alarm.name for alarm in alarms(world)} == {"one", "two"}
     world.inner.delete(alarm_of(one, world.repository()).key)
     world.clock.sleep(600.0)
-    sweep.perform()
+    assert cost(world, sweep.perform)["get"] <= 1
     assert {alarm.name for alarm in alarms(world)} == {"two"}, "only now and then"
     world.clock.sleep(3_600.0)
     Sweep(world.repository()).perform()  # of a worker that has heard of none
