@@ -13,8 +13,6 @@ import oqkit as oq
 from oqkit.cli.main import main
 from tests.local import until
 
-pytest.importorskip("sqlalchemy")
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGINT))

@@ -87,7 +87,6 @@ def test_item_that_is_known_is_not_run_again(queue):
 
 
 def test_outbox_delivers_what_was_committed(queue, oq, tmp_path):
-    pytest.importorskip("sqlalchemy")
     url = f"sqlite:///{tmp_path / 'shop.db'}"
     assert oq("outbox", "setup", "--database", url) == "oq_outbox is there\n"
     connection = sqlite3.connect(tmp_path / "shop.db")

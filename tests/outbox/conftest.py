@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from pg8000 import dbapi as pg8000
+from sqlalchemy import orm
 
 from tests.outbox.postgres import USER, postgres, programs
-
-pg8000 = pytest.importorskip("pg8000.dbapi", reason="the tests of the outbox need pg8000: make installs it")
-sa = pytest.importorskip("sqlalchemy", reason="the tests of the outbox need SQLAlchemy: make installs it")
-orm = pytest.importorskip("sqlalchemy.orm")
 
 _numbers = itertools.count()
 

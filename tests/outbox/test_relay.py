@@ -9,6 +9,7 @@ import sqlite3
 import threading
 
 import pytest
+from pg8000 import dbapi as pg8000
 
 import oqkit as oq
 from oqkit.client import outbox_database
@@ -161,12 +162,8 @@ def test_relay_that_dies_at_any_request_to_the_database_loses_and_doubles_nothin
     assert at > 8
 
 
-MODULES = {True: sqlite3}
-
-
-@pytest.fixture(autouse=True)
-def _modules():
-    MODULES[False] = pytest.importorskip("pg8000.dbapi")
+MODULES = {True: sqlite3, False: pg8000}
+"""What connections are of, by whether they are SQLite's."""
 
 
 def test_task_runs_once_although_its_record_was_delivered_twice(one_place, store):
