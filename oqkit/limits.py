@@ -69,6 +69,11 @@ class QueueLimits:
     sweep_sample_jobs: int = 16
     """How many open jobs are remembered, and how many of them are looked at where the markers are too many to list. A step
     that looks at more is put on record first, so that no other worker makes it as well."""
+    deleted_stay_s: float = 600.0
+    """How long parts of a deleted job stay after their last change, and its tombstone after it was submitted: longer than
+    workers believe what they read (`ClaimLimits.job_fresh_s`), and than a write is on its way."""
+    deleted_look_s: float = 300.0
+    """How often whoever watches a job of which no part is there looks whether it was deleted."""
     schedule_late_s: float = 120.0
     """A slot that no worker finds for so long was missed: what becomes of it is for the schedule to say (`catch_up`)."""
     schedule_slots: int = 25
@@ -115,6 +120,8 @@ class ClaimLimits:
     recheck_first_polls: float = 2.0
     recheck_longest_polls: float = 16.0
     """How long a job with nothing to claim is left alone, at first and at most."""
+    job_fresh_s: float = 300.0
+    """How long a worker believes that nobody has begun a part of a job: it may have ended since, and been deleted."""
     later_s: float = 5.0
     """A marker is moved out of the way only if its job has nothing to do for so long: moving costs two requests."""
     refused_s: float = 10.0

@@ -285,6 +285,8 @@ class Claimer:
             return any(lease.id == lease_id for lease in part.leases)
 
         known = one.parts.get(index) or Versioned(job.fresh_part(index), None)
+        if known.etag is None and not one.make_sure():
+            return None
         try:
             held = repository.update_part(job, index, change, applied=has_lease, held=known)
             one.learn(held)

@@ -47,6 +47,8 @@ class JobCursor:
     cursor: int = 0
     """Where the next window of parts starts."""
     looked: float = float("-inf")
+    read: float = float("-inf")
+    """When the job was last read, in monotonic seconds."""
     not_before: float = 0.0
     """When there may be something to do, in epoch seconds."""
     recheck_s: float = 0.0
@@ -123,7 +125,7 @@ class JobCursor:
 
     def start_over(self, job: Job) -> None:
         """Take `job` as a new generation: what was known to be final may be open again."""
-        self.latest = job
+        self.latest, self.read = job, self.repository.store.clock.monotonic()
         self.parts, self.final, self.untouched, self.unread = {}, set(), PartPicker(), []
         self.is_known, self.cursor, self.looked = False, 0, float("-inf")
         self.not_before = self.recheck_s = 0.0
@@ -132,6 +134,21 @@ class JobCursor:
     def read_job(self, job_id: str) -> None:
         """Read the job again, and start over; raise `Missing` if it was deleted."""
         self.start_over(self.repository.read_job(job_id).doc)
+
+    def make_sure(self) -> bool:
+        """Look again whether a part is untouched if what is known of the job is old; return whether it was fresh.
+
+        Raise `Missing` if it was deleted.
+        """
+        now = self.repository.store.clock.monotonic()
+        if now - self.read < self._limits.job_fresh_s:
+            return True
+        job = self.repository.read_job(self.job.id).doc
+        if job.gen > self.job.gen:
+            self.start_over(job)
+        self.read = now
+        self.give_way()
+        return False
 
     def learn(self, held: Versioned[Part]) -> None:
         """Take in the state of a part; one that has seen more orders than the job as last read makes that be read.

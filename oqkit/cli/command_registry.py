@@ -55,6 +55,7 @@ COMMANDS = {
     "resume": Command(help="end a pause"),
     "reprioritize": Command(help="give a job another priority"),
     "outbox": Command(help="put what transactions of a database recorded into the queue"),
+    "delete": Command(help="delete a job with its inputs and results"),
     "tag": Command(help="set or remove tags of a job"),
     "workers": Command(help="list the workers"),
     "completions": Command(

@@ -13,10 +13,12 @@ from oqkit.client.job_base import JobBase
 from oqkit.client.option import by_of, from_now, short_text, tags_of
 from oqkit.client.selection import select
 from oqkit.client.spec import Function, function_of
-from oqkit.errors import SchemaError, UsageError
+from oqkit.errors import Missing, SchemaError, UnknownJob, UsageError
 from oqkit.observe.event import JobOrdered
 from oqkit.queue import control
+from oqkit.queue.deletion import delete_job
 from oqkit.queue.job import ControlVerb
+from oqkit.queue.job import Job as JobObject
 from oqkit.queue.priority import priority_of
 from oqkit.queue.rows import Rows
 from oqkit.queue.submission import point_to
@@ -38,8 +40,7 @@ class JobSteering(JobBase):
         given_by = by_of(by)
         before = self.counts()[Status.CANCELLED]
         statuses, rows = select(where, control.CANCELLABLE, n_tasks=len(self))
-        job = control.cancel(self._repository, self.id, statuses=statuses, rows=rows, reason=reason or "", by=given_by)
-        self._view.adopt(job)
+        self._order(control.cancel, statuses=statuses, rows=rows, reason=reason or "", by=given_by)
         n_tasks = self.counts()[Status.CANCELLED] - before
         self._tell(ControlVerb.CANCEL, by=given_by, n_tasks=n_tasks, reason=reason)
         return n_tasks
@@ -63,8 +64,7 @@ class JobSteering(JobBase):
                 wanted[first:stop] = True
             chosen = chosen[wanted[chosen]]
         if len(chosen) or code is not None:
-            job = control.retry(self._repository, self.id, statuses=statuses, rows=rows, code=code, by=given_by)
-            self._view.adopt(job)
+            self._order(control.retry, statuses=statuses, rows=rows, code=code, by=given_by)
             self._tell(ControlVerb.RETRY, by=given_by, n_tasks=len(chosen))
         if function is not None:
             self._answer_for(function)
@@ -86,7 +86,7 @@ class JobSteering(JobBase):
             raise SchemaError(f"signal {name!r} cannot carry {tagged_json.show(value)}: {error}") from None
         if self.done():
             raise UsageError(f"job {self.name or self.id!r} has ended: nobody waits for the signal {name!r}")
-        self._view.adopt(control.signal(self._repository, self.id, name=name, value=text, rows=rows, by=given_by))
+        self._order(control.signal, name=name, value=text, rows=rows, by=given_by)
         self._tell(ControlVerb.SIGNAL, by=given_by, reason=name)
 
     def _answer_for(self, function: Function) -> None:
@@ -108,7 +108,7 @@ class JobSteering(JobBase):
         until = None
         if resume_after is not None:
             until = from_now(resume_after, now=self._repository.now(), what="resume_after")
-        self._view.adopt(control.pause(self._repository, self.id, reason=reason or "", until=until, by=given_by))
+        self._order(control.pause, reason=reason or "", until=until, by=given_by)
         self._tell(ControlVerb.PAUSE, by=given_by, reason=reason)
 
     def resume(self, *, by: str | None = None) -> None:
@@ -118,7 +118,7 @@ class JobSteering(JobBase):
         `by`: as in `cancel`.
         """
         given_by = by_of(by)
-        self._view.adopt(control.resume(self._repository, self.id, by=given_by))
+        self._order(control.resume, by=given_by)
         self._tell(ControlVerb.RESUME, by=given_by)
 
     def reprioritize(self, priority: int | str, *, by: str | None = None) -> None:
@@ -128,7 +128,7 @@ class JobSteering(JobBase):
         """
         chosen, given_by = priority_of(priority), by_of(by)
         self._check_open("reprioritize")
-        self._view.adopt(control.reprioritize(self._repository, self.id, chosen, by=given_by))
+        self._order(control.reprioritize, chosen, by=given_by)
         self._tell(ControlVerb.REPRIORITIZE, by=given_by)
 
     def tag(
@@ -143,8 +143,34 @@ class JobSteering(JobBase):
         if not wanted:
             raise UsageError('no tag is given: job.tag(team="risk") sets one, job.tag(team=None) removes it')
         tags_of({name: "" if value is None else value for name, value in wanted.items()})
-        self._view.adopt(control.tag(self._repository, self.id, wanted, by=given_by))
+        self._order(control.tag, wanted, by=given_by)
         self._tell(ControlVerb.TAG, by=given_by)
+
+    def delete(self, *, cancel: bool = False) -> None:
+        """Delete the job with its inputs and results. Deleting it twice is fine.
+
+        Raise `UsageError` if tasks have not ended, unless they are to be cancelled (`cancel`). From then on it is `UnknownJob` for
+        everybody; jobs that depend on it take it for one that ended as it did. Its name and key are free again. In a versioned
+        bucket, earlier versions stay until a lifecycle rule removes them (``oq retention``).
+        """
+        try:
+            if cancel:
+                self._order(control.cancel, reason="to be deleted", by=by_of(None))
+            removed = delete_job(self._repository, self.id)
+        except (Missing, UnknownJob):
+            return
+        if removed is None:
+            raise UsageError(
+                f"job {self.name or self.id!r} has tasks that have not ended, or that cannot be read here: wait for it, or "
+                "pass cancel=True to cancel and delete it"
+            )
+
+    def _order(self, order: Callable[..., JobObject], *what: object, **more: object) -> None:
+        """Give an order of `control`; raise `UnknownJob` if the job was deleted."""
+        try:
+            self._view.adopt(order(self._repository, self.id, *what, **more))
+        except Missing:
+            raise UnknownJob(f"job {self.name or self.id!r} was deleted") from None
 
     def _check_open(self, verb: str) -> None:
         """Raise `UsageError` if the job, as the queue has it now, has ended."""

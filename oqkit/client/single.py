@@ -139,7 +139,10 @@ class Task:
 
     def _read_part(self) -> Part:
         job = self.job._view.state.job
-        part = self._repository.read_part(job, self._part).doc
+        held = self._repository.read_part(job, self._part)
+        if held.etag is None:
+            self.job._view.check_there()
+        part = held.doc
         if is_overdue(part, job, self._repository.now()):
             self.job._refresh()
             part = self.job._view.state.part(self._part)
@@ -199,6 +202,15 @@ class Task:
     def signal(self, name: str, value: object = None, *, by: str | None = None) -> None:
         """Send a value to the task alone, for ``ctx.wait_for_signal(name)``; see `Job.signal`."""
         self.job._signal(name, value, rows=Rows.span(self.row, self.row + 1), by=by)
+
+    def delete(self, *, cancel: bool = False) -> None:
+        """Delete the task, its input and its result; see `Job.delete`. Raise `UsageError` for one of a job of many."""
+        if len(self.job) > 1:
+            raise UsageError(
+                f"task {self.id} is one of {len(self.job):,} of job {self.job.name or self.job.id!r}, which go together: "
+                "task.job.delete() deletes them all"
+            )
+        self.job.delete(cancel=cancel)
 
     def retry(self, *, fn: Callable[..., object] | None = None, by: str | None = None) -> None:
         """Run the task again; raise `IllegalTransition` unless it failed, expired or was cancelled."""

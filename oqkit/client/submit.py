@@ -48,6 +48,8 @@ class Submitter:
             return self._store(spec, wanted).job
         wanted = replace(wanted, key_until=key.until(wanted.created))
         stored = self._store_keyed(spec, wanted, key)
+        if stored.job.deleted is not None:
+            return stored.job
         differing = "" if stored.is_new else input_difference(stored.job, wanted)
         if differing:
             raise DuplicateJob(
@@ -59,11 +61,15 @@ class Submitter:
         return stored.job
 
     def _store_keyed(self, spec: JobSpec, wanted: Job, key: SubmissionKey) -> Submitted:
-        """Store a job under a key, or return the one that holds it; after one whose time with it is over comes the next generation."""
+        """Store a job under a key, or return the one that holds it; after one whose time with it is over comes the next generation.
+
+        So it does after one that was deleted; but what a task has spawned once is never spawned again.
+        """
         scope, generation = key.scope_of(wanted.type), 1
         while True:
             stored = self._store(spec, replace(wanted, id=keys.keyed_job_id(scope, key.text, generation)))
-            if stored.is_new or stored.job.holds_key(self._repository.now()):
+            is_spent = stored.job.deleted is not None and bool(wanted.parent)
+            if stored.is_new or is_spent or stored.job.holds_key(self._repository.now()):
                 return stored
             newest, found = latest(self._repository, scope, key.text, known=generation)
             if found is not None and found.holds_key(self._repository.now()):

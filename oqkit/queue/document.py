@@ -35,7 +35,7 @@ from oqkit.queue.bound import (
 )
 from oqkit.queue.dependency import FEATURE as DEPENDENCIES
 from oqkit.queue.dependency import OnFailure, Parent
-from oqkit.queue.job import Code, Control, Job, Slot
+from oqkit.queue.job import DELETED, Code, Control, Job, Slot
 from oqkit.queue.part import Event, Lease, Part
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows, covers_once
@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 FORMAT = 1
 MAX_BYTES = 64 * 2**20
-FEATURES: frozenset[str] = frozenset({"reprioritize", "tag", DEPENDENCIES, SIGNALS})
+FEATURES: frozenset[str] = frozenset({"reprioritize", "tag", DEPENDENCIES, SIGNALS, DELETED})
 """What a document may require of its reader. A feature is named here by the code that honours it, and not before."""
 
 # --- any document --------------------------------------------------------------------------------
@@ -155,6 +155,7 @@ class _Job(msgspec.Struct, kw_only=True):
     signature: Signature | None = None
     key_until: Moment | None = None
     slot: Slot | None = None
+    deleted: Moment | None = None
     unknown: Unknown = ()
 
 
@@ -206,6 +207,7 @@ def _job_fields(job: Job) -> dict[str, object]:
         **{name: value for name, value in optional.items() if value},
         **({} if job.signature is None else {"signature": record.write(job.signature)}),
         **({} if job.slot is None else {"slot": record.write(job.slot)}),
+        **({} if job.deleted is None else {"deleted": job.deleted}),
     }
 
 
@@ -217,10 +219,13 @@ def _pipeline(job: Job) -> dict[str, object]:
 
 
 def load_job(data: bytes, *, key: str, keyring: Keyring | None = None) -> Job:
-    """Read a job object, or raise `FormatError`; with a keyring also `NotSigned`, before anything signed is read."""
+    """Read a job object, or raise `FormatError`; with a keyring also `NotSigned`, before anything signed is read.
+
+    A tombstone has no signature: whoever may write job objects can make any job disappear.
+    """
     what = f"job object {key!r}"
     doc = load(data, what=what)
-    if keyring is not None:
+    if keyring is not None and doc.get("deleted") is None:
         keyring.verify(parsed(lambda: _signature(doc), what=what), what=what)
     return parsed(lambda: _job(doc), what=what)
 

@@ -200,6 +200,8 @@ class Job:
     """When it holds the key that it was submitted with no more, in epoch seconds; None: never, or it has none."""
     slot: Slot | None = None
     """What it was submitted for by a schedule; None if somebody submitted it."""
+    deleted: float | None = None
+    """When it was deleted, in epoch seconds: then this is its tombstone; None if it was not."""
     unknown: Unknown = ()
     """What a newer oqkit wrote beside these, to be written again."""
 
@@ -215,7 +217,7 @@ class Job:
 
     def holds_key(self, now: float) -> bool:
         """Whether a submission with the key of this one is this one."""
-        return self.key_until is None or now < self.key_until
+        return self.deleted is None and (self.key_until is None or now < self.key_until)
 
     def pause(self, now: float) -> Control | None:
         """Return the order by which no worker starts tasks of this job now, or None."""
@@ -266,6 +268,28 @@ class Job:
     def locate(self, row: int) -> tuple[int, int]:
         """Return (part, row within the part) of a task."""
         return divmod(row, self.part_rows)
+
+
+DELETED = "deleted"
+"""The feature of jobs that may be tombstones."""
+
+
+def tombstone(job: Job, *, now: float) -> Job:
+    """Return what takes the place of a job that is deleted: which one it was, and nothing of what it was about."""
+    return Job(
+        id=job.id,
+        type=job.type,
+        n_tasks=0,
+        part_rows=1,
+        created=job.created,
+        origin=job.origin,
+        mode=job.mode,
+        depends_on=job.depends_on,
+        root=job.root,
+        rev=job.rev,
+        requires=tuple(dict.fromkeys((*job.requires, DELETED))),
+        deleted=now,
+    )
 
 
 def with_control(job: Job, control: Control, *, code: Code | None = None) -> Job:

@@ -5,7 +5,7 @@
 ``items/{index}/{n}.parquet``         which items `map(key=)` knows, the newest object first
 ``sweep.json``                        how far the search for lost jobs has come
 ``bell``                              the doorbell: overwritten when work arrives; a hint
-``jobs/{shard}/{job}.json``           the job object
+``jobs/{shard}/{job}.json``           the job object, or its tombstone
 ``work/{shard}/{stamp}-{job}/``       all else that belongs to the job; sorts newest first:
   ``in-{k}.parquet``                    inputs
   ``parts/{n}.json``                    the state of part n
@@ -96,6 +96,11 @@ def keyed_job_id(scope: str, key: str, generation: int) -> str:
 def is_job_id(text: str) -> bool:
     """Whether `text` has the form of a job id."""
     return bool(re.fullmatch(rf"[0k][0-9a-z]{{{_ID_LENGTH - 1}}}", text))
+
+
+def is_keyed(job_id: str) -> bool:
+    """Whether the id of a job follows from a key, so that another job may come to have it."""
+    return job_id.startswith("k")
 
 
 def task_id(job_id: str, row: int) -> str:

@@ -66,13 +66,18 @@ def begin(repository: Repository, held: Versioned[Job]) -> Job:
     Done again, for whoever died over it, it does no harm.
     """
     job = held.doc
-    roots = [*([job.root] if job.root else []), *(parent.root or parent.job for parent in job.depends_on)]
-    for root in dict.fromkeys(roots):
-        repository.loop.put_once(f"{keys.tree_prefix(root)}{job.id}", b"")
+    for entry in tree_entries(job):
+        repository.loop.put_once(entry, b"")
     if not job.n_tasks or not job.depends_on:
         return job
     released = advance(repository, held)
     return job if released is None else released.job
+
+
+def tree_entries(job: Job) -> list[str]:
+    """Return the keys of the entries by which a job is found from the ones that its pipelines begin with."""
+    roots = [*([job.root] if job.root else []), *(parent.root or parent.job for parent in job.depends_on)]
+    return [f"{keys.tree_prefix(root)}{job.id}" for root in dict.fromkeys(roots)]
 
 
 def advance(repository: Repository, held: Versioned[Job]) -> Released | None:
@@ -137,9 +142,11 @@ def _tell(repository: Repository, parent: Job, entry: str, seen: _Look) -> Relea
     if held.doc.release is not None:
         return _announce(repository, held.doc)  # whoever released it may have died before that
     places = [place for place, one in enumerate(held.doc.depends_on) if one.job == parent.id]
-    known = {parent.origin: seen}
     since = _Found(place=min(places, default=0), failed=[] if failed is None else [failed])
-    return _advance(repository, held, since, known=known)
+    try:
+        return _advance(repository, held, since, known={parent.origin: seen})
+    except Missing:  # it was deleted just now
+        return None
 
 
 def _advance(

@@ -19,7 +19,7 @@ from oqkit.queue.bell import News, dump_news
 from oqkit.queue.cas import JOB, PART, CasLoop, Versioned
 from oqkit.queue.document import FORMAT, dump, load_as, load_job, load_part, signed_text
 from oqkit.queue.document_type import DocumentType
-from oqkit.queue.job import Job
+from oqkit.queue.job import Job, tombstone
 from oqkit.queue.part import Part
 from oqkit.queue.signature import Keyring, Signature
 from oqkit.store.base import Store
@@ -88,13 +88,17 @@ class Repository:
         return keys.JobKeys(job=job.id, shard=shard, created=job.created)
 
     def read_job(self, job_id: str) -> Versioned[Job]:
-        """Return a job object, or raise `Missing`; `FormatError` if it is not the one of that id."""
+        """Return a job object, or raise `Missing`, also if it was deleted; `FormatError` if it is not the one of that id."""
+        return _living(self.read_job_or_tombstone(job_id))
+
+    def read_job_or_tombstone(self, job_id: str) -> Versioned[Job]:
+        """Do the same, but return the tombstone of a job that was deleted."""
         return self.loop.read(self._job_type(job_id), keys.job_key(job_id, self.settings.shards))
 
     def load_job(self, data: bytes, key: str) -> Job:
         """Read a job that was found somewhere, or raise `FormatError`; `NotSigned` if it has to be signed and is not."""
         job = load_job(data, key=key, keyring=self._keyring)
-        if self._keyring is not None:
+        if self._keyring is not None and job.deleted is None:
             what, age, valid_until = f"job object {key!r}", (job.created, job.code_rev), job.valid_until
             self._keyring.check_age(job.id, age=age, valid_until=valid_until, now=self.now(), what=what)
             if job.slot is not None and job.slot.at > self.now() + self.limits.queue.schedule_fresh_s:
@@ -136,7 +140,7 @@ class Repository:
         return self.signed(job)
 
     def create_job(self, job: Job) -> Versioned[Job]:
-        """Create the job object, or return the one that is there: `origin` tells which of the two happened."""
+        """Create the job object, or return the one that is there, or its tombstone: `origin` tells which of the two happened."""
         key = keys.job_key(job.id, self.settings.shards)
         job = replace(job, rev=1, op=new_id(self.rng))
         if job.slot is None:  # else it has the signature of whoever made the schedule: who fires it vouches for nothing
@@ -161,9 +165,26 @@ class Repository:
         applied: Callable[[Job], bool],
         held: Versioned[Job] | None = None,
     ) -> Versioned[Job]:
-        """Change a job object through the compare-and-set loop; `held` (if fresh) saves the first read."""
+        """Change a job object through the compare-and-set loop; `held` (if fresh) saves the first read.
+
+        Raise `Missing` if it is not there, or was deleted.
+        """
         key = keys.job_key(job_id, self.settings.shards)
-        return self.loop.update(self._job_type(job_id), key, change, applied=applied, held=held)
+
+        def changed(job: Job) -> Job:
+            return change(_living(Versioned(job, None)).doc)
+
+        return self.loop.update(self._job_type(job_id), key, changed, applied=applied, held=held)
+
+    def bury_job(self, seen: Job) -> Job | None:
+        """Put a tombstone in the place of a job, unless it was given an order that was not `seen`: then return None."""
+        key = keys.job_key(seen.id, self.settings.shards)
+
+        def buried(job: Job) -> Job:
+            return tombstone(job, now=self.now()) if (job.origin, job.gen) == (seen.origin, seen.gen) else job
+
+        left = self.loop.update(self._job_type(seen.id), key, buried, applied=lambda job: job.deleted is not None).doc
+        return left if left.deleted is not None else None
 
     def _job_type(self, job_id: str) -> DocumentType[Job]:
         """Return how to read the job object of this job: another one at its key is refused."""
@@ -271,6 +292,12 @@ class Repository:
             self._rang = None  # only a hint: workers look every half minute anyway
             return False
         return True
+
+
+def _living(found: Versioned[Job]) -> Versioned[Job]:
+    if found.doc.deleted is not None:
+        raise Missing(f"{found.doc.id}, which was deleted")
+    return found
 
 
 def _call(call: Callable[[], A]) -> A:

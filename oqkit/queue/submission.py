@@ -56,9 +56,12 @@ class Submission:
             self._repository.delete_quietly(key)
 
     def commit(self, job: Job) -> Submitted:
-        """Create the job, or find that its id is taken: then that job is returned and the inputs are withdrawn."""
+        """Create the job, or find that its id is taken: then that job, or its tombstone, is returned and the inputs are withdrawn."""
         held = self._repository.create_job(job)
         found = held.doc
+        if found.deleted is not None:
+            self.withdraw()
+            return Submitted(job=found, is_new=found.origin == job.origin)
         if found.origin == job.origin:
             announce(self._repository, found)
             return Submitted(job=begin(self._repository, held), is_new=True)
@@ -93,7 +96,7 @@ JOB_SCOPE = "job"
 
 
 def latest(repository: Repository, scope: str, key: str, *, known: int = 1) -> tuple[int, Job | None]:
-    """Return the newest generation of a keyed job and the job; ``(0, None)`` if there is none.
+    """Return the newest generation of a keyed job and the job, None if that was deleted; ``(0, None)`` if there is none.
 
     Generations have no gaps, so doubling and halving finds the last in ``O(log generations)`` reads: in three if
     `known`, which was there once, still is the last.
@@ -101,7 +104,8 @@ def latest(repository: Repository, scope: str, key: str, *, known: int = 1) -> t
 
     def read(generation: int) -> Job | None:
         try:
-            return _followed(repository, repository.read_job(keys.keyed_job_id(scope, key, generation)).doc)
+            job = repository.read_job_or_tombstone(keys.keyed_job_id(scope, key, generation)).doc
+            return _followed(repository, job)
         except Missing:
             return None
 
@@ -112,9 +116,9 @@ def latest(repository: Repository, scope: str, key: str, *, known: int = 1) -> t
         step //= 2
         if (found := read(low + step)) is not None:
             low, job = low + step, found
-    if job is None and known > 1:  # deleted meanwhile
+    if job is None and known > 1:  # somebody removed the object itself
         return latest(repository, scope, key)
-    return low, job
+    return low, None if job is None or job.deleted is not None else job
 
 
 POINTER = "job"

@@ -4,7 +4,7 @@ Every worker takes part in it, but one step at a time is enough for a queue: how
 object, and whoever finds that the last step is long ago makes the next. A step lists job objects, which the store
 dates, and looks at those that were written since the last pass: most have a marker or are done. Jobs that are
 open are remembered, so that one which loses its marker later is missed. A job whose time to live is over is
-settled. So the cost follows what was submitted since, not what there is. Now and then schedules are searched, too.
+settled, and of one that was deleted what is left is removed. So the cost follows what was submitted since, not what there is. Now and then schedules are searched, too.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from oqkit.errors import Conflict, FormatError, Missing, StoreError, Unavailable
 from oqkit.queue import key as keys
 from oqkit.queue.bound import Id, Moment, Name
+from oqkit.queue.deletion import clear
 from oqkit.queue.document import FORMAT, dump, load_as
 from oqkit.queue.ending import is_done
 from oqkit.queue.firing import restore_alarms
@@ -168,12 +169,14 @@ class Sweep:
     def _look_at(self, job_id: str, marked: AbstractSet[str]) -> dict[str, float | None]:
         """Return the job, if it is open, and when its time to live is over."""
         try:
-            job = self._repository.read_job(job_id).doc
+            job = self._repository.read_job_or_tombstone(job_id).doc
         except (Missing, FormatError):
             return {}
         except StoreError:
             return {job_id: None}  # the next step looks again
         try:
+            if job.deleted is not None:
+                return {} if clear(self._repository, job).is_all else {job_id: None}
             return {job_id: job.policy.expires_at} if self._is_open(job, is_marked=job_id in marked) else {}
         except StoreError:
             return {job_id: job.policy.expires_at}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import assert_never
 
-from oqkit.errors import FormatError
+from oqkit.errors import FormatError, Missing, UnknownJob
 from oqkit.queue import key as keys
 from oqkit.queue.cas import Versioned
 from oqkit.queue.job import ControlVerb, Job, check_orders, concerned, is_settled
@@ -218,6 +218,8 @@ class JobView:
         """What the last `refresh` saw."""
         self._lock = threading.Lock()
         self._refreshed: float | None = None
+        self._found = repository.store.clock.monotonic()
+        """When the job was last seen to be there."""
 
     def now(self) -> float:
         """Return the store's time in epoch seconds."""
@@ -226,7 +228,7 @@ class JobView:
     def refresh(self, *, unless_within_s: float = 0.0) -> JobState:
         """Read what changed: one LIST per 1,000 parts and one GET per changed part; one GET for a single part.
 
-        Threads take turns, and whoever finds the state not older than `unless_within_s` asks nothing.
+        Raise `UnknownJob` if the job was deleted. Threads take turns, and whoever finds the state not older than `unless_within_s` asks nothing.
         """
         with self._lock:
             now = self._repository.store.clock.monotonic()
@@ -235,9 +237,14 @@ class JobView:
             asked = self._repository.now()
             if self.state.job.is_blocked(asked):  # nothing in its parts tells when that is over
                 self.state = replace(self.state, job=self._repository.read_job(self.state.job.id).doc)
-            changed = {0: ""} if self.state.job.n_parts == 1 else self._changed()
-            found = dict(zip(changed, self._repository.map(self._read, changed), strict=True))
-            self.state = self._taken_in(found, changed, asked=asked)
+            try:
+                changed = {0: ""} if self.state.job.n_parts == 1 else self._changed()
+                found = dict(zip(changed, self._repository.map(self._read, changed), strict=True))
+                self.state = self._taken_in(found, changed, asked=asked)
+            except Missing:
+                raise self._gone() from None
+            if not self.state.known and self.state.job.n_parts:
+                self.check_there()
             self._refreshed = self._repository.store.clock.monotonic()
             return self.state
 
@@ -260,6 +267,20 @@ class JobView:
                 unreadable[index] = UnreadablePart(etag=known.pop(index).etag or "", why=str(error))
         return JobState(job=job, at=asked, known=known, unreadable=unreadable)
 
+    def check_there(self) -> None:
+        """Look, once in a while, whether a job of which no part is there was deleted; raise `UnknownJob` if so."""
+        now = self._repository.store.clock.monotonic()
+        if now - self._found >= self._repository.limits.queue.deleted_look_s:
+            try:
+                self._repository.read_job(self.state.job.id)
+            except Missing:
+                raise self._gone() from None
+            self._found = now
+
+    def _gone(self) -> UnknownJob:
+        job = self.state.job
+        return UnknownJob(f"job {job.name or job.id!r} was deleted")
+
     def reload(self) -> None:
         """Read the job object again, to see orders given elsewhere."""
         self.adopt(self._repository.read_job(self.state.job.id).doc)
@@ -274,6 +295,8 @@ class JobView:
         known: dict[int, UnreadablePart | Versioned[Part]] = {**self.state.unreadable, **self.state.known}
         pages = self._repository.store.list_all(self._repository.keys_of(job).parts)
         found = keys.part_etags((entry for page in pages for entry in page.entries), n_parts=job.n_parts)
+        if not known.keys() <= found.keys():
+            self._repository.read_job(job.id)
         return {n: etag for n, etag in found.items() if n not in known or known[n].etag != etag}
 
     def _read(self, index: int) -> Found:
