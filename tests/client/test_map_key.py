@@ -468,3 +468,14 @@ def test_frames_are_of_the_right_types(queue):
     frame = job.result(WAIT_S)
     assert frame["n"].tolist() == [2, 1]
     assert str(frame["when"].dtype).startswith("datetime64")
+
+
+def test_item_of_a_job_that_was_deleted_by_its_handle_is_free(queue):
+    first = queue.map(score, items(1, 2), key="id")
+    work_off(queue, score)
+    first.delete()
+    job = queue.map(score, items(2, 3), key="id")
+    assert len(job) == 2
+    work_off(queue, score)
+    assert dict(CALLS) == {1: 1, 2: 2, 3: 1}
+    assert job.result(WAIT_S)["score"].tolist() == [20, 30]

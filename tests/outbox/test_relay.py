@@ -182,6 +182,23 @@ def test_task_runs_once_although_its_record_was_delivered_twice(one_place, store
     assert n_jobs(queue) == 1
 
 
+def test_record_of_a_task_that_was_deleted_meanwhile_does_not_bring_it_back(one_place, store):
+    """The relay died after the task was stored; the task ended, and was deleted, before the next relay came."""
+    queue = queue_on(store)
+    (task_id,) = record(queue, one_place, 1)
+    queue.outbox_relay(one_place.connect).deliver_all()
+    calls = []
+    work_off(queue, oq.task(name="score")(calls.append))
+    queue.get(task_id).job.delete()
+    one_place.change("UPDATE oq_outbox SET delivered = NULL")
+    done = queue.outbox_relay(one_place.connect).deliver_all()
+    assert (done.n_delivered, done.troubles) == (1, {})
+    work_off(queue, oq.task(name="score")(calls.append))
+    assert calls == [0]
+    with pytest.raises(oq.UnknownJob):
+        queue.get(task_id)
+
+
 @pytest.mark.parametrize("fault", ("drop", "zombie", "late", "conflict", "unsure", "refuse"))
 def test_lost_replies_of_the_queue_make_no_second_task(one_place, store, fault):
     tasks = record(queue_on(store), one_place, 3)
