@@ -188,7 +188,7 @@ WRITES = {
     "Worker": {"parts", "outputs", "markers", "workers", "bell"},
     "Scheduler": {"jobs", "parts", "outputs", "markers", "schedules", "workers", "bell"},
 }
-DELETES = {"Viewer": set(), "Submitter": set(), "Worker": {"markers"}, "Scheduler": {"markers"}}
+DELETES = {"Viewer": set(), "Submitter": {"markers"}, "Worker": {"markers"}, "Scheduler": {"markers"}}
 
 
 def ask(action, key):
