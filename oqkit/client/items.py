@@ -1,4 +1,4 @@
-"""`map(key=)`: items that are known under another job are not run again. docs/explanation/09-keys.md says why it is done this way.
+"""`map(key=)`: items that are known under another job are not run again. docs/explanation/11-once.md says why it is done this way.
 
 Before a job of items is stored, it takes those that nobody has for its own, by one conditional create of the next object of an
 index. An item belongs to a job that is stored, and to one that is about to be; what is not stored after a while never

@@ -1,4 +1,4 @@
-"""The seam to the bucket: seven verbs on bytes, each with one meaning.
+"""The seam to the bucket: a few verbs on bytes, each with one meaning.
 
 A backend subclasses `Store`, writes the verbs and counts every request it sends in `requests`. No
 argument's absence changes what a verb guarantees: `create` never overwrites, `replace` never
