@@ -56,6 +56,7 @@ COMMANDS = {
     "reprioritize": Command(help="give a job another priority"),
     "outbox": Command(help="put what transactions of a database recorded into the queue"),
     "delete": Command(help="delete a job with its inputs and results"),
+    "retention": Command(help="show or set for how long the bucket keeps earlier versions"),
     "tag": Command(help="set or remove tags of a job"),
     "workers": Command(help="list the workers"),
     "completions": Command(

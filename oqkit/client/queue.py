@@ -7,6 +7,7 @@ from oqkit.client.queue_gather import QueueGathering
 from oqkit.client.queue_hook import QueueHooking
 from oqkit.client.queue_order import QueueOrdering
 from oqkit.client.queue_outbox import QueueOutbox
+from oqkit.client.queue_retention import QueueRetention
 from oqkit.client.queue_schedule import QueueScheduling
 from oqkit.client.queue_steer import QueueSteering
 from oqkit.client.queue_submit import OnDuplicate
@@ -26,6 +27,7 @@ class Queue(
     QueueOutbox,
     QueueScheduling,
     QueueHooking,
+    QueueRetention,
 ):
     """One queue, in a bucket or a directory. Get one from `oq.connect`."""
 

@@ -58,6 +58,9 @@ trigger = _on_default(lambda queue: queue.trigger)
 pause_schedule = _on_default(lambda queue: queue.pause_schedule)
 resume_schedule = _on_default(lambda queue: queue.resume_schedule)
 
+# keeping
+retention = _on_default(lambda queue: queue.retention)
+
 # hooks
 on_submit = _on_default(lambda queue: queue.on_submit)
 on_attach = _on_default(lambda queue: queue.on_attach)

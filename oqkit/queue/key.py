@@ -40,6 +40,8 @@ BELL = "bell"
 SWEEP = "sweep.json"
 UNVERSIONED = (BELL, SWEEP)
 """What is rewritten all the time and says nothing worth keeping."""
+EPHEMERAL = (*UNVERSIONED, "workers/")
+"""What a bucket keeps versions of although nobody will ask for them."""
 JOBS = "jobs/"
 WORK = "work/"
 OPEN = "open/"
@@ -49,6 +51,8 @@ WORKERS = "workers/"
 ITEMS = "items/"
 WAITING = "waiting/"
 TREE = "tree/"
+WRITTEN = (*EPHEMERAL, JOBS, WORK, OPEN, ITEMS, WAITING, TREE, "schedules/", "code/", SETTINGS)
+"""What the keys of a queue begin with, all together."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
 _PART = re.compile(r"([0-9]{7})\.json")

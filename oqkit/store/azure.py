@@ -59,6 +59,7 @@ class AzureStore(Store):
     """
 
     parallel = 16
+    no_lifecycle = "on Azure they belong to the storage account, so set its lifecycle management policy"
 
     def __init__(
         self, place: Place, *, clock: Clock | None = None, connect_timeout_s: float = 3, read_timeout_s: float = 10

@@ -19,10 +19,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from oqkit.clock import Clock, ServerClock, SystemClock
-from oqkit.errors import UsageError
+from oqkit.errors import Unsupported, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from oqkit.store.lifecycle import Lifecycle
 
 #: The most keys one listing reply holds, as on S3.
 MAX_KEYS = 1000
@@ -136,6 +138,8 @@ class Store(abc.ABC):
     ring_s: ClassVar[float] = 1.0
     #: How many requests are worth sending at once: 1 where latency is nothing.
     parallel: ClassVar[int] = 1
+    #: Why it has no rules that remove what is old, and what to do instead.
+    no_lifecycle: ClassVar[str] = "it keeps no earlier versions"
     #: How far the dates of replies are cut down, in seconds.
     date_granularity_s: ClassVar[float] = 1.0
 
@@ -217,6 +221,16 @@ class Store(abc.ABC):
 
         A deleted key may still have versions; a key that never existed has none.
         """
+
+    # --- what removes earlier versions -----------------------------------------------------------
+
+    def lifecycle(self) -> Lifecycle:
+        """Return by what rules the store itself removes objects; raise `Unsupported` if it knows no such thing."""
+        raise Unsupported(f"{self.url} has no lifecycle rules: {self.no_lifecycle}")
+
+    def set_lifecycle(self, lifecycle: Lifecycle) -> None:  # noqa: ARG002 - for those that have some
+        """Replace what `lifecycle` returns, all of it; raise `Unsupported` as that does."""
+        raise Unsupported(f"{self.url} has no lifecycle rules: {self.no_lifecycle}")
 
     # --- conveniences made of verbs --------------------------------------------------------------
 

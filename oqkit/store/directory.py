@@ -91,6 +91,7 @@ class DirectoryStore(Store):
     poll_s = 0.03
     ring_s = 0.0
     parallel = 4  # not for latency: decoding in between gains
+    no_lifecycle = "a directory keeps earlier versions in .versions, from which files of any age may be deleted"
     date_granularity_s = 0.01  # Linux stamps files with the time of the last timer tick
 
     def __init__(

@@ -39,6 +39,7 @@ from urllib3.exceptions import HTTPError
 from oqkit.clock import Clock
 from oqkit.errors import Conflict, Denied, Missing, StoreError, Unavailable, Unsupported, UsageError
 from oqkit.store.base import MAX_KEYS, Blob, Page, Store, Version, check_key, check_prefix
+from oqkit.store.lifecycle import Lifecycle
 from oqkit.store.list_reply import parse_listing
 
 _ATTEMPTS = 3  # of a request that may be sent twice
@@ -182,6 +183,18 @@ class S3Store(Store):
         for chosen in self._past(key):
             with contextlib.suppress(Missing):  # it expired since it was listed, so it is no longer part of the past
                 yield self._version(key, **chosen)
+
+    def lifecycle(self) -> Lifecycle:
+        with contextlib.suppress(Missing), self._translated("its lifecycle rules"):
+            reply = self._client().get_bucket_lifecycle_configuration(Bucket=self._bucket)
+            reply.pop("ResponseMetadata")
+            return Lifecycle(root=self._root, rules=reply.pop("Rules", []), others=reply)
+        return Lifecycle(root=self._root)
+
+    def set_lifecycle(self, lifecycle: Lifecycle) -> None:
+        what = {"LifecycleConfiguration": {"Rules": list(lifecycle.rules)}, **lifecycle.others}
+        with self._translated("its lifecycle rules"):
+            self._client().put_bucket_lifecycle_configuration(Bucket=self._bucket, **what)
 
     # --- requests --------------------------------------------------------------------------------
 
