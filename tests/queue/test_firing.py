@@ -14,6 +14,7 @@ from oqkit.queue import firing
 from oqkit.queue import key as keys
 from oqkit.queue.alarm import Alarm, alarm_of, parse_alarm, put_alarm
 from oqkit.queue.cron import Rhythm
+from oqkit.queue.deletion import delete_job
 from oqkit.queue.firing import create_schedule, delete_schedule, pause_schedule, resume_schedule, submit_slot
 from oqkit.queue.listing import newest_jobs
 from oqkit.queue.repository import Repository
@@ -154,6 +155,22 @@ def test_original_bug_012_slot_is_submitted_before_it_is_noted_as_settled(world,
         attend(world.repository(CrashingStore(world.inner, at=at, is_after=False)), "one", seen=alarms(world))
     if read(world).last > one.last:
         assert slots(world, one.last) == once(1)
+
+
+def test_slot_whose_job_has_ended_and_was_deleted_is_not_submitted_again(world):
+    one = make(world)
+    world.clock.sleep(EVERY_S)
+    store = CrashingStore(world.inner, at=4, is_after=False)
+    with pytest.raises(Crash):
+        attend(world.repository(store), "one")
+    assert read(world).last == one.last, "it died before it was settled"
+    (job,) = jobs(world)
+    assert world.worker().step()
+    assert delete_job(world.repository(), job.id) is not None
+    attend(world.repository(), "one", seen=alarms(world))
+    assert read(world).last == one.last + EVERY_S
+    assert not jobs(world)
+    assert world.markers() == [alarm.key for alarm in alarms(world)]
 
 
 def test_two_workers_that_decide_at_the_same_time_submit_a_slot_once(world):
