@@ -62,5 +62,6 @@ COMMANDS = {
     "completions": Command(
         help="print the script that completes all this in a shell", opens=Opens.NOTHING, answers=False
     ),
+    "schema": Command(help="keep the schemas of task types"),
     "schedule": Command(help="have a call submitted at certain times"),
 }

@@ -36,13 +36,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=("fail", "skip", "run"),
         help="what to do if one of those does not complete (default fail)",
     )
+    parser.add_argument(
+        "--schema", choices=("published",), help="check inputs and results by the published schema of the task type"
+    )
     add_tags(parser, help="a tag of the job; may be repeated")
 
 
 def chosen_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return them as the queue takes them."""
     chosen: dict[str, Any] = {
-        name: getattr(options, name) for name in ("payload", "priority", "retries", "depends_on", "on_failure")
+        name: getattr(options, name)
+        for name in ("payload", "priority", "retries", "depends_on", "on_failure", "schema")
     }
     chosen |= {name: length_of(getattr(options, name)) for name in ("delay", "ttl", "timeout")}
     chosen["at"] = None if options.at is None else moment_of(options.at, what="--at")

@@ -43,9 +43,12 @@ def policy_of(options: Options, *, now: float) -> Policy:
     )
 
 
-def options_digest(options: Options, *, parents: Sequence[Parent] = ()) -> str:
-    """Digest options, however they were written: "5m" is 300 seconds, and the order of tags and of `parents` is none."""
-    named = {field.name: getattr(options, field.name) for field in fields(options)}
+def options_digest(options: Options, *, parents: Sequence[Parent] = (), output_schema: str = "") -> str:
+    """Digest options, however they were written: "5m" is 300 seconds, and the order of tags and of `parents` is none.
+
+    Of a schema only what the job says of results counts, as text: what of the inputs has passed makes no other results.
+    """
+    named = {field.name: getattr(options, field.name) for field in fields(options) if field.name != "schema"}
     for name in ("timeout", "delay", "ttl"):
         named[name] = named[name] and seconds(named[name], what=name)
     named["priority"] = priority_of(options.priority)
@@ -53,6 +56,8 @@ def options_digest(options: Options, *, parents: Sequence[Parent] = ()) -> str:
     depends = named.pop("depends_on"), named.pop("on_failure")  # which jobs of earlier versions do not have
     if depends[0] is not None:
         named |= {"depends_on": sorted(parent.job for parent in parents), "on_failure": depends[1]}
+    if output_schema:
+        named["output_schema"] = output_schema
     return hashlib.sha256(repr(named).encode()).hexdigest()[:32]
 
 
@@ -123,6 +128,7 @@ def options_in(job: Job) -> Options:
         tags=dict(job.tags),
         depends_on=[parent.job for parent in job.depends_on] or None,
         on_failure=job.on_failure.value if job.depends_on else None,
+        schema=None if job.output_schema is None else {"output": dict(job.output_schema)},
     )
 
 

@@ -9,6 +9,7 @@ from oqkit.client.queue_order import QueueOrdering
 from oqkit.client.queue_outbox import QueueOutbox
 from oqkit.client.queue_retention import QueueRetention
 from oqkit.client.queue_schedule import QueueScheduling
+from oqkit.client.queue_schema import QueueSchemas
 from oqkit.client.queue_steer import QueueSteering
 from oqkit.client.queue_submit import OnDuplicate
 from oqkit.client.queue_submit_many import QueueSubmittingMany
@@ -26,6 +27,7 @@ class Queue(
     QueueGathering,
     QueueOutbox,
     QueueScheduling,
+    QueueSchemas,
     QueueHooking,
     QueueRetention,
 ):

@@ -61,6 +61,13 @@ resume_schedule = _on_default(lambda queue: queue.resume_schedule)
 # keeping
 retention = _on_default(lambda queue: queue.retention)
 
+# schemas
+publish_schema = _on_default(lambda queue: queue.publish_schema)
+get_schema = _on_default(lambda queue: queue.get_schema)
+schemas = _on_default(lambda queue: queue.schemas)
+delete_schema = _on_default(lambda queue: queue.delete_schema)
+validate = _on_default(lambda queue: queue.validate)
+
 # hooks
 on_submit = _on_default(lambda queue: queue.on_submit)
 on_attach = _on_default(lambda queue: queue.on_attach)

@@ -13,6 +13,7 @@ from oqkit.arrow.identity import digest_by_name
 from oqkit.arrow.table import Layout, chosen, labels_of, opened, to_table
 from oqkit.arrow.table import fingerprint as frame_fingerprint
 from oqkit.client.dependency import on_failure_of, parents_of
+from oqkit.client.input_schema import check_inputs, schema_in_force
 from oqkit.client.join import Submitted
 from oqkit.client.option import Payload, inline_bytes_of, options_digest, policy_of, tags_of
 from oqkit.clock import new_id
@@ -27,13 +28,14 @@ from oqkit.payload.parquet import PayloadFile, encode_payload
 from oqkit.payload.values_input import ValuesInput, text_table
 from oqkit.queue import key as keys
 from oqkit.queue.dependency import FEATURE as DEPENDENCIES
-from oqkit.queue.job import Code, Job
+from oqkit.queue.job import SCHEMAS, Code, Job
 from oqkit.queue.priority import priority_of
 from oqkit.queue.repository import Repository
 from oqkit.task.code import code_of
 from oqkit.task.fingerprint import unknown_part
 from oqkit.task.function import DEFAULTS, Options, TaskFunction, as_task, is_async, seconds
 from oqkit.task.handler import Handler
+from oqkit.task.json_schema import text_of_schema
 from oqkit.task.timer import RowTimer
 
 
@@ -72,6 +74,8 @@ class JobSpec:
     """The pandas index of the frame, to align results without reading it back; None if there is none."""
     source: Submitted | None = None
     """The frame itself, if it is of pandas."""
+    given: Any = None
+    """What a schema of the inputs looks at: the frame, or the list of values; None if they do not pass through this process."""
 
     def files(self, *, max_bytes: int) -> Iterator[PayloadFile]:
         """Yield the input files; one ends with the part that takes it past `max_bytes`."""
@@ -117,6 +121,7 @@ def spec_of_frame(
         input=FrameInput(layout=frame.layout, n_left_out=len(labels) - len(used)),
         table=frame.table,
         index=df.index if is_pandas else None,
+        given=source,
         source=Submitted(frame=df.copy(deep=False), columns=tuple(used), content=content) if is_pandas else None,
     )
 
@@ -180,6 +185,7 @@ def spec_of_values(
         content=digest.hexdigest()[:32],
         input=stored,
         table=text_table(texts) if stored.items is None else None,
+        given=items,
     )
 
 
@@ -251,10 +257,14 @@ def _text(value: Any, number: int) -> str:
 
 
 def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options) -> Job:
-    """Make the job object of a spec, with the id of a job that has no key."""
+    """Make the job object of a spec, with the id of a job that has no key; raise `SchemaError` if the inputs do not fit."""
     now = repository.now()
     chosen = options.over(spec.function.options).over(DEFAULTS)
     parents = parents_of(repository, chosen.depends_on)
+    schema = schema_in_force(repository, spec.function.type, spec.function.task, options)
+    check_inputs(schema.input, spec.given, is_frame=spec.input.mode == "frame")
+    results = "" if schema.output is None else text_of_schema(schema.output)
+    requires = ([DEPENDENCIES] if parents else []) + ([SCHEMAS] if results else [])
     return Job(
         id=keys.timed_job_id(now, repository.rng),
         type=spec.function.type,
@@ -265,7 +275,7 @@ def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options
         origin=new_id(repository.rng),
         mode=spec.input.mode,
         content_digest=spec.content,
-        options_digest=options_digest(chosen, parents=parents),
+        options_digest=options_digest(chosen, parents=parents, output_schema=results),
         code=spec.function.code,
         policy=policy_of(chosen, now=now),
         priority=priority_of(chosen.priority),
@@ -273,7 +283,8 @@ def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options
         tags=tags_of(chosen.tags or {}),
         depends_on=parents,
         on_failure=on_failure_of(chosen.on_failure, parents),
-        requires=(DEPENDENCIES,) if parents else (),
+        requires=tuple(requires),
         root=next((parent.root or parent.job for parent in parents), ""),
         input=spec.input.to_json(),
+        output_schema=schema.output,
     )

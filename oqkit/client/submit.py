@@ -11,7 +11,7 @@ from oqkit.client.duplicate import Choice, Decision, decide, derived_name, input
 from oqkit.client.keyed import SubmissionKey
 from oqkit.client.spec import Function, JobSpec, job_of
 from oqkit.client.wait import tell
-from oqkit.errors import DuplicateJob, OqError, Unavailable
+from oqkit.errors import DuplicateJob, OqError, SchemaError, Unavailable
 from oqkit.observe.event import JobAttached, JobSubmitted
 from oqkit.observe.observer import Observers
 from oqkit.payload.item_places import PLACES
@@ -84,7 +84,7 @@ class Submitter:
         """
         parents = parents_of(self._repository, options.depends_on)  # once for all, and of an iterator
         options = replace(options, depends_on=parents or None)
-        wanted = [job_of(spec, self._repository, name="", options=options) for spec in specs]
+        wanted = [self._numbered(number, spec, options) for number, spec in enumerate(specs)]
         for job in wanted:
             Submission(self._repository, job).check()
         for spec in specs:
@@ -101,6 +101,12 @@ class Submitter:
                 return error
 
         return self._repository.map(lambda pair: store(*pair), zip(specs, wanted, strict=True))
+
+    def _numbered(self, number: int, spec: JobSpec, options: Options) -> Job:
+        try:
+            return job_of(spec, self._repository, name="", options=options)
+        except SchemaError as error:
+            raise SchemaError(f"call {number}: {error}") from None
 
     def submit_job(self, spec: JobSpec, options: Options, *, name: str | None, on_duplicate: str) -> Job:
         """Store a job, or attach to the newest one of its name; without a name, to the one that does the same work."""

@@ -15,6 +15,7 @@ from oqkit.errors import FormatError
 from oqkit.payload import table_content  # noqa: F401 - lets fingerprints know frames: who has jobs to code has them to compare
 from oqkit.payload.access import Access
 from oqkit.payload.cache import ByteCache
+from oqkit.payload.frame_schema import fitting
 from oqkit.payload.guard import readable
 from oqkit.payload.input import Input, input_of
 from oqkit.payload.input_source import InputSource
@@ -80,6 +81,11 @@ class ParquetCodec:
     def in_order(self) -> Callable[[Any, Any], Any]:
         """Return the function that orders what a batch function returned by its index."""
         return in_order
+
+    @property
+    def fitting(self) -> Callable[[Any, Any, int], tuple[Mapping[int, str], Any]]:
+        """Return the function that finds what does not fit a schema."""
+        return fitting
 
     def pack(
         self, results: Results, *, refuse: Callable[[int, str], Failure], inline_bytes: int

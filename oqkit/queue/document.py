@@ -35,7 +35,7 @@ from oqkit.queue.bound import (
 )
 from oqkit.queue.dependency import FEATURE as DEPENDENCIES
 from oqkit.queue.dependency import OnFailure, Parent
-from oqkit.queue.job import DELETED, Code, Control, Job, Slot
+from oqkit.queue.job import DELETED, SCHEMAS, Code, Control, Job, Slot
 from oqkit.queue.part import Event, Lease, Part
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows, covers_once
@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 FORMAT = 1
 MAX_BYTES = 64 * 2**20
-FEATURES: frozenset[str] = frozenset({"reprioritize", "tag", DEPENDENCIES, SIGNALS, DELETED})
+FEATURES: frozenset[str] = frozenset({"reprioritize", "tag", DEPENDENCIES, SIGNALS, DELETED, SCHEMAS})
 """What a document may require of its reader. A feature is named here by the code that honours it, and not before."""
 
 # --- any document --------------------------------------------------------------------------------
@@ -156,6 +156,7 @@ class _Job(msgspec.Struct, kw_only=True):
     key_until: Moment | None = None
     slot: Slot | None = None
     deleted: Moment | None = None
+    output_schema: dict[str, Any] | None = None
     unknown: Unknown = ()
 
 
@@ -164,6 +165,8 @@ _SIGNED = (
     *("mode", "code", "code_rev", "policy", "timeout_s", "input"),
 )
 """What decides what a job runs, and on what: of a signed job these are taken from the signed text alone."""
+_SIGNED_IF_THERE = "output_schema"
+"""The same of what most jobs do not have, and signed texts of older versions neither."""
 _SAME_IN_JOB = tuple(name for name in _Job.__struct_fields__ if name not in {"format", "job"})
 
 
@@ -176,7 +179,11 @@ def dump_job(job: Job) -> bytes:
 def signed_text(job: Job, **more: object) -> str:
     """Return what there is to sign of a job, and `more` of a template: see `oqkit.queue.template`."""
     fields = {"code_rev": 0, "valid_until": None, **_job_fields(job)}
-    return record.encode({**{name: fields[name] for name in _SIGNED}, **more}).decode()
+    return record.encode({**{name: fields[name] for name in _signed_in(fields)}, **more}).decode()
+
+
+def _signed_in(fields: Mapping[str, object]) -> tuple[str, ...]:
+    return (*_SIGNED, _SIGNED_IF_THERE) if _SIGNED_IF_THERE in fields else _SIGNED
 
 
 def _job_fields(job: Job) -> dict[str, object]:
@@ -208,6 +215,7 @@ def _job_fields(job: Job) -> dict[str, object]:
         **({} if job.signature is None else {"signature": record.write(job.signature)}),
         **({} if job.slot is None else {"slot": record.write(job.slot)}),
         **({} if job.deleted is None else {"deleted": job.deleted}),
+        **({} if job.output_schema is None else {"output_schema": record.free(dict(job.output_schema))}),
     }
 
 
@@ -241,7 +249,8 @@ def _job(doc: dict[str, object]) -> Job:
         signed = record.parse(signature.text.encode())
         _check_required(signed["requires"], what="its signed text")
         added = [name for name in record.read(tuple[Id, ...], doc["requires"]) if name not in signed["requires"]]
-        doc = {**doc, **covered(signed, doc, _SIGNED), "requires": [*signed["requires"], *added]}
+        facts = covered(signed, doc, _signed_in(signed))
+        doc = {**doc, _SIGNED_IF_THERE: None, **facts, "requires": [*signed["requires"], *added]}
     if not {"content_digest", "options_digest"} <= doc.keys() and "fingerprint" not in doc:  # which 0.1 had
         raise ValueError("its digests of content and options are missing")
     found = record.read(_Job, doc)

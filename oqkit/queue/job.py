@@ -25,6 +25,9 @@ from oqkit.queue.signature import Signature
 from oqkit.queue.task_state import woken
 from oqkit.queue.transition import Status
 
+SCHEMAS = "schemas"
+"""What a job requires of whoever runs it that says what its results are like."""
+
 
 class ControlVerb(StrEnum):
     """What is ordered for a job: by a person, or, where that is said, by oqkit itself."""
@@ -202,6 +205,8 @@ class Job:
     """What it was submitted for by a schedule; None if somebody submitted it."""
     deleted: float | None = None
     """When it was deleted, in epoch seconds: then this is its tombstone; None if it was not."""
+    output_schema: Mapping[str, Any] | None = None
+    """The JSON Schema that each result has to fit, in place of what the function says of them; None: there is none."""
     unknown: Unknown = ()
     """What a newer oqkit wrote beside these, to be written again."""
 

@@ -17,6 +17,7 @@
 ``waiting/{parent}/{job}``            a job is told when another one has ended
 ``tree/{root}/{job}``                 a job belongs to the pipeline that begins with another one
 ``schedules/{name}.json``             what is to be submitted again and again
+``schemas/{type}.json``               what inputs and results of a task type are to be like
 ``code/{digest}``                     functions shipped by value
 ``workers/{name}.json``               what a worker last said of itself; for people to look at
 ====================================  ==========================================================
@@ -51,7 +52,8 @@ WORKERS = "workers/"
 ITEMS = "items/"
 WAITING = "waiting/"
 TREE = "tree/"
-WRITTEN = (*EPHEMERAL, JOBS, WORK, OPEN, ITEMS, WAITING, TREE, "schedules/", "code/", SETTINGS)
+SCHEMAS = "schemas/"
+WRITTEN = (*EPHEMERAL, JOBS, WORK, OPEN, ITEMS, WAITING, TREE, SCHEMAS, "schedules/", "code/", SETTINGS)
 """What the keys of a queue begin with, all together."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
@@ -255,6 +257,14 @@ def items_number(key: str) -> int:
 def worker_key(name: str) -> str:
     """Return the key of a worker's record."""
     return f"{WORKERS}{name}.json"
+
+
+# --- schemas ------------------------------------------------------------------------------------
+
+
+def schema_key(job_type: str) -> str:
+    """Return the key of the published schema of a task type."""
+    return f"{SCHEMAS}{job_type}.json"
 
 
 # --- pause signs ---------------------------------------------------------------------------------

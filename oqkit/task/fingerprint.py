@@ -1,7 +1,7 @@
 """When are two functions the same? Their code and what it refers to, not where it was typed.
 
-The fingerprint takes in byte code, constants, defaults, closures, attributes, and, one after the other,
-the values, functions and classes that the code names, as far as they are the user's own: of installed
+The fingerprint takes in byte code, constants, defaults, closures, attributes, what the task says its results
+are like, and, one after the other, the values, functions and classes that the code names, as far as they are the user's own: of installed
 libraries the name and version count. It leaves out file names, line numbers, docstrings, comments and
 the names of local variables, so that a re-run cell or a restarted kernel gives the same answer. What
 cannot be told for sure makes the whole unknown: an unknown function never attaches by itself.
@@ -84,12 +84,20 @@ def _read(function: object) -> tuple[str | None, str]:
     how = f"{'batch' if task.batch else 'row'} {Handler(task).context_name}"
     try:
         digest = _Graph().digest(task.function)
+        schema = [] if task.schema.output is None else [_schema_digest(task.schema.output)]
     except UnknownContentError as error:
         return None, str(error)
     except RecursionError:
         return None, "what it refers to is nested too deeply"
     major, minor = sys.version_info[:2]
-    return f"py{major}.{minor}-{_hash(how.encode(), digest).hex()[:40]}", ""
+    return f"py{major}.{minor}-{_hash(how.encode(), digest, *schema).hex()[:40]}", ""
+
+
+def _schema_digest(schema: object) -> bytes:
+    try:
+        return _Graph().digest(schema)
+    except UnknownContentError as error:
+        raise error.at("the schema of its results") from None
 
 
 def _hash(*pieces: bytes) -> bytes:

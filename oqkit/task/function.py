@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 from oqkit.errors import UsageError
 from oqkit.queue.key import check_type
 from oqkit.queue.policy import Backoff
+from oqkit.task.schema import check_returns, schema_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,6 +50,11 @@ class Options:
     """Not to be started before these have ended: jobs, tasks, their ids, or names of jobs."""
     on_failure: str | None = None
     """What to do if one of these does not complete: ``"fail"`` (the default), ``"skip"``, which cancels, or ``"run"``."""
+    schema: Any = None
+    """What inputs and results are like, ``{"input": …, "output": …}``, a schema of the inputs alone, or ``"published"``.
+
+    A schema is a JSON Schema, a model of pydantic, or of frames one of pandera or a `pyarrow.Schema`; ``"published"`` is
+    that which the queue has for the task type."""
 
     def over(self, other: Options) -> Options:
         """Return these options, with those of `other` where these say nothing."""
@@ -97,6 +103,8 @@ class TaskFunction:
         self.name = check_type(name or _default_name(function))
         self.batch = batch
         self.options = options
+        self.schema = schema_of(options.schema)
+        check_returns(self.schema, name=self.name, is_batch=batch)
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: object, **kwargs: object) -> Any:
@@ -119,6 +127,7 @@ def task(
     priority: int | str | None = None,
     max_reschedules: int | None = None,
     max_losses: int | None = None,
+    schema: Any = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def task(function: Any = None, /, *, name: str | None = None, batch: bool = False, **options: object) -> Any:
     """Make a function a task type: ``@oq.task`` or ``@oq.task(name=, batch=, retries=, timeout=, …)``.

@@ -6,7 +6,7 @@ These loops are the only code between two calls of the user's function, so they 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from oqkit.task.context import Context
 from oqkit.task.failure import Failure, SignalMissing, delay_of, failure_of, verb_of
 from oqkit.task.handler import Handler
 from oqkit.task.request import Request
+from oqkit.task.schema import checked_call
 from oqkit.worker.buffer import LIMIT, TAKEN, ResultBuffer, Results
 from oqkit.worker.interface import Inputs
 from oqkit.worker.service import CallService, CoroutineService, nobody
@@ -29,6 +30,11 @@ from oqkit.worker.service import CallService, CoroutineService, nobody
 def as_returned(result: object, _index: object) -> object:
     """Leave what a batch call returned in the order that it has."""
     return result
+
+
+def as_fitting(_schema: object, result: object, _n_rows: int) -> tuple[Mapping[int, str], object]:
+    """Take what a batch call returned as it is."""
+    return {}, result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +65,17 @@ class Work:
     """Whether one of the rows may kill its process: a lease of theirs was lost."""
     lease: str = ""
     """The id of the lease."""
+    output_schema: Mapping[str, Any] | None = None
+    """The JSON Schema that the job has for results; None: it has none."""
+    fitting: Callable[[Any, Any, int], tuple[Mapping[int, str], Any]] = field(repr=False, default=as_fitting)
+    """Says which rows of what a batch call returned do not fit a schema, and returns the others; a function of a module."""
     ask: Callable[[Rows, Request], object] = field(repr=False, default=nobody)
     """Answers what the call of some rows asks, in the thread that asks."""
+
+    @property
+    def results_schema(self) -> Any:
+        """What results have to fit: by the job, or else by the function; None if by neither."""
+        return self.handler.task.schema.output if self.output_schema is None else self.output_schema
 
     def attempt(self, row: int) -> int:
         """Return which attempt of a row this is."""
@@ -144,9 +159,14 @@ def lay_table(work: Work, buffer: ResultBuffer, rows: Rows, result: object) -> N
 
 def _calls(work: Work) -> tuple[Callable[..., object], Iterator[tuple[object, ...]]]:
     if work.mode == "value":
-        return work.handler.for_value().call, ((value,) for value in work.inputs.values(work.rows))
+        return _checked(work, work.handler.for_value().call), ((value,) for value in work.inputs.values(work.rows))
     chosen = work.handler.for_rows(work.inputs.columns)
-    return chosen.call, work.inputs.arguments(chosen.names, work.rows)
+    return _checked(work, chosen.call), work.inputs.arguments(chosen.names, work.rows)
+
+
+def _checked(work: Work, call: Callable[..., object]) -> Callable[..., object]:
+    schema = work.results_schema
+    return call if schema is None else checked_call(call, schema, is_async=work.handler.is_async)
 
 
 def _run_rows(work: Work, buffer: ResultBuffer) -> None:
@@ -214,10 +234,21 @@ def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., object], batch
 def _lay_result(work: Work, buffer: ResultBuffer, rows: Rows, returned: tuple[object, object]) -> None:
     try:
         result = work.in_order(*returned)
+        if (schema := work.results_schema) is not None:
+            rows, result = _fitting(work, buffer, rows, (schema, result))
     except SchemaError as error:
         fail(work, buffer, rows, error)
     else:
         lay_table(work, buffer, rows, result)
+
+
+def _fitting(work: Work, buffer: ResultBuffer, rows: Rows, checked: tuple[Any, object]) -> tuple[Rows, object]:
+    """Fail the rows whose results do not fit the schema; return the others, with theirs."""
+    problems, result = work.fitting(*checked, len(rows))
+    numbers = rows.numbers()
+    for position, reason in problems.items():
+        fail(work, buffer, Rows.span(numbers[position], numbers[position] + 1), SchemaError(reason))
+    return rows - Rows.of(numbers[position] for position in problems), result
 
 
 def overdue(timeout_s: float | None) -> str:

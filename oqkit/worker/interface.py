@@ -67,6 +67,14 @@ class Codec(Protocol):
     def in_order(self) -> Callable[[Any, Any], Any]:
         """Return the function, which pickles, that puts what a batch function returned in the order of an index."""
 
+    @property
+    def fitting(self) -> Callable[[Any, Any, int], tuple[Mapping[int, str], Any]]:
+        """Return the function, which pickles, that says which rows of what a batch function returned do not fit a schema.
+
+        Called with the schema, the result and the number of rows, it returns why, by position, and the result without those;
+        it raises `SchemaError` if it is the whole that does not fit.
+        """
+
     def pack(
         self, results: Results, *, refuse: Callable[[int, str], Failure], inline_bytes: int
     ) -> tuple[Output | None, Mapping[int, Failure]]:

@@ -320,6 +320,8 @@ class LeaseSource:
             limits=self._limits,
             table=self._codec.table,
             in_order=self._codec.in_order,
+            output_schema=job.output_schema,
+            fitting=self._codec.fitting,
             is_suspect=lease.is_suspect(after=self._isolates_after),
         )
 

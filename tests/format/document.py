@@ -10,8 +10,9 @@ from oqkit.queue import record
 from oqkit.queue.collection import Collection
 from oqkit.queue.document_type import KeyedType
 from oqkit.queue.pause import PAUSE
+from oqkit.queue.published_schema import SCHEMA
 
-KINDS: dict[str, KeyedType[Any]] = {keys.PAUSES: PAUSE}
+KINDS: dict[str, KeyedType[Any]] = {keys.PAUSES: PAUSE, keys.SCHEMAS: SCHEMA}
 """Each kind by the prefix of its keys. A new one has its line here, and something of it is made in `make.fill`."""
 
 

@@ -65,6 +65,7 @@ def fill(queue: oq.Queue) -> dict[str, Any]:
     jobs["untouched"].reprioritize("urgent", by="somebody")
     jobs["untouched"].tag(team="é", by="somebody")
     queue.pause("until it is there", resume_after="1h", type="nobody", by="somebody")
+    queue.publish_schema("nobody", {"input": {"type": "object", "required": ["é"]}}, by="somebody")
     jobs["cancelled"] = queue.map(task.double, range(12), name="cancelled", part_rows=5)
     jobs["cancelled"].cancel(reason="nobody wants it")
     jobs["scattered"] = queue.submit_frame(numbers, task.double, name="scattered", part_rows=40, on_duplicate="rerun")

@@ -112,6 +112,14 @@ def test_change_of_the_signed_text_is_seen(world, name):
         world.repository().verifying(ring()).read_job(job.id)
 
 
+@pytest.mark.parametrize("signed", (None, {"maximum": 1}), ids=str)
+@pytest.mark.parametrize("beside", (None, {"maximum": 2}), ids=str)
+def test_schema_of_results_is_taken_from_the_text_also_where_it_says_of_none(world, signed, beside):
+    job = submit(world, output_schema=signed)
+    forged = {**json.loads(dump_job(job)), "output_schema": beside}
+    assert load_job(json.dumps(forged).encode(), key="k", keyring=ring()).output_schema == signed
+
+
 def test_signed_text_that_requires_something_new_is_left_alone(world):
     job = submit(world)
     edit(world, job, in_text(requires=["something new"]))

@@ -177,6 +177,7 @@ KEYS = {
     "outputs": "work/0000/a-x/out/0000000-a.1.parquet",
     "markers": "open/0000/type-x/ready/x",
     "schedules": "schedules/x.json",
+    "schemas": "schemas/x.json",
     "workers": "workers/x.json",
     "settings": "queue.json",
     "bell": "bell",
@@ -184,7 +185,7 @@ KEYS = {
 }
 WRITES = {
     "Viewer": set(),
-    "Submitter": {"jobs", "code", "items", "parts", "outputs", "markers", "schedules", "bell"},
+    "Submitter": {"jobs", "code", "items", "parts", "outputs", "markers", "schedules", "schemas", "bell"},
     "Worker": {"parts", "outputs", "markers", "workers", "bell"},
     "Scheduler": {"jobs", "parts", "outputs", "markers", "schedules", "workers", "bell"},
 }
