@@ -14,6 +14,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--at", metavar="TIME", help="not to be started before: 2030-01-31T06:00+01:00")
     parser.add_argument("--ttl", metavar="S", help="what has not started after this time expires: seconds, 5m, 2h")
     parser.add_argument(
+        "--expires-at", metavar="TIME", help="what has not started then expires: 2030-01-31T06:00+01:00"
+    )
+    parser.add_argument(
         "--priority", type=priority_of, metavar="N", help="0 to 255, higher first, or a name (default normal)"
     )
     parser.add_argument(
@@ -49,7 +52,9 @@ def chosen_options(options: argparse.Namespace) -> dict[str, Any]:
         for name in ("payload", "priority", "retries", "depends_on", "on_failure", "schema")
     }
     chosen |= {name: length_of(getattr(options, name)) for name in ("delay", "ttl", "timeout")}
-    chosen["at"] = None if options.at is None else moment_of(options.at, what="--at")
+    for name in ("at", "expires_at"):
+        text = getattr(options, name)
+        chosen[name] = None if text is None else moment_of(text, what=f"--{name.replace('_', '-')}")
     return {**chosen, "tags": tags_of(options.tags) or None}
 
 

@@ -32,6 +32,11 @@ def policy_of(options: Options, *, now: float) -> Policy:
     not_before = parse_time(options.at, what="at") if options.at is not None else 0.0
     if options.delay is not None:
         not_before = from_now(options.delay, now=now, what="delay")
+    if options.expires_at is not None and options.ttl is not None:
+        raise UsageError("give expires_at= or ttl=, not both")
+    expires_at = parse_time(options.expires_at, what="expires_at") if options.expires_at is not None else None
+    if options.ttl is not None:
+        expires_at = from_now(options.ttl, now=now, what="ttl")
     reschedules = options.max_reschedules
     return Policy(
         retries=whole(options.retries, what="retries", low=0, high=1000),
@@ -39,7 +44,7 @@ def policy_of(options: Options, *, now: float) -> Policy:
         backoff=_backoff(options.backoff),
         max_reschedules=None if reschedules is None else whole(reschedules, what="max_reschedules", low=0, high=10**6),
         not_before=not_before,
-        expires_at=None if options.ttl is None else from_now(options.ttl, now=now, what="ttl"),
+        expires_at=expires_at,
     )
 
 
@@ -56,6 +61,8 @@ def options_digest(options: Options, *, parents: Sequence[Parent] = (), output_s
     depends = named.pop("depends_on"), named.pop("on_failure")  # which jobs of earlier versions do not have
     if depends[0] is not None:
         named |= {"depends_on": sorted(parent.job for parent in parents), "on_failure": depends[1]}
+    if (expires_at := named.pop("expires_at")) is not None:
+        named["expires_at"] = parse_time(expires_at, what="expires_at")
     if output_schema:
         named["output_schema"] = output_schema
     return hashlib.sha256(repr(named).encode()).hexdigest()[:32]

@@ -226,7 +226,7 @@ def _inline(spec: JobSpec) -> JobSpec:
 
 
 def _without_times(options: dict[str, object]) -> dict[str, object]:
-    for name in ("at", "delay", "key", "depends_on"):
+    for name in ("at", "delay", "expires_at", "key", "depends_on"):
         if options.get(name) is not None:
             raise UsageError(f"{name}= is no option of a schedule: its slots alone say when it is submitted, each once")
     return options

@@ -45,6 +45,8 @@ class Options:
     """Not to be started before this moment: a datetime with a time zone, or epoch seconds."""
     ttl: float | str | None = None
     """What has not started after this time expires."""
+    expires_at: Any = None
+    """What has not started at this moment expires: a datetime with a time zone, or epoch seconds."""
     tags: dict[str, str] | None = None
     depends_on: Any = None
     """Not to be started before these have ended: jobs, tasks, their ids, or names of jobs."""

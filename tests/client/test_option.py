@@ -55,6 +55,7 @@ BAD = {
         (True, "at=True"),
     ],
     "ttl": [("x", "ttl='x' is not a duration"), (1e12, "after the year 2200; leave it out if you mean for ever")],
+    "expires_at": [("tomorrow", "expires_at='tomorrow' must be a datetime with a time zone, or epoch seconds")],
     "tags": [
         ("a", "tags='a' must be a dict, such as {'team': 'risk'}"),
         ({"a": 1}, "tag 'a': 1 must be text on both sides"),

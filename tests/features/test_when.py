@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 import oqkit
 from tests.local import WAIT_S, work_off
 
@@ -35,6 +37,17 @@ def test_task_that_has_not_started_in_its_time_expires(queue, oq):
     late.retry()
     work_off(queue, same)
     assert late.result(WAIT_S) == 1
+
+
+def test_task_that_has_not_started_by_a_moment_expires(queue, oq):
+    past, future = datetime(2020, 1, 1, tzinfo=UTC), datetime(2190, 1, 1, tzinfo=UTC)
+    late = queue.submit(same, 1, expires_at=past)
+    in_time = queue.submit(same, 2, expires_at=future.timestamp())
+    shell = oq("submit", "same", "3", "--expires-at", "2020-01-01T00:00+00:00").strip()
+    work_off(queue, same)
+    assert (late.status, queue.get(shell).status, in_time.result(WAIT_S)) == ("expired", "expired", 2)
+    with pytest.raises(oqkit.UsageError, match="give expires_at= or ttl=, not both"):
+        queue.submit(same, 1, ttl=5, expires_at=future)
 
 
 def test_higher_priority_goes_first(queue):
