@@ -72,6 +72,9 @@ class QueueLimits:
     deleted_stay_s: float = 600.0
     """How long parts of a deleted job stay after their last change, and its tombstone after it was submitted: longer than
     workers believe what they read (`ClaimLimits.job_fresh_s`), and than a write is on its way."""
+    orphan_s: float = 86_400.0
+    """How old uploads without a job are, and outputs that no part names, before they are removed: no submission, and no lease,
+    takes so long to its end."""
     deleted_look_s: float = 300.0
     """How often whoever watches a job of which no part is there looks whether it was deleted."""
     schedule_late_s: float = 120.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oqkit.client.queue_find import JOB_COLUMNS, JOB_STATUSES, QueueFinding
+from oqkit.client.queue_garbage import QueueCleaning
 from oqkit.client.queue_gather import QueueGathering
 from oqkit.client.queue_hook import QueueHooking
 from oqkit.client.queue_order import QueueOrdering
@@ -30,6 +31,7 @@ class Queue(
     QueueSchemas,
     QueueHooking,
     QueueRetention,
+    QueueCleaning,
 ):
     """One queue, in a bucket or a directory. Get one from `oq.connect`."""
 

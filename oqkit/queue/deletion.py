@@ -4,7 +4,7 @@ The tombstone decides. It replaces the job object by compare-and-set, and only t
 all tasks were seen to have ended: a retry that comes before it keeps the job, and one that comes after finds
 none. Who reads a tombstone finds `Missing`. Inputs and outputs go at once. Parts that changed lately stay for a while,
 for workers that still think that nobody has begun them, and so does the tombstone of a job that is young: its create
-may be sent once more. The search for lost jobs (`oqkit.queue.sweep`) and `collect` remove those later, also for whoever dies half-way.
+may be sent once more. The search for lost jobs (`oqkit.queue.sweep`) and `oqkit.queue.garbage` remove those later, also for whoever dies half-way.
 
 Of a job whose id follows from a key the tombstone stays for good. It is what keeps generations without gaps, and keeps a
 slot of a schedule, what a task has spawned and what an outbox delivers from being submitted again.
@@ -12,7 +12,7 @@ slot of a schedule, what a task has spawned and what an outbox delivers from bei
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from oqkit.queue import key as keys
@@ -43,14 +43,17 @@ class Cleared:
     """Whether nothing is left that is to go later."""
 
 
-def delete_job(repository: Repository, job_id: str) -> Removed | None:
+def delete_job(
+    repository: Repository, job_id: str, *, only_if: Callable[[Job], bool] = lambda _: True
+) -> Removed | None:
     """Delete a job, or return None if tasks of it have not ended, or nobody can say; raise `Missing` if it is not there.
 
-    Jobs that depend on it are told first how it ended.
+    Nor is it deleted unless `only_if` says so, which is asked again once the job was given an order. Jobs that depend on it are
+    told first how it ended.
     """
     while True:
         job = repository.read_job(job_id).doc
-        if ends(repository, job) is None:
+        if not only_if(job) or ends(repository, job) is None:
             return None
         if job.has_followers:
             release_followers(repository, job)

@@ -1,0 +1,32 @@
+"""Removing what nobody needs any more."""
+
+from __future__ import annotations
+
+import json
+
+import oqkit
+from tests.local import work_off
+
+
+@oqkit.task(name="double")
+def double(x):
+    return 2 * x
+
+
+def test_old_jobs_and_what_belongs_to_none_are_removed(queue, oq, monkeypatch):
+    job = queue.map(double, [1, 2, 3], name="report", payload="reference")
+    work_off(queue, double)
+    job.wait()
+    assert len(queue.gc()) == len(queue.gc("1d")) == 0
+    monkeypatch.setattr(
+        queue.repository.store.server, "now", lambda now=queue.repository.store.server.now: now() + 3 * 86_400
+    )
+    planned = json.loads(oq("gc", "--older-than", "30d", "--dry-run", "--json"))
+    assert planned == []
+    found = queue.gc("2d", dry_run=True)
+    assert [(row.Index, row.kind, row.name) for row in found.itertuples()] == [(job.id, "job", "report")]
+    assert found["bytes"].min() > 0
+    assert len(queue.jobs()) == 1
+    assert queue.gc("2d").equals(found)
+    assert len(queue.jobs()) == 0
+    assert queue.repository.store.list("work/").entries == ()
