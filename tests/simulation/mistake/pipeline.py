@@ -8,7 +8,7 @@ import pytest
 
 from oqkit.claim import claimer
 from oqkit.claim.claimer import Claimer
-from oqkit.queue import gate, part, release
+from oqkit.queue import gate, release
 from oqkit.queue import job as job_module
 from oqkit.queue import key as keys
 from oqkit.queue.ending import ends
@@ -29,17 +29,6 @@ def one_parent_is_enough(patch: pytest.MonkeyPatch) -> None:
         return replace(found, parent=None) if known else found
 
     patch.setattr(release, "_next_open", next_open)
-
-
-def parent_is_not_looked_at_again(patch: pytest.MonkeyPatch) -> None:
-    """A child that has said for whom it waits does not look whether that one has ended meanwhile."""
-    original = release._has_ended
-
-    def has_ended(repository, parent):
-        original(repository, parent)
-        return False
-
-    patch.setattr(release, "_has_ended", has_ended)
 
 
 def entry_comes_last(patch: pytest.MonkeyPatch) -> None:
@@ -165,16 +154,6 @@ def rejected_tasks_wait_for_a_worker(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(release, "bring_up", lambda repository, job, order: None)
     patch.setattr(Repository, "marker", marker)
-
-
-def signal_is_slept_through(patch: pytest.MonkeyPatch) -> None:
-    """A task that begins to wait does not ask whether an order has come since it looked."""
-    original = part._spared
-
-    def spared(state, verb, outcome, *, now, gen):
-        return original(state, verb, replace(outcome, gen=10**9), now=now, gen=gen)
-
-    patch.setattr(part, "_spared", spared)
 
 
 def signal_wakes_nobody(patch: pytest.MonkeyPatch) -> None:
