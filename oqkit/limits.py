@@ -75,6 +75,9 @@ class QueueLimits:
     orphan_s: float = 86_400.0
     """How old uploads without a job are, and outputs that no part names, before they are removed: no submission, and no lease,
     takes so long to its end."""
+    kept_jobs: int = 50
+    kept_again_s: float = 3600.0
+    """How many jobs whose time is over are looked at in one step of the sweep, and how soon again those that stay."""
     deleted_look_s: float = 300.0
     """How often whoever watches a job of which no part is there looks whether it was deleted."""
     schedule_late_s: float = 120.0

@@ -27,6 +27,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="where the input is kept: inline, reference, or auto (default), which decides by its size; or a limit in bytes",
     )
     parser.add_argument("--retries", type=int, metavar="N", help="how many errors it survives (default 3)")
+    parser.add_argument(
+        "--keep", metavar="S", help="how long the job stays once it has ended: 12h, 7d (default: for ever)"
+    )
     parser.add_argument("--timeout", metavar="S", help="the longest that one call may take: seconds, 5m, 2h")
     parser.add_argument(
         "--depends-on",
@@ -51,7 +54,7 @@ def chosen_options(options: argparse.Namespace) -> dict[str, Any]:
         name: getattr(options, name)
         for name in ("payload", "priority", "retries", "depends_on", "on_failure", "schema")
     }
-    chosen |= {name: length_of(getattr(options, name)) for name in ("delay", "ttl", "timeout")}
+    chosen |= {name: length_of(getattr(options, name)) for name in ("delay", "ttl", "timeout", "keep")}
     for name in ("at", "expires_at"):
         text = getattr(options, name)
         chosen[name] = None if text is None else moment_of(text, what=f"--{name.replace('_', '-')}")

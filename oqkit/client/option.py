@@ -45,6 +45,7 @@ def policy_of(options: Options, *, now: float) -> Policy:
         max_reschedules=None if reschedules is None else whole(reschedules, what="max_reschedules", low=0, high=10**6),
         not_before=not_before,
         expires_at=expires_at,
+        keep_s=None if options.keep is None else seconds(options.keep, what="keep"),
     )
 
 
@@ -63,6 +64,8 @@ def options_digest(options: Options, *, parents: Sequence[Parent] = (), output_s
         named |= {"depends_on": sorted(parent.job for parent in parents), "on_failure": depends[1]}
     if (expires_at := named.pop("expires_at")) is not None:
         named["expires_at"] = parse_time(expires_at, what="expires_at")
+    if (keep := named.pop("keep")) is not None:
+        named["keep"] = seconds(keep, what="keep")
     if output_schema:
         named["output_schema"] = output_schema
     return hashlib.sha256(repr(named).encode()).hexdigest()[:32]
@@ -132,6 +135,7 @@ def options_in(job: Job) -> Options:
         max_losses=policy.max_losses,
         at=utc(policy.not_before) if policy.not_before else None,
         ttl=None if policy.expires_at is None else round(policy.expires_at - job.created, 3),
+        keep=policy.keep_s,
         tags=dict(job.tags),
         depends_on=[parent.job for parent in job.depends_on] or None,
         on_failure=job.on_failure.value if job.depends_on else None,

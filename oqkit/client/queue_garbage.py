@@ -15,8 +15,8 @@ class QueueCleaning(Connection):
     def gc(self, older_than: float | str | None = None, *, dry_run: bool = False) -> pd.DataFrame:
         """Remove garbage and return what that was: a row each, the index is the id of the job that it is or was of.
 
-        Columns: kind, name (of a job that had one), objects, bytes. The kinds are ``job``, if `older_than` is given (seconds, or text such as ``"30d"``): jobs
-        that ended so long ago, but for those that another job still waits for; ``rest`` of jobs that were deleted; and of what is a day
+        Columns: kind, name (of a job that had one), objects, bytes. The kinds are ``job``: jobs that ended `older_than` ago (seconds, or text such as ``"30d"``), or as long ago as they
+        were submitted with `keep`, but for those that another job still waits for; ``rest`` of jobs that were deleted; and of what is a day
         old ``orphan``, inputs of submissions that never became a job, and ``fenced``, outputs that no job counts. `dry_run` only
         returns what there is. It asks for every job of the queue, one by one.
         """

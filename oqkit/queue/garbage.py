@@ -81,12 +81,17 @@ class Collector:
             if job.deleted is not None:
                 rest = self._size(job) if self._dry_run else clear(repository, job).removed
                 return next(iter(self._found(Kind.REST, job_id, rest)), None)
-            if self._older_than_s is None or not self._is_old(job):
+            if self._age_s(job) is None or not self._is_old(job):
                 return None
             removed = self._delete(job)
         except (Missing, FormatError):  # gone meanwhile, or nobody can say what it is
             return None
         return None if removed is None else Garbage(kind=Kind.JOB, job=job_id, name=job.name, removed=removed)
+
+    def _age_s(self, job: Job) -> float | None:
+        """Return how long a job stays once it has ended; None: for ever."""
+        ages = [age_s for age_s in (self._older_than_s, job.policy.keep_s) if age_s is not None]
+        return min(ages, default=None)
 
     def _delete(self, job: Job) -> Removed | None:
         if not self._dry_run:
@@ -95,12 +100,14 @@ class Collector:
 
     def _is_old(self, job: Job) -> bool:
         """Whether nothing has happened to the tasks of a job for so long, and nobody needs it."""
-        assert self._older_than_s is not None, "asked for only where there is an age"  # noqa: S101
+        age_s = self._age_s(job)
+        if age_s is None:
+            return False
         last = job.created
         for page in self._repository.store.list_all(self._repository.keys_of(job).parts):
             for entry in page.entries:
                 last = max(last, self._repository.now() if entry.modified_s is None else entry.modified_s)
-        is_old = last <= self._repository.now() - self._older_than_s
+        is_old = last <= self._repository.now() - age_s
         return is_old and not self._leads_somewhere(job) and not is_awaited(self._repository, job)
 
     def _leads_somewhere(self, job: Job) -> bool:

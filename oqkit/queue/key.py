@@ -16,6 +16,7 @@
 ``open/{shard}/at/{...}``              alarm: a schedule has a slot then (`oqkit.queue.alarm`)
 ``waiting/{parent}/{job}``            a job is told when another one has ended
 ``tree/{root}/{job}``                 a job belongs to the pipeline that begins with another one
+``kept/{when}-{job}``                 a job may be deleted then, if it has ended
 ``schedules/{name}.json``             what is to be submitted again and again
 ``schemas/{type}.json``               what inputs and results of a task type are to be like
 ``code/{digest}``                     functions shipped by value
@@ -52,8 +53,9 @@ WORKERS = "workers/"
 ITEMS = "items/"
 WAITING = "waiting/"
 TREE = "tree/"
+KEPT = "kept/"
 SCHEMAS = "schemas/"
-WRITTEN = (*EPHEMERAL, JOBS, WORK, OPEN, ITEMS, WAITING, TREE, SCHEMAS, "schedules/", "code/", SETTINGS)
+WRITTEN = (*EPHEMERAL, JOBS, WORK, OPEN, ITEMS, WAITING, TREE, KEPT, SCHEMAS, "schedules/", "code/", SETTINGS)
 """What the keys of a queue begin with, all together."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
@@ -235,6 +237,19 @@ def parse_waiting(key: str) -> tuple[str, int | None]:
 def tree_prefix(root: str) -> str:
     """Return the common prefix of the entries of jobs that belong to the pipeline of one."""
     return f"{TREE}{root}/"
+
+
+def kept_key(job: str, when: float) -> str:
+    """Return the entry by which a job is looked at then, whether it has been there for long enough; earlier ones sort first."""
+    return f"{KEPT}{round(when * 1000):014d}-{job}"
+
+
+def parse_kept(key: str) -> tuple[str, float]:
+    """Read an entry: the job and when it is looked at, or raise `FormatError`."""
+    when, _, job = key.removeprefix(KEPT).partition("-")
+    if not is_job_id(job) or not re.fullmatch("[0-9]{14}", when):
+        raise FormatError(f"{key!r:.200} is not the name of an entry that this oqkit knows")
+    return job, int(when) / 1000
 
 
 def items_prefix(job_type: str, field: str) -> str:

@@ -39,4 +39,6 @@ class Policy:
     not_before: Moment = field(default=0.0, metadata=STATED)
     expires_at: Moment | None = field(default=None, metadata=STATED)
     """None: never."""
+    keep_s: Span | None = None
+    """How long the job stays once it has ended; None: until somebody deletes it."""
     unknown: Unknown = ()

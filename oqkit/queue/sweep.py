@@ -4,7 +4,8 @@ Every worker takes part in it, but one step at a time is enough for a queue: how
 object, and whoever finds that the last step is long ago makes the next. A step lists job objects, which the store
 dates, and looks at those that were written since the last pass: most have a marker or are done. Jobs that are
 open are remembered, so that one which loses its marker later is missed. A job whose time to live is over is
-settled, and of one that was deleted what is left is removed. So the cost follows what was submitted since, not what there is. Now and then schedules are searched, too.
+settled, and of one that was deleted what is left is removed. So the cost follows what was submitted since, not what there is. Now and then schedules are searched, too, and jobs are
+deleted that were to stay only for some time (`oqkit.queue.keeper`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from oqkit.queue.document import FORMAT, dump, load_as
 from oqkit.queue.ending import is_done
 from oqkit.queue.firing import restore_alarms
 from oqkit.queue.job import Job
+from oqkit.queue.keeper import Keeper
 from oqkit.queue.reconcile import is_over, restore_marker, settle_job
 from oqkit.queue.repository import Repository
 from oqkit.store.base import Entry
@@ -41,6 +43,8 @@ class Progress:
     """The key behind which the present pass goes on."""
     alarmed: Moment = 0.0
     """When schedules were last searched for those that have lost their alarm; 0 while nobody has heard of any."""
+    kept: Moment = 0.0
+    """When a job was last seen that is to be deleted some time after its end; 0 if there is none."""
     watched: Mapping[Id, Moment | None] = field(default_factory=dict)
     """Jobs that were open when last looked at, and when their time to live is over."""
 
@@ -64,6 +68,7 @@ class Sweep:
         self._limits = repository.limits.queue
         self._marked_lately = marked
         self._alarmed_lately = alarmed
+        self._keeper = Keeper(repository)
         self._next = self._monotonic() + self._limits.sweep_first_s * (1 + repository.rng.random())
 
     def wait_s(self) -> float:
@@ -78,12 +83,15 @@ class Sweep:
         if now - progress.at < limits.sweep_every_s * limits.sweep_early_share:
             return
         progress = replace(progress, alarmed=self._schedules(progress.alarmed, now))
+        if progress.kept and not self._keeper.look():
+            progress = replace(progress, kept=0.0)
         entries, step = self._listed(progress, now)
         jobs = [keys.job_of_key(entry.key) for entry in entries if self._is_news(entry, progress.since, now)]
         with suppress(Conflict, Missing, Unavailable):  # somebody else has made this step
             if len(jobs) > limits.sweep_sample_jobs:
                 etag = self._write(replace(progress, at=now), etag)
-            self._write(replace(step, watched=self._looked_at(jobs, progress.watched)), etag)
+            watched = self._looked_at(jobs, progress.watched)
+            self._write(replace(step, watched=watched, kept=now if self._keeper.take_news() else step.kept), etag)
 
     def leave(self) -> None:
         """Leave the next step to others."""
@@ -130,7 +138,9 @@ class Sweep:
     def _is_sane(self, progress: Progress) -> bool:
         """Whether `progress` can be: it may have been written by anybody."""
         latest = self._repository.now() + self._limits.sweep_fresh_s
-        is_past = all(time <= latest for time in (progress.at, progress.began, progress.since, progress.alarmed))
+        is_past = all(
+            time <= latest for time in (progress.at, progress.began, progress.since, progress.alarmed, progress.kept)
+        )
         is_key = not progress.after or progress.after.startswith(keys.JOBS)
         return is_past and is_key and all(keys.is_job_id(job) for job in progress.watched)
 
@@ -175,6 +185,7 @@ class Sweep:
         except StoreError:
             return {job_id: None}  # the next step looks again
         try:
+            self._keeper.note(job)
             if job.deleted is not None:
                 return {} if clear(self._repository, job).is_all else {job_id: None}
             return {job_id: job.policy.expires_at} if self._is_open(job, is_marked=job_id in marked) else {}

@@ -50,6 +50,8 @@ class Options:
     tags: dict[str, str] | None = None
     depends_on: Any = None
     """Not to be started before these have ended: jobs, tasks, their ids, or names of jobs."""
+    keep: float | str | None = None
+    """How long the job stays once it has ended, before workers delete it; None: until somebody does."""
     on_failure: str | None = None
     """What to do if one of these does not complete: ``"fail"`` (the default), ``"skip"``, which cancels, or ``"run"``."""
     schema: Any = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import oqkit
+from oqkit.queue.sweep import Sweep
 from tests.local import work_off
 
 
@@ -30,3 +31,21 @@ def test_old_jobs_and_what_belongs_to_none_are_removed(queue, oq, monkeypatch):
     assert queue.gc("2d").equals(found)
     assert len(queue.jobs()) == 0
     assert queue.repository.store.list("work/").entries == ()
+
+
+def test_job_with_a_keep_goes_by_itself_and_others_stay(queue, oq, monkeypatch):
+    kept = queue.submit(double, 1, keep="1d")
+    shell = oq("submit", "double", "2", "--keep", "1d").strip()
+    other = queue.submit(double, 3)
+    assert (kept.options.keep, queue.get(shell).options.keep, other.options.keep) == (86_400.0, 86_400.0, None)
+    work_off(queue, double)
+    assert [task.wait().result() for task in (kept, other)] == [2, 6]
+    duty = Sweep(queue.repository)
+    real, ahead_s = queue.repository.store.server.now, [600.0]
+    monkeypatch.setattr(queue.repository.store.server, "now", lambda: real() + ahead_s[0])
+    duty.perform()
+    assert len(queue.jobs()) == 3
+    ahead_s[0] += 2 * 86_400.0
+    duty.perform()
+    assert list(queue.jobs().index) == [other.job.id]
+    assert other.result() == 6
