@@ -118,7 +118,9 @@ def run(work: Work, buffer: ResultBuffer) -> None:
             _run_coroutines(work, buffer)
         else:
             _run_rows(work, buffer)
-    except SchemaError as error:  # the inputs do not fit the function: no further row can run
+    except (
+        UsageError
+    ) as error:  # the inputs do not fit the function, or the job's schema is none: no further row can run
         refuse(work, buffer, error)
     finally:
         buffer.is_over = True
@@ -227,28 +229,27 @@ def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., object], batch
                 if buffer.limit > 0:  # nobody gave the work up meanwhile
                     _bisect(work, buffer, call, part)
     else:
-        buffer.end_call()
         _lay_result(work, buffer, rows, (result, index))
 
 
 def _lay_result(work: Work, buffer: ResultBuffer, rows: Rows, returned: tuple[object, object]) -> None:
+    """End a call: put what it returned in order, and see whether it fits, while its time still runs; lay what comes of that."""
     try:
-        result = work.in_order(*returned)
-        if (schema := work.results_schema) is not None:
-            rows, result = _fitting(work, buffer, rows, (schema, result))
-    except SchemaError as error:
+        problems, result = _fitting(work, work.in_order(*returned), len(rows))
+    except UsageError as error:
+        buffer.end_call()
         fail(work, buffer, rows, error)
-    else:
-        lay_table(work, buffer, rows, result)
-
-
-def _fitting(work: Work, buffer: ResultBuffer, rows: Rows, checked: tuple[Any, object]) -> tuple[Rows, object]:
-    """Fail the rows whose results do not fit the schema; return the others, with theirs."""
-    problems, result = work.fitting(*checked, len(rows))
+        return
+    buffer.end_call()
     numbers = rows.numbers()
     for position, reason in problems.items():
         fail(work, buffer, Rows.span(numbers[position], numbers[position] + 1), SchemaError(reason))
-    return rows - Rows.of(numbers[position] for position in problems), result
+    lay_table(work, buffer, rows - Rows.of(numbers[position] for position in problems), result)
+
+
+def _fitting(work: Work, result: object, n_rows: int) -> tuple[Mapping[int, str], object]:
+    schema = work.results_schema
+    return ({}, result) if schema is None else work.fitting(schema, result, n_rows)
 
 
 def overdue(timeout_s: float | None) -> str:

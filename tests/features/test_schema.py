@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,7 @@ from pydantic import BaseModel
 
 import oqkit
 from oqkit.task import json_schema
-from tests.local import keys_in, work_off
+from tests.local import WAIT_S, keys_in, until, work_off
 
 POSITIVE = {
     "type": "object",
@@ -211,6 +212,38 @@ def test_job_with_a_schema_of_results_is_for_workers_that_know_of_schemas(queue)
     with_one = queue.submit(same, {"x": 1}, schema={"output": SMALL}).job._view.state.job
     without = queue.submit(same, {"x": 1}, schema={"input": POSITIVE}).job._view.state.job
     assert (with_one.requires, without.requires, without.output_schema) == (("schemas",), (), None)
+
+
+@pytest.mark.parametrize("spoiled", ({"type": 5}, {"$schema": "http://elsewhere"}, {"$ref": "#"}), ids=str)
+def test_schema_that_somebody_spoiled_fails_the_rows_and_holds_no_worker_up(queue, spoiled):
+    row = queue.map(same, [{"x": 1}], schema={"output": SMALL})
+    batch = queue.submit_frame(pd.DataFrame({"x": [1, 2]}), by_json, schema={"output": SMALL})
+    for job in (row, batch):
+        (key,) = (key for key in keys_in(queue) if key.startswith("jobs/") and job.id in key)
+        doc = json.loads(queue.storage.read(key).data)
+        queue.storage.overwrite(key, json.dumps({**doc, "output_schema": spoiled}).encode())
+    queue.storage.delete("bell")  # which may hold a copy of the job as it was
+    work_off(queue, same, by_json)
+    assert [one.status for one in (queue.job(row.id), queue.job(batch.id))] == ["failed", "failed"]
+    assert set(queue.job(row.id).errors()["attempt"]) == {1}
+
+
+def test_time_of_a_call_runs_on_while_its_result_is_checked(queue):
+    is_over = threading.Event()
+
+    class Endless:
+        @staticmethod
+        def validate(frame, **_options):
+            is_over.wait(WAIT_S)
+
+    slow = oqkit.task(batch=True, name="slow", schema={"output": Endless})(lambda frame: frame)
+    job = queue.submit_frame(pd.DataFrame({"x": [1]}), "slow", timeout=0.2, retries=0)
+    worker = threading.Thread(target=lambda: work_off(queue, slow))
+    worker.start()
+    until(lambda: job.counts()["failed"])
+    is_over.set()
+    worker.join(WAIT_S)
+    assert job.errors()["type"].tolist() == ["TimeoutError"]
 
 
 # --- the same work -------------------------------------------------------------------------------
