@@ -44,6 +44,11 @@ class QueueLimits:
     """A larger job is not in the bell, which every idle worker reads."""
     bell_fresh_s: float = 10.0
     """What the bell says is believed for so long; somebody may have cancelled since."""
+    bell_trail_jobs: int = 200
+    """Behind how many of its last submissions a client says that a listing of the newest jobs is to begin."""
+    list_pages: int = 3
+    list_reads_factor: int = 3
+    """How many pages are listed to find the newest jobs of a shard, and how many objects are read for each that is asked for."""
     stalled_s: float = 10.0
     stalled_longest_s: float = 3600.0
     stalled_factor: int = 4
@@ -52,8 +57,6 @@ class QueueLimits:
     """How long whoever waits leaves a job to itself once the store refused what it needs: most likely for good."""
     read_parts: int = 16
     """How many parts are read at once to see whether a job is done, and at most when one is attached to."""
-    open_pages: int = 5
-    """How many pages of markers a listing of jobs goes through: jobs with a key that nobody began are known from there alone."""
     sweep_every_s: float = 480.0
     sweep_first_s: float = 30.0
     """How often a queue is searched for lost jobs, which is inside the budget of an idle worker; and how soon after the start

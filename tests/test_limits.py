@@ -60,7 +60,12 @@ ELSEWHERE = {
         *("queue.repository.MAX_SHARDS", "queue.rows.MAX_RANGES", "queue.rows.MAX_ROW", "queue.rows.READABLE"),
         *("queue.rows._MAX_BYTES", "queue.rows._MORE", "queue.worker_record.MAX_DETAIL"),
         *("queue.worker_record.MAX_REFUSALS", "payload.dataset._MAX_GROUPS", "payload.seal._GROUP_DIGITS"),
-        *("task.failure.MAX_MESSAGE", "task.failure.MAX_TRACEBACK", "queue.key._MOST_ITEMS"),
+        *(
+            "task.failure.MAX_MESSAGE",
+            "task.failure.MAX_TRACEBACK",
+            "queue.key._MOST_ITEMS",
+            "queue.key._SEGMENT_CHARS",
+        ),
         *("payload.item_index.DIGEST_BYTES", "payload.item_index.FORMAT", "payload.item_index.MAX_BASE"),
         *("queue.progress.MAX_AMOUNT", "queue.progress.MAX_ENTRIES", "queue.progress.MAX_MESSAGE"),
     },

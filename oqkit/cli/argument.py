@@ -24,6 +24,19 @@ def add_job_or_tags(parser: argparse.ArgumentParser) -> None:
     add_tags(parser, help="all jobs with this tag; may be repeated, and then they have all of them")
 
 
+def add_dry_run(parser: argparse.ArgumentParser) -> None:
+    """Take that an order is not to be given."""
+    parser.add_argument("--dry-run", action="store_true", help="change nothing: say how many tasks that would be")
+
+
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    """Take which jobs are to be listed."""
+    parser.add_argument("-s", "--status", help="only those in it")
+    parser.add_argument("-t", "--type", help="only jobs of this task type")
+    add_tags(parser, help="only jobs with this tag; may be repeated")
+    parser.add_argument("--since", metavar="TIME", help="only jobs submitted since then: 2h, or 2030-01-31T06:00+01:00")
+
+
 def add_by(parser: argparse.ArgumentParser) -> None:
     """Take who gives an order."""
     parser.add_argument("--by", metavar="WHO", help="who gives the order, for its history (default: you)")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from oqkit.cli.answer import Answer, Said
-from oqkit.cli.argument import add_by, add_job_or_tags, add_reason, tags_of
+from oqkit.cli.answer import Answer
+from oqkit.cli.argument import add_by, add_dry_run, add_job_or_tags, add_reason, tags_of
+from oqkit.cli.order import said_of
 from oqkit.client.queue import Queue
 
 
@@ -14,10 +15,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_job_or_tags(parser)
     add_reason(parser)
     add_by(parser)
+    add_dry_run(parser)
 
 
 def run(queue: Queue, options: argparse.Namespace) -> Answer:
     """Cancel it, and say how many tasks that were."""
     tags = tags_of(options.tags) or None
-    n_tasks = queue.cancel(options.job, type=options.type, tags=tags, reason=options.reason, by=options.by)
-    return Said(line=f"cancelled {n_tasks:,}", facts={"cancelled": n_tasks})
+    found = queue.cancel(
+        options.job, type=options.type, tags=tags, reason=options.reason, by=options.by, dry_run=options.dry_run
+    )
+    said = f"would cancel {found:,}" if options.dry_run else f"cancelled {found:,}"
+    return said_of(found, line=said, name="cancelled")

@@ -39,7 +39,7 @@ COMMANDS = {
     "worker": Command(help="run tasks until stopped", opens=Opens.ANY, answers=False),
     "submit": Command(help="submit one call", opens=Opens.ANY),
     "submit-many": Command(help="submit many calls, of any task types", opens=Opens.ANY),
-    "jobs": Command(help="list the newest jobs"),
+    "jobs": Command(help="list the newest jobs, of all or of a type, a status or with tags"),
     "list": Command(help="list jobs by type, status and tags, or the tasks of a job"),
     "status": Command(help="show how far a job is, or how the queue is"),
     "get": Command(help="show what is known of a task"),
@@ -59,6 +59,7 @@ COMMANDS = {
     "retention": Command(help="show or set for how long the bucket keeps earlier versions"),
     "gc": Command(help="remove old jobs, uploads without a job, and outputs that lost a race"),
     "tag": Command(help="set or remove tags of a job"),
+    "untag": Command(help="remove tags of a job"),
     "workers": Command(help="list the workers"),
     "completions": Command(
         help="print the script that completes all this in a shell", opens=Opens.NOTHING, answers=False

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from oqkit.cli.answer import Answer, Table
-from oqkit.cli.argument import add_tags, since_of, tags_of
-from oqkit.cli.jobs_command import table_of_jobs
+from oqkit.cli.argument import add_filters
+from oqkit.cli.jobs_command import jobs_of
 from oqkit.client.handle import Job
 from oqkit.client.option import whole
 from oqkit.client.queue import Queue
@@ -17,10 +17,7 @@ from oqkit.queue.key import task_id
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Say which."""
     parser.add_argument("job", nargs="?", metavar="JOB", help="list the tasks of this job, by its name or id")
-    parser.add_argument("-s", "--status", help="only those in it")
-    parser.add_argument("-t", "--type", help="only jobs of this task type")
-    add_tags(parser, help="only jobs with this tag; may be repeated")
-    parser.add_argument("--since", metavar="TIME", help="only jobs submitted since then: 2h, or 2030-01-31T06:00+01:00")
+    add_filters(parser)
     parser.add_argument("-n", "--limit", type=int, default=100, metavar="N", help="at most so many (default 100)")
 
 
@@ -31,9 +28,7 @@ def run(queue: Queue, options: argparse.Namespace) -> Answer:
         if options.type or options.tags or options.since:
             raise UsageError("--type, --tag and --since choose among jobs; of the tasks of one, --status does")
         return _tasks(queue.job(options.job), status=options.status, limit=options.limit, now=now)
-    since = None if options.since is None else since_of(options.since, now=now)
-    frame = queue.jobs(options.status, type=options.type, tags=tags_of(options.tags), since=since, limit=options.limit)
-    return table_of_jobs(frame, now=now)
+    return jobs_of(queue, options)
 
 
 def _tasks(job: Job, *, status: str | None, limit: int, now: float) -> Table:

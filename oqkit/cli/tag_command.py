@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 
 from oqkit.cli.answer import Answer, Said
 from oqkit.cli.argument import add_by, add_job, tags_of
@@ -22,9 +23,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(queue: Queue, options: argparse.Namespace) -> Answer:
     """Change them, and say which there are now."""
-    given = tags_of(options.tags)
-    job = queue.job(options.job)
-    job.tag({**given, **dict.fromkeys(options.remove)}, by=options.by)
+    wanted = {**tags_of(options.tags), **dict.fromkeys(options.remove)}
+    return changed(queue, options.job, wanted, by=options.by)
+
+
+def changed(queue: Queue, name: str, wanted: Mapping[str, str | None], *, by: str | None) -> Answer:
+    """Change tags of a job; return which there are now."""
+    job = queue.job(name)
+    job.tag(wanted, by=by)
     tags = dict(job.tags)
     told = " ".join(f"{name}={value}" for name, value in tags.items())
-    return Said(line=printable(told) or "no tags", facts={"job": options.job, "tags": tags})
+    return Said(line=printable(told) or "no tags", facts={"job": name, "tags": tags})

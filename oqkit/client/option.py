@@ -12,7 +12,7 @@ from typing import Any, Literal
 from oqkit.clock import user_at_host
 from oqkit.errors import UsageError
 from oqkit.limits import Limits
-from oqkit.queue.bound import MAX_TAGS
+from oqkit.queue.bound import MAX_TAG_NAME, MAX_TAG_VALUE, MAX_TAGS
 from oqkit.queue.dependency import Parent
 from oqkit.queue.gate import NEVER
 from oqkit.queue.job import Job
@@ -72,7 +72,7 @@ def options_digest(options: Options, *, parents: Sequence[Parent] = (), output_s
 
 
 def tags_of(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return tags if they are a few names and values, all text, else raise `UsageError`."""
+    """Return tags if they are a few names and values, all text and not too long, else raise `UsageError`."""
     if not isinstance(tags, Mapping):
         raise UsageError(f"tags={tags!r:.80} must be a dict, such as {{'team': 'risk'}}")
     if len(tags) > MAX_TAGS:
@@ -80,6 +80,11 @@ def tags_of(tags: Mapping[str, str]) -> dict[str, str]:
     for name, value in tags.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise UsageError(f"tag {name!r}: {value!r} must be text on both sides")
+        if not 1 <= len(name) <= MAX_TAG_NAME or len(value) > MAX_TAG_VALUE or not (name + value).isprintable():
+            raise UsageError(
+                f"tag {name!r:.80}: {value!r:.80} cannot be stored: a name has 1 to {MAX_TAG_NAME} characters and a value at most "
+                f"{MAX_TAG_VALUE}, all of them printable: no line breaks or tabs"
+            )
     return dict(tags)
 
 

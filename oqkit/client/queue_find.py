@@ -12,14 +12,14 @@ import pandas as pd
 from oqkit.client.connection import Connection
 from oqkit.client.handle import Job
 from oqkit.client.items_job import handle_of
-from oqkit.client.option import parse_time, short_text, whole
+from oqkit.client.option import parse_time, short_text, tags_of, whole
 from oqkit.client.queue_status import QueueStatus, queue_status
 from oqkit.client.single import Task
 from oqkit.errors import Missing, UnknownJob, UsageError, one_of
 from oqkit.queue import key as keys
 from oqkit.queue.firing import named_slot
 from oqkit.queue.history import history
-from oqkit.queue.listing import ListedJob, newest_jobs
+from oqkit.queue.listing import Filter, ListedJob, newest_jobs
 from oqkit.queue.submission import JOB_SCOPE, latest
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobStatus, JobView
@@ -57,7 +57,11 @@ class QueueFinding(Connection):
         since: object = None,
         limit: int = 100,
     ) -> pd.DataFrame:
-        """Return the newest `limit` jobs, newest first, as a frame; the filters choose among those.
+        """Return the newest `limit` jobs that all filters admit, newest first, as a frame.
+
+        In three listings and three reads for each job that is asked for, however many there are. Open jobs of a type, and jobs
+        with tags, are found wherever they are; those that ended, and a status, among the newest ``2 * limit`` jobs at
+        least. ``frame.attrs["is_complete"]`` says whether older ones may have been left out: a larger `limit` looks further.
 
         Columns: name, type, status, tasks, the count in each status, created (UTC); the index is the
         job id. `since` is a datetime with a time zone or epoch seconds. Of a job whose objects cannot be
@@ -67,20 +71,26 @@ class QueueFinding(Connection):
         if status is not None and status not in JOB_STATUSES:
             raise UsageError(f"status={status!r} must be {one_of([repr(one) for one in JOB_STATUSES])}")
         after = None if since is None else parse_time(since, what="since")
-        jobs = newest_jobs(self.repository, limit=limit)
-        wanted = [job for job in jobs if _matches(job, type=type, tags=tags or {}, since=after)]
-        rows = [self._job_row(job) for job in wanted]
+        wanted = Filter(
+            type=None if type is None else keys.check_type(type),
+            tags=tags_of(tags or {}),
+            since=after,
+            status=None if status is None else JobStatus(status),
+        )
+        listed = newest_jobs(self.repository, limit=limit, wanted=wanted)
+        rows = self.repository.map(self._job_row, listed.jobs)
         frame = pd.DataFrame.from_records([row for _, row in rows], columns=list(JOB_COLUMNS))
         frame.index = pd.Index([job_id for job_id, _ in rows], name="job", dtype=object)
         frame["created"] = pd.to_datetime(frame["created"].astype("float64"), unit="s", utc=True).dt.floor("ms")
-        return frame if status is None else frame[frame["status"].str.partition(":")[0] == status]
+        frame.attrs["is_complete"] = listed.is_complete
+        return frame
 
     def _job_row(self, listed: ListedJob) -> tuple[str, tuple[Any, ...]]:
         if listed.job is None:
             unknown = [float("nan")] * len(Status)
             told = f"{JobStatus.UNREADABLE}: {listed.why}"
             return listed.id, ("", "", told, float("nan"), *unknown, listed.created or float("nan"))
-        job, state = listed.job, JobView(self.repository, listed.job).refresh()
+        job, state = listed.job, listed.state or JobView(self.repository, listed.job).refresh()
         counts, why = state.counts(), state.why_unreadable
         told = f"{JobStatus.UNREADABLE}: {why}" if why else str(state.status)
         return job.id, (job.name, job.type, told, job.n_tasks, *(counts[s] for s in Status), job.created)
@@ -127,20 +137,3 @@ class QueueFinding(Connection):
         frame["at"] = pd.to_datetime(frame["at"], unit="s", utc=True).dt.floor("ms")
         frame["attempt"] = frame["attempt"].astype("Int64")
         return frame
-
-
-def _matches(listed: ListedJob, *, type: str | None, tags: Mapping[str, str], since: Any) -> bool:  # noqa: A002
-    """Whether a job is wanted; one that cannot be read may be of any type and have any tags."""
-    job = listed.job
-    if since is not None and listed.created < since:
-        return False
-    if job is None:
-        return True
-    if type is not None and job.type != type:
-        return False
-    return has_tags(job.tags, tags)
-
-
-def has_tags(tags: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    """Whether all that are wanted are there, with these values."""
-    return all(tags.get(name) == value for name, value in wanted.items())

@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
+from oqkit.client.affected import Affected
 from oqkit.client.handle import Job
 from oqkit.client.option import by_of, tags_of, whole
-from oqkit.client.queue_find import QueueFinding, has_tags
+from oqkit.client.queue_find import QueueFinding
+from oqkit.client.selection import select
 from oqkit.client.single import Task
-from oqkit.errors import FormatError, UnknownJob, UsageError
+from oqkit.errors import FormatError, Missing, OqError, StoreError, Unavailable, UsageError
 from oqkit.printable import printable
+from oqkit.queue import control
 from oqkit.queue import key as keys
-from oqkit.queue.listing import newest_jobs, open_jobs
+from oqkit.queue.listing import Filter, newest_jobs, open_jobs, tagged_jobs
+from oqkit.queue.transition import Status
 
 log = logging.getLogger(__name__)
 
@@ -28,20 +32,30 @@ class QueueOrdering(QueueFinding):
         tags: Mapping[str, str] | None = None,
         reason: str | None = None,
         by: str | None = None,
-    ) -> int:
+        dry_run: bool = False,
+    ) -> Affected:
         """Cancel what has not ended of a job or task (a handle, name or id), and return how many tasks that were.
 
-        Or of all open jobs of a task `type`, or with these `tags`, or both. Which are open is read from the names of their markers:
-        a job whose marker was lost is missed until a worker has found it again (see `Job.cancel` for the rest). Of one that
-        cannot be read a warning is logged, and it is left alone. Cancelling again changes nothing, and gives 0.
+        Or of all open jobs of a task `type`, or with these `tags`, or both. Those of a type are found by their markers and those
+        with tags by the index of tags: what a dead process did not put up is missed until a worker has found it (see `Job.cancel`
+        for the rest). A job that cannot be cancelled is named in a warning and in the `failures` of what is returned, and
+        the others are done. Cancelling again changes nothing, and gives 0. With `dry_run` nothing is cancelled, only counted.
         """
         given_by = by_of(by)
+
+        def order(one: Job) -> int:
+            if dry_run:
+                return self._count(one, control.CANCELLABLE)
+            return 0 if one.done() else one.cancel(reason=reason, by=given_by)
+
         if job is not None:
             rows, handle = self._chosen(job, type=type, tags=tags)
-            return handle.cancel("all" if rows is None else rows, reason=reason, by=given_by)
+            if dry_run:
+                return _one(handle, self._count(handle, control.CANCELLABLE, rows))
+            return _one(handle, handle.cancel("all" if rows is None else rows, reason=reason, by=given_by))
         wanted = _wanted(type, tags, verb="cancel")
-        found = open_jobs(self.repository, job_type=type)
-        return self._each(found, wanted, lambda one: one.cancel(reason=reason, by=given_by))
+        pages = tagged_jobs(self.repository, wanted.tags) if wanted.tags else open_jobs(self.repository, job_type=type)
+        return self._each(pages, wanted, order)
 
     def retry(
         self,
@@ -52,20 +66,29 @@ class QueueOrdering(QueueFinding):
         tags: Mapping[str, str] | None = None,
         limit: int = 1000,
         by: str | None = None,
-    ) -> int:
+        dry_run: bool = False,
+    ) -> Affected:
         """Run again what failed of a job or task (a handle, name or id), and return how many tasks those are.
 
-        Or of all jobs of a task `type`, or with these `tags`, or both, among the newest `limit` jobs. `where` as in
-        `Job.retry`, which also takes a corrected function. Of a job that cannot be read a warning is logged, and it is left alone.
+        Or of all jobs with these `tags`, or of the newest `limit` jobs of a task `type`, or both. `where` as in
+        `Job.retry`, which also takes a corrected function. `failures` and `dry_run` as in `cancel`.
         """
         given_by = by_of(by)
+
+        def order(one: Job) -> int:
+            return self._count(one, _retryable(where)) if dry_run else one.retry(where, by=given_by)
+
         if job is not None:
             rows, handle = self._chosen(job, type=type, tags=tags)
-            return handle.retry(where if rows is None else rows, by=given_by)
+            if dry_run:
+                return _one(handle, self._count(handle, _retryable(where if rows is None else "all"), rows))
+            return _one(handle, handle.retry(where if rows is None else rows, by=given_by))
         wanted = _wanted(type, tags, verb="retry")
-        newest = newest_jobs(self.repository, limit=whole(limit, what="limit", low=1, high=10**6))
-        found = [one.id for one in newest if one.job is None or type in {None, one.job.type}]
-        return self._each(found, wanted, lambda one: one.retry(where, by=given_by))
+        n_most = whole(limit, what="limit", low=1, high=10**6)
+        if wanted.tags:
+            return self._each(tagged_jobs(self.repository, wanted.tags), wanted, order)
+        newest = newest_jobs(self.repository, limit=n_most, wanted=wanted).jobs
+        return self._each([[one.id for one in newest]], wanted, order)
 
     def _chosen(
         self,
@@ -81,28 +104,53 @@ class QueueOrdering(QueueFinding):
             job = self.get(job) if keys.is_job_id(job.rpartition(".")[0]) else self.job(job)
         return ([job.row], job.job) if isinstance(job, Task) else (None, job)
 
-    def _each(self, job_ids: Iterable[str], tags: Mapping[str, str], order: Callable[[Job], int]) -> int:
-        """Give an order to those of the jobs that have these tags, and return what it gives in all."""
+    def _count(self, job: Job, statuses: tuple[Status, ...], rows: list[int] | None = None) -> int:
+        """Return how many tasks of a job, or of some rows of it, are in these statuses."""
+        if rows is None:
+            counts = job.counts()
+            return sum(counts[status] for status in statuses)
+        return sum(self.get(keys.task_id(job.id, row)).status in statuses for row in rows)
 
-        def give(job_id: str) -> int:
+    def _each(self, pages: Iterable[Iterable[str]], wanted: Filter, order: Callable[[Job], int]) -> Affected:
+        """Give an order to those of the jobs that are wanted; return how many tasks it concerns in all."""
+        tasks: dict[str, int] = {}
+        failures: dict[str, OqError] = {}
+        gone: list[Unavailable] = []
+
+        def give(job_id: str) -> None:
             try:
-                job = Job.of_id(self, job_id)
-                return order(job) if has_tags(job.tags, tags) else 0
-            except UnknownJob:  # deleted meanwhile
-                return 0
-            except FormatError as error:
+                if gone:
+                    raise Unavailable(f"not tried, after another job failed: {gone[0]}")
+                job = self.repository.read_job(job_id).doc
+                if wanted.admits(job) and (n_tasks := order(Job(self, job))):
+                    tasks[job_id] = n_tasks
+            except Missing:  # deleted meanwhile
+                return
+            except (FormatError, StoreError) as error:
+                if isinstance(error, Unavailable):
+                    gone.append(error)
+                failures[job_id] = error
                 log.warning("job %s is left alone: %s", job_id, printable(error))
-                return 0
 
-        return sum(self.repository.map(give, job_ids))
+        for page in pages:
+            self.repository.map(give, page)
+        return Affected.of(tasks, failures)
 
 
-def _wanted(type: str | None, tags: Mapping[str, str] | None, *, verb: str) -> Mapping[str, str]:  # noqa: A002 - as above
-    """Return the tags that are wanted, or raise `UsageError` where all jobs would be meant."""
+def _one(job: Job, n_tasks: int) -> Affected:
+    return Affected.of({job.id: n_tasks}, {})
+
+
+def _retryable(where: str) -> tuple[Status, ...]:
+    return select(where, control.RETRYABLE, n_tasks=0)[0]
+
+
+def _wanted(type: str | None, tags: Mapping[str, str] | None, *, verb: str) -> Filter:  # noqa: A002 - as above
+    """Return which jobs are wanted, or raise `UsageError` where all jobs would be meant."""
     if type is not None:
         keys.check_type(type)
     if type is None and not tags:
         raise UsageError(
             f"{verb} what? Give a job or task, or all of a type or with tags: q.{verb}(type='score', tags={{'team': 'risk'}})"
         )
-    return tags_of(tags or {})
+    return Filter(type=type, tags=tags_of(tags or {}))

@@ -63,7 +63,7 @@ class Jobs:
         """Ask the queue which jobs there are, and how far each is."""
         known, self._views = self._views, {}
         lines: list[JobLine] = []
-        for listed in newest_jobs(self._repository, limit=self._limit):
+        for listed in newest_jobs(self._repository, limit=self._limit).jobs:
             job = listed.job
             if job is None:
                 lines.append(_unreadable_line(listed))

@@ -32,7 +32,9 @@ MAX_SIGNALS = 1_000
 MAX_SIGNAL_CHARS = 2**18
 MAX_WAITS = 1_000
 MAX_TAGS = 20
-"""How many tags a job may have."""
+MAX_TAG_NAME = 64
+MAX_TAG_VALUE = 256
+"""How many tags a job may have, and how long their names and values may be, in characters."""
 
 Moment = Annotated[float, Meta(ge=0.0, le=MAX_TIME_S)]
 """Epoch seconds."""

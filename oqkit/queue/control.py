@@ -11,7 +11,7 @@ priority workers learn from the marker.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from oqkit.clock import new_id
@@ -23,6 +23,7 @@ from oqkit.queue.job import Code, Control, ControlVerb, Job, caught_up, concerne
 from oqkit.queue.repository import Repository
 from oqkit.queue.rows import Rows
 from oqkit.queue.signal import check_room, check_size
+from oqkit.queue.tag_index import retag
 from oqkit.queue.transition import Status, Verb, sources
 
 CANCELLABLE = sources(Verb.CANCEL)
@@ -71,8 +72,11 @@ def reprioritize(repository: Repository, job_id: str, priority: int, *, by: str 
 
 
 def tag(repository: Repository, job_id: str, tags: Mapping[str, str | None], *, by: str = "") -> Job:
-    """Set tags of a job, or remove those that are None; nobody has to be told of it."""
-    return _enter(repository, job_id, ControlVerb.TAG, tags=tuple(tags.items()), by=by)[0]
+    """Set tags of a job, or remove those that are None; only the index of tags has to be told of it."""
+    before: list[Job] = []
+    job, _ = _enter(repository, job_id, ControlVerb.TAG, tags=tuple(tags.items()), by=by, seen=before.append)
+    retag(repository, job, tags, before=before[-1].tags)
+    return job
 
 
 def _order(repository: Repository, job_id: str, verb: ControlVerb, *, code: Code | None = None, **what: Any) -> Job:
@@ -86,15 +90,26 @@ def _order(repository: Repository, job_id: str, verb: ControlVerb, *, code: Code
 
 
 def _enter(
-    repository: Repository, job_id: str, verb: ControlVerb, *, code: Code | None = None, **what: Any
+    repository: Repository,
+    job_id: str,
+    verb: ControlVerb,
+    *,
+    code: Code | None = None,
+    seen: Callable[[Job], object] | None = None,
+    **what: Any,
 ) -> tuple[Job, Control]:
-    """Enter an order in the job object; return the job with it, and maybe with orders that others gave since."""
+    """Enter an order in the job object; return the job with it, and maybe with orders that others gave since.
+
+    `seen` is called with the job as it is before each attempt; the last is the one that the order changed.
+    """
     control = Control(op=new_id(repository.rng), verb=verb, at=repository.now(), **what)
-    held = repository.update_job(
-        job_id,
-        lambda doc: _ordered(repository, doc, control, code),
-        applied=lambda doc: has_control(doc, control.op),
-    )
+
+    def change(doc: Job) -> Job:
+        if seen is not None:
+            seen(doc)
+        return _ordered(repository, doc, control, code)
+
+    held = repository.update_job(job_id, change, applied=lambda doc: has_control(doc, control.op))
     return held.doc, control
 
 

@@ -20,6 +20,7 @@ from oqkit.queue.ending import ends
 from oqkit.queue.job import Job
 from oqkit.queue.release import release_followers, tree_entries
 from oqkit.queue.repository import Repository
+from oqkit.queue.tag_index import entries_of
 from oqkit.store.base import Entry
 
 
@@ -59,6 +60,8 @@ def delete_job(
             release_followers(repository, job)
         grave = repository.bury_job(job)
         if grave is not None:
+            if job.tags:
+                repository.delete_quietly(*entries_of(job, job.tags))
             return clear(repository, grave).removed
 
 

@@ -19,6 +19,7 @@
 ``kept/{when}-{job}``                 a job may be deleted then, if it has ended
 ``schedules/{name}.json``             what is to be submitted again and again
 ``schemas/{type}.json``               what inputs and results of a task type are to be like
+``tags/{name}/={value}/{...}``        a job has a tag; sorts newest first
 ``code/{digest}``                     functions shipped by value
 ``workers/{name}.json``               what a worker last said of itself; for people to look at
 ====================================  ==========================================================
@@ -31,6 +32,7 @@ import random
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from oqkit.clock import base32, from_base32
 from oqkit.errors import FormatError, UsageError
@@ -55,7 +57,8 @@ WAITING = "waiting/"
 TREE = "tree/"
 KEPT = "kept/"
 SCHEMAS = "schemas/"
-WRITTEN = (*EPHEMERAL, JOBS, WORK, OPEN, ITEMS, WAITING, TREE, KEPT, SCHEMAS, "schedules/", "code/", SETTINGS)
+TAGS = "tags/"
+WRITTEN = (*EPHEMERAL, JOBS, WORK, OPEN, ITEMS, WAITING, TREE, KEPT, SCHEMAS, TAGS, "schedules/", "code/", SETTINGS)
 """What the keys of a queue begin with, all together."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
@@ -63,6 +66,8 @@ _PART = re.compile(r"([0-9]{7})\.json")
 _MILLIS = 1 << 45  # enough until the year 3084
 _ID_LENGTH = 18
 _MOST_ITEMS = 10**10 - 1
+_SEGMENT_CHARS = 160
+"""What fits into the name of a file, and three times into a key."""
 _ITEMS_NAME = re.compile(r"([0-9]{10})\.parquet")
 
 
@@ -267,6 +272,24 @@ def items_number(key: str) -> int:
     """Return the number that `items_key` wrote; 0 for what it did not write."""
     name = _ITEMS_NAME.fullmatch(key.rpartition("/")[2])
     return 0 if name is None else _MOST_ITEMS - int(name[1])
+
+
+def tag_prefix(name: str, value: str) -> str:
+    """Return the common prefix of the entries of jobs that have a tag; a long text is in it by its digest."""
+    return f"{TAGS}{_segment(name)}/={_segment(value)}/"
+
+
+def tag_key(name: str, value: str, *, job: str, created: float) -> str:
+    """Return the entry by which a job is found by a tag."""
+    return f"{tag_prefix(name, value)}{stamp(created)}-{job}"
+
+
+def _segment(text: str) -> str:
+    """Return a text as a part of a key that every store takes and no other text has."""
+    written = quote(text, safe="", errors="surrogatepass").replace(".", "%2E").replace("~", "%7E")
+    if len(written) <= _SEGMENT_CHARS:
+        return written
+    return f"~{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"
 
 
 def worker_key(name: str) -> str:

@@ -15,7 +15,7 @@ from oqkit.errors import Conflict, Denied, FormatError, Missing, NotSigned, Unav
 from oqkit.limits import Limits
 from oqkit.printable import printable
 from oqkit.queue import key as keys
-from oqkit.queue.bell import News, dump_news
+from oqkit.queue.bell import News, Trail, dump_news
 from oqkit.queue.cas import JOB, PART, CasLoop, Versioned
 from oqkit.queue.document import FORMAT, dump, load_as, load_job, load_part, signed_text
 from oqkit.queue.document_type import DocumentType
@@ -62,6 +62,7 @@ class Repository:
         self._keyring = keyring
         self.loop = CasLoop(store, self.rng, limits=self.limits.queue)
         self._rang: float | None = None
+        self._trail = Trail(self.limits.queue.bell_trail_jobs)
         self._is_delete_denied = False
 
     def verifying(self, keyring: Keyring | None) -> Repository:
@@ -243,7 +244,10 @@ class Repository:
 
     def announce(self, marker: keys.Marker, *, job: Job | None = None) -> None:
         """Write a marker and ring the doorbell, both at once where that saves waiting; `job` is new."""
-        news = None if job is None else News(marker=marker, job=job)
+        news = None
+        if job is not None:
+            news = News(marker=marker, job=job)
+            self._trail.add(marker)
         began = self.store.clock.monotonic()
         calls: tuple[Callable[[], bool], ...] = (lambda: self.put_marker(marker), lambda: self.ring(news))
         _, rang = self.map(_call, calls)
@@ -286,7 +290,8 @@ class Repository:
             return False
         self._rang = now
         try:
-            said = dump_news(news, op=new_id(self.rng), max_bytes=self.limits.queue.bell_bytes)
+            limits, begin = self.limits.queue, self._trail.begin()
+            said = dump_news(news, op=new_id(self.rng), max_bytes=limits.bell_bytes, begin=begin)
             self.store.overwrite(keys.BELL, said)
         except Unavailable:
             self._rang = None  # only a hint: workers look every half minute anyway

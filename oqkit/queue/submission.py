@@ -19,6 +19,7 @@ from oqkit.queue.job import Job
 from oqkit.queue.reconcile import restore_marker
 from oqkit.queue.release import begin
 from oqkit.queue.repository import Repository
+from oqkit.queue.tag_index import put_up_if_possible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ class Submission:
             return Submitted(job=found, is_new=found.origin == job.origin)
         if found.origin == job.origin:
             announce(self._repository, found)
+            put_up_if_possible(self._repository, found)
             return Submitted(job=begin(self._repository, held), is_new=True)
         if self._repository.keys_of(found).folder != self._keys.folder:
             self.withdraw()
@@ -83,7 +85,8 @@ def announce(repository: Repository, job: Job) -> None:
 
 
 def resume(repository: Repository, job: Job) -> None:
-    """Put up the marker of a job that is not done: who submitted it, or gave the last order, may have died before that."""
+    """Put up the marker of a job that is not done, and what finds it by its tags: who submitted it may have died before that."""
+    put_up_if_possible(repository, job)
     if job.n_tasks and not is_done(repository, job, most=repository.limits.queue.read_parts):
         restore_marker(repository, job)
     if job.is_blocked(repository.now()):

@@ -26,6 +26,7 @@ from oqkit.queue.job import Job
 from oqkit.queue.keeper import Keeper
 from oqkit.queue.reconcile import is_over, restore_marker, settle_job
 from oqkit.queue.repository import Repository
+from oqkit.queue.tag_index import put_up_if_possible
 from oqkit.store.base import Entry
 
 
@@ -184,6 +185,7 @@ class Sweep:
             return {}
         except StoreError:
             return {job_id: None}  # the next step looks again
+        put_up_if_possible(self._repository, job)
         try:
             self._keeper.note(job)
             if job.deleted is not None:

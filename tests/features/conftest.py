@@ -38,14 +38,14 @@ def queue(request, monkeypatch) -> oqkit.Queue:
 def oq(queue, capsys) -> Callable[..., str]:
     """Run a command on `queue`, in this process; return what it wrote to the standard output.
 
-    It is to end with the exit code `code`; with another one than 0 what it wrote to the standard error comes too.
+    It is to end with the exit code `code`; with another one than 0, or with `errors`, what it wrote to the standard error comes too.
     """
 
-    def oq(*arguments: Any, code: int = 0) -> str:
+    def oq(*arguments: Any, code: int = 0, errors: bool = False) -> str:
         capsys.readouterr()
         found = main([str(each) for each in arguments])
         said = capsys.readouterr()
         assert found == code, said.err
-        return said.out if code == 0 else said.out + said.err
+        return said.out + said.err if code or errors else said.out
 
     return oq

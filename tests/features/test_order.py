@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 
 import pytest
 
@@ -118,11 +119,37 @@ def test_a_job_that_cannot_be_read_is_named_and_the_others_are_not_spared(queue,
     assert f"job {jobs['risk'].id} is left alone: " in caplog.text
 
 
+def test_an_order_says_which_jobs_it_concerned_and_which_it_did_not_reach(queue, jobs, oq):
+    """[V] the original's cancel_many dropped failures silently."""
+    queue.storage.overwrite(keys.job_key(jobs["risk"].id, 1), b"{}")
+    found = queue.cancel(tags={"run": "1"})
+    assert (found, found.jobs, list(found.failures)) == (1, (jobs["sales"].id,), [jobs["risk"].id])
+    assert pickle.loads(pickle.dumps(found)).jobs == found.jobs
+    told = json.loads(oq("cancel", "--tag", "run=1", "--json", code=1).partition("\n}")[0] + "}")
+    assert (told["cancelled"], list(told["failures"])) == (0, [jobs["risk"].id])
+    assert f"not so job {jobs['risk'].id}: " in oq("cancel", "--tag", "run=1", code=1)
+
+
+def test_dry_run_counts_and_changes_nothing(queue, jobs, oq):
+    assert queue.cancel(type="inverse", dry_run=True) == queue.cancel(tags={"run": "1"}, dry_run=True) == 4
+    assert queue.cancel("risk", dry_run=True) == 3
+    assert queue.cancel(f"{jobs['risk'].id}.0", dry_run=True) == 1
+    assert oq("cancel", "--type", "inverse", "--dry-run") == "would cancel 4\n"
+    assert set(statuses(jobs).values()) == {"pending"}
+    queue.cancel(tags={"team": "risk"})
+    assert queue.retry(tags={"team": "risk"}, where="cancelled", dry_run=True) == 5
+    assert queue.retry("risk", where="cancelled", dry_run=True) == 3
+    assert oq("retry", "--tag", "team=risk", "--dry-run") == "would run 0 again\n", "none has failed"
+    assert statuses(jobs) == {"risk": "cancelled", "sales": "pending", "other": "cancelled"}
+
+
 def test_command_line_gives_the_same_orders(queue, jobs, oq):
     assert (
         oq("cancel", "--type", "inverse", "--tag", "team=sales", "--reason", "late", "--by", "ann") == "cancelled 1\n"
     )
-    assert json.loads(oq("cancel", "--tag", "run=2", "--json")) == {"cancelled": 2}
+    assert json.loads(oq("cancel", "--tag", "run=2", "--json")) == {
+        "cancelled": 2, "jobs": [jobs["other"].id], "failures": {},
+    }  # fmt: skip
     work_off(queue, inverse)
     assert oq("retry", "--type", "inverse") == "running 1 again\n"
     assert oq("cancel", f"{jobs['risk'].id}.1") == "cancelled 1\n"

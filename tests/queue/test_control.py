@@ -276,13 +276,14 @@ def test_reprioritize_writes_no_part(world):
     assert not any("/parts/" in key for key in world.listed("work/"))
 
 
-def test_tags_are_set_changed_and_removed_in_one_write_that_no_worker_is_told_of(world):
+def test_tags_are_set_changed_and_removed_in_one_write_and_one_for_each_in_the_index_and_no_worker_is_told(world):
     job = world.job(tags={"team": "a", "old": "x"})
     world.submit(job)
     markers = world.markers()
     requests = cost(world, lambda: control.tag(world.repository(), job.id, {"team": "b", "old": None, "new": "y"}))
     assert world.repository().read_job(job.id).doc.tags == {"team": "b", "new": "y"}
-    assert requests == {"get": 1, "put": 1}
+    assert requests == {"get": 1 + 1, "put": 1 + 2, "delete": 2}  # the entries of the tags that it has now, and had
+    assert [key.rpartition("/")[0] for key in world.listed("tags/")] == ["tags/new/=y", "tags/team/=b"]
     assert world.markers() == markers
     world.worker().drain()
     assert (world.statuses(job), world.markers()) == ({"completed": 1}, [])

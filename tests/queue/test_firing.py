@@ -46,7 +46,7 @@ def read(world, name="one"):
 
 
 def jobs(world):
-    return [listed.job for listed in newest_jobs(world.repository(), limit=100_000)]
+    return [listed.job for listed in newest_jobs(world.repository(), limit=100_000).jobs]
 
 
 def slots(world, since):

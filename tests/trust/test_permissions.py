@@ -176,6 +176,7 @@ KEYS = {
     "parts": "work/0000/a-x/parts/0000000.json",
     "outputs": "work/0000/a-x/out/0000000-a.1.parquet",
     "markers": "open/0000/type-x/ready/x",
+    "tags": "tags/team/=a/x",
     "schedules": "schedules/x.json",
     "schemas": "schemas/x.json",
     "workers": "workers/x.json",
@@ -185,11 +186,11 @@ KEYS = {
 }
 WRITES = {
     "Viewer": set(),
-    "Submitter": {"jobs", "code", "items", "parts", "outputs", "markers", "schedules", "schemas", "bell"},
-    "Worker": {"parts", "outputs", "markers", "workers", "bell"},
-    "Scheduler": {"jobs", "parts", "outputs", "markers", "schedules", "workers", "bell"},
+    "Submitter": {"jobs", "code", "items", "parts", "outputs", "markers", "tags", "schedules", "schemas", "bell"},
+    "Worker": {"parts", "outputs", "markers", "tags", "workers", "bell"},
+    "Scheduler": {"jobs", "parts", "outputs", "markers", "tags", "schedules", "workers", "bell"},
 }
-DELETES = {"Viewer": set(), "Submitter": {"markers"}, "Worker": {"markers"}, "Scheduler": {"markers"}}
+DELETES = {"Viewer": set(), "Submitter": {"markers", "tags"}, "Worker": {"markers"}, "Scheduler": {"markers"}}
 
 
 def ask(action, key):

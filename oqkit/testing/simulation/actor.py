@@ -18,6 +18,7 @@ from oqkit.testing.simulation.green_thread import SimThreads
 from oqkit.testing.simulation.kernel import Node, current
 from oqkit.testing.simulation.plan import JobPlan, Kill, OrderPlan, ReadPlan, SignPlan, WorkerPlan
 from oqkit.testing.simulation.process_like import ProcessLikeExecutor
+from oqkit.testing.simulation.tag_fact import give_tag
 from oqkit.testing.simulation.world import SIGNAL, Acked, SimCodec, SimRepository, World
 from oqkit.worker.executor import Executor, ThreadExecutor
 from oqkit.worker.worker import WorkerLoop
@@ -294,7 +295,7 @@ class Operator(Actor):
             with contextlib.suppress(UsageError):  # the same
                 job.signal(SIGNAL, 1)
         elif self.plan.verb == "tag":
-            job.tag(team=where)
+            give_tag(self.world, job, where)
         elif self.plan.verb == "reprioritize":
             with contextlib.suppress(UsageError):  # the same
                 job.reprioritize(where)

@@ -11,7 +11,7 @@ from oqkit.claim.pause_watch import PauseWatch
 from oqkit.claim.poller import Poller
 from oqkit.client import queue_steer
 from oqkit.errors import FormatError, Missing, StoreError
-from oqkit.queue import control, pause
+from oqkit.queue import control, pause, tag_index
 from oqkit.queue import job as job_module
 from oqkit.queue import key as keys
 from oqkit.queue.collection import Collection
@@ -117,6 +117,32 @@ def reprioritize_tells_nobody(patch: pytest.MonkeyPatch) -> None:
         return original(repository, job_id, verb, **more)
 
     patch.setattr(control, "_order", order)
+
+
+def tags_leave_their_index(patch: pytest.MonkeyPatch) -> None:
+    """The job has the tag, and nobody finds it by that."""
+    patch.setattr(control, "retag", lambda repository, job, names, *, before: None)
+
+
+def index_of_tags_has_the_old_value(patch: pytest.MonkeyPatch) -> None:
+    """The entries are those of the tags that the job had before the order."""
+    original = control.retag
+
+    def retag(repository, job, names, *, before):
+        original(repository, replace(job, tags=dict(before)), names, before=before)
+
+    patch.setattr(control, "retag", retag)
+
+
+def entry_is_tried_once(patch: pytest.MonkeyPatch) -> None:
+    """What the store does not take at once is left out of the index, and the caller is told that all is well."""
+
+    def put_up(repository, job, among=None):
+        for key in tag_index.entries_of(job, job.tags):
+            with suppress(StoreError):
+                repository.store.create(key, b"")
+
+    patch.setattr(tag_index, "put_up", put_up)
 
 
 def tags_are_written_over(patch: pytest.MonkeyPatch) -> None:
