@@ -161,6 +161,22 @@ class UnknownQueue(UsageError):
         )
 
 
+class QueueFull(OqError):
+    """Nothing was submitted, since `n_open` jobs and tasks of its type are open, and at most `max_pending` may be."""
+
+    def __init__(self, job_type: str, n_open: int, max_pending: int) -> None:
+        super().__init__(job_type, n_open, max_pending)
+        self.job_type = job_type
+        self.n_open = n_open
+        self.max_pending = max_pending
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n_open:,} jobs and tasks named {self.job_type!r} are open, and max_pending={self.max_pending:,}: nothing was "
+            "submitted. Try again later, start more workers, or let on_full='wait' wait for them"
+        )
+
+
 class DuplicateJob(UsageError):
     """The name or key is taken by a job with other content."""
 

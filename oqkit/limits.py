@@ -133,6 +133,16 @@ class ClaimLimits:
     """How long a worker believes that nobody has begun a part of a job: it may have ended since, and been deleted."""
     later_s: float = 5.0
     """A marker is moved out of the way only if its job has nothing to do for so long: moving costs two requests."""
+    start_ahead_s: float = 1.0
+    """Rows of a job with a rate limit are claimed only as far as they may start within this time."""
+    quota_patience_s: float = 3.0
+    quota_retry_s: float = 2.0
+    """How long it is tried to take from a limit, and how long the job is left alone if that did not work."""
+    place_first_wait_s: float = 0.5
+    place_longest_wait_s: float = 8.0
+    """How long a job is left alone of which as many calls run as may, at first and at most."""
+    place_keep_s: float = 2.0
+    """How long a worker keeps a place that no lease of it has."""
     refused_s: float = 10.0
     """How long a job that this worker cannot run is left alone: what is missing may be there by then."""
     together_s: float = 1.0
@@ -184,6 +194,9 @@ class WorkerLimits:
     """By how much a wait is late if that is not for the machine being busy: it slept, and no call is charged for that."""
     barren_deaths: int = 3
     """After so many deaths before any row was started, it is the function that cannot be loaded."""
+    start_again_s: float = 0.001
+    start_wait_s: float = 0.2
+    """For how long a call that waits for a limit does not look whether it is still wanted, at least and at most."""
     coroutines: int = 64
     """How many coroutines of a lease run at once."""
     first_batch_rows: int = 256

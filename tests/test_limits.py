@@ -57,6 +57,8 @@ ELSEWHERE = {
         *("queue.document.FORMAT", "queue.document.MAX_BYTES", "queue.gate.NEVER", "queue.key._ID_LENGTH"),
         *("queue.key._MILLIS", "queue.part.DONE_RING", "queue.part.LOG_RANGES", "queue.part.LOG_RING"),
         "queue.pause.ORDERS_RING",
+        *("queue.limit.MAX_LIMITS", "queue.quota.MAX_GRANTS", "queue.quota.WINDOW_S", "queue.quota.GRACE_S"),
+        *("queue.quota.SLACK_S", "queue.quota.LEAST_S", "queue.quota.FIRST_SHARE", "queue.quota.LEAST_SHARE"),
         *("queue.repository.MAX_SHARDS", "queue.rows.MAX_RANGES", "queue.rows.MAX_ROW", "queue.rows.READABLE"),
         *("queue.rows._MAX_BYTES", "queue.rows._MORE", "queue.worker_record.MAX_DETAIL"),
         *("queue.worker_record.MAX_REFUSALS", "payload.dataset._MAX_GROUPS", "payload.seal._GROUP_DIGITS"),

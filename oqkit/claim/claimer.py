@@ -15,6 +15,7 @@ from oqkit.claim.aside import Aside
 from oqkit.claim.cursor import JobCursor
 from oqkit.claim.finished import FinishedMarkers
 from oqkit.claim.lease import HeldLease
+from oqkit.claim.limiter import Limiter
 from oqkit.claim.poller import Listing, Poller, Topics
 from oqkit.clock import new_id
 from oqkit.errors import FormatError, Missing, StoreError
@@ -48,6 +49,7 @@ class Claimer:
         can_run: Callable[[Job], bool],
         lease_rows: Callable[[Job], tuple[int, int | None]],
         aging_s: float | None = None,
+        limiter: Limiter | None = None,
         on_aside: Callable[[str, Exception], None] = lambda job_id, error: None,  # noqa: ARG005 - nobody to tell
         on_ended: Callable[[Job], None] = lambda job: None,  # noqa: ARG005 - the same
     ) -> None:
@@ -60,6 +62,7 @@ class Claimer:
         self._can_run = can_run
         self._lease_rows = lease_rows
         self._aging_s = aging_s
+        self.limiter = limiter or Limiter(repository, worker=worker, lease_s=lease_s)
         self._on_aside = on_aside
         self._on_ended = on_ended
         self._cursors: dict[str, JobCursor] = {}
@@ -249,8 +252,12 @@ class Claimer:
             one.not_before = self._repository.now() + self._limits.refused_s
         elif (when := gate.opens(job, self._repository.now())) is not None:
             self._move_marker(one, job, due=when)
+        elif not self._is_wanted(job):
+            return False
+        elif job.limits and (when := self.limiter.opens(job)) is not None:
+            one.not_before = when
         else:
-            return self._is_wanted(job)
+            return True
         return False
 
     def _recheck(self, one: JobCursor) -> Job:
@@ -301,7 +308,9 @@ class Claimer:
             one.give_way()
             return None
         one.recheck_s = 0.0
-        return HeldLease(repository, job, held, lease_id, lease_s=self._lease_s)
+        lease = HeldLease(repository, job, held, lease_id, lease_s=self._lease_s)
+        lease.ticket = self.limiter.reserve(job, len(lease.rows)) if job.limits else None
+        return lease
 
     def _max_rows(self, one: JobCursor, part: Part, now: float) -> int:
         """Return how many rows to claim: as many as are worth a lease, or an equal share if others need some, too.
@@ -309,6 +318,8 @@ class Claimer:
         While the pace is unknown, a part is taken whole: the holder hands back what turns out to be too much.
         """
         least, most = self._lease_rows(one.job)
+        if one.job.limits and (room := self.limiter.room(one.job)) is not None:
+            most = room if most is None else min(most, room)
         n_due = sum(map(len, part.due(now).values()))
         share = max(least, n_due // max(1, self._repository.limits.queue.max_leases - len(part.leases)))
         if most is None:

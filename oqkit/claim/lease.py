@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from oqkit.claim.limiter import Ticket
 from oqkit.errors import LeaseLost, Missing
 from oqkit.limits import Limits
 from oqkit.queue.cas import Versioned
@@ -23,6 +24,8 @@ class HeldLease:
         self.held = held
         self.job = job
         self.id = lease_id
+        self.ticket: Ticket | None = None
+        """What it may use of the limits of its job; None if that has none."""
         self.worker = held.doc.lease(lease_id).worker
         self.lease_s = lease_s_for(held.doc.states, lease_id, lease_s=lease_s, limits=repository.limits.queue)
         """How long it lasts from each commit on, in seconds."""

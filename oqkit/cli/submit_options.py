@@ -45,6 +45,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--schema", choices=("published",), help="check inputs and results by the published schema of the task type"
     )
+    parser.add_argument(
+        "--rate-limit", metavar="RATE", help="how many calls may start, over all workers: 10/s, 100/min, '100/min NAME'"
+    )
+    parser.add_argument("--max-concurrency", type=int, metavar="N", help="how many may run at once, over all workers")
+    parser.add_argument("--max-pending", type=int, metavar="N", help="not to be submitted while so many are open")
+    parser.add_argument("--on-full", choices=("raise", "wait"), help="what to do then (default raise, an error)")
     add_tags(parser, help="a tag of the job; may be repeated")
 
 
@@ -54,6 +60,7 @@ def chosen_options(options: argparse.Namespace) -> dict[str, Any]:
         name: getattr(options, name)
         for name in ("payload", "priority", "retries", "depends_on", "on_failure", "schema")
     }
+    chosen |= {name: getattr(options, name) for name in ("rate_limit", "max_concurrency", "max_pending", "on_full")}
     chosen |= {name: length_of(getattr(options, name)) for name in ("delay", "ttl", "timeout", "keep")}
     for name in ("at", "expires_at"):
         text = getattr(options, name)

@@ -20,6 +20,7 @@ from oqkit.queue import gate
 from oqkit.queue import key as keys
 from oqkit.queue.eligibility import Hurdle, Refusal, reason, refusal_of
 from oqkit.queue.job import Job
+from oqkit.queue.limit import said
 from oqkit.queue.repository import Repository
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobState
@@ -91,6 +92,17 @@ def why_waiting(state: JobState) -> str:
     }
     told = " and ".join(map(repr, sorted(names)))
     return printable(f"Tasks wait for the signal {told}: job.signal(name, value) sends one.") if names else ""
+
+
+def why_limited(state: JobState) -> str:
+    """Return for which limits a job waits that has begun; empty if it has none, or while tasks run."""
+    has_begun = state.is_started and not state.is_final and not is_at_work(state)
+    return limit_note(state.job) if has_begun else ""
+
+
+def limit_note(job: Job) -> str:
+    """Say what a job waits for that has limits; empty if it has none."""
+    return printable(f"It waits for {said(job.limits)}.") if job.limits else ""
 
 
 def diagnose(
@@ -195,7 +207,7 @@ class WorkerWatch:
         """
         limits = self._limits
         if not is_still(state, patience_s=limits.patience_s if patience_s is None else patience_s):
-            text = why_held(state) or why_waiting(state)
+            text = why_held(state) or why_waiting(state) or why_limited(state)
             self._said, self._wait_s = (state, text), 0.0
             return text
         try:
@@ -213,6 +225,8 @@ class WorkerWatch:
             return pause_note(sign, now=now)
         records = [record for _, record in self._records.values() if record is not None]
         found = diagnose(state.job, records, now=now, late_s=limits.late_s, is_there=is_there)
+        if found.n_able and state.job.limits:
+            return limit_note(state.job)
         if has_refused and all(group.refusal is None for group in found.groups):
             return ""
         address = self._repository.store.address()

@@ -16,6 +16,7 @@ from oqkit.queue.bound import MAX_TAG_NAME, MAX_TAG_VALUE, MAX_TAGS
 from oqkit.queue.dependency import Parent
 from oqkit.queue.gate import NEVER
 from oqkit.queue.job import Job
+from oqkit.queue.limit import Limit, concurrency_of, rate_of
 from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.priority import priority_of
 from oqkit.task.function import Options, seconds
@@ -60,6 +61,8 @@ def options_digest(options: Options, *, parents: Sequence[Parent] = (), output_s
     named["priority"] = priority_of(options.priority)
     named |= {"backoff": _backoff(options.backoff), "tags": sorted(tags_of(options.tags or {}).items())}
     depends = named.pop("depends_on"), named.pop("on_failure")  # which jobs of earlier versions do not have
+    limits = [(name, named.pop(name)) for name in ("rate_limit", "max_concurrency", "max_pending", "on_full")]
+    named |= {name: value for name, value in limits[:2] if value is not None}  # the others say nothing of the job
     if depends[0] is not None:
         named |= {"depends_on": sorted(parent.job for parent in parents), "on_failure": depends[1]}
     if (expires_at := named.pop("expires_at")) is not None:
@@ -145,7 +148,33 @@ def options_in(job: Job) -> Options:
         depends_on=[parent.job for parent in job.depends_on] or None,
         on_failure=job.on_failure.value if job.depends_on else None,
         schema=None if job.output_schema is None else {"output": dict(job.output_schema)},
+        **_limits_in(job),
     )
+
+
+def limits_of(given: Options, declared: Options, *, job_type: str, origin: str) -> tuple[Limit, ...]:
+    """Return the limits of a job: what its submission says, and what its task type does.
+
+    ``max_concurrency`` of a submission is about this job, that of ``@oq.task`` about all jobs of the type: both hold.
+    """
+    limits = []
+    if (rate := given.over(declared).rate_limit) is not None:
+        limits.append(rate_of(rate, job_type=job_type))
+    for most, name in ((given.max_concurrency, f"job/{origin}"), (declared.max_concurrency, f"type/{job_type}")):
+        if most is not None:
+            limits.append(concurrency_of(most, name=name))
+    return tuple(limits)
+
+
+def _limits_in(job: Job) -> dict[str, Any]:
+    """Return the options that `limits_of` read, of a stored job."""
+    rate = next((limit for limit in job.limits if limit.per_s), None)
+    own = "" if rate is None or rate.name == f"rate/{job.type}" else f" {rate.name.partition('/')[2]}"
+    at_once = [limit.most for limit in job.limits if not limit.per_s]
+    return {
+        "rate_limit": None if rate is None else f"{rate}{own}",
+        "max_concurrency": min(at_once, default=None),
+    }
 
 
 def utc(moment: float) -> datetime:

@@ -95,6 +95,7 @@ class QueueSubmitting(Connection):
             items = Items.of(many, field=short_text(key, what="key"))
             spec = spec_of(items.values)
             _check_number(spec, max_tasks)
+            self.submitter.await_room(spec.function, options_of(options))
             function, submitter = spec.function, ItemSubmitter(self, spec, items, options=options_of(options))
             return handle_of(self, submitter.submit(lambda values: spec_of(values, function)))
         spec = spec_of(many)

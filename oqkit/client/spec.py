@@ -15,7 +15,7 @@ from oqkit.arrow.table import fingerprint as frame_fingerprint
 from oqkit.client.dependency import on_failure_of, parents_of
 from oqkit.client.input_schema import check_inputs, schema_in_force
 from oqkit.client.join import Submitted
-from oqkit.client.option import Payload, inline_bytes_of, options_digest, policy_of, tags_of
+from oqkit.client.option import Payload, inline_bytes_of, limits_of, options_digest, policy_of, tags_of
 from oqkit.clock import new_id
 from oqkit.errors import SchemaError, UsageError
 from oqkit.limits import Limits, TaskLimits
@@ -29,6 +29,7 @@ from oqkit.payload.values_input import ValuesInput, text_table
 from oqkit.queue import key as keys
 from oqkit.queue.dependency import FEATURE as DEPENDENCIES
 from oqkit.queue.job import SCHEMAS, Code, Job
+from oqkit.queue.limit import FEATURE as LIMITS
 from oqkit.queue.priority import priority_of
 from oqkit.queue.repository import Repository
 from oqkit.task.code import code_of
@@ -264,7 +265,11 @@ def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options
     schema = schema_in_force(repository, spec.function.type, spec.function.task, options)
     check_inputs(schema.input, spec.given, is_frame=spec.input.mode == "frame")
     results = "" if schema.output is None else text_of_schema(schema.output)
-    requires = ([DEPENDENCIES] if parents else []) + ([SCHEMAS] if results else [])
+    origin = new_id(repository.rng)
+    limits = limits_of(options, spec.function.options, job_type=spec.function.type, origin=origin)
+    requires = [
+        name for name, is_needed in ((DEPENDENCIES, parents), (SCHEMAS, results), (LIMITS, limits)) if is_needed
+    ]
     return Job(
         id=keys.timed_job_id(now, repository.rng),
         type=spec.function.type,
@@ -272,7 +277,7 @@ def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options
         n_tasks=spec.n_tasks,
         part_rows=spec.part_rows,
         created=now,
-        origin=new_id(repository.rng),
+        origin=origin,
         mode=spec.input.mode,
         content_digest=spec.content,
         options_digest=options_digest(chosen, parents=parents, output_schema=results),
@@ -284,6 +289,7 @@ def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options
         depends_on=parents,
         on_failure=on_failure_of(chosen.on_failure, parents),
         requires=tuple(requires),
+        limits=limits,
         root=next((parent.root or parent.job for parent in parents), ""),
         input=spec.input.to_json(),
         output_schema=schema.output,

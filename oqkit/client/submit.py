@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
+from oqkit.client.backlog import await_room
 from oqkit.client.dependency import check_circle, parents_of
 from oqkit.client.duplicate import Choice, Decision, decide, derived_name, input_difference
 from oqkit.client.keyed import SubmissionKey
@@ -42,6 +43,7 @@ class Submitter:
 
         `parent` is the id of the task that spawned it, in the pipeline of the job `root`.
         """
+        self.await_room(spec.function, options)
         wanted = job_of(spec, self._repository, name="", options=options)
         wanted = replace(wanted, parent=parent, root=root or wanted.root)
         if key is None:
@@ -82,6 +84,8 @@ class Submitter:
 
         Of one that was not stored, its place holds the error. After the first one no further is begun.
         """
+        for function in {spec.function.type: spec.function for spec in specs}.values():
+            self.await_room(function, options)
         parents = parents_of(self._repository, options.depends_on)  # once for all, and of an iterator
         options = replace(options, depends_on=parents or None)
         wanted = [self._numbered(number, spec, options) for number, spec in enumerate(specs)]
@@ -110,6 +114,7 @@ class Submitter:
 
     def submit_job(self, spec: JobSpec, options: Options, *, name: str | None, on_duplicate: str) -> Job:
         """Store a job, or attach to the newest one of its name; without a name, to the one that does the same work."""
+        self.await_room(spec.function, options)
         wanted = job_of(spec, self._repository, name=name or "", options=options)
         if name is None:
             if not wanted.code.fingerprint:
@@ -136,6 +141,10 @@ class Submitter:
         if function.data is not None and self._is_new_code(function):
             put_code(self._repository, function.code, function.data)
             self._codes.add(function.code.digest)
+
+    def await_room(self, function: Function, options: Options) -> None:
+        """Wait until there is room for a submission, or raise `QueueFull`, as its options have it."""
+        await_room(self._repository, function.type, options.over(function.options))
 
     def _latest(self, name: str, *, known: int) -> tuple[int, Job | None]:
         return latest(self._repository, JOB_SCOPE, name, known=known)

@@ -36,6 +36,8 @@ from oqkit.queue.bound import (
 from oqkit.queue.dependency import FEATURE as DEPENDENCIES
 from oqkit.queue.dependency import OnFailure, Parent
 from oqkit.queue.job import DELETED, SCHEMAS, Code, Control, Job, Slot
+from oqkit.queue.limit import FEATURE as LIMITS
+from oqkit.queue.limit import MAX_LIMITS, Limit
 from oqkit.queue.part import Event, Lease, Part
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows, covers_once
@@ -49,7 +51,7 @@ T = TypeVar("T")
 
 FORMAT = 1
 MAX_BYTES = 64 * 2**20
-FEATURES: frozenset[str] = frozenset({"reprioritize", "tag", DEPENDENCIES, SIGNALS, DELETED, SCHEMAS})
+FEATURES: frozenset[str] = frozenset({"reprioritize", "tag", DEPENDENCIES, SIGNALS, DELETED, SCHEMAS, LIMITS})
 """What a document may require of its reader. A feature is named here by the code that honours it, and not before."""
 
 # --- any document --------------------------------------------------------------------------------
@@ -145,6 +147,7 @@ class _Job(msgspec.Struct, kw_only=True):
     controls: tuple[Control, ...]
     depends_on: Annotated[tuple[Parent, ...], Meta(max_length=MAX_PARENTS)] = ()
     on_failure: OnFailure = OnFailure.FAIL
+    limits: Annotated[tuple[Limit, ...], Meta(max_length=MAX_LIMITS)] = ()
     parent: Id = ""
     root: Id = ""
     rev: Count
@@ -187,7 +190,12 @@ def _signed_in(fields: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _job_fields(job: Job) -> dict[str, object]:
-    optional = {"code_rev": job.code_rev, "valid_until": job.valid_until, "key_until": job.key_until}
+    optional = {
+        "code_rev": job.code_rev,
+        "valid_until": job.valid_until,
+        "key_until": job.key_until,
+        "limits": [record.write(limit) for limit in job.limits],
+    }
     return {
         "format": FORMAT,
         "requires": job.requires,

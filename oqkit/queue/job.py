@@ -17,6 +17,7 @@ from oqkit.errors import FormatError
 from oqkit.queue.bound import STATED, Digest, Id, Moment, Name, Priority, Text, Unknown
 from oqkit.queue.dependency import FEATURE as DEPENDENCIES
 from oqkit.queue.dependency import OnFailure, Parent
+from oqkit.queue.limit import Limit
 from oqkit.queue.part import Part, cancel, fresh, reject, reopen
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows
@@ -186,6 +187,8 @@ class Job:
     depends_on: tuple[Parent, ...] = ()
     """The jobs that have to end before its tasks may start."""
     on_failure: OnFailure = OnFailure.FAIL
+    limits: tuple[Limit, ...] = ()
+    """What it keeps together with other jobs, or by itself, whichever worker runs it."""
     parent: str = ""
     """The id of the task that spawned it."""
     root: str = ""

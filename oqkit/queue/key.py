@@ -20,6 +20,7 @@
 ``schedules/{name}.json``             what is to be submitted again and again
 ``schemas/{type}.json``               what inputs and results of a task type are to be like
 ``tags/{name}/={value}/{...}``        a job has a tag; sorts newest first
+``limits/{kind}/{name}.json``         what workers have taken of a limit that all keep together
 ``code/{digest}``                     functions shipped by value
 ``workers/{name}.json``               what a worker last said of itself; for people to look at
 ====================================  ==========================================================
@@ -42,7 +43,7 @@ from oqkit.store.base import Entry
 SETTINGS = "queue.json"
 BELL = "bell"
 SWEEP = "sweep.json"
-UNVERSIONED = (BELL, SWEEP)
+UNVERSIONED = (BELL, SWEEP, "limits/")
 """What is rewritten all the time and says nothing worth keeping."""
 EPHEMERAL = (*UNVERSIONED, "workers/")
 """What a bucket keeps versions of although nobody will ask for them."""
@@ -54,6 +55,7 @@ PAUSES = f"{OPEN}-paused/"
 WORKERS = "workers/"
 ITEMS = "items/"
 WAITING = "waiting/"
+LIMITS = "limits/"
 TREE = "tree/"
 KEPT = "kept/"
 SCHEMAS = "schemas/"

@@ -60,6 +60,16 @@ class Options:
     A schema is a JSON Schema, a model of pydantic, or of frames one of pandera or a `pyarrow.Schema`; ``"published"`` is
     that which the queue has for the task type."""
 
+    rate_limit: str | None = None
+    """How many calls may start in a time, over all workers and all jobs of the task type: ``"100/min"``, ``"10/s"``, ``"5000/h"``;
+    ``"100/min openai"`` names a limit that several task types share."""
+    max_concurrency: int | None = None
+    """How many calls may run at once, over all workers: of the job, or, in ``@oq.task``, of all jobs of the type."""
+    max_pending: int | None = None
+    """Not to be submitted while so many jobs and single tasks of the type are open."""
+    on_full: str | None = None
+    """What to do then: ``"raise"`` `QueueFull` (the default), or ``"wait"``."""
+
     def over(self, other: Options) -> Options:
         """Return these options, with those of `other` where these say nothing."""
         given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}

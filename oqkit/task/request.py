@@ -63,7 +63,18 @@ class Signal:
     """The generation of the job that was looked at."""
 
 
-Request = ExtendLease | Spawn | TakeSignal
+@dataclass(frozen=True, slots=True)
+class StartCall:
+    """Wait a moment for a call to be let start, as the limits of its job have it.
+
+    The answer is 0 if it may, otherwise how many seconds it still has to wait, or None if it may not under this lease.
+    """
+
+    insists: bool
+    """Whether it waits for as long as it takes: if nothing ever starts under a lease, nothing ever gets done."""
+
+
+Request = ExtendLease | Spawn | TakeSignal | StartCall
 """A class for each; it pickles, as does the answer. The function waits for that, or for the error that it raises."""
 
 

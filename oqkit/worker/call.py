@@ -20,9 +20,9 @@ from oqkit.queue.transition import Verb
 from oqkit.task.context import Context
 from oqkit.task.failure import Failure, SignalMissing, delay_of, failure_of, verb_of
 from oqkit.task.handler import Handler
-from oqkit.task.request import Request
+from oqkit.task.request import Request, StartCall
 from oqkit.task.schema import checked_call
-from oqkit.worker.buffer import LIMIT, TAKEN, ResultBuffer, Results
+from oqkit.worker.buffer import CALLS, LIMIT, TAKEN, ResultBuffer, Results
 from oqkit.worker.interface import Inputs
 from oqkit.worker.service import CallService, CoroutineService, nobody
 
@@ -63,6 +63,8 @@ class Work:
     """Which submission made the job."""
     is_suspect: bool = False
     """Whether one of the rows may kill its process: a lease of theirs was lost."""
+    is_limited: bool = False
+    """Whether each call has to be let start, as the limits of the job have it."""
     lease: str = ""
     """The id of the lease."""
     output_schema: Mapping[str, Any] | None = None
@@ -159,6 +161,30 @@ def lay_table(work: Work, buffer: ResultBuffer, rows: Rows, result: object) -> N
         buffer.lay(Results(tables=((rows, table),)))
 
 
+def _let_start(work: Work, buffer: ResultBuffer, position: int, *, insists: bool = False) -> bool:
+    """Wait until a call that begins with this position may start; return False if nothing more is to be started.
+
+    The first call of a lease waits for as long as it takes, and so does one that `insists`.
+    """
+    while position < buffer.limit:
+        buffer.meter[CALLS] += 1  # so that the wait is not taken for the time of the call before
+        wait_s = work.ask(work.rows, StartCall(insists=insists or position == 0))
+        if wait_s == 0:
+            return position < buffer.limit
+        if wait_s is None:
+            buffer.limit = min(buffer.limit, position)
+    return False
+
+
+def _one_by_one(
+    work: Work, buffer: ResultBuffer, arguments: Iterator[tuple[object, ...]]
+) -> Iterator[tuple[object, ...]]:
+    """Yield the arguments of a call once it may start; once the limit is lowered, as they come: nobody calls with them."""
+    for position, values in enumerate(arguments):
+        _let_start(work, buffer, position)
+        yield values
+
+
 def _calls(work: Work) -> tuple[Callable[..., object], Iterator[tuple[object, ...]]]:
     if work.mode == "value":
         return _checked(work, work.handler.for_value().call), ((value,) for value in work.inputs.values(work.rows))
@@ -178,6 +204,8 @@ def _run_rows(work: Work, buffer: ResultBuffer) -> None:
             (*values, work.context(Rows.span(row, row + 1), buffer))
             for row, values in zip(work.rows, arguments, strict=True)
         )
+    if work.is_limited:
+        arguments = _one_by_one(work, buffer, arguments)
     buffer.in_order(work.rows)
     keep, meter, rows = buffer.log.append, buffer.meter, work.rows.numbers()
     for taken, values in zip(range(1, len(work.rows) + 1), arguments, strict=True):
@@ -206,6 +234,8 @@ def _run_batches(work: Work, buffer: ResultBuffer) -> None:
             buffer.taken = max(limit, position)
         if buffer.taken == position:
             return
+        if work.is_limited and not _let_start(work, buffer, position):
+            return
         _bisect(work, buffer, call, (position, work.rows[position : buffer.taken]))
         position, size = buffer.taken, min(size * work.limits.batch_growth_factor, work.max_batch)
 
@@ -226,7 +256,8 @@ def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., object], batch
         else:
             half = len(rows) // 2
             for part in ((first, rows[:half]), (first + half, rows[half:])):
-                if buffer.limit > 0:  # nobody gave the work up meanwhile
+                is_let = not work.is_limited or _let_start(work, buffer, part[0], insists=True)
+                if is_let and buffer.limit > 0:  # nobody gave the work up meanwhile
                     _bisect(work, buffer, call, part)
     else:
         _lay_result(work, buffer, rows, (result, index))
@@ -268,15 +299,35 @@ def _run_coroutines(work: Work, buffer: ResultBuffer) -> None:
 async def _gather(
     work: Work, buffer: ResultBuffer, call: Callable[..., Any], queue: Iterator[tuple[int, Sequence[object]]]
 ) -> None:
+    turn = asyncio.Lock()
+
+    async def following() -> tuple[int, Sequence[object]] | None:
+        if not work.is_limited:
+            return _following(buffer, queue)
+        async with turn:  # calls start in the order of their rows
+            may_start = await asyncio.to_thread(_let_start, work, buffer, buffer.taken)
+            return _following(buffer, queue) if may_start else None
+
     async def consume() -> None:
-        for row, values in queue:
-            buffer.taken += 1
-            if buffer.taken > buffer.limit:
-                buffer.taken -= 1
-                return
+        while (one := await following()) is not None:
+            row, values = one
             await _one(work, buffer, row, partial(call, *values))
 
     await asyncio.gather(*(consume() for _ in range(min(work.limits.coroutines, len(work.rows)))))
+
+
+def _following(
+    buffer: ResultBuffer, queue: Iterator[tuple[int, Sequence[object]]]
+) -> tuple[int, Sequence[object]] | None:
+    """Take the next row, which starts now; None if there is none, or it must not be started."""
+    one = next(queue, None)
+    if one is None:
+        return None
+    buffer.taken += 1
+    if buffer.taken > buffer.limit:
+        buffer.taken -= 1
+        return None
+    return one
 
 
 async def _one(work: Work, buffer: ResultBuffer, row: int, call: Callable[..., Awaitable[object]]) -> None:

@@ -7,6 +7,7 @@ What the function only tells is laid on its buffer, and picked up with the resul
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from oqkit.queue.progress import said
 from oqkit.queue.rows import Rows
 from oqkit.queue.signal import Wait
 from oqkit.task.code import code_of
-from oqkit.task.request import ExtendLease, Request, Signal, Spawn, TakeSignal
+from oqkit.task.request import ExtendLease, Request, Signal, Spawn, StartCall, TakeSignal
 from oqkit.worker.buffer import ResultBuffer
 from oqkit.worker.interface import Codec, Spawner
 
@@ -119,11 +120,24 @@ class LeaseService:
                 answer = self._spawn(request, self._task_id(rows), self._lease.job)
             case TakeSignal():
                 answer = self._signal(request, rows.first)
+            case StartCall():
+                return self._start(insists=request.insists)
             case _:
                 assert_never(request)
         if not rows & self._lease.rows:
             raise LeaseLost(self._lease.id)
         return answer
+
+    def _start(self, *, insists: bool) -> float | None:
+        lease, ticket = self._lease, self._lease.ticket
+        if ticket is None:
+            return 0.0
+        wait_s = ticket.take(lease.now())
+        if wait_s == math.inf:
+            wait_s = max(ticket.refill(), lease.limits.worker.start_again_s) if insists else None
+        if wait_s:
+            lease.sleep(min(wait_s, lease.limits.worker.start_wait_s))
+        return wait_s
 
     def _signal(self, wanted: TakeSignal, row: int) -> Signal:
         """Look for a signal in the job as it was claimed, and only then in the job as it is now."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from oqkit.claim.claimer import Claimer
 from oqkit.claim.lease import HeldLease
+from oqkit.claim.limiter import CallShape, Limiter
 from oqkit.errors import FormatError, LeaseLost, Missing, NotSigned, OqError, StoreError, UsageError
 from oqkit.observe.event import JobEnded, LeaseClaimed, LeaseEnded, StoreFailed
 from oqkit.observe.observer import Observers
@@ -84,6 +86,8 @@ class LeaseSource:
         """Jobs whose inputs could not be read, and how long each is left alone for that."""
         self._exposed: set[tuple[str, Code]] = set()
         """Functions that turned out not to run in a child process."""
+        self.limiter = Limiter(repository, worker=worker, lease_s=lease_s, shape=self._shape, lock=threads.lock)
+        """What was taken of limits: a duty too."""
         self._claimer = Claimer(
             repository,
             registry.topics(),
@@ -92,6 +96,7 @@ class LeaseSource:
             can_run=registry.can_run,
             lease_rows=self._lease_rows,
             aging_s=aging_s,
+            limiter=self.limiter,
             on_aside=self._note,
             on_ended=self._job_ended,
         )
@@ -152,6 +157,7 @@ class LeaseSource:
     def _over(self, end: LeaseEnded, lease: HeldLease) -> None:
         """Take in what became of a lease."""
         self._observers.tell(LeaseEnded, lambda: end)
+        self.limiter.release(lease.ticket)
         with self._lock:
             try:
                 if not end.is_lost:
@@ -172,6 +178,7 @@ class LeaseSource:
     def _fetch_failed(self, error: OqError, lease: HeldLease | None) -> None:
         """Tell that no work could be fetched; a lease that was claimed meanwhile is left to run out."""
         if lease is not None:
+            self.limiter.release(lease.ticket)
             self._observers.tell(LeaseEnded, lambda: LeaseEnded.of(lease, n_finished=0, is_lost=True))
         if isinstance(error, StoreError):
             self._observers.tell(StoreFailed, lambda: StoreFailed(at=self._now(), worker=self._worker, error=error))
@@ -208,6 +215,15 @@ class LeaseSource:
         least, most = known
         return max(at_once, most if handler.is_batch else least), max(at_once, most)
 
+    def _shape(self, job: Job) -> CallShape:
+        handler = self._handler(job)
+        return CallShape(is_batch=handler.is_batch, at_once=self._limits.coroutines if handler.is_async else 1)
+
+    def _refill(self, lease: HeldLease) -> float:
+        """Take one start more for a call that cannot go back, and return in how many seconds to ask again."""
+        with self._lock:
+            return 0.0 if lease.ticket is None else self.limiter.refill(lease.job, lease.ticket)
+
     def _is_async(self, job: Job) -> bool:
         handler = self._registry.handler(job)
         return handler is not None and handler.is_async
@@ -226,6 +242,7 @@ class LeaseSource:
             raise
         except Exception as error:  # noqa: BLE001 - guarantee G9: whatever the job holds, other jobs go on
             self.put_aside(lease.job.id, error)
+        self.limiter.release(lease.ticket)
         lease.commit(Commit(is_last=True))
         self._observers.tell(LeaseEnded, lambda: LeaseEnded.of(lease, n_finished=0))
         return None
@@ -240,6 +257,8 @@ class LeaseSource:
         except StoreError as error:
             self._put_off(lease, error)
             return None
+        if lease.ticket is not None:
+            lease.ticket.refill = partial(self._refill, lease)
         self._registry.forget(lease.job.id)
         self._waits_s.pop(lease.job.id, None)
         return LeaseRunner(
@@ -304,6 +323,9 @@ class LeaseSource:
     def _work(self, lease: HeldLease, handler: Handler, inputs: Inputs) -> Work:
         job, rows = lease.job, lease.rows
         known = self._timer.row_s(job) is not None
+        limits, ticket = self._limits, lease.ticket
+        if ticket is not None and ticket.at_once is not None:
+            limits = replace(limits, coroutines=max(1, min(limits.coroutines, ticket.at_once)))
         return Work(
             handler=handler,
             job_id=job.id,
@@ -315,9 +337,10 @@ class LeaseSource:
             attempts=lease.attempts(),
             worker=self._worker,
             timeout_s=job.timeout_s,
-            first_batch=len(rows) if known else min(self._limits.first_batch_rows, len(rows)),
+            first_batch=len(rows) if known else min(limits.first_batch_rows, len(rows)),
             max_batch=len(rows),
-            limits=self._limits,
+            limits=limits,
+            is_limited=ticket is not None,
             table=self._codec.table,
             in_order=self._codec.in_order,
             output_schema=job.output_schema,

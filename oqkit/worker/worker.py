@@ -195,7 +195,7 @@ class WorkerLoop(HookedWorker):
         report = Report(self._repository, record, self._registry)
         self._observers.on(LeaseEnded, report.count)
         monotonic = self._repository.store.clock.monotonic
-        duties = (self._source.finished, self._source.sweep, self._source.scheduler, report)
+        duties = (self._source.finished, self._source.sweep, self._source.scheduler, self._source.limiter, report)
         return Duties(duties, start=self._start, monotonic=monotonic, limits=self._limits)
 
     def _executors(self) -> dict[ExecutorName, Callable[[], Executor]]:

@@ -52,3 +52,9 @@ def bulky(label: str, x: int, wait_s: float) -> dict[str, object]:
     note(label, x)
     time.sleep(wait_s)
     return {"y": 2 * x, "pid": _owner(), "text": os.urandom(5000).hex()}
+
+
+@oq.task
+def timed(label: str) -> None:
+    """Put on record when it began, in milliseconds of this machine's clock."""
+    note(label, time.time_ns() // 1_000_000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.simulation.mistake import ask, ending, key, lease, pipeline, recurring, reply, search, steering, write
+from tests.simulation.mistake import ask, ending, key, lease, limit, pipeline, recurring, reply, search, steering, write
 
 MUTANTS = {
     function.__name__: function
@@ -73,6 +73,14 @@ MUTANTS = {
         search.search_forgets_open_jobs,
         search.empty_listing_means_gone,
         search.stopping_waits_for_ever,
+        limit.starts_are_taken_without_evidence,
+        limit.block_of_a_dead_worker_is_given_again,
+        limit.start_is_not_used_up,
+        limit.starts_outlive_their_window,
+        limit.place_is_not_given_back,
+        limit.place_of_a_dead_worker_is_never_free,
+        limit.places_are_not_kept,
+        limit.places_are_counted_by_nobody,
         steering.sign_stops_nobody,
         steering.clock_ends_a_pause,
         steering.poller_passes_signs_over,

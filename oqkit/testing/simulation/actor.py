@@ -16,6 +16,7 @@ from oqkit.queue import key as keys
 from oqkit.testing.simulation.bucket import SimStore
 from oqkit.testing.simulation.green_thread import SimThreads
 from oqkit.testing.simulation.kernel import Node, current
+from oqkit.testing.simulation.limited import most_requests
 from oqkit.testing.simulation.plan import JobPlan, Kill, OrderPlan, ReadPlan, SignPlan, WorkerPlan
 from oqkit.testing.simulation.process_like import ProcessLikeExecutor
 from oqkit.testing.simulation.tag_fact import give_tag
@@ -129,7 +130,7 @@ class Worker(Actor):
         )
         if kill is not None:
             world.doom(node, store, kill, stop=loop.stop)
-        self.store = store
+        self.store = world.stores[node.name] = store
         store.deaf_at_s = self.plan.deaf_at_s
         world.isolates_after[node.name] = self.plan.isolates_after
         self._meter(loop)
@@ -150,9 +151,8 @@ class Worker(Actor):
         a_job = 2 + limits.read_parts + 2 * limits.job_claims + MARKERS
         n_waiting = sum(bool(job.depends_on) for job in self.world.plan.jobs)
         n_signs = len({sign.type for sign in self.world.plan.signs})
-        most = (
-            4 + 2 * len(self.plan.types) + (2 + n_signs if n_signs else 0) + (limits.find_jobs + 4 * n_waiting) * a_job
-        )
+        most = most_requests(self.world.plan) + 4 + 2 * len(self.plan.types) + (2 + n_signs if n_signs else 0)
+        most += (limits.find_jobs + 4 * n_waiting) * a_job
 
         def metered(**more: Any) -> HeldLease | None:
             me = current()

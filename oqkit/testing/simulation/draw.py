@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from oqkit.limits import ClaimLimits, Limits, PayloadLimits, QueueLimits, TaskLimits
 from oqkit.testing.simulation.bucket import FAULTS
+from oqkit.testing.simulation.limited import with_limits
 from oqkit.testing.simulation.plan import (
     CRASH,
     KILL,
@@ -67,7 +68,7 @@ def make_plan(seed: int) -> Plan:
     plan = _with_keys(plan, random.Random(f"{seed}/keys"))  # noqa: S311 - the same
     plan = _with_calls(plan, random.Random(f"{seed}/calls"))  # noqa: S311 - the same
     plan = _with_asks(plan, random.Random(f"{seed}/asks"))  # noqa: S311 - the same
-    return _with_schedules(plan, random.Random(f"{seed}/schedules"))  # noqa: S311 - the same
+    return with_limits(_with_schedules(plan, random.Random(f"{seed}/schedules")))  # noqa: S311 - the same
 
 
 def _with_calls(plan: Plan, rng: random.Random) -> Plan:

@@ -39,6 +39,7 @@ from oqkit.testing.simulation.fact import (
     with_wishes,
 )
 from oqkit.testing.simulation.kernel import Node, current
+from oqkit.testing.simulation.limit_fact import LimitFacts
 from oqkit.testing.simulation.pause_fact import PauseFacts
 from oqkit.testing.simulation.recurring_oracle import ScheduleFacts
 from oqkit.testing.simulation.step import Step
@@ -85,7 +86,7 @@ class Oracle:
         """Jobs of a newer version, which nobody here understands."""
         self.longest_pause_s = 0.0
         """How long a worker stood still at most."""
-        self.pauses = PauseFacts(self.expect, bucket)
+        self.pauses, self.quotas = PauseFacts(self.expect, bucket), LimitFacts(self.expect, bucket)
         self.schedules = ScheduleFacts(self, late_s=limits.schedule_late_s)
         bucket.watcher = self
 
@@ -144,10 +145,8 @@ class Oracle:
             self.fail("unreadable touched", key)  # nobody runs, rewrites or hides what he does not understand
         elif key.startswith(keys.JOBS):
             self._wrote_job(write)
-        elif keys.is_pause_key(key):
-            self.pauses.wrote(write)
-        elif self.schedules.concerns(key):
-            self.schedules.wrote(write)
+        elif apart := [one for one in (self.pauses, self.schedules, self.quotas) if one.concerns(key)]:
+            apart[0].wrote(write)
         elif key.startswith(keys.OPEN):
             self._wrote_marker(write)
         elif "/parts/" in key:

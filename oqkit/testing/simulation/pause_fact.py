@@ -39,6 +39,8 @@ class PauseFacts:
         """Node to the sign that it read first since it began to give an order."""
         bucket.reader = self
 
+    concerns = staticmethod(keys.is_pause_key)
+
     def wrote(self, write: Write) -> None:
         """Judge the write of a sign."""
         self._expect(write.data is not None, "sign deleted", write.key)

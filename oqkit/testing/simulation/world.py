@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from unittest.mock import patch
@@ -198,6 +198,10 @@ class World:
         self.loops: dict[str, WorkerLoop] = {}
         self.nodes: list[Node] = []
         self.runs: Counter[tuple[str, int]] = Counter()
+        self.running: defaultdict[tuple[str, str], dict[str, Context]] = defaultdict(dict)
+        """(node, job) to the leases under which it is calling the function, and what the call is told."""
+        self.stores: dict[str, SimStore] = {}
+        """Those of workers, by node."""
         self.isolates_after: dict[str, int] = {}
         """Node to how many lost leases in a row make its worker isolate rows."""
 
@@ -254,6 +258,8 @@ class World:
         attempt = ctx.attempt if isinstance(ctx.attempt, Attempt) and plan.type != TYPES[-1] else None
         rows = [x % 1000 for x in xs]
         is_isolated = isinstance(current().context, ProcessLikeExecution)
+        lease = "" if attempt is None else attempt.lease
+        self._started(node, job_id, lease, ctx)
         executions = [
             self.oracle.execute(
                 node,
@@ -272,10 +278,33 @@ class World:
         guilty = rows if worst == RESCHEDULE else [one for one, fate in zip(rows, fates, strict=True) if fate == worst]
         leases = [attempt.lease] if attempt is not None else leases_of(self.oracle, node, job_id, rows)
         talk(self.oracle, node, plan, ctx, rows=rows, leases=leases)
-        self._behave(node, plan, worst, [(job_id, one, worst) for one in guilty])
+        try:
+            self._behave(node, plan, worst, [(job_id, one, worst) for one in guilty])
+        finally:
+            self.running[node.name, job_id].pop(lease, None)
         for x, execution in zip(xs, executions, strict=True):
             self.oracle.values[execution] = x * 7 + 3  # noqa: PD011 - not a frame
         return [{"y": x * 7 + 3, "e": execution} for x, execution in zip(xs, executions, strict=True)]
+
+    def _started(self, node: Node, job_id: str, lease: str, ctx: Context) -> None:
+        """Tell the oracle of a call, and how many of its job the node runs whose outcome it still wants."""
+        oracle = self.oracle
+        job = oracle.jobs[job_id]
+        if not job.limits:
+            return
+        running = self.running[node.name, job_id]
+        running[lease] = ctx
+        held = {
+            one for (of, _, who), leases in oracle.holds.items() if (of, who) == (job_id, node.name) for one in leases
+        }
+        alive = [one for one, call in running.items() if one in held and not call.cancelled]
+        oracle.quotas.started(
+            node.name,
+            job,
+            doubt_s=self.stores[node.name].doubt_s(),
+            pause_s=oracle.longest_pause_s,
+            n_running=len(alive) if lease else None,
+        )
 
     def _fate(self, plan: JobPlan, job_id: str, row: int) -> str:
         fates, n = plan.fates.get(row, ()), self.runs[job_id, row]
