@@ -224,8 +224,12 @@ def test_schema_that_somebody_spoiled_fails_the_rows_and_holds_no_worker_up(queu
         queue.storage.overwrite(key, json.dumps({**doc, "output_schema": spoiled}).encode())
     queue.storage.delete("bell")  # which may hold a copy of the job as it was
     work_off(queue, same, by_json)
-    assert [one.status for one in (queue.job(row.id), queue.job(batch.id))] == ["failed", "failed"]
-    assert set(queue.job(row.id).errors()["attempt"]) == {1}
+    ended = [queue.job(row.id), queue.job(batch.id)]
+    if "signature" in doc:  # then what was signed holds, whatever stands beside it
+        assert [one.status for one in ended] == ["completed", "completed"]
+        return
+    assert [one.status for one in ended] == ["failed", "failed"]
+    assert set(ended[0].errors()["attempt"]) == {1}
 
 
 def test_time_of_a_call_runs_on_while_its_result_is_checked(queue):
