@@ -312,6 +312,8 @@ class ClientLimits:
     """By how much a report may be late before its worker counts as gone."""
     recent_s: float = 90.0
     """Of a worker that reported within this time nothing is said of when that was."""
+    schema_kept_s: float = 60.0
+    """How long a connection goes by the published schema that it has read."""
     item_grace_s: float = 10.0
     item_look_s: float = 0.2
     """How long a job that took items may be about to be stored, and how often somebody who wants one of them looks."""

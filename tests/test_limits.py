@@ -65,6 +65,7 @@ ELSEWHERE = {
         *(
             "task.failure.MAX_MESSAGE",
             "task.failure.MAX_TRACEBACK",
+            "task.json_schema.MAX_BYTES",
             "queue.key._MOST_ITEMS",
             "queue.key._SEGMENT_CHARS",
         ),
@@ -88,6 +89,7 @@ ELSEWHERE = {
     "against what goes on for ever": {"payload.dataset._MAX_CAUSES", "task.handler._MAX_BOUND"},
     "of a display": {
         *("client.queue_trace.MAX_INDENT", "client.several.SHOWN", "client.wait.REFRESH_S", "queue.dependency.SHOWN"),
+        *("task.json_schema._SHOWN", "task.schema.MAX_TOLD"),
     },
 }
 

@@ -18,14 +18,14 @@ from oqkit.task.function import Options, TaskFunction
 from oqkit.task.json_schema import text_of_schema
 from oqkit.task.schema import PUBLISHED, SchemaKind, TaskSchema, joined, kind_of, schema_of, value_check
 
-KEPT_S = 60.0
-"""How long a connection goes by the published schema that it has read."""
 _read: WeakKeyDictionary[Repository, TTLCache[str, TaskSchema]] = WeakKeyDictionary()
 
 
 def published_schema(repository: Repository, job_type: str) -> TaskSchema:
     """Return the schema that the queue has for a task type, read at most once a minute; raise `UsageError` if there is none."""
-    kept = _read.setdefault(repository, TTLCache(1_000, KEPT_S, timer=repository.store.clock.monotonic))
+    kept = _read.setdefault(
+        repository, TTLCache(1_000, repository.limits.client.schema_kept_s, timer=repository.store.clock.monotonic)
+    )
     found = kept.get(job_type)
     if found is None:
         stored = read_schema(repository, job_type)
