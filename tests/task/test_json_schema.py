@@ -108,7 +108,7 @@ print(*sorted({"jsonschema", "pydantic", "pandera"} & sys.modules.keys()))
     assert done.stdout.strip() == ""
 
 
-@pytest.mark.parametrize("schema", ({"enum": [object()]}, {"x": float("nan")}, {"type": 3}, {"pattern": "("}), ids=str)
+@pytest.mark.parametrize("schema", ({"enum": [object]}, {"x": float("nan")}, {"type": 3}, {"pattern": "("}), ids=str)
 def test_what_is_no_schema_is_refused(schema):
     with pytest.raises(UsageError) as caught:
         compiled(text_of_schema(schema))
