@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from tests.simulation.mistake import ask, ending, key, lease, limit, pipeline, recurring, reply, search, steering, write
+from tests.simulation.mistake import (
+    ask,
+    cleaning,
+    ending,
+    key,
+    lease,
+    limit,
+    pipeline,
+    recurring,
+    reply,
+    search,
+    steering,
+    write,
+)
 
 MUTANTS = {
     function.__name__: function
@@ -69,6 +82,9 @@ MUTANTS = {
         pipeline.released_job_is_not_announced,
         pipeline.rejected_tasks_wait_for_a_worker,
         pipeline.signal_wakes_nobody,
+        cleaning.delete_has_no_condition,
+        cleaning.age_is_asked_for_once,
+        cleaning.part_is_not_read_again,
         search.search_ignores_started_jobs,
         search.search_forgets_open_jobs,
         search.empty_listing_means_gone,

@@ -24,6 +24,7 @@ from oqkit.queue.part import Part
 from oqkit.queue.rows import Rows
 from oqkit.queue.task_state import TaskState
 from oqkit.testing.simulation.bucket import Bucket, Write
+from oqkit.testing.simulation.deletion_oracle import DeletionFacts
 from oqkit.testing.simulation.fact import (
     CANCELLED,
     COMPLETED,
@@ -78,15 +79,14 @@ class Oracle:
         """(job, row, lease) to its executions: whether each was isolated."""
         self._outputs: dict[str, StoredResults] = {}
         self._markers: defaultdict[str, set[str]] = defaultdict(set)
-        self.ended: set[str] = set()
+        self.ended, self.completed, self.failed = set[str](), set[str](), set[str]()
         """Jobs of which all tasks had ended at some time, and of those the ones that had completed, and others."""
-        self.completed: set[str] = set()
-        self.failed: set[str] = set()
         self.unreadable: set[str] = set()
         """Jobs of a newer version, which nobody here understands."""
         self.longest_pause_s = 0.0
         """How long a worker stood still at most."""
         self.pauses, self.quotas = PauseFacts(self.expect, bucket), LimitFacts(self.expect, bucket)
+        self.deletions = DeletionFacts(self)
         self.schedules = ScheduleFacts(self, late_s=limits.schedule_late_s)
         bucket.watcher = self
 
@@ -152,7 +152,7 @@ class Oracle:
         elif "/parts/" in key:
             self._wrote_part(write)
         elif "/out/" in key or "/in-" in key:
-            self.expect(write.data is None or write.old is None, "payload overwritten", key)
+            self.deletions.wrote_payload(write)
 
     def _landed(self, write: Write, op: str, *, is_evident: bool = True) -> None:
         self.expect(op and op not in self._ops, "op not fresh", f"{write.key} {op!r}")
@@ -164,10 +164,12 @@ class Oracle:
 
     def _wrote_job(self, write: Write) -> None:
         if write.data is None:
-            return self.fail("job deleted", write.key)
+            return self.expect(keys.job_of_key(write.key) in self.deletions.jobs, "job removed", write.key)
         new = load_job(write.data, key=write.key)
         old = self.jobs.get(new.id)
         self.jobs[new.id] = new
+        if new.deleted is not None:
+            return self.deletions.buried(write, old, new)
         self._landed(write, new.op)
         self.expect(new.rev == (old.rev if old else 0) + 1, "rev", f"{write.key}: {old and old.rev} -> {new.rev}")
         if old is None:
@@ -255,11 +257,13 @@ class Oracle:
 
     def _wrote_part(self, write: Write) -> None:
         if write.data is None:
-            return self.fail("part deleted", write.key)
+            return self.deletions.removed(write)
         new = load_part(write.data, key=write.key)
         job = self.jobs.get(new.job)
         if job is None:
             return self.fail("part without a job", write.key)
+        if job.deleted is not None:
+            return self.deletions.wrote_part(write, new)
         old = self.parts.get(write.key) or job.fresh_part(new.index)
         self.parts[write.key] = new
         step = Step(self, write, job=job, old=old, new=new)

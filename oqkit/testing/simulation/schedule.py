@@ -15,6 +15,7 @@ from oqkit.queue.transition import Status
 from oqkit.testing.simulation.actor import Actor, Operator, Reader, SignOperator, Submitter, Worker, check_frame
 from oqkit.testing.simulation.bucket import LATEST_S, READ_TIMEOUT_S
 from oqkit.testing.simulation.caller import Caller
+from oqkit.testing.simulation.cleaning import clean
 from oqkit.testing.simulation.draw import make_plan
 from oqkit.testing.simulation.fact import Violation, rows_of
 from oqkit.testing.simulation.kernel import Stuck
@@ -114,6 +115,8 @@ def _drain(world: World, workers: list[Worker]) -> None:
     _idle(world, final[0])
     _notice(world, final[0])
     _notice_pause(world)
+    _collect(world)
+    clean(world)
     _collect(world)
     final[0].retire()
     kernel.run(kernel.now + 60.0)

@@ -197,6 +197,8 @@ class World:
         """How many submissions with a key are not known to be stored yet."""
         self.loops: dict[str, WorkerLoop] = {}
         self.nodes: list[Node] = []
+        self.cleaners: list[Node] = []
+        """Who deletes, collects garbage, or retries at the same time, in the end."""
         self.runs: Counter[tuple[str, int]] = Counter()
         self.running: defaultdict[tuple[str, str], dict[str, Context]] = defaultdict(dict)
         """(node, job) to the leases under which it is calling the function, and what the call is told."""

@@ -1,0 +1,51 @@
+"""Mistakes about what is deleted, and what is garbage."""
+
+from __future__ import annotations
+
+import pytest
+
+from oqkit.queue.deletion import delete_job
+from oqkit.queue.garbage import Collector
+from oqkit.queue.job import tombstone
+from oqkit.queue.repository import Repository
+
+
+def delete_has_no_condition(patch: pytest.MonkeyPatch) -> None:
+    """A tombstone is put in the place of a job whatever orders it was given since its tasks were seen to have ended."""
+
+    def bury_job(repository, seen):
+        held = repository.read_job(seen.id)
+        return repository.update_job(
+            seen.id,
+            lambda job: tombstone(job, now=repository.now()),
+            applied=lambda job: job.deleted is not None,
+            held=held,
+        ).doc
+
+    patch.setattr(Repository, "bury_job", bury_job)
+
+
+def age_is_asked_for_once(patch: pytest.MonkeyPatch) -> None:
+    """The collector deletes a job that it saw to be old, although it was retried, and has ended again, just now."""
+    patch.setattr(Collector, "_delete", lambda collector, job: delete_job(collector._repository, job.id))
+    ages = {}
+
+    def is_old(collector, job):
+        return ages.setdefault(job.id, original(collector, job)) or original(collector, job)
+
+    original = Collector._is_old
+    patch.setattr(Collector, "_is_old", is_old)
+
+
+def part_is_not_read_again(patch: pytest.MonkeyPatch) -> None:
+    """The collector judges outputs by the part as it saw it first."""
+    known = {}
+
+    def unnamed(collector, job, index, named):
+        part = known.setdefault((id(collector), job.id, index), collector._repository.read_part(job, index).doc)
+        leases = {lease.id for lease in part.leases}
+        return [
+            one for name, one in named.items() if name not in part.outputs and name.rpartition(".")[0] not in leases
+        ]
+
+    patch.setattr(Collector, "_unnamed", unnamed)
