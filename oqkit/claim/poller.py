@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import le
 
@@ -22,6 +22,7 @@ from oqkit.queue import key as keys
 from oqkit.queue.alarm import FOLDER as ALARMS
 from oqkit.queue.bell import News, load_news
 from oqkit.queue.job import Job
+from oqkit.queue.reconcile import newest_generations
 from oqkit.queue.repository import Repository
 from oqkit.store.base import Entry, Page
 
@@ -145,8 +146,8 @@ class Poller:
     topics: Topics
     answered: float = float("-inf")
     """When the last listing that the store answered was begun, in monotonic seconds."""
-    marked: frozenset[str] | None = None
-    """The jobs that had a marker when all of them were listed last; None if there were too many."""
+    marked: Mapping[str, int] | None = None
+    """The jobs that had a marker when all of them were listed last, and of what generation; None if there were too many."""
     alarms: AlarmClock = field(init=False)
     """What the listings have shown of schedules."""
     _limits: ClaimLimits = field(init=False)
@@ -266,7 +267,7 @@ class Poller:
         names = dict.fromkeys(entry.key for entry in found if not keys.is_pause_key(entry.key))
         alarms = self.alarms.take_in(names)
         markers = [marker for key in names if key not in alarms and (marker := self._read(key)) is not None]
-        self.marked = frozenset(marker.job for marker in markers) if is_complete else None
+        self.marked = newest_generations(markers) if is_complete else None
         mine = tuple(marker for marker in markers if self.topics.holds(marker.topic))
         return Listing(markers=mine, is_complete=is_complete)
 

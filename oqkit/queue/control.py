@@ -12,6 +12,7 @@ priority workers learn from the marker.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from oqkit.clock import new_id
@@ -124,6 +125,8 @@ def signal(
 def _ordered(repository: Repository, job: Job, control: Control, code: Code | None) -> Job:
     if control.verb is ControlVerb.SIGNAL:
         check_room((one.value for one in job.controls if one.verb is ControlVerb.SIGNAL), control.name)
+    if control.verb is ControlVerb.CANCEL and control.rows == Rows.span(0, job.n_tasks):
+        control = replace(control, rows=None)  # all rows by their numbers: the job as a whole waits for nothing more
     after = with_control(job, control, code=code)
     if len(after.tags) > max(MAX_TAGS, len(job.tags)):
         raise UsageError(f"job {job.name or job.id} would have {len(after.tags)} tags: at most {MAX_TAGS} are allowed")

@@ -8,10 +8,12 @@ part, and there may be none that has a function for it. Doing either more than o
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from oqkit.errors import NotAllowed, StoreError
 from oqkit.queue import gate
-from oqkit.queue.job import Job, caught_up
+from oqkit.queue import key as keys
+from oqkit.queue.job import ControlVerb, Job, caught_up
 from oqkit.queue.part import Part, settle
 from oqkit.queue.release import advance
 from oqkit.queue.repository import Repository
@@ -25,6 +27,20 @@ def restore_marker(repository: Repository, job: Job) -> bool:
     if is_new:
         repository.ring()
     return is_new
+
+
+def newest_generations(markers: Iterable[keys.Marker]) -> dict[str, int]:
+    """Return the newest generation that markers tell of, by job."""
+    newest: dict[str, int] = {}
+    for marker in markers:
+        newest[marker.job] = max(marker.gen, newest.get(marker.job, 0))
+    return newest
+
+
+def announced_generation(job: Job) -> int:
+    """Return the oldest generation of which a marker tells workers all they need: of tags nobody tells them."""
+    orders = reversed(list(enumerate(job.controls, 2)))
+    return next((gen for gen, order in orders if order.verb is not ControlVerb.TAG), 1)
 
 
 def is_over(job: Job, now: float) -> bool:

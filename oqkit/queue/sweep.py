@@ -18,13 +18,14 @@ from dataclasses import asdict, dataclass, field, replace
 from oqkit.errors import Conflict, FormatError, Missing, StoreError, Unavailable
 from oqkit.queue import key as keys
 from oqkit.queue.bound import Id, Moment, Name
+from oqkit.queue.control import bring_up
 from oqkit.queue.deletion import clear
 from oqkit.queue.document import FORMAT, dump, load_as
 from oqkit.queue.ending import is_done
 from oqkit.queue.firing import restore_alarms
-from oqkit.queue.job import Job
+from oqkit.queue.job import Control, Job
 from oqkit.queue.keeper import Keeper
-from oqkit.queue.reconcile import is_over, restore_marker, settle_job
+from oqkit.queue.reconcile import announced_generation, is_over, newest_generations, restore_marker, settle_job
 from oqkit.queue.repository import Repository
 from oqkit.queue.tag_index import put_up_if_possible
 from oqkit.store.base import Entry
@@ -53,7 +54,8 @@ class Progress:
 class Sweep:
     """One worker's part in the search. A duty.
 
-    `marked` gives the jobs that lately had a marker, if that is known, and `alarmed` the schedules that had an alarm.
+    `marked` gives the jobs that lately had a marker, and the newest generation that one told of, if that is known;
+    `alarmed` the schedules that had an alarm.
     """
 
     name = "sweep"
@@ -62,7 +64,7 @@ class Sweep:
         self,
         repository: Repository,
         *,
-        marked: Callable[[], AbstractSet[str] | None] = lambda: None,
+        marked: Callable[[], Mapping[str, int] | None] = lambda: None,
         alarmed: Callable[[], AbstractSet[str]] = frozenset,
     ) -> None:
         self._repository = repository
@@ -170,14 +172,14 @@ class Sweep:
             open_jobs |= job
         return dict(list(open_jobs.items())[-self._limits.sweep_watched_jobs :])
 
-    def _marked(self) -> tuple[AbstractSet[str], bool]:
-        """Return the jobs that have a marker, and whether those are all."""
+    def _marked(self) -> tuple[Mapping[str, int], bool]:
+        """Return the jobs that have a marker, and of what generation, and whether those are all."""
         if (known := self._marked_lately()) is not None:
             return known, True
         page = self._repository.store.list(keys.OPEN)
-        return set(_jobs_of(page.entries)), page.next is None
+        return newest_generations(_markers(page.entries)), page.next is None
 
-    def _look_at(self, job_id: str, marked: AbstractSet[str]) -> dict[str, float | None]:
+    def _look_at(self, job_id: str, marked: Mapping[str, int]) -> dict[str, float | None]:
         """Return the job, if it is open, and when its time to live is over."""
         try:
             job = self._repository.read_job_or_tombstone(job_id).doc
@@ -190,27 +192,35 @@ class Sweep:
             self._keeper.note(job)
             if job.deleted is not None:
                 return {} if clear(self._repository, job).is_all else {job_id: None}
-            return {job_id: job.policy.expires_at} if self._is_open(job, is_marked=job_id in marked) else {}
+            return {job_id: job.policy.expires_at} if self._is_open(job, marked.get(job_id, 0)) else {}
         except StoreError:
             return {job_id: job.policy.expires_at}
 
-    def _is_open(self, job: Job, *, is_marked: bool) -> bool:
+    def _is_open(self, job: Job, marked: int) -> bool:
+        """Whether a job, whose newest marker is of the generation `marked` (0: it has none), has work; then it has a marker."""
+        is_marked = marked >= announced_generation(job)
         if is_over(job, self._repository.now()):
             settle_job(self._repository, job)
         elif is_marked:
             return True
         if not job.n_tasks or is_done(self._repository, job):
             return False
-        if not is_marked:
-            restore_marker(self._repository, job)
+        if not is_marked and restore_marker(self._repository, job) and marked:
+            self._bring_up(job, job.controls[marked - 1 :])
         return True
+
+    def _bring_up(self, job: Job, orders: Iterable[Control]) -> None:
+        """Carry out orders whose giver died before telling workers of them: the job may be held back, and so left alone by those."""
+        for order in orders:
+            with suppress(FormatError):  # the other parts are up to date nevertheless
+                bring_up(self._repository, job, order)
 
 
 def _is_past(expires_at: float | None, now: float) -> bool:
     return expires_at is not None and expires_at <= now
 
 
-def _jobs_of(entries: Iterable[Entry]) -> Iterable[str]:
+def _markers(entries: Iterable[Entry]) -> Iterable[keys.Marker]:
     for entry in entries:
         with suppress(FormatError):
-            yield keys.parse_marker(entry.key).job
+            yield keys.parse_marker(entry.key)

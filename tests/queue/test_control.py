@@ -35,6 +35,17 @@ def test_cancel_leaves_what_is_finished(world):
     assert world.statuses(job) == {"completed": 10, "failed": 10, "cancelled": 10}
 
 
+def test_cancel_of_all_rows_by_their_numbers_ends_the_pause_as_a_cancel_of_the_job_does(world):
+    job = world.job(n_tasks=15)
+    world.submit(job)
+    control.pause(world.repository(), job.id)
+    cancelled = control.cancel(world.repository(), job.id, rows=Rows.span(0, 15))
+    assert cancelled.pause(world.now()) is None
+    assert world.statuses(job) == {"cancelled": 15}
+    world.worker().drain()
+    assert world.markers() == []
+
+
 def test_cancel_of_some_rows_crosses_parts(world):
     job = world.job(n_tasks=40)
     world.submit(job)

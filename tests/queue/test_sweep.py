@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -12,6 +13,8 @@ from oqkit.limits import Limits, QueueLimits
 from oqkit.queue import control
 from oqkit.queue.key import SWEEP, keyed_job_id, parse_marker
 from oqkit.queue.part import Policy
+from oqkit.queue.reconcile import newest_generations
+from oqkit.queue.rows import Rows
 from oqkit.queue.sweep import Sweep
 from oqkit.queue.transition import Verb
 from tests.queue.faulty import Crash, CrashingStore, FaultyStore, World, cost
@@ -38,6 +41,10 @@ def search(world, seconds, duty=None):
 
 def marked(world):
     return {parse_marker(key).job for key in world.listed("open/")}
+
+
+def generations(world):
+    return newest_generations(map(parse_marker, world.listed("open/")))
 
 
 # --- what is found ------------------------------------------------------------------------------
@@ -83,6 +90,40 @@ def test_retried_job_whose_caller_died_before_the_marker_is_found(world, n_tasks
     search(world, TEN_MINUTES_S, duty)
     world.worker("heir").drain()
     assert world.statuses(job) == {"completed": n_tasks}
+
+
+@pytest.mark.parametrize(
+    ("order", "statuses"),
+    (
+        (control.resume, {"completed": 30}),
+        (control.cancel, {"cancelled": 30}),
+        (partial(control.cancel, rows=Rows.span(8, 12)), {"pending": 26, "cancelled": 4}),
+    ),
+)
+def test_order_to_a_paused_job_is_carried_out_although_its_giver_died_before_the_marker(world, order, statuses):
+    """The marker of the pause is there meanwhile, and tells nobody to look before the year 2200."""
+    job = world.job(1, n_tasks=30)
+    world.submit(job)
+    control.pause(world.repository(), job.id)
+    world.worker().drain()
+    duty = search(world, 1_000.0, Sweep(world.repository(), marked=lambda: generations(world)))
+    store = FaultyStore(world.inner)
+    store.before_write = lambda verb, key: (_ for _ in ()).throw(Crash) if key.startswith("open/") else None
+    with pytest.raises(Crash):
+        order(world.repository(store), job.id)
+    search(world, TEN_MINUTES_S, duty)
+    world.worker("heir").drain()
+    assert world.statuses(job) == statuses
+
+
+def test_tags_of_a_job_need_no_marker(world):
+    job = world.job(1)
+    world.submit(job)
+    duty = search(world, 1_000.0)
+    control.tag(world.repository(), job.id, {"team": "a"})
+    before = world.listed("open/")
+    search(world, TEN_MINUTES_S, duty)
+    assert world.listed("open/") == before
 
 
 def test_job_that_loses_its_marker_long_after_it_was_submitted_is_found(world):
