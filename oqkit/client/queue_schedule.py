@@ -171,7 +171,7 @@ class QueueScheduling(Connection):
                 f"schedule {found.name!r} exists already, with {' and '.join(differing)}: "
                 f"oq.unschedule({found.name!r}) first, or choose another name"
             )
-        firing.renew_signature(self.repository, found)
+        firing.renew_signature(self.repository, found, here)
         tell(f"Schedule {found.name!r} is there already.")
 
     def _row(self, one: Any, now: float) -> tuple[object, ...]:

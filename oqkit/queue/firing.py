@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from oqkit.clock import new_id
-from oqkit.errors import FormatError, Missing, StoreError, UsageError
+from oqkit.errors import FormatError, Missing, NotSigned, StoreError, UsageError
 from oqkit.queue import key as keys
 from oqkit.queue import record
 from oqkit.queue.alarm import Alarm, alarm_of, put_alarm
@@ -80,13 +80,16 @@ def delete_schedule(repository: Repository, name: str) -> None:
             repository.store.delete(alarm.key)
 
 
-def renew_signature(repository: Repository, schedule: Schedule) -> None:
-    """Sign a schedule anew if it was signed here before, and more than half of the time is over that this is good for."""
-    template, old = template_of(schedule), schedule.signature
-    is_old = (template.valid_until or 0.0) < repository.now() + repository.limits.queue.signature_s / 2
+def renew_signature(repository: Repository, schedule: Schedule, job: Job) -> None:
+    """Sign a schedule anew if it was signed here before, and more than half of the time is over that this is good for.
+
+    What is signed is `job`, the caller's own, and never what was found in the queue.
+    """
+    old = schedule.signature
+    is_old = (template_of(schedule).valid_until or 0.0) < repository.now() + repository.limits.queue.signature_s / 2
     if old is None or not is_old or not repository.is_own(old):
         return
-    new = with_template(repository, schedule, template)
+    new = with_template(repository, schedule, job)
 
     def change(doc: Schedule) -> Schedule:
         return replace(doc, template=new.template, signature=new.signature) if doc.signature == old else doc
@@ -120,10 +123,12 @@ def _order(repository: Repository, name: str, change: Callable[[Schedule, str], 
 
 
 def trigger_schedule(repository: Repository, name: str) -> Submitted:
-    """Submit the job of a schedule at once, whatever its slots are; raise `Missing`."""
+    """Submit the job of a schedule at once, whatever its slots are; raise `Missing`, or `NotSigned` if its signature has run out."""
     schedule, now = schedules(repository).read(schedule_key(name)).doc, repository.now()
     slot = Slot(schedule=name, origin=schedule.origin, at=now, is_triggered=True)
     template = template_of(schedule)
+    if template.valid_until is not None and now > template.valid_until:
+        raise NotSigned(f"schedule {name!r}: its signature has run out; to make the same schedule again renews it")
     job = _submittable(repository, template, slot, schedule, job_id=keys.timed_job_id(now, repository.rng))
     before = replace(template, signature=schedule.signature)
     return Submission(repository, job).commit(repository.signed_anew(job, before=before))
@@ -211,13 +216,21 @@ def restore_alarms(repository: Repository, *, known: Container[str]) -> bool:
 
 
 def template_of(schedule: Schedule) -> Job:
-    """Return what a schedule submits, or raise `FormatError`: as it was signed, if it was."""
+    """Return what a schedule submits, or raise `FormatError`: as it was signed, if it was, and for this schedule.
+
+    Else the signature of another job or schedule, copied into this one, would have its owner run that. The signature
+    itself is verified by whoever runs a job, or signs something anew.
+    """
     fields = dict(schedule.template)
     if schedule.signature is not None:
         try:
-            fields |= record.parse(schedule.signature.text.encode())
+            signed = record.parse(schedule.signature.text.encode())
         except (ValueError, TypeError):
             raise FormatError(f"schedule {schedule.name!r}: its signed text does not parse") from None
+        part = signed_part(schedule.name, schedule.origin, schedule.rhythm)
+        if not isinstance(signed, dict) or signed.get("schedule") != part:
+            raise FormatError(f"schedule {schedule.name!r}: what is signed in it is something else than this schedule")
+        fields |= signed
     fields = {name: value for name, value in fields.items() if name not in {"schedule", "slot", "signature"}}
     return load_job(dump(fields), key=schedule_key(schedule.name))
 

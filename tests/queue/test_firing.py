@@ -485,16 +485,66 @@ def test_triggered_job_is_signed_by_who_triggers_it_only_if_the_schedule_is_his(
 
 def test_signature_is_renewed_once_half_of_its_time_is_over_by_who_has_the_key(world):
     one = make(world, repository=signing(world))
-    firing.renew_signature(signing(world), one)
+    firing.renew_signature(signing(world), one, firing.template_of(one))
     assert read(world) == one
     world.clock.sleep(200 * 86_400.0)
-    firing.renew_signature(signing(world, OTHER), one)
-    firing.renew_signature(world.repository(), one)
+    firing.renew_signature(signing(world, OTHER), one, firing.template_of(one))
+    firing.renew_signature(world.repository(), one, firing.template_of(one))
     assert read(world) == one
-    firing.renew_signature(signing(world), one)
+    firing.renew_signature(signing(world), one, firing.template_of(one))
     new = read(world)
     assert firing.template_of(new).valid_until == pytest.approx(world.now() + 365 * 86_400.0)
     assert firing.template_of(new).input == firing.template_of(one).input
     submitted = submit_slot(world.repository(), new, new.last + EVERY_S)
     world.clock.sleep(200 * 86_400.0)
     assert verifying(world).read_job(submitted.job.id).doc == submitted.job
+
+
+def put(world, **changed):
+    """Let somebody who has no key write the schedule anew."""
+    firing.schedules(world.repository()).update(
+        schedule_key("one"), lambda doc: replace(doc, **changed), applied=lambda _: False
+    )
+
+
+def of_a_job(world, one):
+    job = world.job(id="j" + "1" * 17, input={"kind": "values", "values": [1000]})
+    return signing(world).signed(job).signature
+
+
+def of_another_schedule(world, one):
+    return make(world, "two", repository=signing(world)).signature
+
+
+def of_one_before(world, one):
+    return firing.with_template(signing(world), replace(one, origin="before"), world.job()).signature
+
+
+@pytest.mark.parametrize("other", (of_a_job, of_another_schedule, of_one_before))
+def test_signature_of_something_else_is_neither_fired_nor_signed_anew(world, other):
+    one = make(world, repository=signing(world))
+    put(world, signature=other(world, one))
+    world.clock.sleep(200 * 86_400.0)
+    for use in (
+        lambda: firing.trigger_schedule(signing(world), "one"),
+        lambda: firing.renew_signature(signing(world), read(world), world.job()),
+        lambda: attend(world.repository(), "one"),
+    ):
+        with pytest.raises(FormatError, match="something else"):
+            use()
+    assert jobs(world) == []
+
+
+def test_signature_that_has_run_out_is_not_signed_anew_by_a_trigger(world):
+    make(world, repository=signing(world))
+    world.clock.sleep(366 * 86_400.0)
+    with pytest.raises(NotSigned, match="run out"):
+        firing.trigger_schedule(signing(world), "one")
+    assert jobs(world) == []
+
+
+def test_signature_is_renewed_for_what_the_caller_wants_and_not_for_what_was_found(world):
+    one = make(world, repository=signing(world))
+    world.clock.sleep(200 * 86_400.0)
+    firing.renew_signature(signing(world), one, world.job(input={"kind": "values", "values": [2]}))
+    assert firing.template_of(read(world)).input["values"] == [2]
