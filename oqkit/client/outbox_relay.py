@@ -174,7 +174,8 @@ class OutboxRelay:
 
     def _job(self, record: Record) -> Job:
         shards = self._repository.settings.shards
-        job = self._repository.load_job(record.document.encode(), job_key(record.job_id, shards))
+        document = record.document if isinstance(record.document, bytes) else record.document.encode()
+        job = self._repository.load_job(document, job_key(record.job_id, shards))
         if job.id != record.job_id:
             raise FormatError(f"its document is that of job {job.id!r:.80}, not of {record.job_id}")
         return job

@@ -33,6 +33,8 @@ _NOW = {
     Dialect.SQLITE: "((julianday('now') - 2440587.5) * 86400.0)",
     Dialect.POSTGRESQL: "EXTRACT(EPOCH FROM clock_timestamp())::float8",
 }
+_DOCUMENT = {Dialect.SQLITE: "CAST(document AS BLOB)", Dialect.POSTGRESQL: "document"}
+"""SQLite stores any bytes as text, and its driver gives no row at all of a result that holds some which are none."""
 _FOR_UPDATE = {Dialect.SQLITE: "", Dialect.POSTGRESQL: " FOR UPDATE SKIP LOCKED"}
 
 
@@ -82,7 +84,7 @@ class Record:
     """A submission that was recorded, and waits to be delivered."""
 
     id: str
-    document: str
+    document: str | bytes
 
     @property
     def job_id(self) -> str:
@@ -121,7 +123,9 @@ class OutboxTable:
             (by, for_s, limit),
         )
         database.commit()
-        found = database.execute(f"SELECT id, document FROM {table} WHERE claimed_by = ? ORDER BY seq", (by,))
+        found = database.execute(
+            f"SELECT id, {_DOCUMENT[dialect]} FROM {table} WHERE claimed_by = ? ORDER BY seq", (by,)
+        )
         database.commit()
         return [Record(id=record, document=document) for record, document in found]
 

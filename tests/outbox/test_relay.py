@@ -24,6 +24,7 @@ from oqkit.testing.race import race
 from tests.client.sample import n_jobs
 from tests.clock import FakeClock
 from tests.local import names_below, until, work_off
+from tests.outbox.conftest import Place
 from tests.queue.faulty import Crash, CrashingStore, FaultyStore
 
 FEW = Limits(outbox=OutboxLimits(batch_records=3, poll_s=0.01, first_wait_s=0.01, longest_wait_s=0.02))
@@ -294,6 +295,24 @@ def test_record_that_cannot_be_delivered_is_put_aside_and_named(one_place, store
     original = before[bad]["document"].replace("'", "''").replace("%", "%%")
     one_place.change(f"UPDATE oq_outbox SET document = '{original}', trouble = NULL WHERE task = '{bad}'")
     assert queue.outbox_relay(one_place.connect).deliver_all().n_delivered == 1  # once somebody has mended it
+
+
+@pytest.mark.parametrize(
+    ("column", "poison"),
+    (("document", "x'fffe'"), ("document", "CAST(x'fffe' AS TEXT)"), ("document", "5"), ("id", "x'fffe'")),
+)
+def test_record_that_holds_no_text_is_put_aside_and_those_behind_it_go_on(tmp_path, store, column, poison):
+    """SQLite stores any kind of value in any column."""
+    place = Place(
+        url=f"sqlite:///{tmp_path / 'app.db'}", connect=lambda: sqlite3.connect(tmp_path / "app.db"), is_sqlite=True
+    )
+    queue = queue_on(store)
+    _, bad, _ = tasks = record(queue, place, 3)
+    place.change(f"UPDATE oq_outbox SET {column} = {poison} WHERE task = '{bad}'")
+    done = queue.outbox_relay(place.connect).deliver_all()
+    assert (done.n_delivered, len(done.troubles)) == (2, 1)
+    assert jobs_in(store) == jobs_of(tasks) - jobs_of([bad])
+    assert queue.outbox_relay(place.connect).deliver_all().n_claimed == 0
 
 
 def test_job_that_is_another_ones_is_not_touched(one_place, store):
