@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from oqkit.errors import UsageError
-from oqkit.queue.bound import MAX_SIGNAL_CHARS, MAX_SIGNALS, MAX_TEXT, Count, Moment, Name, Unknown
+from oqkit.queue.bound import MAX_SIGNAL_CHARS, MAX_SIGNALS, MAX_TEXT, MAX_WAITS, Count, Moment, Name, Unknown
 
 FEATURE = "signals"
 """What a job requires of whoever touches it, once it was sent a signal."""
@@ -36,6 +36,17 @@ class Wait:
 def with_wait(waits: tuple[Wait, ...], wait: Wait) -> tuple[Wait, ...]:
     """Return what a task has waited for, the newest last, which is what it waits for now."""
     return (*(one for one in waits if not one.is_same(wait)), wait)
+
+
+def known_wait(waits: tuple[Wait, ...], wait: Wait) -> Wait:
+    """Return the wait for the same signal that a task has begun before, or `wait`; raise `UsageError` for one too many."""
+    known = next((one for one in waits if one.is_same(wait)), None)
+    if known is None and len(waits) >= MAX_WAITS:
+        raise UsageError(
+            f"a task may wait {MAX_WAITS:,} times, and this one would wait once more, for the signal {wait.name!r}: "
+            "let another task go on, with ctx.spawn"
+        )
+    return known or wait
 
 
 def check_size(text: str) -> None:

@@ -110,7 +110,7 @@ class Context:
         again from its beginning when the signal has come, which counts as no attempt. So do what must not be done twice
         after it, or with `spawn` and `effect_key`. The first wait for a name in a call is answered with the first signal
         of that name, the second with the second, at every attempt. Raise `TimeoutError` once the task has waited for `timeout` (seconds,
-        or such as ``"2h"``) since it first came here, and `UsageError` in a batch function.
+        or such as ``"2h"``) since it first came here, and `UsageError` in a batch function, or if a task waits more than 1,000 times.
         """
         if not isinstance(name, str) or not name or len(name) > 512:  # noqa: PLR2004
             raise UsageError(f"wait_for_signal({name!r:.80}): name the signal with a text of 1 to 512 characters")

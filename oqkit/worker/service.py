@@ -21,7 +21,7 @@ from oqkit.queue.job import Job
 from oqkit.queue.key import task_id
 from oqkit.queue.progress import said
 from oqkit.queue.rows import Rows
-from oqkit.queue.signal import Wait
+from oqkit.queue.signal import Wait, known_wait
 from oqkit.task.code import code_of
 from oqkit.task.request import ExtendLease, Request, Signal, Spawn, StartCall, TakeSignal
 from oqkit.worker.buffer import ResultBuffer
@@ -151,7 +151,7 @@ class LeaseService:
             return Signal(has_come=True, value=self._codec.value(sent[wanted.number]))
         until = NEVER if wanted.timeout_s is None else lease.now() + wanted.timeout_s
         wait = Wait(name=wanted.name, number=wanted.number, until=min(until, NEVER))
-        wait = next((one for one in lease.part.state_at(row).waits if one.is_same(wait)), wait)
+        wait = known_wait(lease.part.state_at(row).waits, wait)
         return Signal(has_come=False, wait=wait if lease.now() < wait.until else None, gen=job.gen)
 
     def _task_id(self, rows: Rows) -> str:

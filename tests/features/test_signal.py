@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 import oqkit as oqk
@@ -95,6 +97,21 @@ def test_wait_ends_with_its_time(queue):
     work_off(queue, impatient)
     assert task.result(WAIT_S) == "the signal 'never' has not come in time"
     assert len(CALLS) == 2
+
+
+def insatiable(x, ctx: oqk.Context):
+    for number in range(3):
+        with suppress(TimeoutError):
+            ctx.wait_for_signal(f"never {number}", timeout=0.05)
+
+
+def test_task_that_waits_too_often_fails_and_leaves_the_others_alone(queue, monkeypatch):
+    """Its state would be too large to be stored, and the commit, with all of its lease, be refused again and again."""
+    monkeypatch.setattr("oqkit.queue.signal.MAX_WAITS", 2)
+    task = queue.submit(insatiable, 0, retries=0)
+    work_off(queue, insatiable)
+    assert task.status == "failed"
+    assert "UsageError: a task may wait 2 times" in str(task.error())
 
 
 async def later(x, ctx: oqk.Context):
