@@ -14,6 +14,7 @@ from oqkit.client.handle import Job
 from oqkit.client.items_job import handle_of
 from oqkit.client.option import parse_time, short_text, tags_of, whole
 from oqkit.client.queue_status import QueueStatus, queue_status
+from oqkit.client.shown_time import shown_times
 from oqkit.client.single import Task
 from oqkit.errors import Missing, UnknownJob, UsageError, one_of
 from oqkit.queue import key as keys
@@ -81,7 +82,7 @@ class QueueFinding(Connection):
         rows = self.repository.map(self._job_row, listed.jobs)
         frame = pd.DataFrame.from_records([row for _, row in rows], columns=list(JOB_COLUMNS))
         frame.index = pd.Index([job_id for job_id, _ in rows], name="job", dtype=object)
-        frame["created"] = pd.to_datetime(frame["created"].astype("float64"), unit="s", utc=True).dt.floor("ms")
+        frame["created"] = shown_times(frame["created"])
         frame.attrs["is_complete"] = listed.is_complete
         return frame
 
@@ -112,7 +113,7 @@ class QueueFinding(Connection):
         names = [name for name in names if name not in {"magic", "every_s"}]
         frame = pd.DataFrame.from_records(records, columns=names).set_index("name")
         for column in ("started", "seen"):
-            frame[column] = pd.to_datetime(frame[column].astype("float64"), unit="s", utc=True).dt.floor("ms")
+            frame[column] = shown_times(frame[column])
         return frame.rename(columns={"n_rows": "rows", "is_stopped": "stopped"})
 
     def status(self) -> QueueStatus:
@@ -134,6 +135,6 @@ class QueueFinding(Connection):
         steps = history(self.repository, self.repository.read_job(task.job.id).doc, task.row)
         records = [(step.at, step.status.value, step.attempt, step.worker, step.note, step.by) for step in steps]
         frame = pd.DataFrame.from_records(records, columns=["at", "status", "attempt", "worker", "note", "by"])
-        frame["at"] = pd.to_datetime(frame["at"], unit="s", utc=True).dt.floor("ms")
+        frame["at"] = shown_times(frame["at"])
         frame["attempt"] = frame["attempt"].astype("Int64")
         return frame

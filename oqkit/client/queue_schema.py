@@ -11,6 +11,7 @@ import pandas as pd
 from oqkit.client.connection import Connection
 from oqkit.client.input_schema import forget_published, published_schema, value_problems
 from oqkit.client.option import by_of
+from oqkit.client.shown_time import shown_times
 from oqkit.errors import SchemaError, UsageError
 from oqkit.queue.collection import Unreadable
 from oqkit.queue.key import check_type
@@ -65,7 +66,7 @@ class QueueSchemas(Connection):
         """
         rows = [_row(one) for one in schemas(self.repository)]
         frame = pd.DataFrame.from_records(rows, columns=list(SCHEMA_COLUMNS))
-        frame["published"] = pd.to_datetime(frame["published"].astype("float64"), unit="s", utc=True).dt.floor("ms")
+        frame["published"] = shown_times(frame["published"])
         return frame
 
     def delete_schema(self, type: str) -> bool:  # noqa: A002 - the word of the contract

@@ -12,6 +12,7 @@ import pandas as pd
 
 from oqkit.arrow.align import align
 from oqkit.arrow.value import decode_values
+from oqkit.client.shown_time import shown_times
 from oqkit.errors import FormatError, OqError
 from oqkit.payload.codec import ParquetCodec
 from oqkit.payload.guard import readable
@@ -237,7 +238,6 @@ class ResultReader:
     def _facts(self, tasks: list[TaskState], lengths: np.ndarray) -> dict[str, Any]:
         """Return the columns of tasks of which so many each are in one state: a state is looked at once, not once a task."""
         holders = {lease.id: lease.worker for part in self._view.state.parts() for lease in part.leases}
-        due = [pd.Timestamp(task.due, unit="s", tz="UTC") if task.due else pd.NaT for task in tasks]
         return {
             "status": pd.Categorical(
                 np.repeat(np.array([self._told(task) for task in tasks], object), lengths),
@@ -245,7 +245,7 @@ class ResultReader:
             ),
             "attempt": np.repeat(np.array([task.attempt for task in tasks], "int64"), lengths),
             "worker": np.repeat(np.array([holders.get(task.lease, "") for task in tasks], object), lengths),
-            "due": pd.DatetimeIndex(due, tz="UTC").repeat(lengths),
+            "due": shown_times(task.due or None for task in tasks).repeat(lengths),
         }
 
 

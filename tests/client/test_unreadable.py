@@ -9,9 +9,11 @@ import json
 import pytest
 
 import oqkit as oq
+from oqkit.client.shown_time import shown_times
 from oqkit.errors import FormatError
 from oqkit.notebook.board import Jobs, board_html, board_state, board_text
 from oqkit.notebook.job_watch import JobWatch
+from oqkit.queue.bound import MAX_TIME_S
 from tests.local import names_below
 
 NEWER = b'{"format": 1, "requires": ["telepathy"]}'
@@ -114,6 +116,27 @@ def test_unreadable_job_is_a_row_that_says_why(queue, field, value):
     assert abs(jobs.loc[bad.job.id, "created"] - jobs.loc[good.job.id, "created"]).total_seconds() < 60
     assert queue.jobs(status="unreadable").index.tolist() == [bad.job.id]
     assert queue.jobs(status="pending").index.tolist() == [good.job.id]
+
+
+def test_every_moment_that_a_document_may_hold_is_shown(queue):
+    job = queue.map(double, range(2), name="late")
+    oq.Worker(queue, [double]).run(until_idle=True)
+    queue.publish_schema("double", {"input": {"type": "integer"}})
+    (part,) = [key for key in names_below(queue.storage) if f"-{job.id}/parts/0000000.json" in key]
+    for prefix, field in (("jobs/", "created"), ("workers/", "seen"), ("schemas/", "at")):
+        (key,) = [key for key in names_below(queue.storage) if key.startswith(prefix)]
+        changed(queue, key, **{field: MAX_TIME_S})
+    log = json.loads(queue.storage.read(part).data)["log"]
+    changed(queue, part, log=[{**event, "at": MAX_TIME_S} for event in log])
+    shown = (
+        queue.jobs()["created"],
+        queue.workers()["seen"],
+        queue.schemas()["published"],
+        queue.history(f"{job.id}.0")["at"],
+    )
+    for times in shown:
+        assert times.max().timestamp() == MAX_TIME_S
+    assert shown_times([MAX_TIME_S, None, 0.0015]).isna().tolist() == [False, True, False]
 
 
 def test_job_with_an_unreadable_part_is_a_row_with_what_is_known(queue, job):
