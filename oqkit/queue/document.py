@@ -168,7 +168,7 @@ _SIGNED = (
     *("mode", "code", "code_rev", "policy", "timeout_s", "input"),
 )
 """What decides what a job runs, and on what: of a signed job these are taken from the signed text alone."""
-_SIGNED_IF_THERE = "output_schema"
+SIGNED_IF_THERE = "output_schema"
 """The same of what most jobs do not have, and signed texts of older versions neither."""
 _SAME_IN_JOB = tuple(name for name in _Job.__struct_fields__ if name not in {"format", "job"})
 
@@ -186,7 +186,7 @@ def signed_text(job: Job, **more: object) -> str:
 
 
 def _signed_in(fields: Mapping[str, object]) -> tuple[str, ...]:
-    return (*_SIGNED, _SIGNED_IF_THERE) if _SIGNED_IF_THERE in fields else _SIGNED
+    return (*_SIGNED, SIGNED_IF_THERE) if SIGNED_IF_THERE in fields else _SIGNED
 
 
 def _job_fields(job: Job) -> dict[str, object]:
@@ -258,7 +258,7 @@ def _job(doc: dict[str, object]) -> Job:
         _check_required(signed["requires"], what="its signed text")
         added = [name for name in record.read(tuple[Id, ...], doc["requires"]) if name not in signed["requires"]]
         facts = covered(signed, doc, _signed_in(signed))
-        doc = {**doc, _SIGNED_IF_THERE: None, **facts, "requires": [*signed["requires"], *added]}
+        doc = {**doc, SIGNED_IF_THERE: None, **facts, "requires": [*signed["requires"], *added]}
     if not {"content_digest", "options_digest"} <= doc.keys() and "fingerprint" not in doc:  # which 0.1 had
         raise ValueError("its digests of content and options are missing")
     found = record.read(_Job, doc)

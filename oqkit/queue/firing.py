@@ -20,7 +20,7 @@ from oqkit.queue.alarm import Alarm, alarm_of, put_alarm
 from oqkit.queue.cas import Versioned
 from oqkit.queue.collection import Collection
 from oqkit.queue.cron import local_time
-from oqkit.queue.document import dump, dump_job, load_job, signed_text
+from oqkit.queue.document import SIGNED_IF_THERE, dump, dump_job, load_job, signed_text
 from oqkit.queue.job import Job, Slot
 from oqkit.queue.repository import Repository
 from oqkit.queue.submission import Submission, Submitted
@@ -230,7 +230,7 @@ def template_of(schedule: Schedule) -> Job:
         part = signed_part(schedule.name, schedule.origin, schedule.rhythm)
         if not isinstance(signed, dict) or signed.get("schedule") != part:
             raise FormatError(f"schedule {schedule.name!r}: what is signed in it is something else than this schedule")
-        fields |= signed
+        fields = {**fields, SIGNED_IF_THERE: None, **signed}
     fields = {name: value for name, value in fields.items() if name not in {"schedule", "slot", "signature"}}
     return load_job(dump(fields), key=schedule_key(schedule.name))
 

@@ -548,3 +548,9 @@ def test_signature_is_renewed_for_what_the_caller_wants_and_not_for_what_was_fou
     world.clock.sleep(200 * 86_400.0)
     firing.renew_signature(signing(world), one, world.job(input={"kind": "values", "values": [2]}))
     assert firing.template_of(read(world)).input["values"] == [2]
+
+
+def test_trigger_signs_no_schema_that_nobody_signed(world):
+    one = make(world, repository=signing(world))
+    put(world, template={**one.template, "output_schema": {"digest": "evil"}})
+    assert firing.trigger_schedule(signing(world), "one").job.output_schema is None
