@@ -152,7 +152,8 @@ class LeaseService:
         until = NEVER if wanted.timeout_s is None else lease.now() + wanted.timeout_s
         wait = Wait(name=wanted.name, number=wanted.number, until=min(until, NEVER))
         wait = known_wait(lease.part.state_at(row).waits, wait)
-        return Signal(has_come=False, wait=wait if lease.now() < wait.until else None, gen=job.gen)
+        now = max(lease.now(), lease.part.at)  # the row may have been claimed as due by a clock that was set back since
+        return Signal(has_come=False, wait=wait if now < wait.until else None, gen=job.gen)
 
     def _task_id(self, rows: Rows) -> str:
         job = self._lease.job

@@ -72,8 +72,10 @@ def test_submit_frame_stores_nothing_when_a_limit_is_passed(queue):
 
 def test_a_job_that_nobody_could_read_is_refused_before_its_code_is_stored(queue):
     before = keys_in(queue)
-    with pytest.raises(UsageError, match="shorten its tags"):
+    with pytest.raises(UsageError, match="a value at most 256"):
         queue.submit_frame(pd.DataFrame({"x": [1]}), lambda x: x, tags={"note": "x" * 70_000_000})
-    with pytest.raises(UsageError, match="shorten its tags"):
-        queue.submit(lambda x: x, 1, tags={"note": "x" * 70_000_000})
+    with pytest.raises(UsageError, match="shorten its tags, reasons, input"):
+        queue.map(lambda x: x, ["x" * 70_000_000], payload="inline")
+    with pytest.raises(UsageError, match="shorten its tags, reasons, input"):
+        queue.submit(lambda x: x, "x" * 70_000_000, payload="inline")
     assert keys_in(queue) == before

@@ -162,6 +162,7 @@ def test_job_that_waits_is_let_go_by_who_may_and_left_alone_by_who_may_not(team,
     assert refused["Worker"] == {"s3:PutObject"}
 
 
+@pytest.mark.server
 def test_submitter_may_say_which_items_are_known(team):
     submitter, n_before = team.queues["Submitter"], len(team.refused("Submitter"))
     submitter.map("later", [{"n": 1}], key="n")
