@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.notebook.world import failures
 
 CORPUS = (
@@ -60,7 +62,10 @@ CORPUS = (
 
 def hostile(world, text, *, name=None):
     """Return a job with a foreign text wherever one can be: name, tag, input, worker, error and traceback."""
-    job = world.queue.map("work", [{text: text}] * 10, name=name or text, part_rows=10, tags={"tag": text})
+    job = world.queue.map("work", [{text: text}] * 10, name=name or text, part_rows=10)
+    tags = {"tag": text}  # as somebody else may have written it
+    world.repository.update_job(job.id, lambda doc: replace(doc, tags=tags), applied=lambda doc: doc.tags == tags)
+    job = world.queue.job(job.id)
     output = failures(range(2), kind=text, message=text, traceback=f"Traceback\n{text}", worker=text)
     world.write(job, 0, [("failed", 2), ("running", 8)], output="o", outputs={"o": output}, worker=text)
     return job
