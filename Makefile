@@ -59,10 +59,11 @@ check-versions: $(READY) ## Run the tests that a Python or a library can change 
 	@$(BIN)/python tests/version_check.py --processes $(PROCESSES) $(if $(ONLY),--only $(ONLY))
 
 SEEDS ?= 0:20500
-BIG := OQ_RATE_MINUTES=5 OQ_FUZZ_DOCUMENTS=2000 OQ_FUZZ_VALUES=20000 OQ_FUZZ_DAMAGE=3000 OQ_FUZZ_FRAMES=2000 OQ_MACHINE_EXAMPLES=1000 OQ_POISON_EVERY=1
-soak: $(READY) ## Run the simulation for long, 20,500 schedules, write docs/evidence/simulation.md, and run the fuzzers at full size
+BIG := OQ_RATE_MINUTES=5 OQ_FUZZ_DOCUMENTS=2000 OQ_FUZZ_VALUES=20000 OQ_FUZZ_DAMAGE=3000 OQ_FUZZ_FRAMES=2000 OQ_MACHINE_EXAMPLES=1000 OQ_POISON_EVERY=1 \
+	OQ_MUTANT_EVERY=1 OQ_SLOTS=1000
+soak: $(READY) ## Run the simulation for long, 20,500 schedules, write docs/evidence/simulation.md, plant all mistakes, and run the fuzzers at full size
 	@$(BIG) $(PYTEST) -o timeout=7200 tests/fuzz tests/payload/test_seal.py tests/poison/test_virtual.py \
-		tests/queue/test_part_machine.py tests/simulation/test_machine.py tests/chaos/test_rate.py
+		tests/queue/test_part_machine.py tests/simulation/test_machine.py tests/simulation/test_mutation.py tests/chaos/test_rate.py tests/chaos/test_schedule.py
 	@$(BIN)/python -m oqkit.testing.simulation $(SEEDS) --processes $(PROCESSES) --report docs/evidence/simulation.md \
 		--commit "$$(git rev-parse --short HEAD 2>/dev/null)"
 
