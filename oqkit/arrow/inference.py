@@ -49,10 +49,17 @@ def from_python(values: Sequence[object]) -> pa.Array | None:
     if kind is None:
         return None
     try:
-        array = pa.array(values, kind, from_pandas=False)
+        array = _array(values, kind)
         return array if _is_faithful(kind) or all(map(is_same, to_python(array), values)) else None
     except REFUSED:
         return None
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Return the array of this type. pyarrow itself takes times of a zone for times of UTC where PYARROW_IGNORE_TIMEZONE is set, as it is by pandera."""
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        values = [None if value is None else value.astimezone(dt.UTC).replace(tzinfo=None) for value in values]
+    return pa.array(values, kind, from_pandas=False)
 
 
 def _is_faithful(kind: pa.DataType) -> bool:

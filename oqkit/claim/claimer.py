@@ -366,12 +366,12 @@ class Claimer:
             return
         first_s, longest_s = poll_s * limits.recheck_first_polls, poll_s * limits.recheck_longest_polls
         one.recheck_s = min(max(one.recheck_s * 2, first_s), longest_s)
-        changes = [when for held in one.parts.values() if (when := held.doc.next_change()) is not None and when > now]
-        one.not_before = min([now + one.recheck_s, *changes])
+        changes = [when for held in one.parts.values() if (when := one.next_change(held.doc)) is not None]
+        one.not_before = min([now + one.recheck_s, *(when for when in changes if when > now)])
 
     def _postpone(self, one: JobCursor, job: Job, part: Part) -> None:
         """Move the marker of a job of one part that has nothing to do for a while out of the way of due work."""
-        when = part.next_change()
+        when = one.next_change(part)
         if job.n_parts > 1 or when is None or part.leases:
             return
         if when - self._repository.now() < self._limits.later_s:

@@ -13,6 +13,7 @@ from oqkit.queue.cas import Versioned
 from oqkit.queue.job import Job, check_orders, is_settled
 from oqkit.queue.part import Part
 from oqkit.queue.priority import rank
+from oqkit.queue.reconcile import can_expire
 from oqkit.queue.repository import Repository
 
 
@@ -177,6 +178,11 @@ class JobCursor:
         if self.untouched:
             self.untouched, self.looked = PartPicker(), float("-inf")
 
+    def next_change(self, part: Part) -> float | None:
+        """Return when time alone may next move rows of a part, in epoch seconds: they fall due, or their time to live ends; None for never."""
+        when, end = part.next_change(), self.job.policy.expires_at
+        return when if when is None or end is None or not can_expire(part) else min(when, end)
+
     # --- choosing a part -------------------------------------------------------------------------
 
     def choose(self) -> int | None:
@@ -198,7 +204,7 @@ class JobCursor:
         return self.repository.rng.choice(claimable) if claimable else None
 
     def _is_claimable(self, part: Part, job: Job, now: float) -> bool:
-        when = part.next_change()
+        when = self.next_change(part)
         if part.gen < job.gen:
             return True
         if when is None or when > now:

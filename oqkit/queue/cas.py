@@ -70,11 +70,13 @@ class CasLoop:
 
         Raise `Missing` if the object is not there (and `absent` is None) or was deleted meanwhile.
 
-        `change` is pure and may raise to refuse; returning an equal document writes nothing.
+        `change` is pure and may raise to refuse. Returning an equal document writes nothing, unless an earlier write of this
+        call may still land in the place of this very document: then it is written as it is, which shuts that out.
         `applied` must recognise the change in every later state of the document.
         """
         last: Exception | None = None
         existed = False
+        unanswered: set[str | None] = set()  # etags in the place of which an earlier write may yet land
         patience_s = self.limits.patience_s if patience_s is None else min(patience_s, self.limits.patience_s)
         for _ in self.attempts(patience_s):
             try:
@@ -83,11 +85,13 @@ class CasLoop:
                 if applied(held.doc):
                     return held
                 new = change(held.doc)
-                if new == held.doc:
+                if new == held.doc and held.etag not in unanswered:
                     return held
                 new = replace(new, rev=held.doc.rev + 1, op=new_id(self.rng))
                 return Versioned(new, self._write(key, kind.dump(new), held.etag))
             except (Conflict, Unavailable) as error:
+                if held is not None and isinstance(error, Unavailable):
+                    unanswered.add(held.etag)
                 held, last = None, error
         raise Unavailable(f"{key!r} could not be changed within {patience_s:g} s: {last}") from last
 

@@ -67,15 +67,16 @@ def _settle_part(repository: Repository, job: Job, index: int) -> None:
             return part
         return settle(caught_up(part, job, now=now), now=now, policy=job.policy, chance=chance)
 
-    repository.update_part(job, index, change, applied=lambda part: not _waits(part))
+    repository.update_part(job, index, change, applied=lambda part: not can_expire(part))
 
 
 def is_overdue(part: Part, job: Job, now: float) -> bool:
     """Whether tasks wait although the time to live of their job is over."""
-    return is_over(job, now) and _waits(part)
+    return is_over(job, now) and can_expire(part)
 
 
-def _waits(part: Part) -> bool:
+def can_expire(part: Part) -> bool:
+    """Whether tasks of a part wait to be started that expire once the time to live of their job is over."""
     return any(state.status is Status.PENDING and not state.is_reopened for state in part.states)
 
 
@@ -104,7 +105,7 @@ class Reconciler:
         limits, progress = self._limits, (state.job.gen, sum(held.doc.rev for held in state.known.values()))
         if progress != self._seen:
             self._seen, self._since, self._patience_s = progress, now, limits.stalled_s
-        if is_over(state.job, state.at) and any(_waits(part) for part in state.parts()):
+        if is_over(state.job, state.at) and any(can_expire(part) for part in state.parts()):
             settle_job(self._repository, state.job, state)
             return True
         if now - self._since >= self._patience_s and (state.is_blocked or _is_stalled(state)):

@@ -91,6 +91,14 @@ def test_encode_values_keeps_values_and_their_types(kind):
     assert repr(got) == repr(values)
 
 
+def test_times_of_a_zone_are_times_in_any_environment(monkeypatch):
+    """pandera sets this variable for pyspark, and pyarrow reads it."""
+    monkeypatch.setenv("PYARROW_IGNORE_TIMEZONE", "1")
+    test_encode_values_keeps_values_and_their_types("datetime_zoned")
+    given = [{"when": [dt.datetime(2020, 7, 1, 5, tzinfo=ZoneInfo("Europe/Paris"))]}]
+    assert repr(back(given)) == repr(given)
+
+
 @pytest.mark.parametrize(
     ("values", "arrow", "expected"),
     (

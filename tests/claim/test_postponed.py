@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -29,6 +30,35 @@ def test_marker_of_a_single_part_that_waits_is_moved_out_of_the_way(world):
     assert heir.step()
     assert world.statuses(job) == {"completed": 1}
     assert world.markers() == []
+
+
+def test_marker_of_what_waits_beyond_its_time_to_live_lies_until_that_is_over(world):
+    """Whoever has looked at it before and whoever has not: both write that it has expired, and take its marker down."""
+    for n, name in enumerate(("w", "heir")):
+        job = world.job(n, policy=replace(PATIENT, expires_at=world.now() + 20.0))
+        world.submit(job)
+        worker = world.worker()
+        worker.step(Verb.RETRY)
+        (marker,) = map(parse_marker, world.markers())
+        assert (marker.is_later, marker.due) == (True, pytest.approx(job.policy.expires_at, abs=0.001))
+        late = worker if name == "w" else world.worker(name)
+        assert late.drain(until_s=25.0) == 0
+        assert world.statuses(job) == {"expired": 1}
+        assert world.markers() == []
+
+
+def test_reopened_task_that_waits_is_due_after_the_time_to_live_of_its_job(world):
+    job = world.job(policy=replace(PATIENT, expires_at=world.now() + 20.0))
+    world.submit(job)
+    worker = world.worker()
+    worker.step(Verb.FAIL)
+    control.retry(world.repository(), job.id)
+    world.clock.sleep(2.0)
+    worker.step(Verb.RETRY)
+    (marker,) = map(parse_marker, world.markers())
+    assert marker.due == pytest.approx(world.now() + 30.0)
+    assert worker.drain() == 1
+    assert world.statuses(job) == {"completed": 1}
 
 
 def test_marker_is_not_moved_for_a_short_wait(world):

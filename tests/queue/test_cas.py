@@ -38,6 +38,16 @@ def claiming(lease="a", *, now=0.0, max_rows=100):
     return change
 
 
+def claiming_at_first():
+    """Claim a row in the first attempt and none afterwards, as a worker does that may start nothing any more."""
+    rooms = iter((1,))
+
+    def change(part):
+        return claiming(max_rows=next(rooms, 0))(part)
+
+    return change
+
+
 def has_lease(lease):
     return lambda part: any(one.id == lease for one in part.leases)
 
@@ -301,6 +311,30 @@ def test_change_that_changes_nothing_writes_nothing(world):
     held = update(world.inner, lambda part: part, lambda part: False)
     assert held.etag is None
     assert world.inner.requests.snapshot() - before == {"get": 1}
+
+
+@pytest.mark.parametrize("is_there", (False, True))
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_was_told_to_have_changed_nothing_does_not_land_later(world, fault, is_there):
+    if is_there:
+        update(world.inner, claiming("first", max_rows=1), has_lease("first"))
+    store = FaultyStore(world.inner, ("someday" if fault == "late" else fault,))
+    held = update(store, claiming_at_first(), has_lease("a"))
+    store.land("someday")
+    store.land("late")
+    is_stored = bool(world.listed("parts/")) and has_lease("a")(part_of(world))
+    assert has_lease("a")(held.doc) is is_stored
+
+
+def test_change_that_changes_nothing_after_others_have_written_writes_nothing(world):
+    """The document that the earlier write was to replace is gone, so it cannot land any more."""
+    update(world.inner, claiming("b", max_rows=1), has_lease("b"))
+    store = FaultyStore(world.inner, ("someday",))
+    held = loop_over(world.inner).read(PART, KEY)
+    update(world.inner, claiming("c", max_rows=1), has_lease("c"))
+    update(store, claiming_at_first(), has_lease("a"), held=held)
+    store.land("someday")
+    assert (part_of(world).rev, has_lease("a")(part_of(world))) == (2, False)
 
 
 def test_change_that_is_there_already_writes_nothing(world):
