@@ -261,7 +261,9 @@ class QueueMachine(RuleBasedStateMachine):
         statuses = {where} if where in ("pending", "running") else {"pending", "running"}
         hit = [model.rows[n] for n in rows if model.rows[n].status in statuses]
         assert job.cancel(where) == len(hit)
-        if where in ("all", "pending"):
+        if where in ("all", "pending") or where == list(
+            range(len(model.rows))
+        ):  # all rows by their numbers are the job
             model.paused_until = 0.0
         leases = {row.lease for row in hit} - {""}
         for row in hit:
@@ -283,6 +285,8 @@ class QueueMachine(RuleBasedStateMachine):
         task.cancel()
         lease, row.lease = row.lease, ""
         row.status, row.due = "cancelled", 0.0
+        if len(model.rows) == 1:
+            model.paused_until = 0.0
         if lease and all(other.lease != lease for other in model.rows):
             del model.leases[lease]
 
