@@ -371,6 +371,7 @@ def ship(function):
 def main(*sides, shipped):
     """Print the fingerprints of all cases; write "before" to the file `shipped`, or else read and print it too."""
     sys.dont_write_bytecode = True
+    import oqkit.client.connect  # noqa: F401 - as in every process that has a queue: it knows frames
     from oqkit.task.fingerprint import fingerprint
 
     cases = [(f"{side} {what}", it[side == "after"]) for what, _, *it in pairs() for side in sides]

@@ -131,7 +131,7 @@ class Attack:
             "dataset": queue.submit_dataset(f"s3://{BUCKET}/data/*.parquet", "score", name="dataset"),
             "local": queue.submit_dataset(str(self.allowed / "0.parquet"), "score", name="local"),
             "frame": queue.submit_frame(FRAME, "score", name="frame"),
-            "json": queue.map("value", many, name="json", part_rows=1000),
+            "json": queue.map("value", many, name="json", part_rows=1000, payload="reference"),
             "values": queue.map("score", [{"x": 1.0}], name="values"),
             # its errors warm up what failing, retrying and showing errors need
             "broken": queue.map("score", [{"y": 1.0}], name="broken", retries=0),

@@ -11,7 +11,7 @@ from oqkit.client.queue import Queue
 from oqkit.errors import UnknownJob, UsageError
 from oqkit.queue.garbage import Collector
 from oqkit.testing.simulation.kernel import Node
-from oqkit.testing.simulation.world import World
+from oqkit.testing.simulation.world import SIGNAL, World
 
 MOST_JOBS = 4
 AGE_S = 8.0
@@ -32,22 +32,26 @@ def clean(world: World) -> None:
     _begin(world, "collector", lambda node, queue: _collect(world, node, queue))
     for n, job_id in enumerate(sorted(world.acked)[:MOST_JOBS]):
         start_s = kernel.now + kernel.rng.random() * LOOKS * LOOK_EVERY_S
-        for name, act in (("deleter", _delete), ("retrier", _retry)):
+        for name, act in (("deleter", _delete), ("retrier", partial(_retry, world))):
             if kernel.rng.random() < OFTEN:
                 at_s = start_s + kernel.rng.random() * TOGETHER_S
                 kernel.at(at_s, _begin, world, f"{name}{n}", partial(act, job_id))
     kernel.run(kernel.now + LOOKS * LOOK_EVERY_S + TOGETHER_S)
     kernel.run(kernel.now + LONGEST_S, lambda: kernel.steps % 16 == 0 and _is_over(world))
     deleted = oracle.deletions.jobs
-    busy = [task for node in world.cleaners for task in node.tasks if not task.has_ended]
-    oracle.expect(_is_over(world), "not settled after a delete", f"{busy}, deleted: {sorted(deleted)}")
+    oracle.expect(_is_over(world), "not settled after a delete", f"{_open(world)}, deleted: {sorted(deleted)}")
     world.acked = {job_id: one for job_id, one in world.acked.items() if job_id not in deleted}
 
 
 def _is_over(world: World) -> bool:
-    jobs = (world.oracle.jobs[job_id] for job_id in world.acked)
-    has_ended = all(part.is_final for job in jobs for part in world.oracle.parts_of(job))
-    return has_ended and all(task.has_ended for node in world.cleaners for task in node.tasks)
+    return not _open(world)
+
+
+def _open(world: World) -> list[object]:
+    """Return the jobs that have not ended, and what the people have not done with yet."""
+    oracle = world.oracle
+    jobs = [one for one in world.acked if not all(part.is_final for part in oracle.parts_of(oracle.jobs[one]))]
+    return [*jobs, *(task for node in world.cleaners for task in node.tasks if not task.has_ended)]
 
 
 def _begin(world: World, name: str, act: Callable[[Node, Queue], None]) -> None:
@@ -62,9 +66,14 @@ def _delete(job_id: str, _node: Node, queue: Queue) -> None:
         queue.job(job_id).delete()
 
 
-def _retry(job_id: str, _node: Node, queue: Queue) -> None:
+def _retry(world: World, job_id: str, _node: Node, queue: Queue) -> None:
+    """Retry a job; the signal that its tasks wait for now may have been refused, as they had ended."""
     with contextlib.suppress(UnknownJob):
-        queue.job(job_id).retry("all")
+        job = queue.job(job_id)
+        job.retry("all")
+        if world.lacks_signal(job_id):
+            with contextlib.suppress(UsageError):  # they have ended again
+                job.signal(SIGNAL, 1)
 
 
 def _collect(world: World, node: Node, queue: Queue) -> None:

@@ -167,8 +167,7 @@ def _resume_all(world: World) -> None:
 def _signal_all(world: World) -> None:
     """Somebody sends the signal that tasks wait for, unless it was sent; who died over an order may have told nobody."""
     for job_id, acked in world.acked.items():
-        sent = any(control.verb is ControlVerb.SIGNAL for control in world.oracle.jobs[job_id].controls)
-        if acked.plan.waits and (not sent or job_id in world.broken_orders):
+        if world.lacks_signal(job_id) or (acked.plan.waits and job_id in world.broken_orders):
             number = acked.plan.number
             Operator(world, OrderPlan(name=f"go{number}", at_s=0.0, job=number, verb="signal", kills=())).live()
 

@@ -23,6 +23,7 @@ from oqkit.queue import dependency, release
 from oqkit.queue import key as keys
 from oqkit.queue.bell import News
 from oqkit.queue.cas import Versioned
+from oqkit.queue.job import ControlVerb
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.part import Part
 from oqkit.queue.repository import Repository, Settings
@@ -232,6 +233,11 @@ class World:
             self.kernel.after(kill.after_s, lambda: None if node.is_dead else stop())
         else:
             self.kernel.after(kill.after_s, lambda: None if self.weather.is_fair else node.kill())
+
+    def lacks_signal(self, job_id: str) -> bool:
+        """Whether tasks of a job wait for a signal that it was never sent, perhaps because they had ended by then."""
+        sent = any(control.verb is ControlVerb.SIGNAL for control in self.oracle.jobs[job_id].controls)
+        return self.acked[job_id].plan.waits and not sent
 
     def died(self) -> None:
         """Count a death."""
