@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 import oqkit
@@ -28,6 +30,20 @@ def test_cancelled_tasks_do_not_run(queue, oq):
     assert job.counts()["cancelled"] == 3
     assert job.tasks()["attempt"].tolist() == [0, 0, 0]
     assert queue.history(f"{job.id}.1")["note"].tolist()[-1] == "not this one"
+
+
+def test_history_tells_who_gave_which_order_and_why(queue, oq):
+    job = queue.map(inverse, [1, 2], name="nightly")
+    oq("pause", "nightly", "--reason", "look first", "--by", "ana@lab")
+    job.cancel(reason="typing mistake", by="ben@lab")
+    job.retry("cancelled", by="cy@lab")
+    job.resume(by="dee@lab")
+    work_off(queue, inverse)
+    told = queue.history(f"{job.id}.1")
+    orders = told[told["by"] != ""]
+    assert orders["by"].tolist() == ["ana@lab", "ben@lab", "cy@lab", "dee@lab"]
+    assert orders["note"].tolist() == ["paused: look first", "typing mistake", "", "resumed"]
+    assert [step["by"] for step in json.loads(oq("history", f"{job.id}.1", "--json"))] == told["by"].tolist()
 
 
 def test_task_that_has_ended_cannot_be_cancelled(queue):

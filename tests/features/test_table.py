@@ -2,103 +2,57 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import inspect
 import re
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 import oqkit
 from oqkit.cli.parser import choices_of, whole_command_line
+from tests.features.page import (
+    FEATURES,
+    HERE,
+    ROOT,
+    cells,
+    missing_of_call,
+    missing_of_command,
+    parts_of,
+    quoted,
+    rows,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
-HERE = "tests/features"
-PAGE = ROOT / "docs/reference/features.md"
-NOT_YET = "not yet"
-OBJECTS = {
-    "oq": oqkit, "q": oqkit.Queue, "job": oqkit.Job, "task": oqkit.Task, "ctx": oqkit.Context, "w": oqkit.Worker,
+ROWS = rows()
+STORES = {"memory", "seaweedfs"}
+ELSEWHERE = {"On Azure Blob Storage"}
+"""What is tried on another store than these two, since that is what it is about."""
+LATER = {
+    "`oq submit-frame`", "`q.submit_frame(by=, key=, max_cost=)`", "`q.plan`", "`oq.plan`", "`q.run_local`", "`oq.run_local`",
+    "`job.dataset`", "`job.extend`", "`job.debug`", "`job.logs`", "`oq logs`", "`oq tail`", "`oq.work`", "`oq.workers_on`",
+    "`oq.manifest`", "`oq.Executor`", "`q.wanted(max=)`", "`oq.wanted`", "`oq wanted`", "`oq manifest`", "`oq config`", "`q.doctor`",
+    "`oq.doctor`", "`oq doctor`", "`oq.metrics`", "`oq metrics`", "`oq dashboard`",
+    "`oq reshard`", "`oq.Worker(shard_leases=)`", "`oq worker --shard-leases`",
 }  # fmt: skip
+"""All that may still be *not yet*: what is about frames, the notebook, and running it. The last line is being built."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    feature: str
-    calls: list[str]
-    later_calls: list[str]
-    commands: list[str]
-    later_commands: list[str]
-    tests: list[str]
-
-
-def rows() -> list[Row]:
-    found = []
-    for line in PAGE.read_text(encoding="utf-8").splitlines():
-        if not line.startswith("|") or line.startswith(("|---", "| feature |")):
-            continue
-        feature, calls, commands, tests = (cell.strip() for cell in line.strip("|").split("|"))
-        (now, later), (commands_now, commands_later) = _split(calls), _split(commands)
-        found.append(
-            Row(
-                feature=feature, calls=now, later_calls=later, commands=commands_now, later_commands=commands_later,
-                tests=re.findall(r"`([^`]+)`", tests),
+@pytest.fixture(scope="module")
+def stores_of(request) -> dict[str, set[str]]:
+    """Return on which stores the tests of the features and of the budgets run, as pytest finds them."""
+    here = request.node.parent
+    found: dict[str, set[str]] = {}
+    for folder in (here, *(each for each in here.parent.collect() if each.path.name == "budget")):
+        for item in request.session.genitems(folder):
+            ways = getattr(item, "callspec", None)
+            path = item.path.relative_to(ROOT)
+            found.setdefault(f"{path}::{item.originalname}", set()).update(
+                () if ways is None else STORES.intersection(map(str, ways.params.values()))
             )
-        )  # fmt: skip
     return found
 
 
-def _split(cell: str) -> tuple[list[str], list[str]]:
-    now, _, later = cell.partition(NOT_YET)
-    return re.findall(r"`([^`]+)`", now), re.findall(r"`([^`]+)`", later)
-
-
-ROWS = rows()
-
-
-def missing_of_call(call: str) -> list[str]:
-    """Return what a call such as ``q.submit(key=, ttl=)`` names that does not exist: itself, or arguments."""
-    path, arguments = re.fullmatch(r"@?([\w.]+)(?:\((.*)\))?", call).groups()
-    root, *names = path.split(".")
-    found: Any = OBJECTS.get(root) or _module(path)
-    for name in names if root in OBJECTS else names[-1:]:
-        if not hasattr(found, name):
-            return [path]
-        found = getattr(found, name)
-    wanted = re.findall(r"(\w+)=", arguments or "")
-    if not wanted:
-        return []
-    parameters = inspect.signature(found).parameters
-    known = {*parameters}
-    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
-        known |= {field.name for field in fields(oqkit.Options)}
-    return [f"{path}({name}=)" for name in wanted if name not in known]
-
-
-def _module(path: str) -> Any:
-    return importlib.import_module(path.rpartition(".")[0])
-
-
-def missing_of_command(command: str) -> list[str]:
-    """Return what a command such as ``oq list --type`` names that does not exist."""
-    words = command.split()
-    parser: argparse.ArgumentParser = whole_command_line()
-    for word in (word for word in words[1:] if not word.startswith("-")):
-        choices = choices_of(parser)
-        if word not in choices:
-            return [command]
-        parser = choices[word]
-    known = parser._option_string_actions
-    return [f"{command}: {word}" for word in words if word.startswith("-") and word not in known]
-
-
-def parts_of(call: str) -> list[str]:
-    """Return a call once for each argument that it names."""
-    path, _, arguments = call.partition("(")
-    names = re.findall(r"\w+=", arguments)
-    return [f"{path}({name})" for name in names] if names else [call]
+def place_of(named: str) -> str:
+    """Return a named test with its folder."""
+    return named if "/" in named else f"{HERE}/{named}"
 
 
 def test_table_has_rows():
@@ -118,13 +72,18 @@ def test_named_commands_exist(row):
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.feature)
 def test_what_is_there_has_a_test(row):
-    if row.calls or row.commands:
+    if row.is_there:
         assert row.tests, "name its test in tests/features"
     for named in row.tests:
-        path, _, name = named.partition("::")
-        file = ROOT / (path if "/" in path else f"{HERE}/{path}")
-        assert file.is_file(), named
-        assert f"def {name}(" in file.read_text(encoding="utf-8") if name else True, named
+        path, _, name = place_of(named).partition("::")
+        assert (ROOT / path).is_file(), named
+        assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8") if name else True, named
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.feature not in ELSEWHERE], ids=lambda row: row.feature)
+def test_what_is_there_is_tried_in_memory_and_on_a_real_server(row, stores_of):
+    tried = [stores_of.get(place_of(named), set()) for named in row.tests]
+    assert not row.is_there or STORES in tried, "name a test that uses the fixture `queue` of tests/features"
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.feature)
@@ -132,6 +91,13 @@ def test_what_is_not_there_yet_is_not_there(row):
     there = [one for call in row.later_calls for one in parts_of(call) if not missing_of_call(one)]
     there += [command for command in row.later_commands if not missing_of_command(command)]
     assert there == [], "it is there now: move it before 'not yet', and name its test"
+
+
+def test_only_frames_the_notebook_and_running_it_have_what_is_not_there_yet():
+    later = {f"`{name}`" for row in ROWS for name in (*row.later_calls, *row.later_commands)}
+    assert later - LATER == set()
+    unnamed = [row.feature for row in ROWS if not row.is_there and not (row.later_calls or row.later_commands)]
+    assert unnamed == ["Pipelines: outputs are the next inputs", "Direct dispatch to one worker"]
 
 
 def test_names_of_the_api_are_all_in_the_table():
@@ -144,3 +110,18 @@ def test_names_of_the_api_are_all_in_the_table():
 def test_every_command_is_in_the_table():
     named = {command.split()[1] for row in ROWS for command in row.commands}
     assert set(choices_of(whole_command_line())) - named == set()
+
+
+# --- the roadmap of the original -----------------------------------------------------------------
+
+ROADMAP = cells(FEATURES, n=3)
+
+
+def test_roadmap_of_the_original_is_whole():
+    assert [number for number, _, _ in ROADMAP] == [f"1.{n}" for n in range(1, 37)]  # as in the study of it
+
+
+@pytest.mark.parametrize(("there", "here"), [row[1:] for row in ROADMAP], ids=[row[0] for row in ROADMAP])
+def test_feature_of_the_original_has_a_row(there, here):
+    assert set(quoted(here)) - {row.feature for row in ROWS} == set(), there
+    assert quoted(here)
