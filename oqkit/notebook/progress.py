@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from oqkit.queue.part import Event, Part
+from oqkit.queue.part import Part
+from oqkit.queue.part_log import Event
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Verb
 

@@ -11,7 +11,8 @@ from oqkit.notebook.group import Group
 from oqkit.notebook.progress import ProgressHistory, durations, histogram, history_of, mean_rate, rate, speeds
 from oqkit.payload.input import input_of
 from oqkit.queue.job import Control, Job
-from oqkit.queue.part import LOG_RING, Part
+from oqkit.queue.part import Part
+from oqkit.queue.part_log import LOG_RING
 from oqkit.queue.task_state import TaskState
 from oqkit.queue.transition import Status, Verb
 from oqkit.queue.view import JobState, JobStatus

@@ -45,7 +45,8 @@ class Commit:
     """Whether it ends the lease: then all rows without an outcome go back."""
     is_alone: bool = False
     """Whether the lease's one row is about to run while nothing else is at stake in its worker."""
+    extended: Rows = NONE
+    """Rows that nobody else is to have for `lease_s` seconds from now on at least, if that is longer than leases last."""
     lease_s: float = 0.0
-    """How long the lease is to last from now on at least, in seconds, if that is longer than leases do."""
     progress: Sequence[Progress] | None = None
     """How far the calls in progress are, in place of what was known of that; None leaves it."""

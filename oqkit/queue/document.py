@@ -38,7 +38,8 @@ from oqkit.queue.dependency import OnFailure, Parent
 from oqkit.queue.job import DELETED, SCHEMAS, Code, Control, Job, Slot
 from oqkit.queue.limit import FEATURE as LIMITS
 from oqkit.queue.limit import MAX_LIMITS, Limit
-from oqkit.queue.part import Event, Lease, Part
+from oqkit.queue.part import Lease, Part
+from oqkit.queue.part_log import Event
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows, covers_once
 from oqkit.queue.signal import FEATURE as SIGNALS

@@ -8,7 +8,8 @@ from typing import assert_never
 
 from oqkit.queue.document import load_part
 from oqkit.queue.job import Control, ControlVerb, Job
-from oqkit.queue.part import Event, Part
+from oqkit.queue.part import Part
+from oqkit.queue.part_log import Event
 from oqkit.queue.repository import Repository
 from oqkit.queue.task_state import TaskState
 from oqkit.queue.transition import TRANSITIONS, Status, Verb

@@ -15,22 +15,21 @@ from oqkit.errors import LeaseLost
 from oqkit.limits import QueueLimits
 from oqkit.queue import bound
 from oqkit.queue.commit import Commit, Outcome
+from oqkit.queue.part_log import Event, appended
 from oqkit.queue.policy import Policy
 from oqkit.queue.progress import Progress
 from oqkit.queue.rows import Rows, union
 from oqkit.queue.signal import with_wait
 from oqkit.queue.suspect import lease_s_for, most_rows
-from oqkit.queue.task_state import States, Stretch, TaskState, changed, grouped, stretches
+from oqkit.queue.task_state import States, Stretch, TaskState, changed, grouped, off_lease, stretches
 from oqkit.queue.transition import Status, Verb, target
 
 DONE_RING = 16
-LOG_RING = 32
-LOG_RANGES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """One worker's right to the rows that name it, until `expires` (epoch seconds) or its end."""
+    """One worker's right to the rows that name it, until `expires` (epoch seconds), or longer for a row that says so, or its end."""
 
     id: bound.LeaseId
     worker: bound.Name
@@ -41,24 +40,6 @@ class Lease:
     """Whether its one row runs while nothing else is at stake in its worker: if that dies, it is the row's doing."""
     progress: tuple[Progress, ...] = ()
     """How far the calls were at the last heartbeat; of rows that the lease does not hold any more it says nothing."""
-    unknown: bound.Unknown = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One line of the part's short log."""
-
-    at: bound.Moment
-    verb: Verb
-    rows: Rows
-    """The rows, or, of very scattered ones, all from the first to the last."""
-    n_rows: bound.Count
-    worker: bound.Name = ""
-    note: bound.Note = ""
-    took_s: bound.Span = 0.0
-    """How long the rows took to run, in seconds; 0 if unknown."""
-    by: bound.Name = ""
-    """Who gave the order that moved them; empty if none did, or that is not known."""
     unknown: bound.Unknown = ()
 
 
@@ -111,6 +92,10 @@ class Part:
     def held(self, lease_id: str) -> Rows:
         """Return the rows that run under a lease."""
         return self.rows(lambda state: state.lease == lease_id)
+
+    def holds(self, lease_id: str) -> set[float]:
+        """Return until when rows of a lease are held, whenever that runs out, in epoch seconds; 0 for those that are not."""
+        return {state.held_until for state in self.states if state.lease == lease_id}
 
     def progress(self) -> list[Progress]:
         """Return what running calls said of themselves at the last heartbeat, each of the rows that it still runs."""
@@ -210,7 +195,7 @@ def commit(
 ) -> Part:
     """Record what `given` says under a lease, and keep the lease for `lease_s` more, or end it if it holds no row any more.
 
-    A lease never gets shorter: what it was once extended to stays. What was told of progress is replaced.
+    A lease never gets shorter, nor does what a row of it was once extended to. What was told of progress is replaced.
     The state of each row names the output of the commit that its outcome came with. Rows that were cancelled
     meanwhile are left alone. Raise `LeaseLost` if the lease is gone.
     """
@@ -218,7 +203,6 @@ def commit(
     lease = replace(
         lease,
         commits=lease.commits + 1,
-        expires=max(lease.expires, now + max(lease_s, given.lease_s)),
         is_alone=lease.is_alone or given.is_alone,
     )
     name = output_id(lease_id, lease.commits) if given.output is not None else ""
@@ -232,9 +216,18 @@ def commit(
     if not part.held(lease_id):
         return _swept(_ended(part, lease))
     told, held = lease.progress if given.progress is None else given.progress, part.held(lease_id)
-    lease = replace(lease, progress=tuple(one for one in told if one.rows & held))
+    part = replace(part, states=changed(part.states, held & given.extended, _held_for(given.lease_s, now=now)))
+    lease = replace(
+        lease,
+        progress=tuple(one for one in told if one.rows & held),
+        expires=max(lease.expires, min(max(now + lease_s, until) for until in part.holds(lease_id))),
+    )
     others = tuple(other for other in part.leases if other.id != lease_id)
     return _swept(replace(part, leases=(*others, lease)))
+
+
+def _held_for(seconds: float, *, now: float) -> Callable[[TaskState], TaskState]:
+    return lambda state: replace(state, held_until=max(state.held_until, now + seconds))
 
 
 def _ended(part: Part, lease: Lease) -> Part:
@@ -258,7 +251,7 @@ def _record(
             verb = Verb.FAIL
         if verb is Verb.RESCHEDULE and most is not None and state.reschedules >= most:
             verb = Verb.FAIL
-        state = replace(state, status=target(verb, state.status), lease="", lost=0, output=name or state.output)
+        state = off_lease(state, verb, lost=0, output=name or state.output)
         if verb is Verb.RETRY:
             return replace(state, due=now + policy.backoff.delay_s(state.used, chance=chance))
         return _spared(state, verb, outcome, now=now, gen=part.gen)
@@ -280,16 +273,16 @@ def _spared(state: TaskState, verb: Verb, outcome: Outcome, *, now: float, gen: 
 
 def _died(state: TaskState, *, now: float, policy: Policy, chance: float, is_certain: bool = True) -> TaskState:
     """Charge a row with the death of its worker, which was its doing, or, if that is not certain, may have been."""
-    state = replace(state, lease="", deaths=state.deaths + 1)
-    if is_certain and state.deaths >= policy.max_losses:
-        return replace(state, status=target(Verb.FAIL, state.status))
-    due = now + policy.backoff.delay_s(state.deaths, chance=chance)
-    return replace(state, status=target(Verb.LOSE, state.status), spared=state.spared + 1, due=due)
+    deaths = state.deaths + 1
+    if is_certain and deaths >= policy.max_losses:
+        return off_lease(state, Verb.FAIL, deaths=deaths)
+    due = now + policy.backoff.delay_s(deaths, chance=chance)
+    return off_lease(state, Verb.LOSE, deaths=deaths, spared=state.spared + 1, due=due)
 
 
 def _released(part: Part, lease: Lease, rows: Rows, *, now: float) -> Part:
     def give(state: TaskState) -> TaskState:
-        return replace(state, status=target(Verb.RELEASE, state.status), lease="", spared=state.spared + 1)
+        return off_lease(state, Verb.RELEASE, spared=state.spared + 1)
 
     part = replace(part, states=changed(part.states, rows, give))
     return _logged(part, now, Verb.RELEASE, rows, worker=lease.worker)
@@ -307,16 +300,24 @@ def settle(part: Part, *, now: float, policy: Policy, chance: float) -> Part:
 
 
 def _lost(part: Part, lease: Lease, *, now: float, policy: Policy, chance: float) -> Part:
-    """Take the rows of a lease that ran out from its holder: nobody is charged, unless its row ran alone."""
-    rows = part.held(lease.id)
+    """Take the rows of a lease that ran out from its holder: nobody is charged, unless its row ran alone.
+
+    Those that it asked more time for stay with it, and it lasts until the first of these is over.
+    """
+    rows = part.rows(lambda state: state.lease == lease.id and state.held_until <= now)
 
     def drop(state: TaskState) -> TaskState:
         state = replace(state, lost=state.lost + 1)
         if lease.is_alone:
             return _died(replace(state, output=""), now=now, policy=policy, chance=chance)
-        return replace(state, status=target(Verb.LOSE, state.status), lease="", spared=state.spared + 1)
+        return off_lease(state, Verb.LOSE, spared=state.spared + 1)
 
-    part = _ended(replace(part, states=changed(part.states, rows, drop)), lease)
+    part = replace(part, states=changed(part.states, rows, drop))
+    if kept := part.holds(lease.id):
+        kept_lease = replace(lease, expires=min(kept))
+        part = replace(part, leases=tuple(kept_lease if one is lease else one for one in part.leases))
+    else:
+        part = _ended(part, lease)
     return _swept(_told(part, now, Verb.LOSE, rows, worker=lease.worker))
 
 
@@ -346,7 +347,7 @@ def reopen(part: Part, rows: Rows, *, now: float, statuses: frozenset[Status], b
 
 def _moved(part: Part, rows: Rows, verb: Verb, *, now: float, note: str = "", by: str = "") -> Part:
     def move(state: TaskState) -> TaskState:
-        state = replace(state, status=target(verb, state.status), lease="", due=0.0, waits=())
+        state = off_lease(state, verb, due=0.0, waits=())
         if verb is Verb.REOPEN:
             return replace(state, spared=state.attempt, lost=0, deaths=0, reschedules=0, is_reopened=True, output="")
         return state
@@ -374,20 +375,5 @@ def _told(part: Part, now: float, verb: Verb, rows: Rows, *, worker: str, note: 
     return _logged(part, now, verb, rows, worker=worker, note=note, took_s=took_s)
 
 
-def _logged(
-    part: Part,
-    now: float,
-    verb: Verb,
-    rows: Rows,
-    *,
-    worker: str = "",
-    note: str = "",
-    took_s: float = 0.0,
-    by: str = "",
-) -> Part:
-    if not rows:
-        return part
-    shown = rows if len(rows.borders) <= 2 * LOG_RANGES else Rows.span(rows.first, rows.last + 1)
-    note = note[: bound.MAX_NOTE]
-    event = Event(at=now, verb=verb, rows=shown, n_rows=len(rows), worker=worker, note=note, took_s=took_s, by=by)
-    return replace(part, log=(*part.log, event)[-LOG_RING:])
+def _logged(part: Part, now: float, verb: Verb, rows: Rows, **told: Any) -> Part:
+    return replace(part, log=appended(part.log, now, verb, rows, **told)) if rows else part

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
 
 from oqkit.queue.bound import MAX_WAITS, Count, LeaseId, Moment, Name, Unknown
 from oqkit.queue.rows import Rows
 from oqkit.queue.signal import Wait
-from oqkit.queue.transition import Status
+from oqkit.queue.transition import Status, Verb, target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,8 @@ class TaskState:
     """Whether it was put back by hand: its time to live does not count any more."""
     lease: LeaseId = ""
     """Who runs it; empty unless running."""
+    held_until: Moment = 0.0
+    """Nobody else may take it before, in epoch seconds: its call asked for that; 0 if it did not, or does not run."""
     output: Name = ""
     """Which output holds its newest outcome; empty for none."""
     waits: Annotated[tuple[Wait, ...], Meta(max_length=MAX_WAITS)] = ()
@@ -66,6 +68,11 @@ class Stretch(NamedTuple):
 
 States = Mapping[TaskState, Rows]
 """Each state that tasks of a part are in, and which are; together all rows of the part, each once."""
+
+
+def off_lease(state: TaskState, verb: Verb, **changes: Any) -> TaskState:
+    """Return the state of a row that `verb` takes from whoever runs it, if anybody does."""
+    return replace(state, status=target(verb, state.status), lease="", held_until=0.0, **changes)
 
 
 def grouped(found: Iterable[tuple[TaskState, Rows]]) -> dict[TaskState, Rows]:

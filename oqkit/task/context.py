@@ -55,7 +55,7 @@ class Context:
         Neither its lease nor its time-out ends before then; what lasts longer already stays as it is. A worker renews
         the leases of what it runs by itself, so a function needs this only for more time than ``timeout=``, or before
         it keeps the whole process from doing anything, as C code can that holds the interpreter lock. Costs one write.
-        It waits for the store if that is away. A worker that dies meanwhile keeps its tasks from others for so long. Raise
+        It waits for the store if that is away. A worker that dies meanwhile keeps this task, and no other, from the others for so long. Raise
         `LeaseLost`, as all methods do, and `UsageError` for a duration that is none, or is more than a week.
         """
         request = ExtendLease(seconds=seconds(duration, what="duration"))

@@ -51,7 +51,6 @@ class Checkpointer:
         self._lock = lock
         self._sent = lease.monotonic()
         self._told = self._sent
-        self._extended_until = 0.0
         self.is_lost = False
 
     @property
@@ -100,16 +99,14 @@ class Checkpointer:
                 LeaseCommitted, lambda: self._committed({**results.failures, **refused}, outcomes, run_s=took_s)
             )
 
-    def extend(self, seconds: float) -> None:
-        """Let the lease last so long from now on at least, or raise `LeaseLost`."""
+    def extend(self, rows: Rows, seconds: float) -> None:
+        """Let nobody else have rows of the lease for so long from now on at least, or raise `LeaseLost`."""
         with self._lock:
             self._sent = self._lease.monotonic()
-            until = self._sent + seconds
             if not (self.is_lost or self._lease.is_over):
-                self._persist(Commit(lease_s=seconds))
+                self._persist(Commit(extended=rows, lease_s=seconds))
             if self.is_lost or self._lease.is_over:
                 raise LeaseLost(self._lease.id)
-            self._extended_until = max(self._extended_until, until)
 
     def _committed(
         self, failures: Mapping[int, Failure], outcomes: Sequence[Outcome], *, run_s: float
@@ -174,7 +171,8 @@ class Checkpointer:
 
     def _left_s(self) -> float:
         """Return for how long nobody else can own the rows, in seconds."""
-        return max(self._sent + self._lease.lease_s, self._extended_until) - self._lease.monotonic()
+        lease = self._lease
+        return max(self._sent + lease.lease_s - lease.monotonic(), lease.expires - lease.now())
 
 
 def outcomes_of(results: Results, refused: Rows, *, took_s: float) -> Sequence[Outcome]:

@@ -287,11 +287,11 @@ class LeaseRunner:
 
     # --- while it runs ---------------------------------------------------------------------------
 
-    def _give_time(self, seconds: float) -> None:
-        """Let the call that asks, in its own thread, go on for so long."""
+    def _give_time(self, rows: Rows, seconds: float) -> None:
+        """Let the call of these rows, which asks, in its own thread, go on for so long."""
         running = self._present()
         with running.asking():
-            self._checkpointer.extend(seconds)
+            self._checkpointer.extend(rows, seconds)
             running.allow(self._clock() + seconds)
 
     def _look_after(self, running: Running, now: float) -> None:

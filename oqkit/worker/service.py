@@ -104,7 +104,9 @@ def _sendable(request: Request) -> Request:
 class LeaseService:
     """Answers what the calls of one lease ask: the one place where each kind of request is known."""
 
-    def __init__(self, lease: HeldLease, *, extend: Callable[[float], None], spawn: Spawner, codec: Codec) -> None:
+    def __init__(
+        self, lease: HeldLease, *, extend: Callable[[Rows, float], None], spawn: Spawner, codec: Codec
+    ) -> None:
         self._lease = lease
         self._extend = extend
         self._spawn = spawn
@@ -115,7 +117,7 @@ class LeaseService:
         answer: object = None
         match request:
             case ExtendLease():
-                self._extend(request.seconds)
+                self._extend(rows, request.seconds)
             case Spawn():
                 answer = self._spawn(request, self._task_id(rows), self._lease.job)
             case TakeSignal():

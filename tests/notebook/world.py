@@ -12,7 +12,8 @@ from oqkit.client.queue import Queue
 from oqkit.config import Settings
 from oqkit.notebook.live import Live
 from oqkit.notebook.state import size_bytes
-from oqkit.queue.part import Event, Lease
+from oqkit.queue.part import Lease
+from oqkit.queue.part_log import Event
 from oqkit.queue.repository import open_repository
 from oqkit.queue.rows import Rows
 from oqkit.queue.task_state import TaskState, grouped

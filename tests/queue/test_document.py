@@ -12,7 +12,8 @@ from oqkit.limits import QueueLimits
 from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.document import dump_job, dump_part, load_job, load_part
 from oqkit.queue.job import Code, Control, ControlVerb, Job
-from oqkit.queue.part import Event, Lease, Part, claim, commit, fresh
+from oqkit.queue.part import Lease, Part, claim, commit, fresh
+from oqkit.queue.part_log import Event
 from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.task_state import TaskState, grouped

@@ -17,8 +17,9 @@ from tests.queue.faulty import NO_WAIT
 from tests.queue.step import ALL, end, new, take
 
 
-def beat(part, lease="a", *, now, **given):
-    """Commit nothing but that the lease goes on, for 60 seconds."""
+def beat(part, lease="a", *, now, extended=None, **given):
+    """Commit nothing but that the lease goes on, for 60 seconds; `lease_s` is for these rows (None: all of them)."""
+    given["extended"] = part.held(lease) if extended is None else Rows.of(extended)
     return commit(part, lease, Commit(**given), now=now, policy=NO_WAIT, chance=0.5, lease_s=60.0)
 
 
@@ -39,6 +40,52 @@ def test_extension_never_shortens_a_lease():
 
 def test_extension_shorter_than_a_lease_is_a_heartbeat():
     assert beat(take(new()), now=10.0, lease_s=1.0).leases[0].expires == 70.0
+
+
+def test_extension_of_one_row_leaves_the_others_to_whoever_comes_when_the_lease_is_over():
+    part = beat(take(new(4), max_rows=4), now=10.0, extended=[1], lease_s=600.0)
+    assert part.leases[0].expires == 70.0
+    part = settle(part, now=70.0, policy=NO_WAIT, chance=0.5)
+    assert part.held("a") == Rows.of([1])
+    part = take(part, "b", now=70.0, worker="other", max_rows=4)
+    assert part.held("b") == Rows.of([0, 2]), "suspects are claimed in ever smaller numbers"
+    assert {lease.id: lease.expires for lease in part.leases} == {"a": 610.0, "b": 130.0}
+
+
+def test_extended_row_is_still_its_holders_and_the_others_are_not_any_more():
+    part = settle(
+        beat(take(new(4), max_rows=4), now=10.0, extended=[1], lease_s=600.0), now=70.0, policy=NO_WAIT, chance=0.5
+    )
+    part = take(part, "b", now=70.0, worker="other", max_rows=4)
+    part = end(part, "a", Verb.COMPLETE, Rows.span(0, 4), now=90.0)
+    assert part.state_at(1).status is Status.COMPLETED
+    assert part.held("b") == Rows.of([0, 2]), "suspects are claimed in ever smaller numbers"
+    assert part.has_commit("a", 2)
+
+
+def test_extended_row_goes_to_others_when_its_time_is_over():
+    part = beat(take(new(4), max_rows=4), now=10.0, extended=[1], lease_s=600.0)
+    part = beat(part, now=20.0, extended=[2], lease_s=900.0)
+    for now, held in ((80.0, [1, 2]), (609.0, [1, 2]), (610.0, [2]), (920.0, [])):
+        part = settle(part, now=now, policy=NO_WAIT, chance=0.5)
+        assert part.held("a") == Rows.of(held)
+    assert part.leases == ()
+    assert {state.held_until for state in part.states} == {0.0}
+
+
+@pytest.mark.parametrize("verb", (Verb.COMPLETE, Verb.FAIL, Verb.RETRY, Verb.RESCHEDULE, Verb.LOSE))
+def test_nothing_of_an_extension_stays_when_the_call_has_ended(verb):
+    part = beat(take(new(4), max_rows=4), now=10.0, extended=[1], lease_s=600.0)
+    assert end(part, "a", verb, Rows.of([1]), now=11.0, lease_s=60.0).state_at(1).held_until == 0.0
+    assert cancel(part, Rows.of([1]), now=11.0, statuses=ALL).state_at(1).held_until == 0.0
+    assert beat(part, now=11.0, release=Rows.of([1])).state_at(1).held_until == 0.0
+
+
+def test_hold_is_read_as_it_was_written_and_takes_no_byte_where_there_is_none():
+    part = take(new(4), max_rows=4)
+    assert b"held_until" not in dump_part(part)
+    part = beat(part, now=10.0, extended=[1], lease_s=600.0)
+    assert load_part(dump_part(part), key="k") == part
 
 
 def test_original_1_2_b_extension_under_a_lease_that_is_over_changes_no_lease_of_another_worker():

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from oqkit.queue.part import (
     DONE_RING,
-    LOG_RANGES,
-    LOG_RING,
     cancel,
 )
+from oqkit.queue.part_log import LOG_RANGES, LOG_RING
 from oqkit.queue.rows import NONE, Rows
 from oqkit.queue.transition import Status, Verb
 from tests.queue.step import end, new, take

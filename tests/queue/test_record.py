@@ -16,7 +16,8 @@ from oqkit.queue import bound, control, document, record
 from oqkit.queue.commit import Commit, Outcome
 from oqkit.queue.document import MAX_BYTES, dump_job, dump_part, load_job, load_part
 from oqkit.queue.job import Control, ControlVerb
-from oqkit.queue.part import Event, Lease, claim, commit
+from oqkit.queue.part import Lease, claim, commit
+from oqkit.queue.part_log import Event
 from oqkit.queue.policy import Backoff, Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status, Verb

@@ -9,7 +9,8 @@ import pytest
 from oqkit.queue import timing as module
 from oqkit.queue.history import Step
 from oqkit.queue.job import Job
-from oqkit.queue.part import Event, Part
+from oqkit.queue.part import Part
+from oqkit.queue.part_log import Event
 from oqkit.queue.rows import Rows
 from oqkit.queue.task_state import TaskState
 from oqkit.queue.timing import Timing, timing

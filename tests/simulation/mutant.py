@@ -111,6 +111,8 @@ MUTANTS = {
         steering.entry_is_tried_once,
         ask.extension_may_shorten,
         ask.extension_is_not_fenced,
+        ask.extension_pins_all_rows_of_its_lease,
+        ask.extended_rows_go_with_their_lease,
         ask.extension_is_answered_before_it_is_stored,
         ask.time_out_does_not_hear_of_an_extension,
         ask.progress_is_written_under_every_lease,

@@ -72,6 +72,23 @@ def test_lease_lasts_as_long_as_was_asked_for(queue, start, tmp_path, way):
     assert list(job.result(WAIT_S)["hold" if function is hold else "hold_coroutine"]) == [1]
 
 
+def test_extension_holds_no_other_row_of_the_lease(queue, start, tmp_path, way):
+    """A long wish of one row used to keep all rows of its lease from others if the worker died."""
+    executor, function = way
+    start(function, executor=executor, lease_s=30.0)
+    now = queue.repository.now()
+    items = [{"x": x, "folder": str(tmp_path), "extension_s": 0.0 if x else 3600.0} for x in range(3)]
+    job = queue.map(function, items, part_rows=3)
+    until(lambda: has_begun(tmp_path, "0.1"))
+    part = part_of(job)
+    lease = part.lease(part.state_at(0).lease)
+    assert part.state_at(0).held_until >= now + 3600.0
+    assert len(part.held(lease.id)) > 1
+    assert lease.expires < now + 3600.0
+    (tmp_path / "end").touch()
+    assert job.wait(WAIT_S).counts()["completed"] == 3
+
+
 def test_original_1_2_c_extension_lengthens_the_time_out_of_the_call_that_asks(queue, start, tmp_path, way):
     """There, the time-out of a task cut it in spite of its extension."""
     executor, function = way

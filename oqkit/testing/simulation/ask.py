@@ -33,14 +33,15 @@ def talk(
     seconds = max(plan.asks.get(row, 0.0) for row in rows)
     longer_s = max(0.0, USED_SHARE * seconds - plan.row_s)
     for _ in range(2) if seconds else ():
-        _ask(oracle, ctx, seconds, [oracle.grants[lease] for lease in leases])
+        _ask(oracle, ctx, seconds, rows=rows, grants=[oracle.grants[lease] for lease in leases])
         node.clock.sleep(longer_s / 2)
 
 
-def _ask(oracle: Oracle, ctx: Context, seconds: float, grants: Sequence[Grant]) -> None:
+def _ask(oracle: Oracle, ctx: Context, seconds: float, *, rows: Sequence[int], grants: Sequence[Grant]) -> None:
     for grant in grants:
-        grant.asked_s = max(grant.asked_s, seconds)
+        grant.asked.update({row: max(grant.asked.get(row, 0.0), seconds) for row in rows})
     since = oracle.bucket.now()
     ctx.extend_lease(seconds)
-    is_kept = any(grant.expires >= since + seconds - DOUBT_S for grant in grants)
+    until = since + seconds - DOUBT_S
+    is_kept = any(all(grant.held_until.get(row, 0.0) >= until for row in rows) for grant in grants)
     oracle.expect(is_kept, "extension promised and not kept", f"{ctx.task_id}: {seconds:g} s from {since:.2f} s on")

@@ -50,8 +50,10 @@ class Grant:
     expires: float
     most_s: float
     """How long it may last from each commit on."""
-    asked_s: float = 0.0
-    """The most that a call under it has asked for."""
+    asked: dict[int, float] = field(default_factory=dict)
+    """The most that a call of a row of its job has asked for, in seconds."""
+    held_until: dict[int, float] = field(default_factory=dict)
+    """Until when such a row stays with it at least."""
     is_alone: bool = False
     """Whether its holder has put on record that nothing else is at stake in it, and the lease has not ended."""
     was_taken: bool = False

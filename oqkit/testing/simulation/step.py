@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import Any, Protocol
 
 from oqkit.arrow.value import decode_values
@@ -114,7 +115,7 @@ class Step:
         elif how == "reopened":
             self._check_pending(what, n, due=0.0, is_reopened=True)
         elif o.status is RUNNING:
-            self._check_running(what, o, n)
+            self._check_running(row, what, o, n)
             self._check_charge(row, what, o, n)
         else:
             due = 0.0 if how == "woken" else o.due
@@ -136,14 +137,16 @@ class Step:
         else:
             self._expect(n.status is PENDING and n.due == due, "pending row changed", f"{what}, due {due} -> {n.due}")
 
-    def _check_running(self, what: str, o: TaskState, n: TaskState) -> None:
+    def _check_running(self, row: int, what: str, o: TaskState, n: TaskState) -> None:
         if n.lease == o.lease:
             self._expect(n.status is RUNNING, "lease on a row that does not run", what)
+            self._check_hold(row, what, o, n)
             return
         lease = self._old_leases[o.lease]
         grant = self._oracle.grants.get(lease.id)
         is_holder = grant is not None and grant.node is self._write.node
-        is_over = lease.expires <= self._high
+        ends = max(lease.expires, o.held_until)
+        is_over = ends <= self._high
         if n.status is COMPLETED:
             self._expect(is_holder, "outcome by another than the holder", f"{what}, lease {o.lease}")
             self._expect(n.output.startswith(f"{o.lease}."), "output of another lease", f"{what}: {n.output}")
@@ -153,18 +156,33 @@ class Step:
                 is_holder or (is_over and is_used_up), "failed by another than the holder", f"{what}, lease {o.lease}"
             )
         elif n.status is PENDING:
-            self._expect(
-                is_holder or is_over, "taken from its holder", f"{what}, {lease.expires - self._high:.2f} s early"
-            )
+            self._expect(is_holder or is_over, "taken from its holder", f"{what}, {ends - self._high:.2f} s early")
         else:
-            self._expect(is_over, "taken from its holder", f"{what}, {lease.expires - self._high:.2f} s early")
+            self._expect(is_over, "taken from its holder", f"{what}, {ends - self._high:.2f} s early")
+
+    def _check_hold(self, row: int, what: str, o: TaskState, n: TaskState) -> None:
+        """A row is held for longer if its own call asked for that, and no longer than it asked for."""
+        if n.held_until == o.held_until:
+            return
+        grant, number = self._oracle.grants.get(n.lease), self._number(row)
+        if grant is None or grant.node is not self._write.node:
+            self._oracle.fail("row held by another than the holder", what)
+            return
+        self._expect(n.held_until > o.held_until, "hold shortened", f"{what}, {o.held_until - n.held_until:.2f} s")
+        over_s = n.held_until - self._high - grant.asked.get(number, 0.0)
+        self._expect(over_s <= 0, "row held for longer than it asked", f"{what}, {over_s:.2f} s")
+        grant.held_until[number] = n.held_until
+
+    def _number(self, row: int) -> int:
+        """Return the number that a row of the part has in its job."""
+        return self._new.index * self._job.part_rows + row
 
     def _check_charge(self, row: int, what: str, o: TaskState, n: TaskState) -> None:
         """A lost lease charges nobody but a row that ran alone, and never its retries (guarantee G10)."""
         if n.lease == o.lease:
             return
         if self._has_committed(o.lease):
-            number = self._new.index * self._job.part_rows + row
+            number = self._number(row)
             killed = sum(self._oracle.raised[self._job.id, number, fate] for fate in (CRASH, KILL, PERISH))
             self._expect(n.deaths == o.deaths or killed > o.deaths, "innocent charged", f"{what}: {n.deaths} deaths")
             return
@@ -207,18 +225,27 @@ class Step:
             oracle.grants[lease.id] = Grant(
                 node, oracle.bucket.now(), lease.expires, most_s=most_s, was_taken=known is not None
             )
-        elif lease != old:
+        elif lease != old and not self._is_rest(lease, old):
             grant = oracle.grants.get(lease.id)
             self._expect(grant is not None and grant.node is node, "lease changed by another", lease.id)
             self._expect(lease.commits == old.commits + 1, "commits", lease.id)
             if grant is not None:
-                self._check_length(lease, max(grant.most_s, grant.asked_s), unless=old.expires)
+                asked = [grant.asked.get(self._number(row), 0.0) for row in self._new.held(lease.id)]
+                self._check_length(lease, max(grant.most_s, min(asked, default=0.0)), unless=old.expires)
                 grant.expires = lease.expires
                 grant.is_alone = lease.is_alone
             self._expect(lease.expires >= old.expires, "lease shortened", f"{old.expires - lease.expires:.2f} s")
             self._check_progress(lease)
             n_rows = len(self._new.held(lease.id))
             self._expect(n_rows == 1 or not lease.is_alone or old.is_alone, "alone with others", f"{n_rows} rows")
+
+    def _is_rest(self, lease: Lease, old: Lease) -> bool:
+        """Whether a lease ran out, and has left what its calls asked more time for."""
+        end = min(self._new.holds(lease.id), default=0.0)
+        is_so = old.expires <= self._high and lease == replace(old, expires=end)
+        if is_so and (grant := self._oracle.grants.get(lease.id)) is not None:
+            grant.expires = end
+        return is_so
 
     def _check_progress(self, lease: Lease) -> None:
         """What a lease says of progress was said under it, of rows that it holds."""
@@ -234,8 +261,7 @@ class Step:
     # --- what follows from it --------------------------------------------------------------------
 
     def _take_in(self, row: int, o: TaskState, n: TaskState) -> None:
-        oracle, name = self._oracle, self._write.node.name
-        number = self._new.index * self._job.part_rows + row
+        oracle, name, number = self._oracle, self._write.node.name, self._number(row)
         if o.lease and n.lease != o.lease and self._has_committed(o.lease):
             oracle.holds[self._job.id, number, name].pop(o.lease, None)
         if n.lease and n.lease != o.lease:

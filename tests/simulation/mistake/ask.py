@@ -9,21 +9,49 @@ import pytest
 from oqkit.claim import lease
 from oqkit.errors import LeaseLost
 from oqkit.queue import part
+from oqkit.queue.rows import NONE
+from oqkit.queue.task_state import changed
+from oqkit.queue.transition import Status
 from oqkit.worker.checkpoint import Checkpointer
 from oqkit.worker.running import Running
 
 
 def extension_may_shorten(patch: pytest.MonkeyPatch) -> None:
-    """A lease lasts as long as was asked for last, also if it was to last longer already."""
+    """A row is held as long as was asked for last, by its call or a heartbeat, also if it was to be held longer already."""
     original = part.commit
 
     def commit(state, lease_id, given, *, now, lease_s, **more):
         new = original(state, lease_id, given, now=now, lease_s=lease_s, **more)
-        until = now + (given.lease_s or lease_s)
-        leases = tuple(replace(one, expires=until) if one.id == lease_id else one for one in new.leases)
-        return replace(new, leases=leases)
+        rows = new.rows(lambda one: one.lease == lease_id and one.held_until > 0)
+        return replace(new, states=changed(new.states, rows, held_until(now + (given.lease_s or lease_s))))
 
     patch.setattr(lease, "commit", commit)
+
+
+def held_until(moment):
+    return lambda one: replace(one, held_until=moment)
+
+
+def extension_pins_all_rows_of_its_lease(patch: pytest.MonkeyPatch) -> None:
+    """The whole lease gets longer when one of its calls asks for more time."""
+    original = part.commit
+
+    def commit(state, lease_id, given, **more):
+        extended = state.held(lease_id) if given.extended else NONE
+        return original(state, lease_id, replace(given, extended=extended), **more)
+
+    patch.setattr(lease, "commit", commit)
+
+
+def extended_rows_go_with_their_lease(patch: pytest.MonkeyPatch) -> None:
+    """When a lease runs out, all its rows are taken over, also those that it asked more time for."""
+    original = part._lost
+
+    def lost(state, holder, *, now, **more):
+        rows = state.held(holder.id)
+        return original(replace(state, states=changed(state.states, rows, held_until(0.0))), holder, now=now, **more)
+
+    patch.setattr(part, "_lost", lost)
 
 
 def extension_is_not_fenced(patch: pytest.MonkeyPatch) -> None:
@@ -36,15 +64,15 @@ def extension_is_not_fenced(patch: pytest.MonkeyPatch) -> None:
         except LeaseLost:
             if not given.lease_s or not state.leases:
                 raise
-            leases = tuple(replace(one, expires=max(one.expires, now + given.lease_s)) for one in state.leases)
-            return replace(state, leases=leases)
+            held = state.rows(lambda one: one.status is Status.RUNNING)
+            return replace(state, states=changed(state.states, held, held_until(now + given.lease_s)))
 
     patch.setattr(lease, "commit", commit)
 
 
 def extension_is_answered_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
     """The call is told that it has more time, and the next heartbeat is to see to it."""
-    patch.setattr(Checkpointer, "extend", lambda _checkpointer, _seconds: None)
+    patch.setattr(Checkpointer, "extend", lambda _checkpointer, _rows, _seconds: None)
 
 
 def time_out_does_not_hear_of_an_extension(patch: pytest.MonkeyPatch) -> None:
