@@ -164,6 +164,8 @@ class ClaimLimits:
     """How long a worker leaves a slot to the one that fired the last: chosen between the two, so that of many few meet."""
     inline_outputs: int = 64
     """How many outputs a part may hold itself: every commit in it writes all of those again."""
+    grown_part_bytes: int = 32 * 2**20
+    """How large waits for signals may make a part. Nobody reads one of twice as much, and all else has to fit in as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +207,8 @@ class WorkerLimits:
     inputs_first_wait_s: float = 1.0
     inputs_longest_wait_s: float = 60.0
     """How long a job whose inputs cannot be read is left alone, at first and at most."""
+    sift_commits: int = 256
+    """How many are tried in search of the rows of one that keep it from being stored: what is left by then fails as a whole."""
     commit_patience_s: float = 600.0
     """How long results wait for a store that is away: others run the rows again meanwhile."""
     commit_first_wait_s: float = 1.0

@@ -55,7 +55,7 @@ ELSEWHERE = {
     "bounds of what is stored, on which all versions must agree": {
         *("queue.dependency.FIRST_RECHECK_S", "queue.dependency.LONGEST_RECHECK_S", "queue.release.BLOCK"),
         *("queue.document.FORMAT", "queue.document.MAX_BYTES", "queue.gate.NEVER", "queue.key._ID_LENGTH"),
-        *("queue.key._MILLIS", "queue.part.DONE_RING", "queue.part.LOG_RANGES", "queue.part.LOG_RING"),
+        *("queue.key._MILLIS", "queue.part.DONE_RING", "queue.part_log.LOG_RANGES", "queue.part_log.LOG_RING"),
         "queue.pause.ORDERS_RING",
         *("queue.limit.MAX_LIMITS", "queue.quota.MAX_GRANTS", "queue.quota.WINDOW_S", "queue.quota.GRACE_S"),
         *("queue.quota.SLACK_S", "queue.quota.LEAST_S", "queue.quota.FIRST_SHARE", "queue.quota.LEAST_SHARE"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from oqkit.claim.limiter import Ticket
-from oqkit.errors import LeaseLost, Missing
+from oqkit.errors import LeaseLost, Missing, UsageError
 from oqkit.limits import Limits
 from oqkit.queue.cas import Versioned
 from oqkit.queue.commit import Commit
+from oqkit.queue.document import dump_part
 from oqkit.queue.job import Job, caught_up
 from oqkit.queue.part import Part, commit, output_id
 from oqkit.queue.repository import Repository
@@ -128,6 +129,20 @@ class HeldLease:
             self._repository.keys_of(self.job).output(self.index, output_id(self.id, number)), data
         )
 
+    def check(self, given: Commit) -> None:
+        """Raise `UsageError` if the part, as it was last seen, could not be stored after a commit. Asks nobody."""
+        n_bytes, most = len(dump_part(self._after(self.part, given, chance=0.5))), self.limits.claim.grown_part_bytes
+        if n_bytes > most and any(outcome.wait is not None for outcome in given.outcomes):
+            raise UsageError(
+                f"part {self.index} of job {self.job.id} would take {n_bytes:,} bytes, and may grow to {most:,} by what its tasks wait "
+                "for: let them wait for fewer signals, with shorter names, or submit with smaller parts (part_rows=)"
+            )
+
+    def _after(self, part: Part, given: Commit, *, chance: float) -> Part:
+        now = self._repository.now()
+        part = caught_up(part, self.job, now=now)
+        return commit(part, self.id, given, now=now, policy=self.job.policy, chance=chance, lease_s=self.lease_s)
+
     def commit(self, given: Commit, *, patience_s: float | None = None) -> None:
         """Record what `given` says and extend the lease, or end it if it holds no row any more; raise `LeaseLost` if it is gone.
 
@@ -137,23 +152,11 @@ class HeldLease:
         """
         number = self.part.lease(self.id).commits + 1
         chance = self._repository.rng.random()
-
-        def change(part: Part) -> Part:
-            return commit(
-                caught_up(part, self.job, now=self._repository.now()),
-                self.id,
-                given,
-                now=self._repository.now(),
-                policy=self.job.policy,
-                chance=chance,
-                lease_s=self.lease_s,
-            )
-
         try:
             self.held = self._repository.update_part(
                 self.job,
                 self.index,
-                change,
+                lambda part: self._after(part, given, chance=chance),
                 applied=lambda part: part.has_commit(self.id, number),
                 held=self.held,
                 patience_s=patience_s,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 from operator import is_
 from typing import Any, Protocol
@@ -40,6 +40,17 @@ class Results:
             return NOTHING
         failures = {row: describe(row) for row in rows}
         return cls(outcomes=(Outcome(verb=verb, rows=rows, is_certain=is_certain),), failures=failures)
+
+    def only(self, rows: Rows) -> Results:
+        """Return what it says of these rows; a table stays whole, so all of its rows must be among them, or none."""
+        values = [value for row, value in zip(self.rows, self.values, strict=True) if row in rows]
+        return Results(
+            rows=self.rows & rows,
+            values=values,
+            tables=[(of, table) for of, table in self.tables if of & rows],
+            outcomes=[replace(one, rows=one.rows & rows) for one in self.outcomes if one.rows & rows],
+            failures={row: failure for row, failure in self.failures.items() if row in rows},
+        )
 
     def sets(self) -> Iterator[Rows]:
         """Yield the rows it is about, as they lie here."""

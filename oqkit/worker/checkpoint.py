@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from oqkit.claim.lease import HeldLease
-from oqkit.errors import Denied, LeaseLost, StoreError, Unavailable
+from oqkit.errors import Denied, LeaseLost, StoreError, Unavailable, UsageError
 from oqkit.observe.event import LeaseCommitted, StoreFailed, fates
 from oqkit.observe.observer import Observers
 from oqkit.queue.commit import Commit, Outcome
@@ -16,8 +16,9 @@ from oqkit.queue.progress import Progress
 from oqkit.queue.rows import NONE, Rows, union
 from oqkit.queue.transition import Verb
 from oqkit.task.failure import Failure
-from oqkit.worker.buffer import Results
+from oqkit.worker.buffer import Results, joined
 from oqkit.worker.interface import Codec
+from oqkit.worker.sift import sift
 
 log = logging.getLogger(__name__)
 
@@ -81,23 +82,33 @@ class Checkpointer:
             if self._lease.is_over:
                 return
             before, self._told = self._told, self._sent if ended is None else ended
-            output, refused = self._codec.pack(results, refuse=self._refuse, inline_bytes=self._lease.inline_bytes)
             took_s = round(max(0.0, self._told - before), 6)
-            outcomes = outcomes_of(results, Rows.of(refused), took_s=took_s)
-            self._persist(
-                Commit(
-                    outcomes=outcomes,
-                    output=output,
-                    release=release,
-                    is_last=is_last,
-                    is_alone=is_alone,
-                    progress=progress,
-                )
+            rest = Commit(release=release, is_last=is_last, is_alone=is_alone, progress=progress)
+            given, failures = self._given(results, rest, took_s=took_s)
+            self._persist(given)
+        if given.outcomes and not self.is_lost:
+            self._observers.tell(LeaseCommitted, lambda: self._committed(failures, given.outcomes, run_s=took_s))
+
+    def _given(self, results: Results, rest: Commit, *, took_s: float) -> tuple[Commit, Mapping[int, Failure]]:
+        """Return the commit of results, and the failures in it. What keeps it from being stored fails its own row only."""
+
+        def packed(results: Results) -> tuple[Commit, Mapping[int, Failure]]:
+            output, refused = self._codec.pack(results, refuse=self._refuse, inline_bytes=self._lease.inline_bytes)
+            given = replace(rest, outcomes=outcomes_of(results, Rows.of(refused), took_s=took_s), output=output)
+            if given.outcomes:  # before anything is written: a commit that was sent must not be changed
+                self._lease.check(given)
+            return given, {**results.failures, **refused}
+
+        try:
+            return packed(results)
+        except UsageError:
+            kept, bad = sift(results, packed, most_tries=self._limits.sift_commits)
+            failed = Results.failed(
+                Rows.of(bad),
+                Verb.FAIL,
+                lambda row: self._refuse(row, f"what became of it cannot be stored: {bad[row]}"),
             )
-        if outcomes and not self.is_lost:
-            self._observers.tell(
-                LeaseCommitted, lambda: self._committed({**results.failures, **refused}, outcomes, run_s=took_s)
-            )
+            return packed(joined((kept, failed)))
 
     def extend(self, rows: Rows, seconds: float) -> None:
         """Let nobody else have rows of the lease for so long from now on at least, or raise `LeaseLost`."""

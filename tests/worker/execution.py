@@ -143,7 +143,8 @@ class FakeLease:
     def __post_init__(self):
         self.job = SimpleNamespace(id="job", type="work", code=Code())
 
-    monotonic = staticmethod(time.monotonic)
+    monotonic = now = staticmethod(time.monotonic)
+    expires = 0.0
 
     @property
     def rows(self):
@@ -154,6 +155,9 @@ class FakeLease:
 
     def put_output(self, data):
         raise AssertionError
+
+    def check(self, given):
+        """All can be stored."""
 
     def commit(self, given, **_):
         for outcome in given.outcomes:
