@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from oqkit.errors import Missing, UnknownJob, UsageError, one_of
+from oqkit.payload.item_places import is_part, read_places
 from oqkit.queue import key as keys
 from oqkit.queue.bound import MAX_PARENTS
 from oqkit.queue.dependency import OnFailure, Parent
 from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
+from oqkit.queue.rows import Rows
 from oqkit.queue.submission import JOB_SCOPE, latest
 
 
 def parents_of(repository: Repository, given: object) -> tuple[Parent, ...]:
     """Look up the jobs that a caller names, each once: handles of jobs or tasks, ids, or names; None for none.
 
-    A task of a job of many stands for the whole job. What was looked up already stays as it is. Raise `UnknownJob` for what is not there, before anything is written.
+    A task of a job of many stands for the whole job, and a job of items also for those of its call that are tasks of other
+    jobs. What was looked up already stays as it is. Raise `UnknownJob` for what is not there, before anything is written.
     """
     if given is None:
         return ()
@@ -26,12 +29,39 @@ def parents_of(repository: Repository, given: object) -> tuple[Parent, ...]:
     if len(known) == len(several):
         return known
     texts = dict.fromkeys(map(_text, several))
-    if len(texts) > MAX_PARENTS:
-        raise UsageError(f"depends_on= names {len(texts):,} jobs: at most {MAX_PARENTS:,} are allowed")
+    _check_number(len(texts))
     jobs = {job.id: job for job in repository.map(lambda text: find_job(repository, text), texts)}
+    elsewhere = _elsewhere(repository, jobs)
+    _check_number(len(jobs) + len(elsewhere))
+    others = repository.map(lambda job_id: _read(repository, job_id), elsewhere)
+    parts = ((job, elsewhere[job.id]) for job in others if job is not None)
     return tuple(
-        Parent(job=job.id, origin=job.origin, name=job.name or job.type, root=job.root) for job in jobs.values()
+        Parent(job=job.id, origin=job.origin, name=job.name or job.type, root=job.root, rows=rows)
+        for job, rows in [*((job, None) for job in jobs.values()), *parts]
     )
+
+
+def _check_number(n: int) -> None:
+    if n > MAX_PARENTS:
+        raise UsageError(f"depends_on= names {n:,} jobs: at most {MAX_PARENTS:,} are allowed")
+
+
+def _elsewhere(repository: Repository, jobs: Mapping[str, Job]) -> dict[str, Rows]:
+    """Return which tasks of other jobs are items of the calls that jobs were made for, by job."""
+    found: dict[str, Rows] = {}
+    for places in repository.map(lambda job: read_places(repository, job), filter(is_part, jobs.values())):
+        for job_id in places.jobs:
+            if job_id not in jobs:
+                found[job_id] = found.get(job_id, Rows()) | places.rows(job_id)
+    return found
+
+
+def _read(repository: Repository, job_id: str) -> Job | None:
+    """Return a job, or its tombstone, which says how it ended; None if there is neither."""
+    try:
+        return repository.read_job_or_tombstone(job_id).doc
+    except Missing:
+        return None
 
 
 def find_job(repository: Repository, text: str) -> Job:

@@ -15,10 +15,9 @@ from oqkit.client.connection import Connection
 from oqkit.client.handle import Job
 from oqkit.client.job_collect import Errors, check_errors
 from oqkit.client.wait import interruptible, limit_s
-from oqkit.errors import FormatError, JobFailed, Missing, UnknownJob, UsageError
-from oqkit.payload.item_places import PLACES, ItemPlaces, is_part
+from oqkit.errors import FormatError, JobFailed, UnknownJob, UsageError
+from oqkit.payload.item_places import ItemPlaces, is_part, read_places
 from oqkit.queue.job import Job as JobObject
-from oqkit.queue.rows import Rows
 
 
 def handle_of(connection: Connection, job: JobObject, **facts: Any) -> Job:
@@ -31,15 +30,7 @@ class ItemsJob(Job):
 
     @cached_property
     def _places(self) -> ItemPlaces:
-        key = self._view.state.job.input[PLACES]
-        folder = self._repository.keys_of(self._view.state.job).folder
-        if not isinstance(key, str) or not key.startswith(folder):
-            raise FormatError(f"job {self.id} lists its items in {key!r:.80}, which is not its own")
-        try:
-            data = self._repository.store.read(key).data
-        except Missing:
-            raise FormatError(f"the list of items of job {self.id} is gone") from None
-        return ItemPlaces.load(data, what=f"job {self.id}")
+        return read_places(self._repository, self._view.state.job)
 
     @cached_property
     def _handles(self) -> dict[str, Job]:
@@ -52,17 +43,25 @@ class ItemsJob(Job):
 
     def done(self) -> bool:
         """Whether every item of the call has ended, its own and those of other jobs. Asks the queue."""
-        return super().done() and all(self._has_ended(job, refreshed=True) for job in self._others())
+        return super().done() and self._have_others_ended()
+
+    def _has_ended(self) -> bool:
+        return super()._has_ended() and self._have_others_ended()
+
+    def _have_others_ended(self) -> bool:
+        for job in self._others():
+            job._refresh()  # noqa: SLF001 - of its own kind
+            if not self._has_ended_in(job):
+                return False
+        return True
 
     def _others(self) -> list[Job]:
         return [job for job_id, job in self._handles.items() if job_id != self.id]
 
-    def _has_ended(self, job: Job, *, refreshed: bool = False) -> bool:
-        """Whether the items of the call that are tasks of another job have ended."""
-        if refreshed:
-            job._refresh()  # noqa: SLF001 - of its own kind
+    def _has_ended_in(self, job: Job) -> bool:
+        """Whether the items of the call that are tasks of another job have ended, as far as its handle knows."""
         stored = job._view.state.job  # noqa: SLF001
-        rows = Rows.of(self._places.row[self._places.job == job.id].tolist())
+        rows = self._places.rows(job.id)
         if rows.last >= stored.n_tasks:
             raise FormatError(
                 f"job {self.id} has an item that is row {rows.last} of job {job.id}, which has {len(job)}"
@@ -84,12 +83,12 @@ class ItemsJob(Job):
         for job in self._others():
             left_s = None if end is None else max(0.0, end - clock.monotonic())
             with interruptible(job._view):  # noqa: SLF001
-                job._watch().until(partial(self._has_ended, job), timeout=left_s)  # noqa: SLF001
+                job._watch().until(partial(self._has_ended_in, job), timeout=left_s)  # noqa: SLF001
 
     async def _wait_async(self) -> Self:
         await super()._wait_async()
         for job in self._others():
-            await job._watch().until_async(partial(self._has_ended, job), limit_s=None)  # noqa: SLF001
+            await job._watch().until_async(partial(self._has_ended_in, job), limit_s=None)  # noqa: SLF001
         return self
 
     def result(

@@ -118,6 +118,11 @@ class JobBase:
             known |= {JobStatus.BLOCKED.value: known[Status.PENDING], Status.PENDING.value: 0}
         return {**known, JobStatus.UNREADABLE.value: state.n_unreadable} if state.n_unreadable else known
 
+    def _has_ended(self) -> bool:
+        """Whether there is nothing more to wait for, for all that can be read here. Asks the queue."""
+        self._refresh()
+        return self._view.state.has_ended
+
     def done(self) -> bool:
         """Whether every task has ended. Asks the queue."""
         self._refresh()

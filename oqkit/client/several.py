@@ -100,9 +100,10 @@ def _ended(left: Mapping[int, H]) -> list[int]:
 
 
 def _has_ended(handle: Job | Task) -> bool:
-    job = _job_of(handle)
-    job._refresh()
-    return handle._is_final() if isinstance(handle, Task) else job._view.state.has_ended
+    if not isinstance(handle, Task):
+        return handle._has_ended()
+    handle.job._refresh()
+    return handle._is_final()
 
 
 def _job_of(handle: Job | Task) -> Job:

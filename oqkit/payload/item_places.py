@@ -10,8 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from oqkit.errors import FormatError, Missing
 from oqkit.payload.guard import readable
 from oqkit.queue.job import Job
+from oqkit.queue.repository import Repository
+from oqkit.queue.rows import Rows
 
 PLACES: Final = "places"
 """What stands in the input of a job whose call had other items as well: the key of the list of all."""
@@ -39,6 +42,10 @@ class ItemPlaces:
         """The jobs that have some, each once."""
         return list(dict.fromkeys(self.job))
 
+    def rows(self, job_id: str) -> Rows:
+        """Return which rows of a job are items of the call."""
+        return Rows.of(self.row[self.job == job_id].tolist())
+
     def positions(self, job_id: str, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (positions in the call, places in `rows`) of the items that are these rows of a job."""
         here = np.flatnonzero(self.job == job_id)
@@ -64,3 +71,15 @@ class ItemPlaces:
             if table.schema.remove_metadata() != _SCHEMA or any(column.null_count for column in table.columns):
                 raise ValueError(f"its columns are {table.schema.names}")
             return cls(job=table["job"].to_numpy(), row=table["row"].to_numpy())
+
+
+def read_places(repository: Repository, job: Job) -> ItemPlaces:
+    """Return where the items are of the call that a job was made for, or raise `FormatError`."""
+    key = job.input[PLACES]
+    if not isinstance(key, str) or not key.startswith(repository.keys_of(job).folder):
+        raise FormatError(f"job {job.id} lists its items in {key!r:.80}, which is not its own")
+    try:
+        data = repository.store.read(key).data
+    except Missing:
+        raise FormatError(f"the list of items of job {job.id} is gone") from None
+    return ItemPlaces.load(data, what=f"job {job.id}")

@@ -13,6 +13,7 @@ from oqkit.arrow.value import decode_values
 from oqkit.errors import FormatError, Missing, UsageError
 from oqkit.payload.guard import typed
 from oqkit.payload.input_source import InputSource
+from oqkit.payload.item_places import is_part, read_places
 from oqkit.payload.kind import Kind
 from oqkit.payload.output import Piece, completed_piece, named_outputs, read_output
 from oqkit.payload.parquet import PayloadRef
@@ -20,6 +21,7 @@ from oqkit.payload.part_input import PartValues
 from oqkit.queue import key as keys
 from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
+from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status
 
 
@@ -80,32 +82,49 @@ def _gathered(job: object, origin: object, row: object) -> Gathered:
 
 
 def _result(repository: Repository, wanted: Gathered) -> Any:
-    try:
-        job = repository.read_job(wanted.job).doc
-    except Missing:
-        job = None
-    if job is None or job.origin != wanted.origin:
-        raise FormatError(f"job {wanted.job}, whose results are wanted, was deleted")
+    job = _read(repository, wanted.job)
+    if job.origin != wanted.origin:
+        raise _gone(wanted.job)
     if wanted.row is not None and wanted.row >= job.n_tasks:
         raise FormatError(f"task {wanted.row} is wanted of job {job.id}, which has {job.n_tasks:,}")
     if wanted.row is not None:
-        index, row = job.locate(wanted.row)
-        pieces = _pieces(repository, job, range(index, index + 1))
-        found = {int(number): values for numbers, table in pieces for number, values in _decoded(numbers, table)}
-        return found.get(index * job.part_rows + row)
-    pieces = _pieces(repository, job, range(job.n_parts))
+        return _values(repository, job, Rows.span(wanted.row, wanted.row + 1)).get(wanted.row)
+    if is_part(job):
+        places = read_places(repository, job)
+        known = {job_id: _values(repository, _read(repository, job_id), places.rows(job_id)) for job_id in places.jobs}
+        return [known[job_id].get(int(row)) for job_id, row in zip(places.job, places.row, strict=True)]
     if job.mode == "value":
-        found = {int(number): value for numbers, table in pieces for number, value in _decoded(numbers, table)}
+        found = _values(repository, job, Rows.span(0, job.n_tasks))
         return [found.get(number) for number in range(job.n_tasks)]
+    pieces = _pieces(repository, job, range(job.n_parts))
     name = job.type.rpartition(".")[2] or job.type
     return align(pieces, n_rows=job.n_tasks, index=None, backend="pandas", name=name, missing="null")
+
+
+def _read(repository: Repository, job_id: str) -> Job:
+    try:
+        return repository.read_job(job_id).doc
+    except Missing:
+        raise _gone(job_id) from None
+
+
+def _gone(job_id: str) -> FormatError:
+    return FormatError(f"job {job_id}, whose results are wanted, was deleted")
+
+
+def _values(repository: Repository, job: Job, rows: Rows) -> dict[int, Any]:
+    """Return the results that there are in the parts of some rows of a job of values, by row."""
+    indexes = range(rows.first // job.part_rows, min(rows.last // job.part_rows + 1, job.n_parts)) if rows else ()
+    wanted = [index for index in indexes if rows & Rows.span(index * job.part_rows, (index + 1) * job.part_rows)]
+    pieces = _pieces(repository, job, wanted)
+    return {int(number): value for numbers, table in pieces for number, value in _decoded(numbers, table)}
 
 
 def _decoded(numbers: Any, table: Any) -> Any:
     return zip(numbers, decode_values(table), strict=True)
 
 
-def _pieces(repository: Repository, job: Job, indexes: range) -> list[Piece]:
+def _pieces(repository: Repository, job: Job, indexes: Sequence[int]) -> list[Piece]:
     def read(index: int) -> list[Piece]:
         part = repository.read_part(job, index).doc
         names = named_outputs(part, Status.COMPLETED)

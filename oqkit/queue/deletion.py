@@ -4,7 +4,7 @@ The tombstone decides. It replaces the job object by compare-and-set, and only t
 all tasks were seen to have ended: a retry that comes before it keeps the job, and one that comes after finds
 none. Who reads a tombstone finds `Missing`. Inputs and outputs go at once. Parts that changed lately stay for a while,
 for workers that still think that nobody has begun them, and so does the tombstone of a job that is young: its create
-may be sent once more. The search for lost jobs (`oqkit.queue.sweep`) and `oqkit.queue.garbage` remove those later, also for whoever dies half-way.
+may be sent once more; or of one on which others depend that have not ended: it says how the job ended. The search for lost jobs (`oqkit.queue.sweep`) and `oqkit.queue.garbage` remove those later, also for whoever dies half-way.
 
 Of a job whose id follows from a key the tombstone stays for good. It is what keeps generations without gaps, and keeps a
 slot of a schedule, what a task has spawned and what an outbox delivers from being submitted again.
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from oqkit.errors import FormatError, Missing
 from oqkit.queue import key as keys
 from oqkit.queue.ending import ends
 from oqkit.queue.job import Job
@@ -54,11 +55,12 @@ def delete_job(
     """
     while True:
         job = repository.read_job(job_id).doc
-        if not only_if(job) or ends(repository, job) is None:
+        outcome = ends(repository, job) if only_if(job) else None
+        if outcome is None:
             return None
         if job.has_followers:
             release_followers(repository, job)
-        grave = repository.bury_job(job)
+        grave = repository.bury_job(job, outcome)
         if grave is not None:
             if job.tags:
                 repository.delete_quietly(*entries_of(job, job.tags))
@@ -75,10 +77,27 @@ def clear(repository: Repository, grave: Job) -> Cleared:
         gone = [one for one in page.entries if not one.key.startswith(names.parts) or _is_old(one, grave, now - stay_s)]
         removed += remove(repository, gone)
         is_all &= len(gone) == len(page.entries)
-    is_young = now - grave.created < stay_s
-    if is_all and not is_young and not keys.is_keyed(grave.id):
-        repository.delete_quietly(keys.job_key(grave.id, repository.settings.shards))
-    return Cleared(removed=removed, is_all=is_all and (keys.is_keyed(grave.id) or not is_young))
+    if not is_all or keys.is_keyed(grave.id):
+        return Cleared(removed=removed, is_all=is_all)
+    if now - grave.created < stay_s or is_awaited(repository, grave):
+        return Cleared(removed=removed, is_all=False)
+    repository.delete_quietly(keys.job_key(grave.id, repository.settings.shards))
+    return Cleared(removed=removed, is_all=True)
+
+
+def is_awaited(repository: Repository, job: Job) -> bool:
+    """Whether a job that has not ended depends on this one."""
+    for page in repository.store.list_all(keys.tree_prefix(job.root or job.id)):
+        for entry in page.entries:
+            try:
+                other = repository.read_job(entry.key.rpartition("/")[2]).doc
+            except Missing:
+                continue
+            except FormatError:
+                return True  # nobody can say
+            if any(parent.job == job.id for parent in other.depends_on) and ends(repository, other) is None:
+                return True
+    return False
 
 
 def _is_old(entry: Entry, grave: Job, since: float) -> bool:

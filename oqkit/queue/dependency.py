@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from oqkit.queue.bound import Id, Name, Unknown
+from oqkit.queue.rows import Rows
 
 FEATURE = "dependencies"
 """What a job requires of whoever touches it, if it depends on others or others on it."""
@@ -36,6 +37,8 @@ class Parent:
     name: Name = ""
     root: Id = ""
     """Where the pipeline of that job begins; empty if with itself."""
+    rows: Rows | None = None
+    """The tasks that are meant, such as items of another call that are known from that job; None: all of them."""
     unknown: Unknown = ()
 
     def __str__(self) -> str:

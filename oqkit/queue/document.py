@@ -35,7 +35,7 @@ from oqkit.queue.bound import (
 )
 from oqkit.queue.dependency import FEATURE as DEPENDENCIES
 from oqkit.queue.dependency import OnFailure, Parent
-from oqkit.queue.job import DELETED, SCHEMAS, Code, Control, Job, Slot
+from oqkit.queue.job import SCHEMAS, Code, Control, Job, Slot
 from oqkit.queue.limit import FEATURE as LIMITS
 from oqkit.queue.limit import MAX_LIMITS, Limit
 from oqkit.queue.part import Lease, Part
@@ -46,6 +46,7 @@ from oqkit.queue.signal import FEATURE as SIGNALS
 from oqkit.queue.signature import Keyring, Signature
 from oqkit.queue.task_state import TaskState, grouped
 from oqkit.queue.template import covered
+from oqkit.queue.tombstone import DELETED
 from oqkit.queue.transition import Status
 
 T = TypeVar("T")
@@ -160,6 +161,7 @@ class _Job(msgspec.Struct, kw_only=True):
     key_until: Moment | None = None
     slot: Slot | None = None
     deleted: Moment | None = None
+    outcome: Annotated[tuple[Status, ...], Meta(max_length=len(Status))] | None = None
     output_schema: dict[str, Any] | None = None
     unknown: Unknown = ()
 
@@ -224,6 +226,7 @@ def _job_fields(job: Job) -> dict[str, object]:
         **({} if job.signature is None else {"signature": record.write(job.signature)}),
         **({} if job.slot is None else {"slot": record.write(job.slot)}),
         **({} if job.deleted is None else {"deleted": job.deleted}),
+        **({} if job.outcome is None else {"outcome": job.outcome}),
         **({} if job.output_schema is None else {"output_schema": record.free(dict(job.output_schema))}),
     }
 

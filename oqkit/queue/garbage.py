@@ -18,7 +18,7 @@ from enum import StrEnum
 
 from oqkit.errors import FormatError, Missing
 from oqkit.queue import key as keys
-from oqkit.queue.deletion import Removed, clear, delete_job, remove
+from oqkit.queue.deletion import Removed, clear, delete_job, is_awaited, remove
 from oqkit.queue.ending import ends
 from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
@@ -170,21 +170,6 @@ class Collector:
 
     def _remove(self, entries: list[Entry]) -> Removed:
         return _sum(entries) if self._dry_run else remove(self._repository, entries)
-
-
-def is_awaited(repository: Repository, job: Job) -> bool:
-    """Whether a job that has not ended depends on this one."""
-    for page in repository.store.list_all(keys.tree_prefix(job.root or job.id)):
-        for entry in page.entries:
-            try:
-                other = repository.read_job(entry.key.rpartition("/")[2]).doc
-            except Missing:
-                continue
-            except FormatError:
-                return True  # nobody can say
-            if any(parent.job == job.id for parent in other.depends_on) and ends(repository, other) is None:
-                return True
-    return False
 
 
 def _sum(entries: Iterable[Entry]) -> Removed:

@@ -208,6 +208,8 @@ class Job:
     """What it was submitted for by a schedule; None if somebody submitted it."""
     deleted: float | None = None
     """When it was deleted, in epoch seconds: then this is its tombstone; None if it was not."""
+    outcome: tuple[Status, ...] | None = None
+    """Of a tombstone: the statuses in which its tasks had ended; None if that is not known."""
     output_schema: Mapping[str, Any] | None = None
     """The JSON Schema that each result has to fit, in place of what the function says of them; None: there is none."""
     unknown: Unknown = ()
@@ -276,28 +278,6 @@ class Job:
     def locate(self, row: int) -> tuple[int, int]:
         """Return (part, row within the part) of a task."""
         return divmod(row, self.part_rows)
-
-
-DELETED = "deleted"
-"""The feature of jobs that may be tombstones."""
-
-
-def tombstone(job: Job, *, now: float) -> Job:
-    """Return what takes the place of a job that is deleted: which one it was, and nothing of what it was about."""
-    return Job(
-        id=job.id,
-        type=job.type,
-        n_tasks=0,
-        part_rows=1,
-        created=job.created,
-        origin=job.origin,
-        mode=job.mode,
-        depends_on=job.depends_on,
-        root=job.root,
-        rev=job.rev,
-        requires=tuple(dict.fromkeys((*job.requires, DELETED))),
-        deleted=now,
-    )
 
 
 def with_control(job: Job, control: Control, *, code: Code | None = None) -> Job:

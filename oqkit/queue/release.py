@@ -12,7 +12,7 @@ the order takes down only the markers of that generation, and the order has put 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
@@ -23,10 +23,11 @@ from oqkit.queue import key as keys
 from oqkit.queue.cas import Versioned
 from oqkit.queue.control import bring_up
 from oqkit.queue.dependency import Parent, named
-from oqkit.queue.ending import ends
+from oqkit.queue.ending import ends, ends_of
 from oqkit.queue.gate import due
 from oqkit.queue.job import Control, ControlVerb, Job, with_control
 from oqkit.queue.repository import Repository
+from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status
 
 BLOCK = 16
@@ -51,13 +52,25 @@ class _Look:
     """None: it is gone, or cannot be read."""
     has_ended: bool = False
     has_failed: bool = False
-    """Whether it has ended, and not all of its tasks completed."""
+    """Whether it has ended, and not all of its tasks completed, as far as is known."""
+    is_forgotten: bool = False
+    """Whether it is gone, and nothing is left that says how it ended."""
 
     @classmethod
-    def of(cls, repository: Repository, job: Versioned[Job]) -> _Look:
-        """Look at the parts of a job."""
-        ended = ends(repository, job.doc)
-        return cls(job, ended is not None, bool(ended) and ended != frozenset({Status.COMPLETED}))
+    def of(cls, repository: Repository, job: Versioned[Job], *, rows: Rows | None = None) -> _Look:
+        """Look at the parts of a job, or at those that have these rows."""
+        ended = ends(repository, job.doc) if rows is None else ends_of(repository, job.doc, rows)
+        return cls(job, ended is not None, _has_failed(ended))
+
+    @classmethod
+    def of_deleted(cls, grave: Job | None) -> _Look:
+        """Read from a tombstone (None: there is none) how a job ended, the whole of it."""
+        outcome = None if grave is None else grave.outcome
+        return cls(has_ended=True, has_failed=outcome is None or _has_failed(outcome), is_forgotten=outcome is None)
+
+
+def _has_failed(ended: Iterable[Status] | None) -> bool:
+    return not {Status.COMPLETED}.issuperset(ended or ())
 
 
 def begin(repository: Repository, held: Versioned[Job]) -> Job:
@@ -158,11 +171,11 @@ def _advance(
     while job.release is None:
         found = _next_open(repository, job, found, known)
         if found.parent is None:
-            released = None if found.is_unknown else _release(repository, held, found.failed)
+            released = None if found.is_unknown else _release(repository, held, found)
             break
         entry = keys.waiting_key(found.parent.doc.id, job.id, failed=next(iter(found.failed), None))
         repository.loop.put_once(entry, b"")
-        if not _has_ended(repository, found.parent):
+        if not _has_ended(repository, found.parent, job.depends_on[found.place].rows):
             break
         left.append(entry)
     if left:  # not before the job waits elsewhere, or for nothing: somebody may rely on it
@@ -170,14 +183,14 @@ def _advance(
     return released
 
 
-def _has_ended(repository: Repository, parent: Versioned[Job]) -> bool:
-    """Make whoever sees the end of a job tell those that wait for it, and return whether it has ended by now."""
+def _has_ended(repository: Repository, parent: Versioned[Job], rows: Rows | None) -> bool:
+    """Make whoever sees the end of a job tell those that wait for it, and return whether it, or its `rows`, has ended by now."""
     try:
         job = _order_once(repository, parent, ControlVerb.FOLLOW, applied=lambda doc: doc.has_followers)
     except Missing:  # it was deleted just now
         return True
     repository.announce(repository.marker(job, due=due(job, repository.now())))
-    return ends(repository, job) is not None
+    return _Look.of(repository, Versioned(job, None), rows=rows).has_ended
 
 
 # --- looking at parents --------------------------------------------------------------------------
@@ -194,6 +207,8 @@ class _Found:
     """The one at that place, which has not ended."""
     is_unknown: bool = False
     """Whether the state of one cannot be read here, so that nobody can say whether it has ended."""
+    is_forgotten: bool = False
+    """Whether one of those that count as failed is gone, and nobody knows how it ended."""
 
 
 def _next_open(repository: Repository, job: Job, since: _Found, known: Mapping[str, _Look]) -> _Found:
@@ -201,10 +216,11 @@ def _next_open(repository: Repository, job: Job, since: _Found, known: Mapping[s
     found = _Found(failed=since.failed)
     for first in range(since.place - since.place % BLOCK, len(job.depends_on), BLOCK):
         block = job.depends_on[first : first + BLOCK]
-        looks = repository.map(lambda parent: known.get(parent.origin) or _look_at(repository, parent), block)
+        looks = repository.map(lambda parent: _known(parent, known) or _look_at(repository, parent), block)
         for n, look in enumerate(looks, first):
             if look.has_failed and n not in found.failed:
                 found.failed.append(n)
+                found.is_forgotten |= look.is_forgotten
             if not look.has_ended:
                 found.is_unknown |= look.job is None
                 if look.job is not None:
@@ -214,29 +230,37 @@ def _next_open(repository: Repository, job: Job, since: _Found, known: Mapping[s
     return found
 
 
+def _known(parent: Parent, known: Mapping[str, _Look]) -> _Look | None:
+    return known.get(parent.origin) if parent.rows is None else None
+
+
 def _look_at(repository: Repository, parent: Parent) -> _Look:
     try:
-        held = repository.read_job(parent.job)
+        held = repository.read_job_or_tombstone(parent.job)
     except Missing:
-        return _Look(has_ended=True)
+        return _Look.of_deleted(None)
     except FormatError:
         return _Look()
     if held.doc.origin != parent.origin:  # another one, in the place of one that was deleted
-        return _Look(has_ended=True)
-    return _Look.of(repository, held)
+        return _Look.of_deleted(None)
+    if held.doc.deleted is not None:
+        return _Look.of_deleted(held.doc)
+    return _Look.of(repository, held, rows=parent.rows)
 
 
 # --- orders that anybody gives, and nobody twice -------------------------------------------------
 
 
-def _release(repository: Repository, held: Versioned[Job], failed: Sequence[int]) -> Released:
+def _release(repository: Repository, held: Versioned[Job], found: _Found) -> Released:
     """Let the tasks of a job start, or end as it has chosen if some of its parents did not complete."""
+    failed = found.failed
     parents = [held.doc.depends_on[place] for place in sorted(failed)]
-    reason = f"it depends on {named(parents)}, which did not complete" if failed else ""
+    how = "did not complete, or was deleted so that nobody knows" if found.is_forgotten else "did not complete"
+    reason = f"it depends on {named(parents)}, which {how}" if failed else ""
     before = repository.marker(held.doc, due=due(held.doc, repository.now()))
     job = _order_once(repository, held, ControlVerb.RELEASE, applied=lambda doc: doc.release is not None, reason=reason)
-    found = {None, next(iter(failed), None)}
-    entries = (keys.waiting_key(one.job, job.id, failed=place) for one in job.depends_on for place in found)
+    told = {None, next(iter(failed), None)}
+    entries = (keys.waiting_key(one.job, job.id, failed=place) for one in job.depends_on for place in told)
     return replace(_announce(repository, job), stale=(before.key, *entries))
 
 

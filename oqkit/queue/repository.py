@@ -19,9 +19,11 @@ from oqkit.queue.bell import News, Trail, dump_news
 from oqkit.queue.cas import JOB, PART, CasLoop, Versioned
 from oqkit.queue.document import FORMAT, dump, load_as, load_job, load_part, signed_text
 from oqkit.queue.document_type import DocumentType
-from oqkit.queue.job import Job, tombstone
+from oqkit.queue.job import Job
 from oqkit.queue.part import Part
 from oqkit.queue.signature import Keyring, Signature
+from oqkit.queue.tombstone import tombstone
+from oqkit.queue.transition import Status
 from oqkit.store.base import Store
 from oqkit.store.parallel import map_parallel
 from oqkit.store.probe import probe
@@ -177,12 +179,16 @@ class Repository:
 
         return self.loop.update(self._job_type(job_id), key, changed, applied=applied, held=held)
 
-    def bury_job(self, seen: Job) -> Job | None:
-        """Put a tombstone in the place of a job, unless it was given an order that was not `seen`: then return None."""
+    def bury_job(self, seen: Job, outcome: Iterable[Status]) -> Job | None:
+        """Put a tombstone in the place of a job, unless it was given an order that was not `seen`: then return None.
+
+        `outcome` is what its tasks have ended in.
+        """
         key = keys.job_key(seen.id, self.settings.shards)
 
         def buried(job: Job) -> Job:
-            return tombstone(job, now=self.now()) if (job.origin, job.gen) == (seen.origin, seen.gen) else job
+            is_same = (job.origin, job.gen) == (seen.origin, seen.gen)
+            return tombstone(job, now=self.now(), outcome=outcome) if is_same else job
 
         left = self.loop.update(self._job_type(seen.id), key, buried, applied=lambda job: job.deleted is not None).doc
         return left if left.deleted is not None else None

@@ -11,9 +11,9 @@ from oqkit.limits import Limits
 from oqkit.queue import control
 from oqkit.queue.deletion import delete_job
 from oqkit.queue.dependency import Parent
-from oqkit.queue.job import tombstone
 from oqkit.queue.key import keyed_job_id, waiting_prefix
 from oqkit.queue.submission import JOB_SCOPE, Submission, latest
+from oqkit.queue.tombstone import tombstone
 from oqkit.queue.transition import Verb
 from oqkit.queue.view import JobView
 from tests.queue.faulty import Crash, CrashingStore, FaultyStore, World
@@ -210,6 +210,6 @@ def test_view_of_a_deleted_job_does_not_take_it_for_one_that_nobody_has_begun():
 def test_tombstone_says_that_older_workers_must_leave_it_alone_and_nothing_of_what_the_job_was_about():
     world = World()
     job = world.job(1, n_tasks=25, name="secret", tags={"secret": "yes"}, input={"secret": 1})
-    grave = tombstone(job, now=world.now())
+    grave = tombstone(job, now=world.now(), outcome=())
     assert "deleted" in grave.requires
     assert "secret" not in repr(grave)

@@ -252,19 +252,25 @@ def test_child_whose_time_is_over_expires_although_its_parent_runs(world):
     assert world.statuses(job) == {"expired": 1}
 
 
-def test_parent_that_was_deleted_counts_as_ended(world):
+@pytest.mark.parametrize(
+    ("on_failure", "status"), ((OnFailure.FAIL, "failed"), (OnFailure.SKIP, "cancelled"), (OnFailure.RUN, "completed"))
+)
+def test_parent_of_which_nothing_is_left_counts_as_ended_and_not_as_completed(world, on_failure, status):
     parent = stored(world, 1)
-    job = stored(world, 2, parent)
+    job = stored(world, 2, parent, on_failure=on_failure)
     for name in world.listed(f"jobs/0000/{parent.id}"):
         world.inner.delete(name)
     world.worker().drain(until_s=200.0)
-    assert world.statuses(job) == {"completed": 1}
+    assert world.statuses(job) == {status: 1}
+    assert read(world, job).release.reason == (
+        f"it depends on 'job 1' ({parent.id}), which did not complete, or was deleted so that nobody knows"
+    )
 
 
 def test_no_circle_can_arise_from_a_key_that_is_used_again(world):
     """Of two jobs with keys the first was deleted and submitted once more, to wait for the one that waited for it."""
     first = world.submit(world.job(1, id="k" + "1" * 17, policy=NO_WAIT)).job
-    second = stored(world, 2, first, id="k" + "2" * 17)
+    second = stored(world, 2, first, id="k" + "2" * 17, on_failure=OnFailure.RUN)
     for name in world.listed(f"jobs/0000/{first.id}"):
         world.inner.delete(name)
     again = stored(world, 1, second, id=first.id)

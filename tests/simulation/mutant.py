@@ -78,6 +78,8 @@ MUTANTS = {
         pipeline.nobody_tells_followers,
         pipeline.failed_parent_counts_as_completed,
         pipeline.failure_is_lost_on_the_way,
+        pipeline.deleted_parent_counts_as_completed,
+        pipeline.tombstone_does_not_say_how_a_job_ended,
         pipeline.each_who_looks_releases,
         pipeline.released_job_is_not_announced,
         pipeline.rejected_tasks_wait_for_a_worker,

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from oqkit.limits import ClaimLimits, Limits, PayloadLimits, QueueLimits, TaskLimits
 from oqkit.testing.simulation.bucket import FAULTS
+from oqkit.testing.simulation.deleter import with_deletes
 from oqkit.testing.simulation.limited import with_limits
 from oqkit.testing.simulation.plan import (
     CRASH,
@@ -62,13 +63,9 @@ def make_plan(seed: int) -> Plan:
         latency_s=rng.choice((0.005, 0.03, 0.03, 0.2)),
         slow=rng.choice((0.0, 0.01, 0.03)),
     )
-    plan = _with_pipeline(plan, random.Random(f"{seed}/pipeline"))  # noqa: S311 - the same
-    plan = _with_steering(plan, random.Random(f"{seed}/steering"))  # noqa: S311 - the same
-    plan = _with_signal(plan, random.Random(f"{seed}/signal"))  # noqa: S311 - the same
-    plan = _with_keys(plan, random.Random(f"{seed}/keys"))  # noqa: S311 - the same
-    plan = _with_calls(plan, random.Random(f"{seed}/calls"))  # noqa: S311 - the same
-    plan = _with_asks(plan, random.Random(f"{seed}/asks"))  # noqa: S311 - the same
-    return with_limits(_with_schedules(plan, random.Random(f"{seed}/schedules")))  # noqa: S311 - the same
+    for step in (_with_pipeline, _with_steering, _with_signal, _with_keys, _with_calls, _with_asks, _with_schedules):
+        plan = step(plan, random.Random(f"{seed}/{step.__name__.removeprefix('_with_')}"))  # noqa: S311 - the same
+    return with_deletes(with_limits(plan))
 
 
 def _with_calls(plan: Plan, rng: random.Random) -> Plan:

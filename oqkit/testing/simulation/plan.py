@@ -143,6 +143,15 @@ class CallPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeletePlan:
+    """Somebody who deletes a job as soon as it has ended, while others may still depend on it."""
+
+    name: str
+    at_s: float
+    job: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadPlan:
     """Somebody who looks at a job: its counts, what is finished, or all of it as it comes."""
 
@@ -215,6 +224,7 @@ class Plan:
     schedules: tuple[SchedulePlan, ...] = ()
     schedule_orders: tuple[ScheduleOrderPlan, ...] = ()
     calls: tuple[CallPlan, ...] = ()
+    deletes: tuple[DeletePlan, ...] = ()
     dropped: frozenset[str] = field(default_factory=frozenset)
 
     def weather(self) -> Weather:
@@ -229,7 +239,7 @@ class Plan:
 
     def names(self) -> Iterator[str]:
         """Yield the name of everything that can be left out, from the large to the small."""
-        people = (self.orders, self.signs, self.calls, self.reads, self.schedules, self.schedule_orders)
+        people = (self.orders, self.signs, self.calls, self.reads, self.deletes, self.schedules, self.schedule_orders)
         groups: tuple[tuple[Any, ...], ...] = (self.workers, self.jobs, *people, self.tricks)
         yield from (one.name for group in groups for one in group)
         yield from (f"fault.{fault}" for fault, chance in self.faults.items() if chance)
@@ -255,6 +265,7 @@ class Plan:
             orders=kept(self.orders),
             signs=kept(self.signs),
             calls=kept(self.calls),
+            deletes=kept(self.deletes),
             reads=kept(self.reads),
             tricks=kept(self.tricks),
             schedules=kept(self.schedules),

@@ -16,6 +16,7 @@ from oqkit.testing.simulation.actor import Actor, Operator, Reader, SignOperator
 from oqkit.testing.simulation.bucket import LATEST_S, READ_TIMEOUT_S
 from oqkit.testing.simulation.caller import Caller
 from oqkit.testing.simulation.cleaning import clean
+from oqkit.testing.simulation.deleter import Deleter
 from oqkit.testing.simulation.draw import make_plan
 from oqkit.testing.simulation.fact import Violation, rows_of
 from oqkit.testing.simulation.kernel import Stuck
@@ -76,6 +77,7 @@ def _run(world: World) -> None:
     people += [(read.at_s, Reader(world, read)) for read in plan.reads]
     people += [(sign.at_s, SignOperator(world, sign)) for sign in plan.signs]
     people += [(call.at_s, Caller(world, call)) for call in plan.calls]
+    people += [(delete.at_s, Deleter(world, delete)) for delete in plan.deletes]
     for at_s, person in people:
         kernel.at(at_s, person.live)
     for trick in plan.tricks:

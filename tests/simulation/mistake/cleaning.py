@@ -6,18 +6,18 @@ import pytest
 
 from oqkit.queue.deletion import delete_job
 from oqkit.queue.garbage import Collector
-from oqkit.queue.job import tombstone
 from oqkit.queue.repository import Repository
+from oqkit.queue.tombstone import tombstone
 
 
 def delete_has_no_condition(patch: pytest.MonkeyPatch) -> None:
     """A tombstone is put in the place of a job whatever orders it was given since its tasks were seen to have ended."""
 
-    def bury_job(repository, seen):
+    def bury_job(repository, seen, outcome):
         held = repository.read_job(seen.id)
         return repository.update_job(
             seen.id,
-            lambda job: tombstone(job, now=repository.now()),
+            lambda job: tombstone(job, now=repository.now(), outcome=outcome),
             applied=lambda job: job.deleted is not None,
             held=held,
         ).doc

@@ -35,8 +35,8 @@ def entry_comes_last(patch: pytest.MonkeyPatch) -> None:
     """A child looks whether its parent has ended, and then says that it waits for it."""
     put_once = []
 
-    def has_ended(repository, parent):
-        is_over = original(repository, parent)
+    def has_ended(repository, parent, rows):
+        is_over = original(repository, parent, rows)
         if not is_over:
             for put, key in put_once:
                 put(key, b"")
@@ -63,10 +63,10 @@ def entry_comes_last(patch: pytest.MonkeyPatch) -> None:
 def followers_are_not_marked(patch: pytest.MonkeyPatch) -> None:
     """The order that tells a parent of its child puts up no marker: who read the parent before takes down the only one."""
 
-    def has_ended(repository, parent):
+    def has_ended(repository, parent, rows):
         announce, repository.announce = repository.announce, lambda marker, job=None: None
         try:
-            return original(repository, parent)
+            return original(repository, parent, rows)
         finally:
             repository.announce = announce
 
@@ -105,7 +105,7 @@ def nobody_tells_followers(patch: pytest.MonkeyPatch) -> None:
 def failed_parent_counts_as_completed(patch: pytest.MonkeyPatch) -> None:
     """Whoever releases a child looks only whether its parents have ended, not how."""
 
-    def of(cls, repository, job):
+    def of(cls, repository, job, *, rows=None):
         return cls(job, ends(repository, job.doc) is not None)
 
     patch.setattr(release._Look, "of", classmethod(of))
@@ -115,6 +115,21 @@ def failure_is_lost_on_the_way(patch: pytest.MonkeyPatch) -> None:
     """The next entry of a child does not say that a parent before did not complete."""
     original = keys.waiting_key
     patch.setattr(keys, "waiting_key", lambda parent, job, *, failed: original(parent, job, failed=None))
+
+
+def deleted_parent_counts_as_completed(patch: pytest.MonkeyPatch) -> None:
+    """Of a parent that was deleted only that is known."""
+
+    def of_deleted(cls, grave):
+        return cls(has_ended=True)
+
+    patch.setattr(release._Look, "of_deleted", classmethod(of_deleted))
+
+
+def tombstone_does_not_say_how_a_job_ended(patch: pytest.MonkeyPatch) -> None:
+    """Nothing stays of how a job ended that was deleted."""
+    original = Repository.bury_job
+    patch.setattr(Repository, "bury_job", lambda self, seen, outcome: original(self, seen, ()))
 
 
 def each_who_looks_releases(patch: pytest.MonkeyPatch) -> None:
