@@ -112,6 +112,8 @@ class ClaimLimits:
     look_last_rings: float = 1.2
     planned_looks: int = 3
     """When to list again after a ring, since others are left out for one `ring_s`, and how many such looks are planned."""
+    late_claims: int = 2
+    """After how many claims that came too late the markers are listed anew: what others have done is not among them then."""
     page_markers: int = 1000
     look_pages: int = 3
     look_folders: int = 8

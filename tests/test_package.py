@@ -51,13 +51,30 @@ def test_reference_has_every_public_name():
     assert set(package.__all__) - elsewhere - shown == set()
 
 
-def test_every_test_that_the_evidence_names_exists():
-    named = re.findall(
-        r"`((?:\w+/)?\w+\.py)(?:::(\w+))?", (ROOT / "docs/evidence/holes.md").read_text(encoding="utf-8")
-    )
-    assert len(named) > 50
+@pytest.mark.parametrize(("page", "n_least"), (("holes.md", 50), ("original_faults.md", 60)))
+def test_every_test_that_the_evidence_names_exists(page, n_least):
+    named = re.findall(r"`((?:\w+/)?\w+\.py)(?:::(\w+))?", (ROOT / "docs/evidence" / page).read_text(encoding="utf-8"))
+    assert len(named) > n_least
     missing = [(path, name) for path, name in named if f"def {name}" not in _text_of(ROOT / "tests" / path)]
     assert missing == []
+
+
+FAULTS = re.findall(
+    r"(?m)^\| (\d.*?) \| (.*?) \| (.*?) \|$", (ROOT / "docs/evidence/original_faults.md").read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize(("number", "fault", "tests"), FAULTS)
+def test_fault_of_the_original_has_a_test_that_is_named_after_it(number, fault, tests):
+    assert re.search(r"::test_original_\d", tests), f"{number}: {fault}"
+
+
+def test_test_that_is_named_after_a_fault_of_the_original_is_in_the_evidence_or_its_file_is():
+    page = (ROOT / "docs/evidence/original_faults.md").read_text(encoding="utf-8")
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        names = re.findall(r"(?m)^ *def (test_original_\w+)", path.read_text(encoding="utf-8"))
+        is_named = f"`{path.relative_to(ROOT / 'tests').as_posix()}`" in page
+        assert is_named or [name for name in names if f"::{name}`" not in page] == [], path
 
 
 def _text_of(path: Path) -> str:

@@ -278,15 +278,9 @@ class Claimer:
             now = repository.now()
             lease = Lease(id=lease_id, worker=self._worker, expires=now + self._lease_s)
             part = caught_up(part, job, now=now)
-            return claim(
-                part,
-                lease,
-                max_rows=self._max_rows(one, part, now),
-                now=now,
-                policy=job.policy,
-                chance=chance,
-                limits=repository.limits.queue,
-            )
+            most = self._max_rows(one, part, now)
+            limits = repository.limits.queue
+            return claim(part, lease, max_rows=most, now=now, policy=job.policy, chance=chance, limits=limits)
 
         def has_lease(part: Part) -> bool:
             return any(lease.id == lease_id for lease in part.leases)
@@ -306,6 +300,7 @@ class Claimer:
         if not has_lease(held.doc):
             self.finished.met_another()
             one.give_way()
+            self.discovery.came_late(job)
             return None
         one.recheck_s = 0.0
         lease = HeldLease(repository, job, held, lease_id, lease_s=self._lease_s)

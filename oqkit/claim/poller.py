@@ -162,6 +162,8 @@ class Poller:
     _again: list[float] = field(default_factory=list)
     """When to list again after a ring, soonest first."""
     _busy: float = float("-inf")
+    _n_late: int = 0
+    """How many claims came too late since the markers were listed last."""
     _strange: set[str] = field(default_factory=set)
     """Names that are no markers and were reported."""
 
@@ -208,6 +210,12 @@ class Poller:
     def look_soon(self) -> None:
         """List the markers at the next opportunity: there is work that came from here. Any thread may call it."""
         self._listed = float("-inf")
+
+    def came_late(self, job: Job) -> None:
+        """Take in that others had taken what a marker told of; after a few of these a listing costs less than more of them."""
+        self._n_late += job.n_parts == 1
+        if self._n_late >= self._limits.late_claims:
+            self.look_soon()
 
     def found_work(self) -> None:
         """Poll at the quick pace for a while."""
@@ -260,7 +268,7 @@ class Poller:
         if self._busy == float("-inf"):
             self._busy = now - self._limits.cool_s
         self._again = [when for when in self._again if when > now]
-        self._listed = self._looked = now
+        self._listed, self._looked, self._n_late = now, now, 0
         found, is_complete = self._look_around(now, told=self._is_told)
         self._is_told = False
         self.answered = now

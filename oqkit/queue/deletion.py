@@ -50,13 +50,13 @@ def delete_job(
 ) -> Removed | None:
     """Delete a job, or return None if tasks of it have not ended, or nobody can say; raise `Missing` if it is not there.
 
-    Nor is it deleted unless `only_if` says so, which is asked again once the job was given an order. Jobs that depend on it are
+    Nor is it deleted unless `only_if` says so, which is asked again once its tasks were seen to have ended. Jobs that depend on it are
     told first how it ended.
     """
     while True:
         job = repository.read_job(job_id).doc
         outcome = ends(repository, job) if only_if(job) else None
-        if outcome is None:
+        if outcome is None or not only_if(job):  # again: the last task may have ended in between
             return None
         if job.has_followers:
             release_followers(repository, job)

@@ -1,4 +1,4 @@
-"""What nobody needs any more: jobs that ended long ago, uploads of submissions that never became a job, outputs that lost a race.
+"""What nobody needs any more: old jobs, uploads of submissions that never became a job, outputs that lost a race, reports of lost workers.
 
 Each is looked at once more just before it goes, and what was seen before is what its removal depends on:
 
@@ -7,7 +7,8 @@ Each is looked at once more just before it goes, and what was seen before is wha
 * an upload goes if its job is not there, read after the upload was listed;
 * an output goes if its part, read after it was listed, does not name it, and knows no more of the lease that it is of: such a lease can commit nothing.
 
-The last two are a day old at least. Functions that are shipped by value are shared, and stay.
+The last two are a day old at least, and so are reports, which are for people to look at: a worker that lives writes its own anew. Functions
+that are shipped by value are shared, and stay.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Kind(StrEnum):
     """Inputs of a job that is not there."""
     FENCED = "fenced"
     """Outputs that no part names."""
+    WORKERS = "workers"
+    """Reports of workers that have said nothing for a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +67,8 @@ class Collector:
             for page in self._repository.store.list_all(f"{keys.WORK}{number:04x}/", folders=True):
                 groups = self._repository.map(self.collect_folder, page.folders)
                 found += [one for group in groups for one in group]
-        return found
+        reports = [one for page in self._repository.store.list_all(keys.WORKERS) for one in page.entries]
+        return found + self._found(Kind.WORKERS, "", self._remove(self._old(reports)))
 
     def _each(self, entries: Iterable[Entry]) -> list[Garbage]:
         ids = [keys.job_of_key(entry.key) for entry in entries]
@@ -129,11 +133,9 @@ class Collector:
     def collect_folder(self, folder: str) -> list[Garbage]:
         """Remove what is a day old in a folder below ``work/`` and belongs to no job, or to no part of its job."""
         repository, job_id = self._repository, keys.job_of_folder(folder)
-        since = repository.now() - repository.limits.queue.orphan_s
-        if not keys.is_job_id(job_id) or keys.created_of_folder(folder) > since:
+        if not keys.is_job_id(job_id) or keys.created_of_folder(folder) > self._day_ago():
             return []
-        listed = [one for page in repository.store.list_all(folder) for one in page.entries]
-        old = [entry for entry in listed if entry.modified_s is not None and entry.modified_s <= since]
+        old = self._old([one for page in repository.store.list_all(folder) for one in page.entries])
         try:
             job: Job | None = repository.read_job_or_tombstone(job_id).doc
         except Missing:
@@ -145,6 +147,13 @@ class Collector:
         if job.deleted is not None:
             return []  # it was cleared with the jobs
         return self._found(Kind.FENCED, job_id, self._remove(self._fenced(job, folder, old)))
+
+    def _day_ago(self) -> float:
+        return self._repository.now() - self._repository.limits.queue.orphan_s
+
+    def _old(self, listed: Iterable[Entry]) -> list[Entry]:
+        since = self._day_ago()
+        return [entry for entry in listed if entry.modified_s is not None and entry.modified_s <= since]
 
     def _fenced(self, job: Job, folder: str, listed: Iterable[Entry]) -> list[Entry]:
         """Return which outputs of a listing no part of the job names, or can come to name."""

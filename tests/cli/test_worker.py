@@ -59,7 +59,7 @@ def test_worker_runs_the_tasks_of_a_module_until_idle(folder_queue, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGINT))
-def test_worker_hands_back_what_it_has_not_started_when_it_is_told_to_stop(folder_queue, tmp_path, number):
+def test_original_5_worker_hands_back_what_it_has_not_started_when_it_is_told_to_stop(folder_queue, tmp_path, number):
     job = folder_queue.map("crawl", [{"x": x, "folder": str(tmp_path)} for x in range(40)], part_rows=40)
     worker = run_oq(tmp_path, "worker", "own_tasks")
     until(lambda: list(tmp_path.glob("*.started")))

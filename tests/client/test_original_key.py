@@ -19,7 +19,7 @@ from tests.local import keys_in
 from tests.queue.faulty import FaultyStore
 
 
-def test_fault_a_two_submissions_at_once_made_two_tasks():
+def test_original_1_1_a_two_submissions_at_once_made_two_tasks():
     """The key was on record before its task: whoever read the record in between took the key for free."""
     store = MemoryStore()
     queue = Queue(open_repository(store), Settings(url=store.url))
@@ -39,7 +39,7 @@ def test_fault_a_two_submissions_at_once_made_two_tasks():
     assert n_jobs(queue) == 1
 
 
-def test_fault_b_there_was_no_outbox(queue, tmp_path):
+def test_original_1_1_b_there_was_no_outbox(queue, tmp_path):
     """A submission could not be part of a transaction; more in tests/outbox."""
 
     def connect():
@@ -55,7 +55,7 @@ def test_fault_b_there_was_no_outbox(queue, tmp_path):
     assert [queue.get(f"{job_id}.0").input for job_id in queue.jobs().index] == ["commit"]
 
 
-def test_fault_c_conflict_was_a_plain_runtime_error(queue):
+def test_original_1_1_c_conflict_was_a_plain_runtime_error(queue):
     queue.submit(scaled, {"x": 1}, key="k")
     with pytest.raises(DuplicateJob) as caught:
         queue.submit(scaled, {"x": 2}, key="k")
@@ -63,13 +63,13 @@ def test_fault_c_conflict_was_a_plain_runtime_error(queue):
     assert not isinstance(caught.value, RuntimeError)
 
 
-def test_fault_d_other_task_type_in_one_scope_got_the_first_task(queue):
+def test_original_1_1_d_other_task_type_in_one_scope_got_the_first_task(queue):
     queue.submit(scaled, {"x": 1}, key="k", scope="queue")
     with pytest.raises(DuplicateJob, match="of type 'scaled' there and 'other' here"):
         queue.submit(other, {"x": 1}, key="k", scope="queue")
 
 
-def test_fault_e_many_calls_and_the_command_line_took_no_key(queue, capsys):
+def test_original_1_1_e_many_calls_and_the_command_line_took_no_key(queue, capsys):
     """Schedules take none either, nor need one: the id of a slot's job follows from the slot."""
     first = queue.submit_many("score", [{"id": 1}, {"id": 2}], key="id")
     assert len(queue.submit_many("score", [{"id": 2}, {"id": 3}], key="id")) == 1
@@ -80,7 +80,7 @@ def test_fault_e_many_calls_and_the_command_line_took_no_key(queue, capsys):
 
 
 @pytest.mark.parametrize("scope", ("a/b", "../../jobs", "/", "..", "a\x00b", "\ud800"))
-def test_fault_f_scope_was_put_into_the_layout_as_it_is(queue, scope):
+def test_original_1_1_f_scope_was_put_into_the_layout_as_it_is(queue, scope):
     plain = queue.submit(scaled, {"x": 1}, key="k", scope="plain")
     strange = queue.submit(scaled, {"x": 1}, key="k", scope=scope)
     assert strange.id != plain.id
@@ -89,7 +89,7 @@ def test_fault_f_scope_was_put_into_the_layout_as_it_is(queue, scope):
     assert len([key for key in keys_in(queue) if strange.job.id in key]) == 2  # job and marker
 
 
-def test_fault_g_scope_queue_met_a_task_type_of_that_name(queue):
+def test_original_1_1_g_scope_queue_met_a_task_type_of_that_name(queue):
     named = oq.task(name="queue")(scaled)
     assert queue.submit(named, {"x": 1}, key="k").id != queue.submit(named, {"x": 1}, key="k", scope="queue").id
     assert n_jobs(queue) == 2

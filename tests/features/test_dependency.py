@@ -60,7 +60,7 @@ def test_blocked_job_says_what_it_waits_for(queue):
 
 
 @pytest.mark.parametrize(("on_failure", "status"), ((None, "failed"), ("fail", "failed"), ("skip", "cancelled")))
-def test_failed_step_never_leaves_what_follows_running_for_ever(queue, on_failure, status):
+def test_original_1_35_a_failed_step_never_leaves_what_follows_running_for_ever(queue, on_failure, status):
     """In the original only a step that succeeded went on with its workflow, which was `running` for ever after."""
     given = {} if on_failure is None else {"on_failure": on_failure}
     bad = queue.submit(refuse, 1)
@@ -129,7 +129,7 @@ def test_same_work_after_other_jobs_is_other_work(queue):
     assert queue.map(add, [1, 2]).id != job.id
 
 
-def test_several_pipelines_run_on_one_worker(queue):
+def test_original_1_35_b_several_pipelines_run_on_one_worker(queue):
     """In the original each workflow took the task type of the others, and only the last one on a worker ran."""
     lines = [[queue.submit(load, {"x": n})] for n in range(3)]
     for n, line in enumerate(lines):
@@ -171,7 +171,7 @@ def test_cancel_of_a_step_that_runs_ends_what_follows(queue, start):
     assert step.status == "cancelled"
 
 
-def test_step_that_undoes_runs_if_a_step_fails(queue):
+def test_original_1_35_c_step_that_undoes_runs_if_a_step_fails(queue):
     """In the original compensation could not be declared, and never ran."""
     bad = queue.submit(refuse, 1)
     queue.submit(add, {"x": 1}, depends_on=[bad], on_failure="skip")

@@ -69,7 +69,7 @@ def test_jobs_are_found_by_type_status_and_tags(queue, job, oq):
     assert "with its time zone" in oq("list", "--since", "2030-01-01T00:00", code=2)
 
 
-def test_newest_jobs_are_listed_by_what_they_have_in_common(queue, job, oq):
+def test_original_1_10_newest_jobs_are_listed_by_what_they_have_in_common(queue, job, oq):
     """[V] the original's limit counted before the filter: a match behind others was missed."""
     for number in range(12):
         queue.submit("other", number, tags={"number": str(number % 2)})

@@ -25,7 +25,10 @@ def test_old_jobs_and_what_belongs_to_none_are_removed(queue, oq, monkeypatch):
     planned = json.loads(oq("gc", "--older-than", "30d", "--dry-run", "--json"))
     assert planned == []
     found = queue.gc("2d", dry_run=True)
-    assert [(row.Index, row.kind, row.name) for row in found.itertuples()] == [(job.id, "job", "report")]
+    assert [(row.Index, row.kind, row.name) for row in found.itertuples()] == [
+        (job.id, "job", "report"),
+        ("", "workers", ""),
+    ]
     assert found["bytes"].min() > 0
     assert len(queue.jobs()) == 1
     assert queue.gc("2d").equals(found)

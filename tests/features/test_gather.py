@@ -27,7 +27,7 @@ def described(results):
     return [type(one).__name__ for one in results] + [list(results[-1].columns), len(results[-1])]
 
 
-def test_step_sees_the_results_of_those_before_it(queue):
+def test_original_1_35_d_step_sees_the_results_of_those_before_it(queue):
     """In the original a step saw the data that its workflow was started with, and nothing of other steps."""
     parents = [queue.submit(double, {"x": x}) for x in range(5)]
     task = queue.gather([*parents, queue.map(double, [10, 20])], total)

@@ -59,7 +59,7 @@ def test_one_job_or_task_is_cancelled_by_handle_name_or_id(queue, jobs):
     assert statuses(jobs) == {"risk": "cancelled", "sales": "cancelled", "other": "pending"}
 
 
-def test_cancelling_a_type_reads_no_job_of_another(queue):
+def test_original_1_22_e_cancelling_a_type_reads_no_job_of_another(queue):
     """[V] the original read every task of every type and status."""
     for number in range(20):
         queue.submit("crowd", number)
@@ -119,7 +119,7 @@ def test_a_job_that_cannot_be_read_is_named_and_the_others_are_not_spared(queue,
     assert f"job {jobs['risk'].id} is left alone: " in caplog.text
 
 
-def test_an_order_says_which_jobs_it_concerned_and_which_it_did_not_reach(queue, jobs, oq):
+def test_original_1_22_d_an_order_says_which_jobs_it_concerned_and_which_it_did_not_reach(queue, jobs, oq):
     """[V] the original's cancel_many dropped failures silently."""
     queue.storage.overwrite(keys.job_key(jobs["risk"].id, 1), b"{}")
     found = queue.cancel(tags={"run": "1"})

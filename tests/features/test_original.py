@@ -1,35 +1,6 @@
-"""The faults of the original that were measured, and do not come back. Its features are numbered as in the study of it.
+"""The faults of the original that were measured, and do not come back; more are in docs/evidence/original_faults.md, with all that shows it.
 
-=====  ====================================================================  =========================================================
-where  what went wrong there                                                 what shows that it goes right here
-=====  ====================================================================  =========================================================
-0.4    an idle worker lists 864 times a minute, $197 a month                 ``budget/test_budget.py`` (idle workers)
-0.5    a lost index entry is never repaired                                  here, and ``queue/test_sweep.py``
-0.6    more shards than 16 end the recovery from crashes                     here
-0.8    a reply that is lost is taken for a race that is lost                 here, and ``chaos/test_reply.py``
-1.1    two submissions at once with one key make two tasks, and others       ``client/test_original_key.py``
-1.2    an extension of the lease extends another's, or loses a reschedule    ``worker/test_extend.py``
-1.4    a function gets None for an input by reference; outputs stay inline   ``features/test_payload.py``
-1.7    a subclass of the error that puts a task back fails it for good       here
-1.13   of a bulk submission that fails the ids are lost; 2-tuples only       ``features/test_submit_many.py``
-1.14   the environment is ignored; a number of shards is changed in silence  here
-1.15   polling does not adapt by default                                     ``budget/test_budget.py`` (backed off)
-1.19   every error is a RuntimeError                                         here
-1.22   no worker looks at a cancellation; cancelling twice is an error       here, and ``worker/test_unwanted.py``
-1.28   days of the week are counted from 1; schedules need another program   ``features/test_schedule.py``, ``queue/test_cron.py``
-1.35   what follows a failed step runs for ever; steps see no results        ``features/test_dependency.py``
-1.36   errors are told by their text; all but three names fail for good      here
-2      without versions the history is one entry                             ``features/test_find.py``, ``job/test_steer.py``
-4      a status is not its text; tasks cannot be pickled                     here, and ``features/test_handle.py``
-4      values that JSON lacks change in silence, or fail work that was done  here
-5      one task at a time                                                    here
-5      ten keys of other types, or stale ones, block those behind them       here, and ``claim/test_aside.py``
-5      no heartbeat during a task; no time-outs                              ``features/test_run.py``
-5      signals end a worker in the middle of a task                          ``cli/test_worker.py``
-5      a storage that fails at the end of a task drops its result            here
-=====  ====================================================================  =========================================================
-
-Of features that are not built yet (metrics, retention, shard leases, filters of listings) the faults are left out.
+The numbers are those of its roadmap, in docs/reference/features.md.
 """
 
 from __future__ import annotations
@@ -190,7 +161,7 @@ def test_original_1_19_errors_are_told_apart_by_their_class(queue):
         assert isinstance(caught.value, oqkit.OqError)
 
 
-def test_original_1_22_running_call_learns_of_its_cancellation_and_does_not_complete(queue, start):
+def test_original_1_22_a_b_running_call_learns_of_its_cancellation_and_does_not_complete(queue, start):
     started, told = [], []
 
     def patient(x, ctx: oqkit.Context):

@@ -189,7 +189,7 @@ def test_sign_that_cannot_be_understood_is_shown_and_holds_nobody_up(queue, oq):
 # --- what was wrong in the original --------------------------------------------------------------
 
 
-def test_original_global_pause_auto_resume_may_delete_a_newer_pause(queue):
+def test_original_1_26_newer_pause_is_not_lifted_by_the_end_of_an_older_one(queue):
     """`global-pause.md`: the first poller after `resume_at` deletes the sign, whoever has put it there meanwhile."""
     task = queue.submit(score, {"x": "a"})
     queue.pause("old", resume_after=0.2)
@@ -205,7 +205,7 @@ def test_original_global_pause_auto_resume_may_delete_a_newer_pause(queue):
     thread.join(WAIT_S)
 
 
-def test_original_cancelling_twice_is_an_error(queue):
+def test_original_1_22_c_cancelling_twice_is_fine(queue):
     """`[V]` of cancellation: twice is an error there, and is fine here."""
     task = queue.submit(score, {"x": "a"})
     task.cancel(reason="first", by="ana@lab")

@@ -52,7 +52,7 @@ def test_the_threshold_counts_bytes_of_utf_8(queue):
 
 
 @pytest.mark.parametrize("payload", ("reference", 10), ids=str)
-def test_handler_gets_its_input_by_reference(queue, payload):
+def test_original_1_4_handler_gets_its_input_by_reference(queue, payload):
     """[V] the function of the original got None."""
     value = {"name": "x" * 20, "tags": (1, 2), "nested": [{"a": None}]}
     task = queue.submit(echo, {"value": value}, payload=payload)
@@ -64,7 +64,7 @@ def test_handler_gets_its_input_by_reference(queue, payload):
     assert queue.storage.read(key).data
 
 
-def test_large_output_is_offloaded_and_read_when_asked_for(queue):
+def test_original_1_4_large_output_is_offloaded_and_read_when_asked_for(queue):
     """[V] an output of 400 kB stayed in the document of the original."""
     task = queue.submit(echo, text_of(400_000))
     work_off(queue, echo)

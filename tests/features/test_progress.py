@@ -78,7 +78,7 @@ def said(job, n=1):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_progress_is_seen_while_a_task_runs_and_gone_when_it_has_ended(queue, start, tmp_path, way):
+def test_original_8_progress_is_seen_while_a_task_runs_and_gone_when_it_has_ended(queue, start, tmp_path, way):
     executor, function = WAYS[way]
     start(function, executor=executor, **QUICK)
     job = queue.submit_frame(frame_of(tmp_path), function, part_rows=2)

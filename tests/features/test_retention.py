@@ -15,7 +15,7 @@ from oqkit.store.lifecycle import Lifecycle
 FOREIGN = {"ID": "logs", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 3}}
 
 
-def test_every_prefix_that_is_written_is_retained():
+def test_original_1_5_every_prefix_that_is_written_is_retained():
     table = keys.__doc__.split("===\n")[1]
     written = {name.partition("/")[0] for name in re.findall(r"^``([a-z.]+/?)", table, re.MULTILINE)}
     assert {prefix.rstrip("/") for prefix in keys.WRITTEN} == written

@@ -78,7 +78,7 @@ def test_function_knows_its_task(queue):
     assert task.result(WAIT_S) == [task.id, task.job.id, 1, False]
 
 
-def test_lease_is_renewed_while_a_function_runs(queue, start, gate):
+def test_original_5_lease_is_renewed_while_a_function_runs(queue, start, gate):
     task = queue.submit(gated, 1)
     for _ in range(2):
         start(gated, queue=queue, lease_s=0.5)

@@ -44,14 +44,14 @@ def test_mixed_types_give_tasks_in_the_order_of_the_input(queue):
     assert [task.result(WAIT_S) for task in tasks] == [1.5, "hello Ann", "hello Bob", 2.5]
 
 
-def test_generators_and_lists_of_pairs_are_welcome(queue):
+def test_original_1_13_generators_and_lists_of_pairs_are_welcome(queue):
     """[V] the original took a list of 2-tuples, and nothing else."""
     assert [task.input for task in queue.submit_many((half, x) for x in range(20))] == list(range(20))
     assert [task.input for task in queue.submit_many([["half", 1], ["half", 2]])] == [1, 2]
     assert queue.submit_many([]) == []
 
 
-def test_which_tasks_were_stored_is_known_when_one_fails_half_way(queue, monkeypatch):
+def test_original_1_13_which_tasks_were_stored_is_known_when_one_fails_half_way(queue, monkeypatch):
     """[V] the original raised, and lost the ids of the tasks that it had created."""
     create, lock, n_jobs = queue.storage.create, threading.Lock(), 0
 

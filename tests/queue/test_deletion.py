@@ -50,6 +50,24 @@ def test_deleted_job_is_gone_with_all_that_was_its_own():
         world.repository().read_job(job.id)
 
 
+def test_job_whose_last_task_ends_after_its_age_was_asked_for_stays():
+    world, asked = World(), []
+    job = world.job(1)
+    world.submit(job)
+    lease = world.worker().find()
+
+    def is_old(_):
+        asked.append(world.statuses(job))
+        if len(asked) == 1:
+            world.workers[0].finish(lease)
+            return True  # nothing had happened to it for long
+        return False
+
+    assert delete_job(world.repository(), job.id, only_if=is_old) is None
+    assert asked == [{"running": 1}, {"completed": 1}]
+    assert world.repository().read_job(job.id)
+
+
 def test_job_that_has_not_ended_is_not_deleted():
     world = World()
     job = world.job(1, n_tasks=25)
