@@ -22,7 +22,6 @@ from oqkit.queue.eligibility import Hurdle, Refusal, reason, refusal_of
 from oqkit.queue.job import Job
 from oqkit.queue.limit import said
 from oqkit.queue.repository import Repository
-from oqkit.queue.transition import Status
 from oqkit.queue.view import JobState
 from oqkit.queue.worker_record import WorkerRecord, read_worker
 
@@ -85,10 +84,10 @@ def why_waiting(state: JobState) -> str:
     if state.is_final or is_at_work(state):
         return ""
     names = {
-        task.waits[-1].name
+        task.wait.name
         for part in state.touched()
         for task in part.states
-        if task.status is Status.PENDING and task.waits and task.due > state.at
+        if task.wait is not None and task.due > state.at
     }
     told = " and ".join(map(repr, sorted(names)))
     return printable(f"Tasks wait for the signal {told}: job.signal(name, value) sends one.") if names else ""

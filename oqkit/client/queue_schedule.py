@@ -12,6 +12,7 @@ import pandas as pd
 from oqkit.client.connection import Connection
 from oqkit.client.duplicate import difference
 from oqkit.client.option import by_of, short_text
+from oqkit.client.shown_time import shown_times
 from oqkit.client.single import Task
 from oqkit.client.spec import JobSpec, job_of, spec_of_values
 from oqkit.client.wait import tell
@@ -109,7 +110,7 @@ class QueueScheduling(Connection):
         rows = [self._row(one, now) for one in firing.schedules(self.repository).list(SCHEDULES)]
         frame = pd.DataFrame.from_records(rows, columns=list(SCHEDULE_COLUMNS))
         for column in ("next", "last"):
-            frame[column] = pd.to_datetime(frame[column].astype("Int64"), unit="ms", utc=True)
+            frame[column] = shown_times(None if pd.isna(at) else at / 1000 for at in frame[column])
         return frame.astype({"paused": "bool", "every": "float64"})
 
     def get_schedule(self, name: str) -> ScheduleState:
@@ -210,7 +211,7 @@ def _state(schedule: Schedule, now: float) -> ScheduleState:
     facts = _facts(schedule, now)
     for column in ("next", "last"):
         if facts[column] is not None:
-            facts[column] = pd.Timestamp(facts[column], unit="ms", tz=schedule.rhythm.tz)
+            facts[column] = shown_times([facts[column] / 1000])[0].tz_convert(schedule.rhythm.tz)
     return ScheduleState(**facts)
 
 

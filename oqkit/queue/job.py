@@ -248,11 +248,14 @@ class Job:
         """Whether other jobs may depend on it."""
         return any(control.verb is ControlVerb.FOLLOW for control in self.controls)
 
-    def signals(self, name: str, row: int) -> list[str]:
-        """Return the values of the signals of a name that a task was sent, in order, as texts of `tagged_json`."""
+    def signals(self, name: str, row: int, *, since: int = 0) -> list[str]:
+        """Return the values of the signals of a name that a task was sent, in order, as texts of `tagged_json`.
+
+        Those that were sent before the generation `since` are left out.
+        """
         return [
             control.value
-            for control in self.controls
+            for control in self.controls[max(0, since - 1) :]
             if control.verb is ControlVerb.SIGNAL
             and control.name == name
             and (control.rows is None or row in control.rows)
@@ -298,7 +301,7 @@ def has_control(job: Job, op: str) -> bool:
 def caught_up(part: Part, job: Job, *, now: float) -> Part:
     """Apply to `part` the controls that it has not seen."""
     first = part.index * job.part_rows
-    for control in job.controls[part.gen - 1 :]:
+    for gen, control in enumerate(job.controls[part.gen - 1 :], part.gen + 1):
         rows = Rows.span(0, part.n_rows)
         if control.rows is not None:
             rows = control.rows.clip(first, first + part.n_rows).shift(-first)
@@ -307,7 +310,9 @@ def caught_up(part: Part, job: Job, *, now: float) -> Part:
             case ControlVerb.CANCEL:
                 part = cancel(part, rows, now=now, statuses=statuses, note=control.reason, by=control.by)
             case ControlVerb.RETRY:
-                part = reopen(part, rows, now=now, statuses=statuses, by=control.by)
+                has_signals = any(one.verb is ControlVerb.SIGNAL for one in job.controls[: gen - 1])
+                since = gen if has_signals else 0
+                part = reopen(part, rows, now=now, statuses=statuses, by=control.by, signals_from=since)
             case ControlVerb.RELEASE:
                 part = _released(part, job, control, now=now)
             case ControlVerb.SIGNAL:

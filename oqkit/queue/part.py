@@ -339,17 +339,25 @@ def reject(part: Part, *, now: float, note: str) -> Part:
     return _moved(part, pending, Verb.REJECT, now=now, note=note)
 
 
-def reopen(part: Part, rows: Rows, *, now: float, statuses: frozenset[Status], by: str = "") -> Part:
-    """Put the rows that are in one of `statuses` (failed, cancelled, expired) to work again."""
+def reopen(
+    part: Part, rows: Rows, *, now: float, statuses: frozenset[Status], by: str = "", signals_from: int = 0
+) -> Part:
+    """Put the rows that are in one of `statuses` (failed, cancelled, expired) to work again.
+
+    Signals that their job was sent before the generation `signals_from` are not for them any more.
+    """
     chosen = part.rows(lambda state: state.status in statuses) & rows
-    return _swept(_moved(part, chosen, Verb.REOPEN, now=now, by=by))
+    return _swept(_moved(part, chosen, Verb.REOPEN, now=now, by=by, signals_from=signals_from))
 
 
-def _moved(part: Part, rows: Rows, verb: Verb, *, now: float, note: str = "", by: str = "") -> Part:
+def _moved(
+    part: Part, rows: Rows, verb: Verb, *, now: float, note: str = "", by: str = "", signals_from: int = 0
+) -> Part:
     def move(state: TaskState) -> TaskState:
         state = off_lease(state, verb, due=0.0, waits=())
         if verb is Verb.REOPEN:
-            return replace(state, spared=state.attempt, lost=0, deaths=0, reschedules=0, is_reopened=True, output="")
+            anew = replace(state, lost=0, deaths=0, reschedules=0, output="", signals_from=signals_from)
+            return replace(anew, spared=state.attempt, is_reopened=True)
         return state
 
     return _logged(replace(part, states=changed(part.states, rows, move)), now, verb, rows, note=note, by=by)

@@ -39,8 +39,16 @@ class TaskState:
     output: Name = ""
     """Which output holds its newest outcome; empty for none."""
     waits: Annotated[tuple[Wait, ...], Meta(max_length=MAX_WAITS)] = ()
-    """The signals that it has waited for, the last of them now if it is pending."""
+    """The signals that it has waited for, the last of them maybe now: see `wait`."""
+    signals_from: Count = 0
+    """The generation of its job from which on signals are for it: that of the order by which it was put back by hand last."""
     unknown: Unknown = ()
+
+    @property
+    def wait(self) -> Wait | None:
+        """The signal that it waits for; None for none, as after an error: then it is due at another time than the end of the wait."""
+        last = self.waits[-1] if self.waits else None
+        return last if last is not None and self.status is Status.PENDING and self.due == last.until else None
 
     @property
     def used(self) -> int:
@@ -104,7 +112,6 @@ def woken(states: States, rows: Rows, *, signal: str) -> States:
     """Make those of `rows` due that wait for a signal of this name."""
 
     def wake(state: TaskState) -> TaskState:
-        is_meant = state.status is Status.PENDING and bool(state.waits) and state.waits[-1].name == signal
-        return replace(state, due=0.0) if is_meant else state
+        return replace(state, due=0.0) if state.wait is not None and state.wait.name == signal else state
 
     return changed(states, rows, wake)

@@ -144,16 +144,16 @@ class LeaseService:
     def _signal(self, wanted: TakeSignal, row: int) -> Signal:
         """Look for a signal in the job as it was claimed, and only then in the job as it is now."""
         lease, job = self._lease, self._lease.job
-        number = lease.index * job.part_rows + row
-        if len(job.signals(wanted.name, number)) <= wanted.number:
+        number, state = lease.index * job.part_rows + row, lease.part.state_at(row)
+        if len(job.signals(wanted.name, number, since=state.signals_from)) <= wanted.number:
             with suppress(Unavailable):  # then it waits, and the commit notices a signal that has come since the claim
                 job = lease.read_job()
-        sent = job.signals(wanted.name, number)
+        sent = job.signals(wanted.name, number, since=state.signals_from)
         if len(sent) > wanted.number:
             return Signal(has_come=True, value=self._codec.value(sent[wanted.number]))
         until = NEVER if wanted.timeout_s is None else lease.now() + wanted.timeout_s
         wait = Wait(name=wanted.name, number=wanted.number, until=min(until, NEVER))
-        wait = known_wait(lease.part.state_at(row).waits, wait)
+        wait = known_wait(state.waits, wait)
         now = max(lease.now(), lease.part.at)  # the row may have been claimed as due by a clock that was set back since
         return Signal(has_come=False, wait=wait if now < wait.until else None, gen=job.gen)
 

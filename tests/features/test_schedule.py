@@ -125,6 +125,16 @@ def test_the_same_schedule_again_changes_nothing_and_another_is_refused(queue):
         queue.schedule("one", other, {"x": 1.0}, cron="@daily")
 
 
+def test_times_are_shown_that_nanoseconds_do_not_reach(queue):
+    """In 2262 those end, and frames of pandas 2 count in them unless told otherwise."""
+    made = queue.schedule("far", "score", {"x": 1}, every=290 * 365.25 * 86_400, tz="Europe/Paris")
+    frame = queue.schedules()
+    assert (made.next.year, str(made.next.tz)) == (made.next.tz_convert("UTC").year, "Europe/Paris")
+    assert frame.loc[0, "next"] == made.next
+    assert made.next.year > 2300
+    assert frame.dtypes[["next", "last"]].map(str).tolist() == ["datetime64[us, UTC]"] * 2
+
+
 def test_a_schedule_that_is_paused_submits_nothing_until_it_is_resumed(queue, start):
     queue.schedule("one", score, {"x": 1.0}, every=1.0)
     paused = queue.pause_schedule("one", reason="holidays", by="ana@desk")

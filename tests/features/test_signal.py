@@ -126,6 +126,42 @@ def test_coroutine_awaits_its_signal(queue, start):
     assert task.result(WAIT_S) == 5
 
 
+def published(x, ctx: oqk.Context):
+    answer = ctx.wait_for_signal("approval")
+    if not answer["ok"]:
+        raise oqk.PermanentError("rejected")
+    return "published"
+
+
+@pytest.mark.parametrize("executor", ("thread", "process"))
+def test_retry_by_hand_asks_for_a_new_answer(queue, start, executor):
+    start(published, queue=queue, executor=executor)
+    task = queue.submit(published, 7)
+    task.signal("approval", {"ok": False})
+    assert task.wait(WAIT_S).status == "failed"
+    task.retry()
+    until(lambda: "Tasks wait for the signal 'approval'" in task.job.why())
+    task.signal("approval", {"ok": True})
+    assert task.result(WAIT_S) == "published"
+
+
+def failing(x, ctx: oqk.Context):
+    CALLS.append(ctx.wait_for_signal("go"))
+    raise ValueError("not yet")
+
+
+def test_task_that_waits_for_its_retry_does_not_wait_for_a_signal(queue, start):
+    start(failing, queue=queue)
+    task = queue.submit(failing, 7, backoff=3600.0, retries=3)
+    task.signal("go", 1)
+    until(lambda: task.status == "pending" and task.error())
+    assert "signal" not in task.job.why()
+    due = task._state().due
+    task.signal("go", 2)
+    assert task._state().due == due
+    assert CALLS == [1]
+
+
 def test_history_says_who_sent_what(queue):
     task = queue.submit(approved, 7)
     task.signal("approval", 1, by="ana")

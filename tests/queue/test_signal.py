@@ -13,10 +13,10 @@ from oqkit.queue.document import dump_part, load_part
 from oqkit.queue.key import parse_marker
 from oqkit.queue.rows import Rows
 from oqkit.queue.signal import Wait, with_wait
-from oqkit.queue.transition import Verb
+from oqkit.queue.transition import Status, Verb
 from oqkit.task.request import TakeSignal
 from oqkit.worker.service import LeaseService
-from tests.queue.faulty import NO_WAIT, World, WrappedStore
+from tests.queue.faulty import NO_WAIT, PATIENT, World, WrappedStore
 from tests.queue.test_crash import every_crash
 
 sides = pytest.mark.parametrize("is_after", (False, True), ids=("before", "after"))
@@ -26,6 +26,12 @@ GO = Wait(name="go", number=0, until=gate.NEVER)
 def waits(lease, *, gen=None, wait=GO):
     outcome = Outcome(verb=Verb.WAIT, rows=lease.rows, wait=wait, gen=lease.job.gen if gen is None else gen)
     lease.commit(Commit(outcomes=[outcome], is_last=True))
+
+
+def found_by(worker):
+    while (lease := worker.find()) is None:
+        worker.world.clock.sleep(0.5)
+    return lease
 
 
 def waiting(world, n_tasks=1):
@@ -122,6 +128,46 @@ def test_signal_before_any_request_of_a_wait_wakes_it():
             return
         worker.drain(until_s=60.0, idle_s=40.0)
         assert world.statuses(job) == {"completed": 1}, at
+
+
+@pytest.mark.parametrize(("verb", "due_s"), ((Verb.RETRY, 30.0), (Verb.RESCHEDULE, 40.0)))
+def test_signal_ends_neither_a_back_off_nor_a_delay(world, verb, due_s):
+    job = world.submit(world.job(1, policy=PATIENT)).job
+    worker = world.worker()
+    lease = worker.find()
+    waits(lease)
+    worker.claimer.ended(lease)
+    send(world, job)
+    worker.finish(found_by(worker), verb, delay_s=40.0)
+    due = world.now() + due_s
+    send(world, job)
+    (state,) = world.parts(job)[0].states
+    assert (state.wait, state.due) == (None, pytest.approx(due, abs=1.0))
+
+
+@pytest.mark.parametrize("ends_as", (Verb.FAIL, "cancel"))
+def test_task_that_was_put_back_by_hand_waits_for_a_signal_that_is_sent_after_that(world, ends_as):
+    job, worker = waiting(world, n_tasks=2)
+    control.signal(world.repository(), job.id, name="go", value="1", rows=Rows.of([0]))
+    if ends_as == "cancel":
+        control.cancel(world.repository(), job.id, rows=Rows.of([0]))
+    else:
+        worker.finish(found_by(worker), ends_as)
+    control.retry(world.repository(), job.id, statuses=(Status.FAILED, Status.CANCELLED))
+    control.signal(world.repository(), job.id, name="go", value="2")
+    job = world.repository().read_job(job.id).doc
+    since = [world.parts(job)[0].state_at(row).signals_from for row in range(2)]
+    assert [job.signals("go", row, since=since[row]) for row in range(2)] == [["2"], ["2"]]
+    assert since[1] == 0, "it was not put back, and what it was sent is for it"
+    part = world.parts(job)[0]
+    assert load_part(dump_part(part), key="k") == part
+
+
+def test_retry_of_a_job_without_signals_writes_nothing_of_them(world):
+    job = world.submit(world.job(1)).job
+    world.worker().step(Verb.FAIL)
+    control.retry(world.repository(), job.id)
+    assert b"signals_from" not in dump_part(world.parts(job)[0])
 
 
 def test_wait_that_was_begun_keeps_its_end():

@@ -84,6 +84,8 @@ MUTANTS = {
         pipeline.released_job_is_not_announced,
         pipeline.rejected_tasks_wait_for_a_worker,
         pipeline.signal_wakes_nobody,
+        pipeline.signal_ends_a_back_off,
+        pipeline.old_signal_answers_after_a_retry,
         cleaning.delete_has_no_condition,
         cleaning.age_is_asked_for_once,
         cleaning.part_is_not_read_again,

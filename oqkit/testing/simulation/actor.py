@@ -20,7 +20,7 @@ from oqkit.testing.simulation.limited import most_requests
 from oqkit.testing.simulation.plan import JobPlan, Kill, OrderPlan, ReadPlan, SignPlan, WorkerPlan
 from oqkit.testing.simulation.process_like import ProcessLikeExecutor
 from oqkit.testing.simulation.tag_fact import give_tag
-from oqkit.testing.simulation.world import SIGNAL, Acked, SimCodec, SimRepository, World
+from oqkit.testing.simulation.world import Acked, SimCodec, SimRepository, World
 from oqkit.worker.executor import Executor, ThreadExecutor
 from oqkit.worker.worker import WorkerLoop
 
@@ -292,8 +292,7 @@ class Operator(Actor):
         elif self.plan.verb == "resume":
             job.resume()
         elif self.plan.verb == "signal":
-            with contextlib.suppress(UsageError):  # the same
-                job.signal(SIGNAL, 1)
+            self.world.signal(job)
         elif self.plan.verb == "tag":
             give_tag(self.world, job, where)
         elif self.plan.verb == "reprioritize":

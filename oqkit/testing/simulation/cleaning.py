@@ -11,7 +11,7 @@ from oqkit.client.queue import Queue
 from oqkit.errors import UnknownJob, UsageError
 from oqkit.queue.garbage import Collector
 from oqkit.testing.simulation.kernel import Node
-from oqkit.testing.simulation.world import SIGNAL, World
+from oqkit.testing.simulation.world import World
 
 MOST_JOBS = 4
 AGE_S = 8.0
@@ -72,8 +72,7 @@ def _retry(world: World, job_id: str, _node: Node, queue: Queue) -> None:
         job = queue.job(job_id)
         job.retry("all")
         if world.lacks_signal(job_id):
-            with contextlib.suppress(UsageError):  # they have ended again
-                job.signal(SIGNAL, 1)
+            world.signal(job)
 
 
 def _collect(world: World, node: Node, queue: Queue) -> None:

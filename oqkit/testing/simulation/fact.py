@@ -141,7 +141,8 @@ def ordered(one: TaskState, job: Job, part: Part, *, row: int, upto: int | None 
             how = released or how
         is_meant = control.rows is None or number in control.rows
         if is_meant and control.verb is ControlVerb.SIGNAL and status is PENDING:
-            how = how or ("woken" if one.waits and one.waits[-1].name == control.name else "")
+            is_waiting = bool(one.waits) and (one.waits[-1].name, one.waits[-1].until) == (control.name, one.due)
+            how = how or ("woken" if is_waiting else "")
         if not is_meant or status not in control.statuses:
             continue
         if control.verb is ControlVerb.CANCEL and status in (PENDING, RUNNING):

@@ -14,9 +14,10 @@ from unittest.mock import patch
 import pandas as pd
 
 from oqkit.claim.lease import HeldLease
+from oqkit.client.handle import Job
 from oqkit.client.queue import Queue
 from oqkit.config import Settings as Config
-from oqkit.errors import PermanentError, Reschedule, Skip
+from oqkit.errors import PermanentError, Reschedule, Skip, UsageError
 from oqkit.limits import Limits
 from oqkit.payload.codec import ParquetCodec
 from oqkit.queue import dependency, release
@@ -52,6 +53,7 @@ from oqkit.testing.simulation.plan import (
     Plan,
 )
 from oqkit.testing.simulation.process_like import ProcessLikeExecution
+from oqkit.testing.simulation.signal_fact import check_signal
 from oqkit.worker.interface import Inputs
 from oqkit.worker.worker import WorkerLoop
 
@@ -194,7 +196,7 @@ class World:
         """Whether every pause was ended, after all the trouble."""
         self.signing: set[str] = set()
         """Who is pausing or resuming the queue or a type."""
-        self.n_submitting = 0
+        self.n_submitting = self.n_signals = 0
         """How many submissions with a key are not known to be stored yet."""
         self.loops: dict[str, WorkerLoop] = {}
         self.nodes: list[Node] = []
@@ -235,9 +237,16 @@ class World:
             self.kernel.after(kill.after_s, lambda: None if self.weather.is_fair else node.kill())
 
     def lacks_signal(self, job_id: str) -> bool:
-        """Whether tasks of a job wait for a signal that it was never sent, perhaps because they had ended by then."""
-        sent = any(control.verb is ControlVerb.SIGNAL for control in self.oracle.jobs[job_id].controls)
-        return self.acked[job_id].plan.waits and not sent
+        """Whether tasks of a job may wait for a signal: it was sent none, perhaps because they had ended, or was retried since."""
+        told = [control.verb for control in self.oracle.jobs[job_id].controls]
+        last = next((verb for verb in reversed(told) if verb in {ControlVerb.SIGNAL, ControlVerb.RETRY}), None)
+        return self.acked[job_id].plan.waits and last is not ControlVerb.SIGNAL
+
+    def signal(self, job: Job) -> None:
+        """Send a job the signal that its tasks wait for, each time with another value."""
+        self.n_signals += 1
+        with contextlib.suppress(UsageError):  # they have ended
+            job.signal(SIGNAL, self.n_signals)
 
     def died(self) -> None:
         """Count a death."""
@@ -280,7 +289,7 @@ class World:
             for one in rows
         ]
         if plan.waits:
-            self.oracle.expect(ctx.wait_for_signal(SIGNAL) == 1, "signal of another value", ctx.task_id)
+            check_signal(self.oracle, job_id, row, ctx.wait_for_signal(SIGNAL), attempt=attempt)
         fates = [self._fate(plan, job_id, one) for one in rows]
         worst = next((fate for fate in fates if fate != OK), OK)
         guilty = rows if worst == RESCHEDULE else [one for one, fate in zip(rows, fates, strict=True) if fate == worst]

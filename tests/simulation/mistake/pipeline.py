@@ -12,7 +12,9 @@ from oqkit.queue import gate, release
 from oqkit.queue import job as job_module
 from oqkit.queue import key as keys
 from oqkit.queue.ending import ends
+from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
+from oqkit.queue.task_state import changed
 
 
 def nobody_asks_whether_a_job_waits(patch: pytest.MonkeyPatch) -> None:
@@ -174,3 +176,26 @@ def rejected_tasks_wait_for_a_worker(patch: pytest.MonkeyPatch) -> None:
 def signal_wakes_nobody(patch: pytest.MonkeyPatch) -> None:
     """A signal is kept for those who ask for it, and those who wait are left as they are."""
     patch.setattr(job_module, "woken", lambda states, rows, *, signal: states)
+
+
+def signal_ends_a_back_off(patch: pytest.MonkeyPatch) -> None:
+    """A signal makes each task due that has waited for one of its name, also one that waits for its retry."""
+
+    def woken(states, rows, *, signal):
+        def wake(state):
+            is_meant = state.status == "pending" and bool(state.waits) and state.waits[-1].name == signal
+            return replace(state, due=0.0) if is_meant else state
+
+        return changed(states, rows, wake)
+
+    patch.setattr(job_module, "woken", woken)
+
+
+def old_signal_answers_after_a_retry(patch: pytest.MonkeyPatch) -> None:
+    """A task that was put back by hand is answered with what it was sent before."""
+    original = Job.signals
+
+    def signals(self, name, row, *, since=0):
+        return original(self, name, row, since=0)
+
+    patch.setattr(Job, "signals", signals)
