@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -145,6 +146,26 @@ class UnknownJob(UsageError, KeyError):
     """No job has this id or name."""
 
     __str__ = Exception.__str__
+
+
+class JobMissing(Missing, UnknownJob):
+    """No job object is there, or it is that of a job that was deleted: at a time (epoch seconds), by somebody, if that is known."""
+
+    def __init__(self, job_id: str, deleted: float | None = None, by: str = "") -> None:
+        Exception.__init__(self, job_id, deleted, by)
+        self.key = self.job_id = job_id
+        self.deleted = deleted
+        self.by = by
+
+    def named(self, unknown: str) -> UnknownJob:
+        """Return what to tell somebody who asked for it by name: `unknown` if nothing is known of it."""
+        return UnknownJob(unknown) if self.deleted is None else self
+
+    def __str__(self) -> str:
+        if self.deleted is None:
+            return f"there is no job {self.job_id!r} any more: it was deleted, or has never been there"
+        when = datetime.fromtimestamp(self.deleted, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return f"job {self.job_id!r} was deleted on {when}" + (f" by {self.by!r}" if self.by else "")
 
 
 class UnknownQueue(UsageError):

@@ -81,8 +81,10 @@ class QueueLimits:
     kept_jobs: int = 50
     kept_again_s: float = 3600.0
     """How many jobs whose time is over are looked at in one step of the sweep, and how soon again those that stay."""
+    deleted_first_look_s: float = 2.0
+    """How long ago a job that is found to have ended must have been seen, to look whether it was deleted since."""
     deleted_look_s: float = 600.0
-    """How often whoever watches a job of which no part is there looks whether it was deleted."""
+    """How often whoever watches a job of which no part is there does so."""
     schedule_late_s: float = 120.0
     """A slot that no worker finds for so long was missed: what becomes of it is for the schedule to say (`catch_up`)."""
     schedule_slots: int = 25

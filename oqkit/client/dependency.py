@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from oqkit.errors import Missing, UnknownJob, UsageError, one_of
+from oqkit.errors import JobMissing, UnknownJob, UsageError, one_of
 from oqkit.payload.item_places import is_part, read_places
 from oqkit.queue import key as keys
 from oqkit.queue.bound import MAX_PARENTS
@@ -60,7 +60,7 @@ def _read(repository: Repository, job_id: str) -> Job | None:
     """Return a job, or its tombstone, which says how it ended; None if there is neither."""
     try:
         return repository.read_job_or_tombstone(job_id).doc
-    except Missing:
+    except JobMissing:
         return None
 
 
@@ -69,14 +69,15 @@ def find_job(repository: Repository, text: str) -> Job:
     job_id = text
     with suppress(UsageError):  # then it is the id of a job, or a name
         job_id, _ = keys.parse_task_id(text)
+    unknown = UnknownJob(f"there is no job or task {text!r:.80} in {repository.store.url}")
     if keys.is_job_id(job_id):
         try:
             return repository.read_job(job_id).doc
-        except Missing:
-            pass
+        except JobMissing as error:
+            unknown = error.named(str(unknown))
     _, found = latest(repository, JOB_SCOPE, text)
     if found is None:
-        raise UnknownJob(f"depends_on= names {text!r:.80}, and there is no such job in {repository.store.url}")
+        raise unknown
     return found
 
 

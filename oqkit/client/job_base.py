@@ -11,7 +11,7 @@ from oqkit.client.diagnosis import WorkerWatch
 from oqkit.client.join import Submitted
 from oqkit.client.option import options_in, utc
 from oqkit.client.result import ResultReader
-from oqkit.errors import Missing, UnknownJob
+from oqkit.errors import JobMissing
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.reconcile import Reconciler
 from oqkit.queue.transition import Status
@@ -38,8 +38,8 @@ class JobBase:
         """Return the handle of a job, or raise `UnknownJob`."""
         try:
             return cls(connection, connection.repository.read_job(job_id).doc)
-        except Missing:
-            raise UnknownJob(f"no job has the id {job_id!r} in {connection.url}") from None
+        except JobMissing as error:
+            raise error.named(f"no job has the id {job_id!r} in {connection.url}") from None
 
     def __eq__(self, other: object) -> bool:
         """Whether both are handles of one job, however old what they know of it is."""

@@ -13,7 +13,7 @@ from oqkit.client.job_base import JobBase
 from oqkit.client.option import by_of, from_now, short_text, tags_of
 from oqkit.client.selection import select
 from oqkit.client.spec import Function, function_of
-from oqkit.errors import Missing, SchemaError, UnknownJob, UsageError
+from oqkit.errors import JobMissing, SchemaError, UsageError
 from oqkit.observe.event import JobOrdered
 from oqkit.queue import control
 from oqkit.queue.deletion import delete_job
@@ -146,18 +146,19 @@ class JobSteering(JobBase):
         self._order(control.tag, wanted, by=given_by)
         self._tell(ControlVerb.TAG, by=given_by)
 
-    def delete(self, *, cancel: bool = False) -> None:
-        """Delete the job with its inputs and results. Deleting it twice is fine.
+    def delete(self, *, cancel: bool = False, by: str | None = None) -> None:
+        """Delete the job with its inputs and results. Deleting it twice is fine. `by`: as in `cancel`.
 
         Raise `UsageError` if tasks have not ended, unless they are to be cancelled (`cancel`). From then on it is `UnknownJob` for
         everybody; jobs that depend on it take it for one that ended as it did. Its name and key are free again. In a versioned
         bucket, earlier versions stay until a lifecycle rule removes them (``oq retention``).
         """
+        given_by = by_of(by)
         try:
             if cancel:
-                self._order(control.cancel, reason="to be deleted", by=by_of(None))
-            removed = delete_job(self._repository, self.id)
-        except (Missing, UnknownJob):
+                self._order(control.cancel, reason="to be deleted", by=given_by)
+            removed = delete_job(self._repository, self.id, by=given_by)
+        except JobMissing:
             return
         if removed is None:
             raise UsageError(
@@ -167,10 +168,7 @@ class JobSteering(JobBase):
 
     def _order(self, order: Callable[..., JobObject], *what: object, **more: object) -> None:
         """Give an order of `control`; raise `UnknownJob` if the job was deleted."""
-        try:
-            self._view.adopt(order(self._repository, self.id, *what, **more))
-        except Missing:
-            raise UnknownJob(f"job {self.name or self.id!r} was deleted") from None
+        self._view.adopt(order(self._repository, self.id, *what, **more))
 
     def _check_open(self, verb: str) -> None:
         """Raise `UsageError` if the job, as the queue has it now, has ended."""

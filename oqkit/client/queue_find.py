@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -16,7 +15,7 @@ from oqkit.client.option import parse_time, short_text, tags_of, whole
 from oqkit.client.queue_status import QueueStatus, queue_status
 from oqkit.client.shown_time import shown_times
 from oqkit.client.single import Task
-from oqkit.errors import Missing, UnknownJob, UsageError, one_of
+from oqkit.errors import JobMissing, UnknownJob, UsageError, one_of
 from oqkit.queue import key as keys
 from oqkit.queue.firing import named_slot
 from oqkit.queue.history import history
@@ -36,13 +35,16 @@ class QueueFinding(Connection):
     def job(self, id_or_name: str) -> Job:
         """Return a job by its id or name (of several of one name the newest), or raise `UnknownJob`."""
         text = short_text(id_or_name, what="id_or_name")
+        unknown = UnknownJob(f"no job has the id or name {text!r} in {self.url}; oq.jobs() lists the newest")
         if keys.is_job_id(text):
-            with suppress(Missing):
+            try:
                 return handle_of(self, self.repository.read_job(text).doc)
+            except JobMissing as error:
+                unknown = error.named(str(unknown))
         _, found = latest(self.repository, JOB_SCOPE, text)
         found = found or named_slot(self.repository, text)
         if found is None:
-            raise UnknownJob(f"no job has the id or name {text!r} in {self.url}; oq.jobs() lists the newest")
+            raise unknown
         return handle_of(self, found)
 
     def get(self, task_id: str) -> Task:

@@ -10,7 +10,7 @@ from oqkit.client.connection import Connection
 from oqkit.client.handle import Job
 from oqkit.client.option import utc
 from oqkit.client.wait import interruptible, limit_s
-from oqkit.errors import IllegalTransition, JobFailed, Missing, UnknownJob, UsageError
+from oqkit.errors import IllegalTransition, JobFailed, JobMissing, Missing, UsageError
 from oqkit.printable import printable
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.key import parse_task_id, task_id
@@ -45,8 +45,8 @@ class Task:
         job_id, row = parse_task_id(text)
         try:
             return cls(connection, connection.repository.read_job(job_id).doc, row)
-        except Missing:
-            raise UnknownJob(f"no task has the id {text!r} in {connection.url}") from None
+        except JobMissing as error:
+            raise error.named(f"no task has the id {text!r} in {connection.url}") from None
 
     def __eq__(self, other: object) -> bool:
         """Whether both are handles of one task."""
@@ -74,7 +74,11 @@ class Task:
 
         Read when it is asked for, which costs a request where the job does not hold it itself.
         """
-        inputs = self._connection.codec.open(self.job._view.state.job, self._part)
+        try:
+            inputs = self._connection.codec.open(self.job._view.state.job, self._part)
+        except Missing:
+            self.job._view.check_there(after_s=0.0)
+            raise
         return next(iter(inputs.values(Rows.span(self._row, self._row + 1))))
 
     @property
@@ -138,15 +142,20 @@ class Task:
         return self._read_part().state_at(self._row)
 
     def _read_part(self) -> Part:
-        job = self.job._view.state.job
-        held = self._repository.read_part(job, self._part)
+        view = self.job._view
+        part = view.refresh().part(0) if view.state.job.n_parts == 1 else self._read_one_of_many()
+        if is_overdue(part, view.state.job, self._repository.now()):
+            self.job._refresh()
+            part = view.state.part(self._part)
+        return part
+
+    def _read_one_of_many(self) -> Part:
+        held = self._repository.read_part(self.job._view.state.job, self._part)
         if held.etag is None:
             self.job._view.check_there()
-        part = held.doc
-        if is_overdue(part, job, self._repository.now()):
-            self.job._refresh()
-            part = self.job._view.state.part(self._part)
-        return part
+        elif held.doc.state_at(self._row).status.is_final:
+            self.job._view.check_there(after_s=self._repository.limits.queue.deleted_first_look_s)
+        return held.doc
 
     def done(self) -> bool:
         """Whether the task has ended. Asks the queue."""
@@ -203,14 +212,14 @@ class Task:
         """Send a value to the task alone, for ``ctx.wait_for_signal(name)``; see `Job.signal`."""
         self.job._signal(name, value, rows=Rows.span(self.row, self.row + 1), by=by)
 
-    def delete(self, *, cancel: bool = False) -> None:
+    def delete(self, *, cancel: bool = False, by: str | None = None) -> None:
         """Delete the task, its input and its result; see `Job.delete`. Raise `UsageError` for one of a job of many."""
         if len(self.job) > 1:
             raise UsageError(
                 f"task {self.id} is one of {len(self.job):,} of job {self.job.name or self.job.id!r}, which go together: "
                 "task.job.delete() deletes them all"
             )
-        self.job.delete(cancel=cancel)
+        self.job.delete(cancel=cancel, by=by)
 
     def retry(self, *, fn: Callable[..., object] | None = None, by: str | None = None) -> None:
         """Run the task again; raise `IllegalTransition` unless it failed, expired or was cancelled."""

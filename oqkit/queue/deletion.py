@@ -46,12 +46,12 @@ class Cleared:
 
 
 def delete_job(
-    repository: Repository, job_id: str, *, only_if: Callable[[Job], bool] = lambda _: True
+    repository: Repository, job_id: str, *, only_if: Callable[[Job], bool] = lambda _: True, by: str = ""
 ) -> Removed | None:
     """Delete a job, or return None if tasks of it have not ended, or nobody can say; raise `Missing` if it is not there.
 
     Nor is it deleted unless `only_if` says so, which is asked again once its tasks were seen to have ended. Jobs that depend on it are
-    told first how it ended.
+    told first how it ended. `by` says who asks for it.
     """
     while True:
         job = repository.read_job(job_id).doc
@@ -60,7 +60,7 @@ def delete_job(
             return None
         if job.has_followers:
             release_followers(repository, job)
-        grave = repository.bury_job(job, outcome)
+        grave = repository.bury_job(job, outcome, by=by)
         if grave is not None:
             if job.tags:
                 repository.delete_quietly(*entries_of(job, job.tags))

@@ -162,6 +162,7 @@ class _Job(msgspec.Struct, kw_only=True):
     slot: Slot | None = None
     deleted: Moment | None = None
     outcome: Annotated[tuple[Status, ...], Meta(max_length=len(Status))] | None = None
+    deleted_by: Name = ""
     output_schema: dict[str, Any] | None = None
     unknown: Unknown = ()
 
@@ -197,6 +198,7 @@ def _job_fields(job: Job) -> dict[str, object]:
         "code_rev": job.code_rev,
         "valid_until": job.valid_until,
         "key_until": job.key_until,
+        "deleted_by": job.deleted_by,
         "limits": [record.write(limit) for limit in job.limits],
     }
     return {

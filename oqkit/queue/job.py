@@ -208,6 +208,8 @@ class Job:
     """What it was submitted for by a schedule; None if somebody submitted it."""
     deleted: float | None = None
     """When it was deleted, in epoch seconds: then this is its tombstone; None if it was not."""
+    deleted_by: str = ""
+    """Who did that; empty if nobody has said so."""
     outcome: tuple[Status, ...] | None = None
     """Of a tombstone: the statuses in which its tasks had ended; None if that is not known."""
     output_schema: Mapping[str, Any] | None = None

@@ -11,7 +11,17 @@ from typing import Annotated, TypeVar
 from msgspec import Meta
 
 from oqkit.clock import new_id, system_random
-from oqkit.errors import Conflict, Denied, FormatError, Missing, NotSigned, Unavailable, UnknownQueue, UsageError
+from oqkit.errors import (
+    Conflict,
+    Denied,
+    FormatError,
+    JobMissing,
+    Missing,
+    NotSigned,
+    Unavailable,
+    UnknownQueue,
+    UsageError,
+)
 from oqkit.limits import Limits
 from oqkit.printable import printable
 from oqkit.queue import key as keys
@@ -22,7 +32,7 @@ from oqkit.queue.document_type import DocumentType
 from oqkit.queue.job import Job
 from oqkit.queue.part import Part
 from oqkit.queue.signature import Keyring, Signature
-from oqkit.queue.tombstone import tombstone
+from oqkit.queue.tombstone import named, tombstone
 from oqkit.queue.transition import Status
 from oqkit.store.base import Store
 from oqkit.store.parallel import map_parallel
@@ -91,12 +101,20 @@ class Repository:
         return keys.JobKeys(job=job.id, shard=shard, created=job.created)
 
     def read_job(self, job_id: str) -> Versioned[Job]:
-        """Return a job object, or raise `Missing`, also if it was deleted; `FormatError` if it is not the one of that id."""
+        """Return a job object, or raise `JobMissing`, also if it was deleted; `FormatError` if it is not the one of that id."""
         return _living(self.read_job_or_tombstone(job_id))
 
     def read_job_or_tombstone(self, job_id: str) -> Versioned[Job]:
         """Do the same, but return the tombstone of a job that was deleted."""
-        return self.loop.read(self._job_type(job_id), keys.job_key(job_id, self.settings.shards))
+        with named(job_id):
+            return self.loop.read(self._job_type(job_id), keys.job_key(job_id, self.settings.shards))
+
+    def read_changed_job(self, job_id: str, *, etag: str) -> Versioned[Job] | None:
+        """Return a job object if it has another etag, else None; raise what `read_job` does."""
+        key = keys.job_key(job_id, self.settings.shards)
+        with named(job_id):
+            blob = self.store.read_changed(key, etag=etag)
+        return None if blob is None else _living(Versioned(self._job_type(job_id).load(blob.data, key), blob.etag))
 
     def load_job(self, data: bytes, key: str) -> Job:
         """Read a job that was found somewhere, or raise `FormatError`; `NotSigned` if it has to be signed and is not."""
@@ -170,25 +188,26 @@ class Repository:
     ) -> Versioned[Job]:
         """Change a job object through the compare-and-set loop; `held` (if fresh) saves the first read.
 
-        Raise `Missing` if it is not there, or was deleted.
+        Raise `JobMissing` if it is not there, or was deleted.
         """
         key = keys.job_key(job_id, self.settings.shards)
 
         def changed(job: Job) -> Job:
             return change(_living(Versioned(job, None)).doc)
 
-        return self.loop.update(self._job_type(job_id), key, changed, applied=applied, held=held)
+        with named(job_id):
+            return self.loop.update(self._job_type(job_id), key, changed, applied=applied, held=held)
 
-    def bury_job(self, seen: Job, outcome: Iterable[Status]) -> Job | None:
+    def bury_job(self, seen: Job, outcome: Iterable[Status], *, by: str = "") -> Job | None:
         """Put a tombstone in the place of a job, unless it was given an order that was not `seen`: then return None.
 
-        `outcome` is what its tasks have ended in.
+        `outcome` is what its tasks have ended in, and `by` who asks for it.
         """
         key = keys.job_key(seen.id, self.settings.shards)
 
         def buried(job: Job) -> Job:
             is_same = (job.origin, job.gen) == (seen.origin, seen.gen)
-            return tombstone(job, now=self.now(), outcome=outcome) if is_same else job
+            return tombstone(job, now=self.now(), outcome=outcome, by=by) if is_same else job
 
         left = self.loop.update(self._job_type(seen.id), key, buried, applied=lambda job: job.deleted is not None).doc
         return left if left.deleted is not None else None
@@ -307,7 +326,7 @@ class Repository:
 
 def _living(found: Versioned[Job]) -> Versioned[Job]:
     if found.doc.deleted is not None:
-        raise Missing(f"{found.doc.id}, which was deleted")
+        raise JobMissing(found.doc.id, deleted=found.doc.deleted, by=found.doc.deleted_by)
     return found
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
+from oqkit.errors import JobMissing, Missing
 from oqkit.queue.job import Job
 from oqkit.queue.transition import Status
 
@@ -11,7 +13,7 @@ DELETED = "deleted"
 """The feature of jobs that may be tombstones."""
 
 
-def tombstone(job: Job, *, now: float, outcome: Iterable[Status]) -> Job:
+def tombstone(job: Job, *, now: float, outcome: Iterable[Status], by: str = "") -> Job:
     """Return what takes the place of a job that is deleted: which one it was and how it ended, and nothing of what it was about."""
     return Job(
         id=job.id,
@@ -26,5 +28,17 @@ def tombstone(job: Job, *, now: float, outcome: Iterable[Status]) -> Job:
         rev=job.rev,
         requires=tuple(dict.fromkeys((*job.requires, DELETED))),
         deleted=now,
+        deleted_by=by,
         outcome=tuple(sorted(outcome)),
     )
+
+
+@contextmanager
+def named(job_id: str) -> Iterator[None]:
+    """Say of a job object that is not there which job that is."""
+    try:
+        yield
+    except JobMissing:
+        raise
+    except Missing:
+        raise JobMissing(job_id) from None

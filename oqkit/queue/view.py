@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import assert_never
 
-from oqkit.errors import FormatError, Missing, UnknownJob
+from oqkit.errors import FormatError, JobMissing, Missing, UnknownJob
 from oqkit.queue import key as keys
 from oqkit.queue.cas import Versioned
 from oqkit.queue.job import ControlVerb, Job, check_orders, concerned, is_settled
@@ -218,6 +218,8 @@ class JobView:
         """What the last `refresh` saw."""
         self._lock = threading.Lock()
         self._refreshed: float | None = None
+        self._etag = ""
+        """Of the job object, once it was read because all was over."""
         self._found = repository.store.clock.monotonic()
         """When the job was last seen to be there."""
 
@@ -235,6 +237,10 @@ class JobView:
             if self._refreshed is not None and now - self._refreshed < unless_within_s:
                 return self.state
             asked = self._repository.now()
+            if self.state.is_final and not self._has_news():
+                self.state = replace(self.state, at=asked)
+                self._refreshed = self._repository.store.clock.monotonic()
+                return self.state
             if self.state.job.is_blocked(asked):  # nothing in its parts tells when that is over
                 self.state = replace(self.state, job=self._repository.read_job(self.state.job.id).doc)
             try:
@@ -245,6 +251,8 @@ class JobView:
                 raise self._gone() from None
             if not self.state.known and self.state.job.n_parts:
                 self.check_there()
+            elif self._refreshed is None and self.state.is_final:
+                self.check_there(after_s=self._repository.limits.queue.deleted_first_look_s)
             self._refreshed = self._repository.store.clock.monotonic()
             return self.state
 
@@ -267,19 +275,37 @@ class JobView:
                 unreadable[index] = UnreadablePart(etag=known.pop(index).etag or "", why=str(error))
         return JobState(job=job, at=asked, known=known, unreadable=unreadable)
 
-    def check_there(self) -> None:
-        """Look, once in a while, whether a job of which no part is there was deleted; raise `UnknownJob` if so."""
+    def _has_news(self) -> bool:
+        """Whether a job of which all tasks had ended may have been given an order since; raise `UnknownJob` if it was deleted."""
+        job, repository = self.state.job, self._repository
+        try:
+            found = repository.read_changed_job(job.id, etag=self._etag) if self._etag else repository.read_job(job.id)
+        except FormatError:
+            return True  # then what is in the parts counts
+        if found is not None and found.doc.origin != job.origin:
+            raise self._gone()
+        if found is not None:
+            self._etag = found.etag or ""
+            self.state = replace(self.state, job=found.doc)
+            return found.doc.gen != job.gen
+        return False
+
+    def check_there(self, *, after_s: float | None = None) -> None:
+        """Look, if it was not seen for so long (None: for a while), whether a job was deleted; raise `UnknownJob` if so."""
         now = self._repository.store.clock.monotonic()
-        if now - self._found >= self._repository.limits.queue.deleted_look_s:
-            try:
-                self._repository.read_job(self.state.job.id)
-            except Missing:
-                raise self._gone() from None
+        if now - self._found >= (self._repository.limits.queue.deleted_look_s if after_s is None else after_s):
+            self._repository.read_job(self.state.job.id)
             self._found = now
 
     def _gone(self) -> UnknownJob:
-        job = self.state.job
-        return UnknownJob(f"job {job.name or job.id!r} was deleted")
+        """Return what to say where something of the job is gone."""
+        try:
+            self._repository.read_job(self.state.job.id)
+        except JobMissing as error:
+            return error
+        return UnknownJob(
+            f"job {self.state.job.name or self.state.job.id!r} was deleted, and submitted once more since"
+        )
 
     def reload(self) -> None:
         """Read the job object again, to see orders given elsewhere."""

@@ -27,7 +27,7 @@ def test_deleted_job_is_gone_with_its_inputs_and_results(queue, oq):
     with pytest.raises(UnknownJob):
         queue.job(job.id)
     oq("delete", task.id)
-    assert "no job" in oq("status", task.job.id, code=2)
+    assert "was deleted on" in oq("status", task.job.id, code=2)
     assert len(queue.jobs()) == 0
 
 

@@ -48,6 +48,10 @@ def test_refresh_lists_a_thousand_parts_at_once(world):
     control.cancel(world.repository(), job.id)
     view = view_of(world, world.repository().read_job(job.id).doc)
     assert counts(view) == {"cancelled": 2001}
+    assert cost(world, view.refresh) == {"get": 1}, "all has ended: only the job may have got an order"
+    control.retry(world.repository(), job.id, statuses=control.RETRYABLE)
+    view.refresh()
+    assert counts(view) == {"pending": 2001}
     assert cost(world, view.refresh) == {"list": 3}
 
 
