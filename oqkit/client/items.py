@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from oqkit.client.connection import Connection
 from oqkit.client.duplicate import canonical, value_difference
+from oqkit.client.item_key import is_missing, known_by, plain
 from oqkit.client.single import Task
 from oqkit.client.spec import JobSpec, job_of
 from oqkit.clock import new_id
@@ -40,7 +41,7 @@ class Items:
     values: list[Any]
     ids: list[Any]
     names: list[str]
-    """The ids as text that is the same for equal ones."""
+    """The ids as text that is the same for equal ones: see `oqkit.client.item_key`."""
     places: np.ndarray
     """For each item of the call, which of `values` it is."""
 
@@ -51,11 +52,11 @@ class Items:
         known: dict[str, int] = {}
         for number, value in enumerate(given):
             name = _id_of(value, field, number)
-            place = known.setdefault(canonical(name), len(values))
+            place = known.setdefault(canonical(plain(name)), len(values))
             if place == len(values):
                 values.append(value)
                 ids.append(name)
-            elif differing := value_difference(values[place], value):
+            elif differing := value_difference(known_by(values[place], field), known_by(value, field)):
                 raise DuplicateJob(
                     f"item {number} has the {field} of another, {name!r:.80}, and another input: {differing}"
                 )
@@ -69,7 +70,7 @@ def _id_of(value: object, field: str, number: int) -> object:
             f"input {number} is a {type(value).__name__}: with key={field!r} every one is a dict that has it"
         )
     name = value.get(field)
-    if name is None or name != name:  # noqa: PLR0124 - NaN
+    if is_missing(name):
         raise SchemaError(f"input {number} has no {field!r}, by which it is to be known: {list(value)!r:.200}")
     return name
 
@@ -86,7 +87,7 @@ class ItemSubmitter:
         self._options = options
         self._index = IndexLog(connection.repository, keys.items_prefix(spec.function.type, items.field))
         self._ids = digests(items.names)
-        self._inputs = digests([canonical(value) for value in items.values])
+        self._inputs = digests([canonical(known_by(value, items.field)) for value in items.values])
 
     def submit(self, spec_of: MakeSpec) -> Job:
         """Store a job of the items that nobody has, and return it; or the one that has exactly these, in this order."""
@@ -122,7 +123,8 @@ class ItemSubmitter:
 
     def _difference(self, task_id: str, value: object) -> str:
         try:
-            return value_difference(Task.of_id(self._connection, task_id).input, value)
+            there = known_by(Task.of_id(self._connection, task_id).input, self._items.field)
+            return value_difference(there, known_by(value, self._items.field))
         except OqError as error:
             return f"that cannot be read now: {error}"
 

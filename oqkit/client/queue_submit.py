@@ -76,7 +76,8 @@ class QueueSubmitting(Connection):
     ) -> Job:
         """Submit one call for each of `inputs` (as in `submit`) as one job; for `payload` the inputs count together.
 
-        With `key`, the name of a field that each input has (they are dicts then), inputs are known by it: of those that were
+        With `key`, the name of a field that each input has (they are dicts then), inputs are known by it. Keys that are equal are
+        one, whatever type they have (1, 1.0, ``np.int64(1)``), but True is not 1: see `oqkit.client.item_key`. Of those that were
         submitted in this way before, to this task type, each stays the task that it is, whatever has become of it. The job
         has a task for each of the others, and its `result` a row for each input, in their order. One that is known with another
         input raises `DuplicateJob`.

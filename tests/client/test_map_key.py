@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import itertools
 import pickle
 import random
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import oqkit as oq
+from oqkit.client.duplicate import canonical
+from oqkit.client.item_key import plain
 from oqkit.client.queue import Queue
 from oqkit.config import Settings
 from oqkit.errors import DuplicateJob, JobFailed, SchemaError, Unavailable, UsageError
@@ -178,6 +182,76 @@ def test_ids_of_different_types_are_different(queue):
     assert len(queue.map("t", items("1", 2), key="id")) == 2
 
 
+PARIS = "Europe/Paris"
+NOON = pd.Timestamp("2026-03-01 12:00", tz="UTC")
+LATER = dt.timedelta(hours=36)
+ONE = {
+    "number": [1, 1.0, np.int64(1), np.int8(1), np.uint64(1), np.float32(1), Decimal(1), Decimal("1.00"), Decimal("1E0")],
+    "true": [True, np.True_],
+    "zero": [0, 0.0, -0.0, np.float64(-0.0)],
+    "half": [0.5, np.float32(0.5), Decimal("0.50")],
+    "tenth": [Decimal("0.1"), Decimal("0.10")],
+    "tenth, nearly": [0.1, np.float64(0.1), Decimal(0.1)],  # noqa: RUF032 - the very number
+    "large": [2**70, float(2**70), Decimal(2**70)],
+    "infinite": [float("inf"), np.float32("inf")],
+    "text": ["1", np.str_("1")],
+    "bytes": [b"1"],
+    "moment": [
+        NOON, NOON.as_unit("s"), NOON.tz_convert(PARIS), NOON.to_pydatetime(), NOON.tz_convert(PARIS).to_pydatetime(),
+        dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC), dt.datetime(2026, 3, 1, 14, tzinfo=dt.timezone(dt.timedelta(hours=2))),
+    ],
+    "local time": [
+        NOON.tz_localize(None), dt.datetime.fromisoformat("2026-03-01T12:00"), np.datetime64("2026-03-01T12"), np.datetime64("2026-03-01T12:00:00.000"),
+        pd.Timestamp("2026-03-01 12:00").as_unit("ns"),
+    ],
+    "midnight": [np.datetime64("2026-03-01"), dt.datetime.fromisoformat("2026-03-01")],
+    "day": [dt.date(2026, 3, 1)],
+    "nanosecond": [pd.Timestamp(1, unit="ns", tz="UTC"), pd.Timestamp(1, unit="ns", tz="UTC").tz_convert(PARIS)],
+    "far": [dt.datetime.fromisoformat("9999-01-01"), np.datetime64("9999-01-01", "us")],
+    "duration": [LATER, pd.Timedelta(LATER), np.timedelta64(36, "h"), np.timedelta64(36 * 3600 * 1000, "ms")],
+    "longest": [dt.timedelta.max],
+    "pair": [(1, "a"), (1.0, "a"), (np.int64(1), np.str_("a"))],
+    "list": [[1, "a"]],
+}  # fmt: skip
+"""Keys that are one, by what they are."""
+
+
+def test_keys_that_are_equal_are_one_item_and_no_others(queue):
+    for number, keys in enumerate(ONE.values()):
+        assert len({queue.map("t", [{"id": key, "x": number}], key="id").id for key in keys}) == 1
+    every = [{"id": key, "x": number} for number, keys in enumerate(ONE.values()) for key in keys]
+    job = queue.map("other", every, key="id")
+    assert len(job) == len(ONE)
+
+
+@pytest.mark.parametrize("kind", list(ONE))
+def test_keys_of_one_item_are_equal_and_no_two_items_are_one(kind):
+    comparable = [key for key in ONE[kind] if not isinstance(key, (Decimal, np.datetime64))]  # by numpy as by pandas
+    for one, other in itertools.product(comparable, repeat=2):
+        assert one == other
+    for key in ONE[kind]:
+        names = [
+            name for name, keys in ONE.items() for other in keys if canonical(plain(other)) == canonical(plain(key))
+        ]
+        assert set(names) == {kind}
+
+
+def test_frame_with_a_gap_makes_the_same_items_as_one_without(queue):
+    """Where a value is missing pandas makes floats of ints."""
+    whole = pd.DataFrame({"id": [1, 2]}).to_dict("records")
+    gap = pd.DataFrame({"id": [1, 2, None]}).dropna().to_dict("records")
+    job = queue.map(score, whole, key="id")
+    assert queue.map(score, gap, key="id") == job
+
+
+def test_other_input_of_an_equal_key_names_what_differs_and_not_the_key(queue):
+    queue.map(score, items(1, x=4), key="id")
+    with pytest.raises(DuplicateJob, match=r"as task \S+: x is 4 there and 5 here\. Give"):
+        queue.map(score, items(1.0, x=5), key="id")
+    with pytest.raises(DuplicateJob, match=r"another input: x is 1 there and 2 here$"):
+        queue.map(score, [*items(3, x=1), *items(np.int64(3), x=2)], key="id")
+
+
 # --- another input ------------------------------------------------------------------------------
 
 
@@ -203,6 +277,11 @@ def test_other_input_of_a_known_id_is_refused_and_named(queue):
         ([{"id": 1}, {"x": 1}], {}, r"input 1 has no 'id', .*\['x'\]"),
         ([{"id": None}], {}, "input 0 has no 'id'"),
         ([{"id": float("nan")}], {}, "input 0 has no 'id'"),
+        ([{"id": np.float32("nan")}], {}, "input 0 has no 'id'"),
+        ([{"id": pd.NA}], {}, "input 0 has no 'id'"),
+        ([{"id": pd.NaT}], {}, "input 0 has no 'id'"),
+        ([{"id": np.datetime64("NaT")}], {}, "input 0 has no 'id'"),
+        ([{"id": Decimal("NaN")}], {}, "input 0 has no 'id'"),
         ([{"id": 1}], {"key": ""}, "key='' must be text"),
         ([{"id": 1}], {"name": "n"}, "leave out name= and on_duplicate="),
         ([{"id": 1}], {"on_duplicate": "rerun"}, "leave out name= and on_duplicate="),

@@ -92,8 +92,11 @@ def _with_signal(plan: Plan, rng: random.Random) -> Plan:
         kills = _some(rng, (0, 0, 1), lambda k: _kill(rng, f"{name}.kill{k}", writes=5))
         return OrderPlan(name=name, at_s=at_s, job=chosen.number, verb="signal", kills=kills)
 
-    jobs = tuple(replace(job, waits=True) if job is chosen else job for job in plan.jobs)
-    return replace(plan, jobs=jobs, orders=(*plan.orders, *(signal(n) for n in range(rng.choice((0, 1, 1, 2))))))
+    again = {**chosen.options, "retries": 3, "backoff": 6.0}  # a signal comes while a row backs off
+    waiting = replace(chosen, waits=True, options=again, fates={**chosen.fates, 0: (RAISE, RAISE)})
+    waiting = waiting if rng.random() < 0.5 else replace(chosen, waits=True)
+    jobs = tuple(waiting if job is chosen else job for job in plan.jobs)
+    return replace(plan, jobs=jobs, orders=(*plan.orders, *(signal(n) for n in range(rng.choice((0, 1, 2, 3))))))
 
 
 def _with_asks(plan: Plan, rng: random.Random) -> Plan:
