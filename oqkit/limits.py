@@ -166,6 +166,11 @@ class ClaimLimits:
     alarm_first_s: float = 0.5
     alarm_longest_s: float = 3.0
     """How long a worker leaves a slot to the one that fired the last: chosen between the two, so that of many few meet."""
+    shard_lease_s: float = 90.0
+    shard_renew_share: float = 1 / 3
+    """For how long a worker leases shards, and what part of that may pass before it does so again."""
+    look_everywhere_s: float = 600.0
+    """How often a worker that has leased shards looks at all: a job may be in one whose holder cannot run it."""
     inline_outputs: int = 64
     """How many outputs a part may hold itself: every commit in it writes all of those again."""
     grown_part_bytes: int = 32 * 2**20

@@ -59,7 +59,7 @@ ELSEWHERE = {
         "queue.pause.ORDERS_RING",
         *("queue.limit.MAX_LIMITS", "queue.quota.MAX_GRANTS", "queue.quota.WINDOW_S", "queue.quota.GRACE_S"),
         *("queue.quota.SLACK_S", "queue.quota.LEAST_S", "queue.quota.FIRST_SHARE", "queue.quota.LEAST_SHARE"),
-        *("queue.repository.MAX_SHARDS", "queue.rows.MAX_RANGES", "queue.rows.MAX_ROW", "queue.rows.READABLE"),
+        *("queue.shard_table.MAX_SHARES", "queue.rows.MAX_RANGES", "queue.rows.MAX_ROW", "queue.rows.READABLE"),
         *("queue.rows._MAX_BYTES", "queue.rows._MORE", "queue.worker_record.MAX_DETAIL"),
         *("queue.worker_record.MAX_REFUSALS", "payload.dataset._MAX_GROUPS", "payload.seal._GROUP_DIGITS"),
         *(

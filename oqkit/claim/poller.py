@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import le
 
 from oqkit.claim.alarm_clock import AlarmClock
 from oqkit.claim.pause_watch import PauseWatch
+from oqkit.claim.shard_share import ShardShare
 from oqkit.errors import FormatError, Missing, Unavailable
 from oqkit.limits import ClaimLimits
 from oqkit.queue import key as keys
 from oqkit.queue.alarm import FOLDER as ALARMS
 from oqkit.queue.bell import News, load_news
+from oqkit.queue.bound import MAX_SHARDS
 from oqkit.queue.job import Job
 from oqkit.queue.reconcile import newest_generations
 from oqkit.queue.repository import Repository
+from oqkit.queue.rows import Rows
 from oqkit.store.base import Entry, Page
 
 log = logging.getLogger(__name__)
@@ -65,8 +68,12 @@ class MarkerWalk:
 
     repository: Repository
     topics: Topics
+    share: ShardShare | None = None
+    """Which shards this worker lists, where there are more markers than a page shows; None: all."""
     signs: list[Entry] | None = None
     """The pause signs, if the last step showed all that there are."""
+    _shards: Rows | None = None
+    """What the present walk passes through; None: all shards."""
     _limits: ClaimLimits = field(init=False)
     _after: str | None = None
     """Where the next page starts."""
@@ -96,18 +103,47 @@ class MarkerWalk:
         for _ in range(0 if self._left else self._limits.look_pages):
             is_first = self._after is None
             page = self.repository.store.list(keys.OPEN, after=self._after, limit=self._limits.page_markers)
-            found += page.entries
-            if is_first and (page.next is None or _is_in_order(page)):
-                self.signs = [entry for entry in page.entries if entry.key.startswith(keys.PAUSES)]
-            self._after = page.next
+            if is_first:
+                self._begin(page)
+            found += page.entries if self._shards is None else _within(self._shards, page.entries)
+            self._after = None if page.next is None else self._ahead(page.next)
             if page.next is None:
                 if is_first:
                     self._soon = {}
                 return found, is_first
-            if (shard := _only_shard(page)) is not None:
+            if (shard := _only_shard(page)) is not None and self._has(int(shard, 16)):
                 self._enter(shard)
                 break
+            if self._after is None:
+                break
         return found + self._in_folders(), False
+
+    def _begin(self, page: Page) -> None:
+        """Take in the first page of a walk: the pause signs, and whether others look at some of the shards."""
+        if page.next is None or _is_in_order(page):
+            self.signs = [entry for entry in page.entries if entry.key.startswith(keys.PAUSES)]
+        self._shards = None
+        if self.share is not None:
+            self.share.note(is_crowded=page.next is not None)
+            if page.next is not None and self.signs is not None:
+                self._shards = self.share.begin_walk()
+
+    def _has(self, shard: int) -> bool:
+        return self._shards is None or shard in self._shards
+
+    def _ahead(self, name: str) -> str | None:
+        """Return after what to go on behind a name: in its shard, if that is to be listed; None if there is nothing left."""
+        shard = _shard_of(name)
+        return name if shard is None or self._has(shard) else self._from(shard + 1)
+
+    def _from(self, shard: int) -> str | None:
+        """Return after what to list the shards from that one on; None if none of them is to be listed."""
+        if self._shards is not None:
+            left = self._shards.clip(shard, MAX_SHARDS)
+            if not left:
+                return None
+            shard = left.first
+        return f"{keys.open_prefix(f'{shard - 1:04x}')}~"  # which sorts behind every topic
 
     def _enter(self, shard: str) -> None:
         """Follow the topics of a shard that has many markers, those that are due first."""
@@ -119,13 +155,13 @@ class MarkerWalk:
             topics = tuple(f"{prefix}{name}/" for name in self.topics.names())
         self._left = dict.fromkeys(f"{topic}{when}/" for when in ("ready", "later") for topic in topics)
         is_last = int(shard, 16) + 1 >= self.repository.settings.shards
-        self._after = None if is_last else f"{prefix}~"  # which sorts behind every topic
+        self._after = None if is_last else self._from(int(shard, 16) + 1)
 
     def _in_folders(self) -> list[Entry]:
         found: list[Entry] = []
         for folder in list(self._left)[: self._limits.look_folders]:
             is_later = folder.endswith("/later/")
-            limit = self._limits.page_markers // (10 if is_later else 1)
+            limit = max(1, self._limits.page_markers // (10 if is_later else 1))
             page = self.repository.store.list(folder, after=self._left.pop(folder), limit=limit)
             found += page.entries
             self._soon.pop(folder, None)
@@ -206,6 +242,19 @@ class Poller:
         if idle_s > limits.idle_after_s:
             return poll_s * limits.idle_factor
         return poll_s * min(1.0, max(limits.hot_factor, idle_s / limits.cool_s))
+
+    def share_shards(self, share: ShardShare) -> None:
+        """List only the shards of a share, where there are more markers than a page shows."""
+        self._walk.share = share
+
+    def has_looked_everywhere(self) -> bool:
+        """Whether the last looks have shown all markers; if not, the next ones do."""
+        if self._walk.is_midway:
+            return False
+        if self._walk.share is None or self._walk.share.look_everywhere():
+            return True
+        self.look_soon()
+        return False
 
     def look_soon(self) -> None:
         """List the markers at the next opportunity: there is work that came from here. Any thread may call it."""
@@ -315,6 +364,23 @@ def _is_in_order(page: Page) -> bool:
     """Whether a first page shows what sorts before its last key, as listings do that are in order: not all stores' are."""
     names = [entry.key for entry in page.entries]
     return names[-1] > f"{keys.PAUSES}~" and all(map(le, names, names[1:]))
+
+
+def _shard_of(name: str) -> int | None:
+    """Return the shard that a name is in; None if it is that of a pause sign, or of nothing that is known."""
+    found = _SHARD.match(name)
+    return None if found is None else int(found[1], 16)
+
+
+def _within(shards: Rows, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Yield what is in one of these shards, or in none at all."""
+    for entry in entries:
+        shard = _shard_of(entry.key)
+        if shard is None or shard in shards:
+            yield entry
+
+
+_SHARD = re.compile(f"{keys.OPEN}([0-9a-f]{{4}})/")
 
 
 def _only_shard(page: Page) -> str | None:

@@ -42,6 +42,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="a job gains one priority each time it has waited so long, such as 10m (default: never)",
     )
+    parser.add_argument(
+        "--shard-leases",
+        action="store_true",
+        help="divide the shards of a queue of thousands of open jobs with the other workers that have this option",
+    )
     parser.add_argument("--until-idle", action="store_true", help="exit when no job has work for it")
     parser.add_argument(
         "--exit-with",
@@ -76,6 +81,7 @@ def run(queue: Queue, options: argparse.Namespace) -> Answer:
         grace_s=options.grace,
         isolates_after=1,
         aging=options.aging,
+        shard_leases=options.shard_leases,
     )
 
     def stop(number: int, frame: FrameType | None) -> None:

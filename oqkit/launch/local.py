@@ -39,6 +39,8 @@ class Worker(WorkerLoop):
     `isolates_after` times in a row run in a child process in any case: they may kill what runs them.
     With `aging` (seconds, or such as ``"10m"``) a job that is due gains one priority each time so long has passed, so that
     none waits for ever behind more urgent ones; None: priorities are strict.
+    With `shard_leases`, workers that run the same divide the shards of the queue among them where there are thousands of open jobs,
+    and each lists its own.
     `observers` are told what it does (see `oqkit.observe.event`), as those of the queue are.
     """
 
@@ -54,6 +56,7 @@ class Worker(WorkerLoop):
         grace_s: float = GRACE_S,
         isolates_after: int = 2,
         aging: float | str | None = None,
+        shard_leases: bool = False,
         name: str | None = None,
         observers: Iterable[Observer] = (),
     ) -> None:
@@ -73,6 +76,7 @@ class Worker(WorkerLoop):
             grace_s=grace_s,
             isolates_after=isolates_after,
             aging_s=None if aging is None else _aging_s(aging),
+            shard_leases=shard_leases,
             name=name,
             spawn=QueueSpawner(queue),
             listeners=[*queue.observers.listeners, *map(Listener, observers)],

@@ -21,6 +21,8 @@ MIN_EVERY_S = 1.0
 MAX_ORDERS = 16
 """How many orders a schedule remembers: more than are given while one of them is on its way."""
 MAX_COUNT = 2**53
+MAX_SHARDS = 4096
+"""How many shards a queue may have: the names of shards have four hexadecimal digits."""
 MAX_PART_ROWS = 2**17
 MAX_PARTS = 10**7
 """The names of parts have seven digits, and sort by them."""

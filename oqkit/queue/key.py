@@ -21,6 +21,7 @@
 ``schemas/{type}.json``               what inputs and results of a task type are to be like
 ``tags/{name}/={value}/{...}``        a job has a tag; sorts newest first
 ``limits/{kind}/{name}.json``         what workers have taken of a limit that all keep together
+``leases/{group}.json``                which worker lists the markers of which shards
 ``code/{digest}``                     functions shipped by value
 ``workers/{name}.json``               what a worker last said of itself; for people to look at
 ====================================  ==========================================================
@@ -43,7 +44,7 @@ from oqkit.store.base import Entry
 SETTINGS = "queue.json"
 BELL = "bell"
 SWEEP = "sweep.json"
-UNVERSIONED = (BELL, SWEEP, "limits/")
+UNVERSIONED = (BELL, SWEEP, "limits/", "leases/")
 """What is rewritten all the time and says nothing worth keeping."""
 EPHEMERAL = (*UNVERSIONED, "workers/")
 """What a bucket keeps versions of although nobody will ask for them."""
@@ -56,6 +57,7 @@ WORKERS = "workers/"
 ITEMS = "items/"
 WAITING = "waiting/"
 LIMITS = "limits/"
+LEASES = "leases/"
 TREE = "tree/"
 KEPT = "kept/"
 SCHEMAS = "schemas/"
@@ -297,9 +299,6 @@ def _segment(text: str) -> str:
 def worker_key(name: str) -> str:
     """Return the key of a worker's record."""
     return f"{WORKERS}{name}.json"
-
-
-# --- schemas ------------------------------------------------------------------------------------
 
 
 def schema_key(job_type: str) -> str:

@@ -26,6 +26,7 @@ from oqkit.limits import Limits
 from oqkit.printable import printable
 from oqkit.queue import key as keys
 from oqkit.queue.bell import News, Trail, dump_news
+from oqkit.queue.bound import MAX_SHARDS
 from oqkit.queue.cas import JOB, PART, CasLoop, Versioned
 from oqkit.queue.document import FORMAT, dump, load_as, load_job, load_part, signed_text
 from oqkit.queue.document_type import DocumentType
@@ -42,8 +43,6 @@ log = logging.getLogger(__name__)
 
 A = TypeVar("A")
 B = TypeVar("B")
-
-MAX_SHARDS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

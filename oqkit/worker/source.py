@@ -10,6 +10,7 @@ from functools import partial
 from oqkit.claim.claimer import Claimer
 from oqkit.claim.lease import HeldLease
 from oqkit.claim.limiter import CallShape, Limiter
+from oqkit.claim.shard_share import ShardShare
 from oqkit.errors import FormatError, LeaseLost, Missing, NotSigned, OqError, StoreError, UsageError
 from oqkit.observe.event import JobEnded, LeaseClaimed, LeaseEnded, StoreFailed
 from oqkit.observe.observer import Observers
@@ -57,6 +58,7 @@ class LeaseSource:
         observers: Observers,
         concurrency: int,
         aging_s: float | None = None,
+        shard_leases: bool = False,
     ) -> None:
         self.solitude = Solitude(threads)
         self.trouble = Trouble(threads, limits=repository.limits.worker)
@@ -100,6 +102,8 @@ class LeaseSource:
             on_aside=self._note,
             on_ended=self._job_ended,
         )
+        self.share = self._shared(repository) if shard_leases else None
+        """The shards that it has leased, to list no others: a duty, too."""
         self.finished = self._claimer.finished
         """The markers of jobs that are done: a duty of the worker."""
         alarms, everybody = self._claimer.discovery.alarms, repository.verifying(None)
@@ -109,6 +113,12 @@ class LeaseSource:
             everybody, alarms, worker=worker, observers=observers, is_stopping=self.stopping.is_set
         )
         """Firing schedules: one more, for everybody too."""
+
+    def _shared(self, repository: Repository) -> ShardShare:
+        """Return the share of shards of this worker, once it lists no others."""
+        share = ShardShare(repository, worker=self._worker, ability=self._registry.ability)
+        self._claimer.discovery.share_shards(share)
+        return share
 
     @property
     def has_room(self) -> bool:
@@ -200,7 +210,7 @@ class LeaseSource:
     def is_done(self) -> bool:
         """Whether, as far as is known, no open job has or will have anything for this worker."""
         with self._lock:
-            return self._claimer.is_done()
+            return self._claimer.is_done() and self._claimer.discovery.has_looked_everywhere()
 
     def _lease_rows(self, job: Job) -> tuple[int, int | None]:
         """Return how few and how many rows are worth a lease; how many is None while it is unknown.

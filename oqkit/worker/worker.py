@@ -20,7 +20,7 @@ from oqkit.queue.repository import Repository
 from oqkit.queue.worker_record import WorkerRecord
 from oqkit.task.function import TaskFunction
 from oqkit.worker.coroutine_slot import CoroutineSlots
-from oqkit.worker.duty import Duties
+from oqkit.worker.duty import Duties, Duty
 from oqkit.worker.executor import Executor, ThreadExecutor
 from oqkit.worker.hooked import HookedWorker
 from oqkit.worker.interface import Codec, Spawner
@@ -61,6 +61,7 @@ class WorkerLoop(HookedWorker):
         grace_s: float = GRACE_S,
         isolates_after: int = 2,
         aging_s: float | None = None,
+        shard_leases: bool = False,
         spawn: Spawner = spawns_nothing,
         name: str | None = None,
         listeners: Iterable[Listener] = (),
@@ -89,6 +90,7 @@ class WorkerLoop(HookedWorker):
             grace_s=grace_s,
             isolates_after=isolates_after,
             aging_s=aging_s,
+            shard_leases=shard_leases,
             threads=self._threads,
             observers=self._observers,
             concurrency=concurrency,
@@ -195,7 +197,10 @@ class WorkerLoop(HookedWorker):
         report = Report(self._repository, record, self._registry)
         self._observers.on(LeaseEnded, report.count)
         monotonic = self._repository.store.clock.monotonic
-        duties = (self._source.finished, self._source.sweep, self._source.scheduler, self._source.limiter, report)
+        source = self._source
+        duties: list[Duty] = [source.finished, source.sweep, source.scheduler, source.limiter, report]
+        if source.share is not None:
+            duties.append(source.share)
         return Duties(duties, start=self._start, monotonic=monotonic, limits=self._limits)
 
     def _executors(self) -> dict[ExecutorName, Callable[[], Executor]]:

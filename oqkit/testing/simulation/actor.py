@@ -108,8 +108,7 @@ class Worker(Actor):
 
     def begin(self, node: Node, store: SimStore, kill: Kill | None) -> None:
         world, threads = self.world, SimThreads(node)
-        queue = world.queue(store)
-        self.node = node
+        self.node, queue = node, world.queue(store)
 
         def executor() -> Executor:
             if self.plan.is_process:
@@ -125,6 +124,7 @@ class Worker(Actor):
             lease_s=world.plan.lease_s,
             grace_s=self.plan.grace_s,
             isolates_after=self.plan.isolates_after,
+            shard_leases=world.plan.shares,
             name=node.name,
             threads=threads,
         )

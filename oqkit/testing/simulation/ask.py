@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from oqkit.task.context import Context
 from oqkit.testing.simulation.fact import Grant
 from oqkit.testing.simulation.kernel import Node
 from oqkit.testing.simulation.oracle import Oracle
-from oqkit.testing.simulation.plan import JobPlan
+from oqkit.testing.simulation.plan import JobPlan, Plan
 
 DOUBT_S = 3.0
 """By how much the time of the store may be off that a worker goes by."""
@@ -20,6 +22,16 @@ def leases_of(oracle: Oracle, node: Node, job_id: str, rows: Sequence[int]) -> l
     """Return the leases under which a node may run all of these rows, as far as its own writes say."""
     held = [oracle.holds[job_id, row, node.name] for row in rows]
     return [lease for lease in held[0] if all(lease in one for one in held)]
+
+
+def with_asks(plan: Plan, rng: random.Random) -> Plan:
+    """Let calls of some rows, but of few, ask for more time, which they then take."""
+
+    def asking(job: JobPlan) -> JobPlan:
+        rows = rng.sample(range(job.n_tasks), min(job.n_tasks, rng.choice((0, 0, 1, 3))))
+        return replace(job, asks={row: rng.choice((0.5, 1.2, 1.6)) * plan.lease_s for row in rows})
+
+    return replace(plan, jobs=tuple(asking(job) for job in plan.jobs))
 
 
 def talk(

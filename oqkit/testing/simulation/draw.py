@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from oqkit.limits import ClaimLimits, Limits, PayloadLimits, QueueLimits, TaskLimits
+from oqkit.testing.simulation.ask import with_asks
 from oqkit.testing.simulation.bucket import FAULTS
 from oqkit.testing.simulation.deleter import with_deletes
 from oqkit.testing.simulation.limited import with_limits
@@ -35,6 +36,7 @@ from oqkit.testing.simulation.plan import (
     Trick,
     WorkerPlan,
 )
+from oqkit.testing.simulation.sharded import with_shards
 
 T = TypeVar("T")
 
@@ -63,9 +65,9 @@ def make_plan(seed: int) -> Plan:
         latency_s=rng.choice((0.005, 0.03, 0.03, 0.2)),
         slow=rng.choice((0.0, 0.01, 0.03)),
     )
-    for step in (_with_pipeline, _with_steering, _with_signal, _with_keys, _with_calls, _with_asks, _with_schedules):
-        plan = step(plan, random.Random(f"{seed}/{step.__name__.removeprefix('_with_')}"))  # noqa: S311 - the same
-    return with_deletes(with_limits(plan))
+    for step in (_with_pipeline, _with_steering, _with_signal, _with_keys, _with_calls, with_asks, _with_schedules):
+        plan = step(plan, random.Random(f"{seed}/{step.__name__.removeprefix('_').removeprefix('with_')}"))  # noqa: S311 - the same
+    return with_shards(with_deletes(with_limits(plan)))
 
 
 def _with_calls(plan: Plan, rng: random.Random) -> Plan:
@@ -97,16 +99,6 @@ def _with_signal(plan: Plan, rng: random.Random) -> Plan:
     waiting = waiting if rng.random() < 0.5 else replace(chosen, waits=True)
     jobs = tuple(waiting if job is chosen else job for job in plan.jobs)
     return replace(plan, jobs=jobs, orders=(*plan.orders, *(signal(n) for n in range(rng.choice((0, 1, 2, 3))))))
-
-
-def _with_asks(plan: Plan, rng: random.Random) -> Plan:
-    """Let calls of some rows, but of few, ask for more time, which they then take."""
-
-    def asking(job: JobPlan) -> JobPlan:
-        rows = rng.sample(range(job.n_tasks), min(job.n_tasks, rng.choice((0, 0, 1, 3))))
-        return replace(job, asks={row: rng.choice((0.5, 1.2, 1.6)) * plan.lease_s for row in rows})
-
-    return replace(plan, jobs=tuple(asking(job) for job in plan.jobs))
 
 
 def _with_schedules(plan: Plan, rng: random.Random) -> Plan:

@@ -43,16 +43,16 @@ from oqkit.testing.simulation.kernel import Node, current
 from oqkit.testing.simulation.limit_fact import LimitFacts
 from oqkit.testing.simulation.pause_fact import PauseFacts
 from oqkit.testing.simulation.recurring_oracle import ScheduleFacts
+from oqkit.testing.simulation.shard_fact import ShardFacts
 from oqkit.testing.simulation.step import Step
 
 
 class Oracle:
     """Watches a bucket. The first violation is raised where it happens and kept in `violation`."""
 
-    def __init__(self, bucket: Bucket, *, lease_s: float, limits: QueueLimits) -> None:
+    def __init__(self, bucket: Bucket, *, lease_s: float, limits: QueueLimits, shards: int) -> None:
         self.bucket = bucket
-        self.lease_s = lease_s
-        self.limits = limits
+        self.lease_s, self.limits, self.shards = lease_s, limits, shards
         self.violation: Violation | None = None
         self.n_writes = self.n_executions = self.n_takeovers = 0
         self.jobs: dict[str, Job] = {}
@@ -86,6 +86,7 @@ class Oracle:
         self.longest_pause_s = 0.0
         """How long a worker stood still at most."""
         self.pauses, self.quotas = PauseFacts(self.expect, bucket), LimitFacts(self.expect, bucket)
+        self._leases = ShardFacts(self.expect)
         self.deletions = DeletionFacts(self)
         self.schedules = ScheduleFacts(self, late_s=limits.schedule_late_s)
         bucket.watcher = self
@@ -145,7 +146,7 @@ class Oracle:
             self.fail("unreadable touched", key)  # nobody runs, rewrites or hides what he does not understand
         elif key.startswith(keys.JOBS):
             self._wrote_job(write)
-        elif apart := [one for one in (self.pauses, self.schedules, self.quotas) if one.concerns(key)]:
+        elif apart := [one for one in (self.pauses, self.schedules, self.quotas, self._leases) if one.concerns(key)]:
             apart[0].wrote(write)
         elif key.startswith(keys.OPEN):
             self._wrote_marker(write)
@@ -247,10 +248,13 @@ class Oracle:
             if any(not status.is_final for status, _ in rows):
                 self.fail("no marker", f"job {job_id} has work in part {part.index} but no marker {when}")
 
+    def names_of(self, job: Job) -> keys.JobKeys:
+        """Return where the objects of a job belong."""
+        return keys.JobKeys(job=job.id, shard=keys.shard_of(job.id, self.shards), created=job.created)
+
     def parts_of(self, job: Job) -> list[Part]:
         """Return the parts of a job as they are now."""
-        shard = keys.shard_of(job.id, 1)
-        names = keys.JobKeys(job=job.id, shard=shard, created=job.created)
+        names = self.names_of(job)
         return [self.parts.get(names.part(index)) or job.fresh_part(index) for index in range(job.n_parts)]
 
     # --- parts -----------------------------------------------------------------------------------
@@ -389,10 +393,8 @@ class Oracle:
             if inline is not None:
                 self._outputs[name] = decode_inline(inline)
             else:
-                shard = keys.shard_of(job.id, 1)
-                key = keys.JobKeys(job=job.id, shard=shard, created=job.created).output(part.index, name)
-                data = self.bucket.data(key)
-                if data is None:
+                key = self.names_of(job).output(part.index, name)
+                if (data := self.bucket.data(key)) is None:
                     raise Violation("output missing", key)
                 self._outputs[name] = decode_outcomes(data)
         return self._outputs[name]

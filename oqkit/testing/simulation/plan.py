@@ -218,6 +218,9 @@ class Plan:
     slow: float
     looks_again: bool = True
     """Whether workers look in time whether the parents of a job have ended, in case that nobody told it."""
+    shards: int = 1
+    shares: bool = False
+    """Whether workers lease the shards that they list."""
     block: int = 16
     """How many parents of a job are looked at together."""
     signs: tuple[SignPlan, ...] = ()

@@ -19,6 +19,7 @@ class Watch(Protocol):
     """What is watched, and whom to tell what is wrong."""
 
     bucket: Bucket
+    shards: int
 
     def expect(self, claim: object, rule: str, message: str) -> None:
         """Note a violation unless `claim` is true."""
@@ -68,11 +69,11 @@ class ScheduleFacts:
 
     def concerns(self, key: str) -> bool:
         """Whether a key is that of a schedule or an alarm."""
-        return key.startswith(SCHEDULES) or parse_alarm(key, shards=1) is not None
+        return key.startswith(SCHEDULES) or parse_alarm(key, shards=self._watch.shards) is not None
 
     def wrote(self, write: Write) -> None:
         """Judge a write of a schedule or an alarm."""
-        alarm = parse_alarm(write.key, shards=1)
+        alarm = parse_alarm(write.key, shards=self._watch.shards)
         if alarm is None:
             self._wrote_schedule(write)
         else:

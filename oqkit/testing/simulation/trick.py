@@ -31,7 +31,7 @@ def _play_on(world: World, trick: Trick, job: Job) -> None:
     now = world.bucket.now()
     gen = 1 if trick.what == "old marker" else job.gen
     due = now + (20.0 if trick.what == "later marker" else -30.0)
-    marker = _marker(due, job_id=job.id, topic=job.type, gen=gen, is_later=due > now)
+    marker = _marker(world, due, job_id=job.id, topic=job.type, gen=gen, is_later=due > now)
     world.oracle.put_behind(replace(marker, priority=job.priority))
 
 
@@ -54,16 +54,16 @@ def _put_strange_sign(world: World, trick: Trick) -> None:
 def _put_unreadable(world: World, trick: Trick) -> None:
     """Put in a job of a newer version, which comes before all others."""
     bucket, now = world.bucket, world.bucket.now()
-    marker = replace(_marker(now, job_id=f"0y{trick.job:016d}", topic="alpha"), priority=255)
+    marker = replace(_marker(world, now, job_id=f"0y{trick.job:016d}", topic="alpha"), priority=255)
     world.oracle.unreadable.add(marker.job)
-    bucket.put(keys.job_key(marker.job, 1), NEWER, modified_s=now)
+    bucket.put(keys.job_key(marker.job, world.plan.shards), NEWER, modified_s=now)
     bucket.put(marker.key, b"", modified_s=now)
 
 
 def _put_crowd(world: World, trick: Trick) -> None:
     del trick
     for n in range(CROWD):
-        marker = _marker(world.bucket.now() - n, job_id=f"0{n:017d}", topic=("alpha", "zeta")[n % 2])
+        marker = _marker(world, world.bucket.now() - n, job_id=f"0{n:017d}", topic=("alpha", "zeta")[n % 2])
         world.oracle.put_behind(marker)
 
 
@@ -83,7 +83,7 @@ def _lose_marker(world: World, trick: Trick, job_id: str) -> None:
     Operator(world, OrderPlan(name=f"{trick.name}.mend", at_s=0.0, job=trick.job, verb="resume", kills=())).live()
 
 
-def _marker(due: float, *, job_id: str, topic: str, gen: int = 1, is_later: bool = False) -> keys.Marker:
+def _marker(world: World, due: float, *, job_id: str, topic: str, gen: int = 1, is_later: bool = False) -> keys.Marker:
     return keys.Marker(
         job=job_id,
         gen=gen,
@@ -91,5 +91,5 @@ def _marker(due: float, *, job_id: str, topic: str, gen: int = 1, is_later: bool
         due=due,
         is_later=is_later,
         topic=keys.topic_of(topic, by_value=False),
-        shard="0000",
+        shard=keys.shard_of(job_id, world.plan.shards),
     )

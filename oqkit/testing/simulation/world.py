@@ -66,9 +66,9 @@ TOO_LATE_S = 200.0
 class SimRepository(Repository):
     """A repository whose every promise is held against what was written."""
 
-    def __init__(self, store: SimStore, oracle: Oracle, *, seed: object, limits: Limits) -> None:
+    def __init__(self, store: SimStore, oracle: Oracle, *, seed: object, limits: Limits, shards: int) -> None:
         rng = random.Random(f"{seed}/{store.node.name}/repository")  # noqa: S311 - a seed must replay
-        super().__init__(store, Settings(shards=1), rng=rng, limits=limits)
+        super().__init__(store, Settings(shards=shards), rng=rng, limits=limits)
         self._oracle = oracle
         self._node = store.node
         self.ordered_gen = 0
@@ -180,7 +180,7 @@ class World:
         self.plan = plan
         self.kernel = Kernel(plan.seed)
         self.bucket = Bucket(self.kernel, has_md5_etags=plan.has_md5_etags)
-        self.oracle = Oracle(self.bucket, lease_s=plan.lease_s, limits=plan.limits.queue)
+        self.oracle = Oracle(self.bucket, lease_s=plan.lease_s, limits=plan.limits.queue, shards=plan.shards)
         self.weather = plan.weather()
         self.score = Score(plan.seed)
         self.acked: dict[str, Acked] = {}
@@ -224,7 +224,9 @@ class World:
 
     def queue(self, store: SimStore) -> Queue:
         """Open the queue."""
-        repository = SimRepository(store, self.oracle, seed=self.plan.seed, limits=self.plan.limits)
+        repository = SimRepository(
+            store, self.oracle, seed=self.plan.seed, limits=self.plan.limits, shards=self.plan.shards
+        )
         return Queue(repository, Config(url="sim://bucket"))
 
     def doom(self, node: Node, store: SimStore, kill: Kill, *, stop: Callable[[], None] | None = None) -> None:
