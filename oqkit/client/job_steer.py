@@ -10,7 +10,7 @@ import numpy as np
 from oqkit.arrow import tagged_json
 from oqkit.client.duplicate import derived_name, is_derived
 from oqkit.client.job_base import JobBase
-from oqkit.client.option import by_of, from_now, short_text, tags_of
+from oqkit.client.option import by_of, from_now, reason_of, short_text, tags_of
 from oqkit.client.selection import select
 from oqkit.client.spec import Function, function_of
 from oqkit.errors import JobMissing, SchemaError, UsageError
@@ -30,7 +30,7 @@ from oqkit.task.handler import Handler
 class JobSteering(JobBase):
     """Orders, which the job object records and every part applies once."""
 
-    def cancel(self, where: object = "all", *, reason: str | None = None, by: str | None = None) -> int:
+    def cancel(self, where: object = "all", reason: str | None = None, *, by: str | None = None) -> int:
         """Cancel tasks that have not ended, and return how many that were.
 
         `where`: ``"all"``, ``"pending"``, ``"running"``, a boolean mask over the rows, or row numbers.
@@ -45,7 +45,7 @@ class JobSteering(JobBase):
         self._tell(ControlVerb.CANCEL, by=given_by, n_tasks=n_tasks, reason=reason)
         return n_tasks
 
-    def retry(self, where: object = "failed", *, fn: Callable[..., object] | None = None, by: str | None = None) -> int:
+    def retry(self, where: object = "failed", fn: Callable[..., object] | None = None, *, by: str | None = None) -> int:
         """Run tasks that did not complete again, and return how many those are.
 
         `where`: ``"failed"``, ``"cancelled"``, ``"expired"``, ``"all"`` of these, a boolean mask over the
@@ -96,19 +96,19 @@ class JobSteering(JobBase):
             point_to(self._repository, job, name=derived_name(replace(job, type=function.type, code=function.code)))
 
     def pause(
-        self, *, reason: str | None = None, resume_after: float | str | None = None, by: str | None = None
+        self, reason: str | None = None, *, resume_after: float | str | None = None, by: str | None = None
     ) -> None:
         """Let workers start no more of the tasks until `resume`, or for `resume_after` (seconds, or such as ``"10m"``).
 
         Workers learn of it within a second or two. Rows that they have claimed by then, about ten seconds of work, are
         still run. `by`: as in `cancel`. Raise `UsageError` if the job has ended.
         """
-        given_by = by_of(by)
+        reason, given_by = reason_of(reason), by_of(by)
         self._check_open("pause")
         until = None
         if resume_after is not None:
             until = from_now(resume_after, now=self._repository.now(), what="resume_after")
-        self._order(control.pause, reason=reason or "", until=until, by=given_by)
+        self._order(control.pause, reason=reason, until=until, by=given_by)
         self._tell(ControlVerb.PAUSE, by=given_by, reason=reason)
 
     def resume(self, *, by: str | None = None) -> None:
@@ -142,8 +142,8 @@ class JobSteering(JobBase):
         given_by, wanted = by_of(by), {**(tags or {}), **more}
         if not wanted:
             raise UsageError('no tag is given: job.tag(team="risk") sets one, job.tag(team=None) removes it')
-        tags_of({name: "" if value is None else value for name, value in wanted.items()})
-        self._order(control.tag, wanted, by=given_by)
+        given = tags_of({name: "" if value is None else value for name, value in wanted.items()})
+        self._order(control.tag, {name: None if wanted[name] is None else given[name] for name in given}, by=given_by)
         self._tell(ControlVerb.TAG, by=given_by)
 
     def delete(self, *, cancel: bool = False, by: str | None = None) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from oqkit.clock import user_at_host
 from oqkit.errors import UsageError
 from oqkit.limits import Limits
+from oqkit.plain import plain
 from oqkit.queue.bound import MAX_TAG_NAME, MAX_TAG_VALUE, MAX_TAGS
 from oqkit.queue.dependency import Parent
 from oqkit.queue.gate import NEVER
@@ -88,12 +89,13 @@ def tags_of(tags: Mapping[str, str]) -> dict[str, str]:
                 f"tag {name!r:.80}: {value!r:.80} cannot be stored: a name has 1 to {MAX_TAG_NAME} characters and a value at most "
                 f"{MAX_TAG_VALUE}, all of them printable: no line breaks or tabs"
             )
-    return dict(tags)
+    return {str(name): str(value) for name, value in tags.items()}  # of numpy, too
 
 
 def inline_bytes_of(payload: Payload | int, *, limits: Limits) -> float:
     """Return how many bytes the inputs of a job may have that are in the job object itself, or raise `UsageError`."""
     sizes = {"auto": limits.payload.inline_value_bytes, "inline": math.inf, "reference": 0}
+    payload = plain(payload)
     if isinstance(payload, str) and payload in sizes:
         return sizes[payload]
     if type(payload) is int and payload >= 0:
@@ -105,6 +107,7 @@ def inline_bytes_of(payload: Payload | int, *, limits: Limits) -> float:
 
 def whole(value: Any, *, what: str, low: int, high: int) -> int:
     """Return `value` if it is a whole number in that range, else raise `UsageError`."""
+    value = plain(value)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise UsageError(f"{what}={value!r} must be a whole number from {low} to {high:,}")
     return value
@@ -112,9 +115,10 @@ def whole(value: Any, *, what: str, low: int, high: int) -> int:
 
 def parse_time(at: object, *, what: str) -> float:
     """Return a datetime or epoch seconds as epoch seconds, or raise `UsageError`."""
+    at = plain(at)
     if isinstance(at, (int, float)) and not isinstance(at, bool) and 0 <= at <= LATEST_S:
         return float(at)
-    if isinstance(at, datetime) and at.tzinfo is not None:
+    if isinstance(at, datetime) and at.tzinfo is not None and at == at:  # noqa: PLR0124 - NaT is none
         return at.timestamp()
     raise UsageError(f"{what}={at!r} must be a datetime with a time zone, or epoch seconds before the year 2200")
 
@@ -192,6 +196,7 @@ def _backoff(backoff: Backoff | float | str | None) -> Backoff:
         return Backoff()
     if not isinstance(backoff, Backoff):
         return Backoff(initial_s=seconds(backoff, what="backoff"))
+    backoff = replace(backoff, **{field.name: plain(getattr(backoff, field.name)) for field in fields(backoff)})
     if not all(0 <= number < math.inf for number in astuple(backoff)):
         raise UsageError(f"backoff={backoff!r}: every number must be 0 or more, and finite")
     return backoff

@@ -70,7 +70,7 @@ class QueueFinding(Connection):
         job id. `since` is a datetime with a time zone or epoch seconds. Of a job whose objects cannot be
         read the status is ``unreadable: `` and why; what is not known of it is NaN.
         """
-        whole(limit, what="limit", low=1, high=10**6)
+        n_most = whole(limit, what="limit", low=1, high=10**6)
         if status is not None and status not in JOB_STATUSES:
             raise UsageError(f"status={status!r} must be {one_of([repr(one) for one in JOB_STATUSES])}")
         after = None if since is None else parse_time(since, what="since")
@@ -80,7 +80,7 @@ class QueueFinding(Connection):
             since=after,
             status=None if status is None else JobStatus(status),
         )
-        listed = newest_jobs(self.repository, limit=limit, wanted=wanted)
+        listed = newest_jobs(self.repository, limit=n_most, wanted=wanted)
         rows = self.repository.map(self._job_row, listed.jobs)
         frame = pd.DataFrame.from_records([row for _, row in rows], columns=list(JOB_COLUMNS))
         frame.index = pd.Index([job_id for job_id, _ in rows], name="job", dtype=object)

@@ -198,7 +198,7 @@ class Task:
         failures = self.job._collector.errors_of(self._read_part(), self._row)
         return dict(failures.iloc[0]) if len(failures) else None
 
-    def cancel(self, *, reason: str | None = None, by: str | None = None) -> None:
+    def cancel(self, reason: str | None = None, *, by: str | None = None) -> None:
         """Cancel the task; raise `IllegalTransition` if it has ended otherwise. Cancelling twice is fine.
 
         `by` says who gives the order, for `history` (None: the user of this process).

@@ -26,6 +26,7 @@ from oqkit.payload.frame_input import FrameInput
 from oqkit.payload.input import Input
 from oqkit.payload.parquet import PayloadFile, encode_payload
 from oqkit.payload.values_input import ValuesInput, text_table
+from oqkit.plain import plain
 from oqkit.queue import key as keys
 from oqkit.queue.dependency import FEATURE as DEPENDENCIES
 from oqkit.queue.job import SCHEMAS, Code, Job
@@ -228,6 +229,7 @@ def _part_rows(
         least = limits.worker.coroutines if function.task is not None and is_async(function.task.function) else 1
         n_rows = max(min(n_tasks, max(least, quick)), min(client.part_rows, math.ceil(n_tasks / client.least_parts)))
         return max(1, min(n_rows, client.part_bytes * n_tasks // max(n_bytes, 1)))
+    part_rows = plain(part_rows)
     if isinstance(part_rows, bool) or not isinstance(part_rows, int) or not 1 <= part_rows <= client.max_part_rows:
         raise UsageError(f"part_rows={part_rows!r} must be 'auto' or a number from 1 to {client.max_part_rows:,}")
     return part_rows

@@ -23,6 +23,7 @@ from oqkit.launch.termination import ended_by_sigterm
 from oqkit.limits import LaunchLimits
 from oqkit.observe.observer import Listener, Observer
 from oqkit.payload.codec import ParquetCodec
+from oqkit.plain import plain
 from oqkit.task.function import as_task, seconds
 from oqkit.worker.worker import GRACE_S, LEASE_S, ExecutorName, WorkerLoop
 
@@ -182,6 +183,7 @@ class LocalWorkers:
     """
 
     def __init__(self, command: WorkerCommand, *, n: int, limits: LaunchLimits) -> None:
+        n = plain(n)
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise UsageError(f"n={n!r} must be the number of processes, 1 or more")
         launcher = LocalLauncher()

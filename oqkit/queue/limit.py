@@ -13,6 +13,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from oqkit.errors import UsageError
+from oqkit.plain import plain
 from oqkit.queue.bound import MAX_COUNT, Name, Span, Unknown
 
 FEATURE = "limits"
@@ -55,6 +56,7 @@ def rate_of(text: object, *, job_type: str) -> Limit:
 
 def concurrency_of(most: object, *, name: str) -> Limit:
     """Check ``max_concurrency=``."""
+    most = plain(most)
     if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= 10**9:
         raise UsageError(f"max_concurrency={most!r:.80} must be a whole number, 1 or more")
     return Limit(name=name, most=most)

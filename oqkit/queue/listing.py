@@ -108,15 +108,19 @@ class _Search:
         """What the index of tags has for a job."""
         self._found: list[ListedJob] = []
         self._is_complete = True
+        self._knows_all = False
+        """Whether those that are likely to be wanted are all of them, as far as an index says."""
 
     def found(self) -> Listed:
         """Return what there is."""
         self._list()
+        self._is_complete |= self._knows_all
         if self._wanted.status is None:
             self._left -= self._limit
         self._read_all(self._likely)
+        has_all = self._knows_all and self._is_complete
         self._read_all({job: at for job, at in self._others.items() if job not in self._likely})
-        is_complete = self._is_complete or len(self._found) >= self._limit
+        is_complete = has_all or self._is_complete or len(self._found) >= self._limit
         return Listed(jobs=self._newest(), is_complete=is_complete)
 
     def _newest(self) -> list[ListedJob]:
@@ -153,6 +157,7 @@ class _Search:
         pages = [self._store.list(prefix) for prefix in prefixes]
         chosen = [page for page in pages if page.next is None] or pages[:1]
         self._is_complete &= chosen[0].next is None
+        self._knows_all = self._is_complete
         for entry in (entry for page in chosen for entry in page.entries):
             self._entries.setdefault(keys.job_of_folder(entry.key), []).append(entry.key)
         found = {job: entries[0] for job, entries in self._entries.items() if len(entries) == len(chosen)}
@@ -230,7 +235,7 @@ class _Search:
         each = 1 if self._wanted.status is None else 2
         while queue:
             newest = self._newest()
-            oldest = newest[-1].created if len(newest) >= self._limit else -1.0
+            oldest = keys.time_of_stamp(keys.stamp(newest[-1].created)) if len(newest) >= self._limit else -1.0
             n_next = min(max(1, self._limit - len(newest)), self._left // each)
             batch = [one for one in queue[:n_next] if one[1] >= oldest]
             if not batch:

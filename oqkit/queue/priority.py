@@ -9,6 +9,7 @@ most `aging_s` times the difference to those that came after it, and none waits 
 from __future__ import annotations
 
 from oqkit.errors import UsageError
+from oqkit.plain import plain
 from oqkit.queue.bound import MAX_PRIORITY
 
 PRIORITIES = {
@@ -24,6 +25,7 @@ PRIORITIES = {
 
 def priority_of(value: object, *, what: str = "priority") -> int:
     """Return the priority that a number or a name means, or raise `UsageError`."""
+    value = plain(value)
     if isinstance(value, str) and value in PRIORITIES:
         return PRIORITIES[value]
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_PRIORITY:

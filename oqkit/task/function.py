@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ParamSpec, TypeVar, overload
 
 from oqkit.errors import UsageError
+from oqkit.plain import plain
 from oqkit.queue.key import check_type
 from oqkit.queue.policy import Backoff
 from oqkit.task.schema import check_returns, schema_of
@@ -82,14 +83,15 @@ def options_of(given: Mapping[str, Any]) -> Options:
     unknown = [name for name in given if name not in known]
     if unknown:
         raise UsageError(f"{unknown[0]}= is no option; the options are {', '.join(known)}")
-    return Options(**given)
+    return Options(**{name: plain(value) for name, value in given.items()})
 
 
 DEFAULTS = Options(retries=3, max_losses=3, timeout=0, backoff=Backoff(), priority=128)
 
 
-def seconds(value: float | str, *, what: str) -> float:
-    """Read a duration: seconds, or text such as ``"90s"``, ``"5m"``, ``"1.5h"``, ``"2d"``."""
+def seconds(value: Any, *, what: str) -> float:
+    """Read a duration: seconds, or text such as ``"90s"``, ``"5m"``, ``"1.5h"``, ``"2d"``, or a `timedelta`, also one of pandas' or numpy's."""
+    value = plain(value)
     if isinstance(value, str):
         found = _DURATION.fullmatch(value)
         if not found:

@@ -52,6 +52,21 @@ def test_any_text_is_a_part_of_a_key_that_no_other_text_has(world, text):
     assert keys.tag_prefix("name", text) not in {keys.tag_prefix("name", other) for other in others}
 
 
+@pytest.mark.parametrize("limit", (1, 2, 3, 4, 100))
+def test_newest_of_jobs_that_were_submitted_at_almost_the_same_time_are_found(world, limit):
+    """Names tell the millisecond, and the job object more; and newer jobs without the tag make no answer incomplete."""
+    ids = []
+    for number in range(4):
+        world.clock.sleep(0.0002)
+        ids.insert(0, world.submit(world.job(number, tags={"team": "risk"})).job.id)
+    for number in range(4, 12):
+        world.clock.sleep(1.0)
+        world.submit(world.job(number))
+    listed = newest_jobs(world.repository(), limit=limit, wanted=Filter(tags={"team": "risk"}))
+    assert [job.id for job in listed.jobs] == ids[:limit] or limit == 1
+    assert listed.is_complete
+
+
 def test_newer_jobs_come_first_and_all_tags_have_to_fit(world):
     ids = []
     for number in range(4):
