@@ -140,6 +140,7 @@ class QueueScheduling(Connection):
     ) -> ScheduleState:
         """Let nothing be submitted for a schedule until `resume_schedule`, or for the time `resume_after`.
 
+        What was due before and no worker has come to yet is submitted first, as far as the schedule catches up.
         `by` says who gives the order; you, if it is left out.
         """
         given_by, now = by_of(by), self.repository.now()

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from oqkit.clock import new_id
-from oqkit.errors import FormatError, Missing, NotSigned, StoreError, UsageError
+from oqkit.errors import Denied, FormatError, Missing, NotSigned, StoreError, UsageError
 from oqkit.queue import key as keys
 from oqkit.queue import record
 from oqkit.queue.alarm import Alarm, alarm_of, put_alarm
@@ -103,14 +103,30 @@ def renew_signature(repository: Repository, schedule: Schedule, job: Job) -> Non
 def pause_schedule(
     repository: Repository, name: str, *, reason: str = "", until: float | None = None, by: str = ""
 ) -> Schedule:
-    """Let nothing be submitted for a schedule, until it is resumed or the time `until`; raise `Missing`."""
+    """Let nothing be submitted for a schedule, until it is resumed or the time `until`; raise `Missing`.
+
+    Slots that were due before are submitted first, as far as the schedule catches up: the pause is about those to come.
+    """
     pause = Pause(at=repository.now(), reason=reason, until=until, by=by)
+    with suppress(FormatError, UsageError, Denied):  # nobody can say, or I may not submit: it is paused all the same
+        fire_owed(repository, name, pause.at)
     return _order(repository, name, lambda doc, order: paused(doc, pause, order=order))
 
 
 def resume_schedule(repository: Repository, name: str) -> Schedule:
     """Let a schedule go on with the first slot from now on; raise `Missing`."""
     return _order(repository, name, lambda doc, order: resumed(doc, repository.now(), order=order))
+
+
+def fire_owed(repository: Repository, name: str, until: float) -> None:
+    """Submit the slots of a schedule that were due by then, whoever would have come to them later; raise `Missing`."""
+    last: float | None = None
+    while True:
+        schedule = schedules(repository).read(schedule_key(name)).doc
+        if schedule.last == last or _is_settled(schedule, until):
+            return
+        last = schedule.last
+        attend(repository, name)
 
 
 def _order(repository: Repository, name: str, change: Callable[[Schedule, str], Schedule]) -> Schedule:

@@ -184,8 +184,11 @@ def paused(schedule: Schedule, pause: Pause, *, order: str) -> Schedule:
 
 
 def resumed(schedule: Schedule, now: float, *, order: str) -> Schedule:
-    """End a pause: it goes on with the first slot from now on, and what fell due before is left out."""
-    if schedule.pause is None:
+    """End a pause: it goes on with the first slot from now on, and what fell due in the pause is left out.
+
+    A pause that is over by itself is as it is: what fell due after it is owed.
+    """
+    if not schedule.is_paused(now):
         return schedule
     return replace(schedule, pause=None, last=max(schedule.last, now), orders=_ordered(schedule, order))
 

@@ -276,6 +276,45 @@ def test_paused_schedule_submits_nothing_and_goes_on_when_it_is_resumed(world):
     assert slots(world, one.last) == Counter([4])
 
 
+@pytest.mark.parametrize(
+    ("catch_up", "numbers"),
+    ((CatchUp.ALL, range(1, 31)), (CatchUp.LAST, [29, 30]), (CatchUp.SKIP, [29, 30])),
+)
+@pytest.mark.parametrize("until_s", (None, 5 * EVERY_S))
+def test_slots_that_were_due_before_a_pause_are_owed_and_those_in_it_are_left_out(world, catch_up, numbers, until_s):
+    """[V] no worker has come to them yet, and they were never submitted."""
+    one = make(world, catch_up=catch_up)
+    world.clock.sleep(30.01 * EVERY_S)
+    pause_schedule(world.repository(), "one", until=None if until_s is None else world.now() + until_s)
+    assert slots(world, one.last) == Counter(numbers)
+    assert not read(world).last > world.now()
+    world.clock.sleep(5 * EVERY_S)
+    if until_s is None:
+        resume_schedule(world.repository(), "one")
+    world.clock.sleep(EVERY_S)
+    attend(world.repository(), "one", seen=alarms(world))
+    assert slots(world, one.last) == Counter([*numbers, 36])
+
+
+def test_resume_of_a_pause_that_is_over_leaves_out_nothing_that_was_due_since(world):
+    one = make(world)
+    pause_schedule(world.repository(), "one", until=world.now() + 2.5 * EVERY_S)
+    world.clock.sleep(4.5 * EVERY_S)
+    resume_schedule(world.repository(), "one")
+    attend(world.repository(), "one", seen=alarms(world))
+    assert slots(world, one.last) == Counter([3, 4])
+
+
+def test_schedule_that_is_not_understood_can_be_paused(world):
+    one = make(world)
+    strange = replace(one.rhythm, every_s=None, cron="no cron")
+    firing.schedules(world.repository()).update(
+        schedule_key("one"), lambda doc: replace(doc, rhythm=strange), applied=lambda doc: doc.rhythm == strange
+    )
+    pause_schedule(world.repository(), "one")
+    assert read(world).pause is not None
+
+
 @pytest.mark.parametrize("fault", ("refuse", "drop", "zombie", "late", "conflict", "unsure"))
 def test_order_is_carried_out_once_whatever_is_answered_and_is_not_repeated_over_a_later_one(world, fault):
     make(world)

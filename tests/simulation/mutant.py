@@ -132,6 +132,8 @@ MUTANTS = {
         recurring.job_of_a_slot_has_an_id_of_its_own,
         recurring.new_schedule_is_due_for_the_past,
         recurring.pause_of_a_schedule_stops_nothing,
+        recurring.pause_forgets_what_was_due_before,
+        recurring.resume_leaves_out_what_was_due_after_the_pause,
         recurring.alarm_moves_by_way_of_nothing,
         recurring.next_alarm_is_forgotten,
         recurring.missed_slots_are_left_out_whatever_was_asked_for,

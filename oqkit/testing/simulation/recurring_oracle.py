@@ -99,16 +99,30 @@ class ScheduleFacts:
         """What is settled is submitted, or may be left out."""
         which = f"{new.name}.{new.origin}"
         self._watch.expect(new.last >= old.last, "settled anew", f"{which}: {old.last} -> {new.last}")
-        if old.pause is not None:
-            return
+        self._check_owed(old, new)
         first, last = self._number(new, old.last) + 1, self._number(new, new.last)
         for number in range(first, last + 1):
             is_late = self._time(new, number) < self._watch.bucket.now() - self._late_s + CLOCK_S
             may_be_left_out = is_late and (
                 new.catch_up is CatchUp.SKIP or (new.catch_up is CatchUp.LAST and number < last)
             )
-            is_there = (new.name, new.origin, number) in self._jobs
+            is_there = (new.name, new.origin, number) in self._jobs or self._is_paused(old, self._time(new, number))
             self._watch.expect(is_there or may_be_left_out, "slot lost", f"{which}: slot {number} of {first} to {last}")
+
+    def _check_owed(self, old: Schedule, new: Schedule) -> None:
+        """What was due when a pause began was settled before."""
+        if new.pause is None or new.pause == old.pause or new.rhythm.jitter_s:
+            return
+        due = self._time(new, self._number(new, new.last) + 1)
+        is_settled = due > new.pause.at - CLOCK_S or self._is_paused(old, due)
+        self._watch.expect(is_settled, "slot forgotten over a pause", f"{new.name}: {due} at {new.pause.at}")
+
+    def _is_paused(self, schedule: Schedule, at: float) -> bool:
+        """Whether a slot may be in the pause of a schedule, if only by the jitter."""
+        pause = schedule.pause
+        if pause is None or at < pause.at - CLOCK_S - schedule.rhythm.jitter_s:
+            return False
+        return pause.until is None or at < pause.until + CLOCK_S
 
     def check_in_time(self) -> None:
         """In fair weather no schedule stands still."""

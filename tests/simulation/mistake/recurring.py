@@ -50,6 +50,20 @@ def job_of_a_slot_has_an_id_of_its_own(patch: pytest.MonkeyPatch) -> None:
 _CHANCE: list = []
 
 
+def pause_forgets_what_was_due_before(patch: pytest.MonkeyPatch) -> None:
+    """Slots that no worker has come to yet are left out with those that fall into the pause."""
+    patch.setattr(firing, "fire_owed", lambda repository, name, until: None)
+
+
+def resume_leaves_out_what_was_due_after_the_pause(patch: pytest.MonkeyPatch) -> None:
+    """Whoever ends a pause that is over by itself has all pass by that no worker has come to yet."""
+
+    def resumed(schedule, now, *, order):
+        return replace(schedule, pause=None, last=max(schedule.last, now), orders=(*schedule.orders, order)[-16:])
+
+    patch.setattr(firing, "resumed", resumed)
+
+
 def new_schedule_is_due_for_the_past(patch: pytest.MonkeyPatch) -> None:
     """What is due is reckoned from long ago, as nothing was ever fired: it fires before its first slot."""
     original = recurring_actor.schedule_of
