@@ -12,6 +12,7 @@ from oqkit.queue.job import Job, caught_up
 from oqkit.queue.part import Part, commit, output_id
 from oqkit.queue.repository import Repository
 from oqkit.queue.rows import Rows
+from oqkit.queue.signal_seal import signals_taken
 from oqkit.queue.suspect import lease_s_for
 
 
@@ -90,6 +91,10 @@ class HeldLease:
     def deaths(self, row: int) -> int:
         """Return how many a row has caused so far."""
         return self.part.state_at(row).deaths
+
+    def signals(self, job: Job, name: str, row: int, *, since: int) -> list[str]:
+        """Return the values of the signals that a row of the job was sent, as far as this worker takes them."""
+        return signals_taken(self._repository, job, name, row, since=since)
 
     def read_job(self) -> Job:
         """Return the job as it is now, or raise `LeaseLost` if it was deleted."""

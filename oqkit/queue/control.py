@@ -24,6 +24,7 @@ from oqkit.queue.job import Code, Control, ControlVerb, Job, caught_up, concerne
 from oqkit.queue.repository import Repository
 from oqkit.queue.rows import Rows
 from oqkit.queue.signal import check_room, check_size
+from oqkit.queue.signal_seal import sealed
 from oqkit.queue.tag_index import retag
 from oqkit.queue.transition import Status, Verb, sources
 
@@ -127,6 +128,8 @@ def _ordered(repository: Repository, job: Job, control: Control, code: Code | No
         check_room((one.value for one in job.controls if one.verb is ControlVerb.SIGNAL), control.name)
     if control.verb is ControlVerb.CANCEL and control.rows == Rows.span(0, job.n_tasks):
         control = replace(control, rows=None)  # all rows by their numbers: the job as a whole waits for nothing more
+    if control.verb is ControlVerb.SIGNAL:
+        control = sealed(repository, job, control)
     after = with_control(job, control, code=code)
     if len(after.tags) > max(MAX_TAGS, len(job.tags)):
         raise UsageError(f"job {job.name or job.id} would have {len(after.tags)} tags: at most {MAX_TAGS} are allowed")

@@ -22,7 +22,7 @@ from oqkit.queue.part import Part, cancel, fresh, reject, reopen
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows
 from oqkit.queue.signal import FEATURE as SIGNALS
-from oqkit.queue.signature import Signature
+from oqkit.queue.signature import Seal, Signature
 from oqkit.queue.task_state import woken
 from oqkit.queue.transition import Status
 
@@ -120,6 +120,8 @@ class Control:
     name: Name = ""
     """Of a signal; and its value, as a text of `tagged_json`."""
     value: Text = ""
+    seal: Seal | None = None
+    """The signature of a signal; None if nobody signed it. See `oqkit.queue.signal_seal`."""
     unknown: Unknown = ()
 
     @property
@@ -250,18 +252,19 @@ class Job:
         """Whether other jobs may depend on it."""
         return any(control.verb is ControlVerb.FOLLOW for control in self.controls)
 
-    def signals(self, name: str, row: int, *, since: int = 0) -> list[str]:
+    def signals(self, name: str, row: int, *, since: int = 0) -> dict[int, str]:
         """Return the values of the signals of a name that a task was sent, in order, as texts of `tagged_json`.
 
-        Those that were sent before the generation `since` are left out.
+        By the generation that each made of the job; those that were sent before the generation `since` are left out.
         """
-        return [
-            control.value
-            for control in self.controls[max(0, since - 1) :]
+        return {
+            gen: control.value
+            for gen, control in enumerate(self.controls, 2)
             if control.verb is ControlVerb.SIGNAL
+            and gen >= since
             and control.name == name
             and (control.rows is None or row in control.rows)
-        ]
+        }
 
     def is_blocked(self, now: float) -> bool:
         """Whether its tasks wait for other jobs to end: they do not once all were cancelled, or their time is over."""

@@ -136,6 +136,11 @@ class Repository:
         """Return a signature of a text by whoever works here; None if there is no key."""
         return None if self._signer is None else self._signer().sign(text())
 
+    def check_signed(self, signature: Signature | None, *, what: str) -> None:
+        """Raise `NotSigned` if who reads here asks for signatures, and this is none that is valid."""
+        if self._keyring is not None:
+            self._keyring.verify(signature, what=what)
+
     def is_own(self, signature: Signature) -> bool:
         """Whether a signature is of whoever works here."""
         try:

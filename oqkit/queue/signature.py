@@ -35,6 +35,14 @@ class Signature:
     mac: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """A signature of what stands beside it, of which its readers make the text anew: of names and numbers in one order."""
+
+    kid: Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
+    mac: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+
+
 class Keyring:
     """The keys of one queue: the first one signs, all of them verify. Threads may share it.
 

@@ -145,10 +145,11 @@ class LeaseService:
         """Look for a signal in the job as it was claimed, and only then in the job as it is now."""
         lease, job = self._lease, self._lease.job
         number, state = lease.index * job.part_rows + row, lease.part.state_at(row)
-        if len(job.signals(wanted.name, number, since=state.signals_from)) <= wanted.number:
+        sent = lease.signals(job, wanted.name, number, since=state.signals_from)
+        if len(sent) <= wanted.number:
             with suppress(Unavailable):  # then it waits, and the commit notices a signal that has come since the claim
                 job = lease.read_job()
-        sent = job.signals(wanted.name, number, since=state.signals_from)
+            sent = lease.signals(job, wanted.name, number, since=state.signals_from)
         if len(sent) > wanted.number:
             return Signal(has_come=True, value=self._codec.value(sent[wanted.number]))
         until = NEVER if wanted.timeout_s is None else lease.now() + wanted.timeout_s

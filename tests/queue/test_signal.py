@@ -57,7 +57,7 @@ def test_waiting_task_uses_no_attempt_and_is_in_nobodys_way(world):
 
 def test_signal_makes_the_task_due_at_once(world):
     job, worker = waiting(world)
-    assert send(world, job).signals("go", 0) == ["1"]
+    assert list(send(world, job).signals("go", 0).values()) == ["1"]
     assert worker.drain(until_s=30.0, idle_s=10.0) == 1
     assert world.statuses(job) == {"completed": 1}
 
@@ -67,7 +67,7 @@ def test_signal_of_another_name_or_to_another_row_wakes_nobody(world):
     control.signal(world.repository(), job.id, name="stop", value="1")
     assert worker.drain(until_s=30.0, idle_s=10.0) == 0
     job = send(world, job, rows=Rows.span(1, 2))
-    assert [job.signals("go", row) for row in range(3)] == [[], ["1"], []]
+    assert [list(job.signals("go", row).values()) for row in range(3)] == [[], ["1"], []]
     assert worker.drain(until_s=30.0, idle_s=10.0) == 1
     assert worker.ran == {(job.id, 1): 1}
 
@@ -157,7 +157,7 @@ def test_task_that_was_put_back_by_hand_waits_for_a_signal_that_is_sent_after_th
     control.signal(world.repository(), job.id, name="go", value="2")
     job = world.repository().read_job(job.id).doc
     since = [world.parts(job)[0].state_at(row).signals_from for row in range(2)]
-    assert [job.signals("go", row, since=since[row]) for row in range(2)] == [["2"], ["2"]]
+    assert [list(job.signals("go", row, since=since[row]).values()) for row in range(2)] == [["2"], ["2"]]
     assert since[1] == 0, "it was not put back, and what it was sent is for it"
     part = world.parts(job)[0]
     assert load_part(dump_part(part), key="k") == part
