@@ -6,7 +6,6 @@ import argparse
 
 from oqkit.cli.answer import Answer, Said
 from oqkit.client.queue import Queue
-from oqkit.queue.key import is_job_id
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +16,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(queue: Queue, options: argparse.Namespace) -> Answer:
     """Delete it, and say so."""
-    is_task = is_job_id(options.job.rpartition(".")[0])
-    (queue.get(options.job) if is_task else queue.job(options.job)).delete(cancel=options.cancel)
+    queue.job(options.job).delete(cancel=options.cancel)
     return Said(line=f"deleted {options.job}", facts={"deleted": options.job})

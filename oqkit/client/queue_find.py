@@ -32,8 +32,15 @@ JOB_COLUMNS = ("name", "type", "status", "tasks", *(status.value for status in S
 class QueueFinding(Connection):
     """Finds what is in the queue; changes nothing."""
 
-    def job(self, id_or_name: str) -> Job:
-        """Return a job by its id or name (of several of one name the newest), or raise `UnknownJob`."""
+    def job(self, id_or_name: str | Job | Task) -> Job:
+        """Return a job by its id or name (of several of one name the newest), or raise `UnknownJob`.
+
+        The id of a task that is the only one of its job does as well, and so do handles: what takes a job takes such a task.
+        """
+        if isinstance(id_or_name, str) and keys.is_job_id(id_or_name.rpartition(".")[0]):
+            id_or_name = self.get(id_or_name)
+        if isinstance(id_or_name, (Job, Task)):
+            return id_or_name if isinstance(id_or_name, Job) else id_or_name._only()  # noqa: SLF001 - a half of the handle
         text = short_text(id_or_name, what="id_or_name")
         unknown = UnknownJob(f"no job has the id or name {text!r} in {self.url}; oq.jobs() lists the newest")
         if keys.is_job_id(text):
@@ -125,18 +132,27 @@ class QueueFinding(Connection):
         """
         return queue_status(self.repository)
 
-    def history(self, task_id: str) -> pd.DataFrame:
+    def history(self, task_id: str | Task | Job) -> pd.DataFrame:
         """Return what happened to a task, oldest first: at (UTC), status, attempt, worker, note, by.
 
         `by` is who gave the order that led to it; orders to the whole job, such as a pause, are steps too.
 
-        Complete where the store keeps versions (a directory, a versioned bucket); elsewhere the last
+        A job of one task, by its handle, id or name, does as well as the task. Complete where the store keeps versions (a directory, a versioned bucket); elsewhere the last
         transitions of the task's part.
         """
-        task = self.get(task_id)
+        if isinstance(task_id, str) and keys.is_job_id(task_id.rpartition(".")[0]):
+            task_id = self.get(task_id)
+        task = task_id if isinstance(task_id, Task) else self._only_task(self.job(task_id))
         steps = history(self.repository, self.repository.read_job(task.job.id).doc, task.row)
         records = [(step.at, step.status.value, step.attempt, step.worker, step.note, step.by) for step in steps]
         frame = pd.DataFrame.from_records(records, columns=["at", "status", "attempt", "worker", "note", "by"])
         frame["at"] = shown_times(frame["at"])
         frame["attempt"] = frame["attempt"].astype("Int64")
         return frame
+
+    def _only_task(self, job: Job) -> Task:
+        if len(job) != 1:
+            raise UsageError(
+                f"job {job.name or job.id!r} has {len(job):,} tasks: give the id of one, such as {keys.task_id(job.id, 0)!r}"
+            )
+        return self.get(keys.task_id(job.id, 0))

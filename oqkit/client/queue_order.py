@@ -102,7 +102,7 @@ class QueueOrdering(QueueFinding):
             raise UsageError("give a job or task, or type= and tags=, not both")
         if isinstance(job, str):
             job = self.get(job) if keys.is_job_id(job.rpartition(".")[0]) else self.job(job)
-        return ([job.row], job.job) if isinstance(job, Task) else (None, job)
+        return ([job.row], job.job) if isinstance(job, Task) else (None, self.job(job))
 
     def _count(self, job: Job, statuses: tuple[Status, ...], rows: list[int] | None = None) -> int:
         """Return how many tasks of a job, or of some rows of it, are in these statuses."""

@@ -9,6 +9,7 @@ from typing import Any, Self
 from oqkit.client.connection import Connection
 from oqkit.client.handle import Job
 from oqkit.client.option import utc
+from oqkit.client.task_steer import TaskSteering
 from oqkit.client.wait import interruptible, limit_s
 from oqkit.errors import IllegalTransition, JobFailed, JobMissing, Missing, UsageError
 from oqkit.printable import printable
@@ -27,7 +28,7 @@ from oqkit.task.function import Options
 # ruff: noqa: SLF001 - a task and its job are two halves of one handle
 
 
-class Task:
+class Task(TaskSteering):
     """One task: the same verbs as a job, for a single row."""
 
     def __init__(self, connection: Connection, job: JobObject, row: int = 0) -> None:
@@ -211,15 +212,6 @@ class Task:
     def signal(self, name: str, value: object = None, *, by: str | None = None) -> None:
         """Send a value to the task alone, for ``ctx.wait_for_signal(name)``; see `Job.signal`."""
         self.job._signal(name, value, rows=Rows.span(self.row, self.row + 1), by=by)
-
-    def delete(self, *, cancel: bool = False, by: str | None = None) -> None:
-        """Delete the task, its input and its result; see `Job.delete`. Raise `UsageError` for one of a job of many."""
-        if len(self.job) > 1:
-            raise UsageError(
-                f"task {self.id} is one of {len(self.job):,} of job {self.job.name or self.job.id!r}, which go together: "
-                "task.job.delete() deletes them all"
-            )
-        self.job.delete(cancel=cancel, by=by)
 
     def retry(self, *, fn: Callable[..., object] | None = None, by: str | None = None) -> None:
         """Run the task again; raise `IllegalTransition` unless it failed, expired or was cancelled."""
