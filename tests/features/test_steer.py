@@ -82,3 +82,15 @@ def test_pause_ends_by_itself_when_it_is_told_to(queue, start):
     job.pause(reason="for a moment", resume_after=0.3)
     start(inverse, queue=queue)
     assert job.result(WAIT_S)["inverse"].tolist() == [1.0]
+
+
+def test_single_task_has_the_verbs_of_a_job(queue):
+    task = queue.submit(inverse, 2)
+    task.reprioritize(7)
+    task.tag(team="risk")
+    task.pause("look first")
+    assert "look first" in task.why()
+    assert (task.counts()["pending"], task.tags, queue.get(task.id).options.priority) == (1, {"team": "risk"}, 7)
+    task.resume()
+    work_off(queue, inverse)
+    assert (task.result(WAIT_S), task.counts()["completed"], task.why()) == (0.5, 1, "")

@@ -30,7 +30,7 @@ LATER = {
     "`job.dataset`", "`job.extend`", "`job.debug`", "`job.logs`", "`oq logs`", "`oq tail`", "`oq.work`", "`oq.workers_on`",
     "`oq.manifest`", "`oq.Executor`", "`q.wanted(max=)`", "`oq.wanted`", "`oq wanted`", "`oq manifest`", "`oq config`", "`q.doctor`",
     "`oq.doctor`", "`oq doctor`", "`oq.metrics`", "`oq metrics`", "`oq dashboard`",
-    "`oq reshard`", "`oq.Worker(shard_leases=)`", "`oq worker --shard-leases`",
+    "`oq reshard`",
 }  # fmt: skip
 """All that may still be *not yet*: what is about frames, the notebook, and running it. The last line is being built."""
 
