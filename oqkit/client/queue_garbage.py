@@ -18,7 +18,7 @@ class QueueCleaning(Connection):
         Columns: kind, name (of a job that had one), objects, bytes. The kinds are ``job``: jobs that ended `older_than` ago (seconds, or text such as ``"30d"``), or as long ago as they
         were submitted with `keep`, but for those that another job still waits for; ``rest`` of jobs that were deleted; and of what is a day
         old ``orphan``, inputs of submissions that never became a job, ``fenced``, outputs that no job counts, and ``workers``, reports of
-        workers that are gone (one row, of no job). `dry_run` only returns what there is. It asks for every job of the queue, one by one.
+        workers that are gone (one row, of no job); and ``limit``, of no job either: what was kept of a limit that nobody has used for `older_than`, or a day. `dry_run` only returns what there is. It asks for every job of the queue, one by one.
         """
         age_s = None if older_than is None else seconds(older_than, what="older_than")
         found = Collector(self.repository, older_than_s=age_s, dry_run=dry_run).collect()

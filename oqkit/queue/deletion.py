@@ -21,6 +21,7 @@ from oqkit.queue.ending import ends
 from oqkit.queue.job import Job
 from oqkit.queue.release import release_followers, tree_entries
 from oqkit.queue.repository import Repository
+from oqkit.queue.retirement import drop_own
 from oqkit.queue.tag_index import entries_of
 from oqkit.store.base import Entry
 
@@ -72,6 +73,7 @@ def clear(repository: Repository, grave: Job) -> Cleared:
     names, stay_s, now = repository.keys_of(grave), repository.limits.queue.deleted_stay_s, repository.now()
     if entries := tree_entries(grave):
         repository.delete_quietly(*entries)
+    drop_own(repository, grave)
     removed, is_all = Removed(), True
     for page in repository.store.list_all(names.folder):
         gone = [one for one in page.entries if not one.key.startswith(names.parts) or _is_old(one, grave, now - stay_s)]

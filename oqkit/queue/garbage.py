@@ -7,8 +7,8 @@ Each is looked at once more just before it goes, and what was seen before is wha
 * an upload goes if its job is not there, read after the upload was listed;
 * an output goes if its part, read after it was listed, does not name it, and knows no more of the lease that it is of: such a lease can commit nothing.
 
-The last two are a day old at least, and so are reports, which are for people to look at: a worker that lives writes its own anew. Functions
-that are shipped by value are shared, and stay.
+The last two are a day old at least, and so are reports, which are for people to look at: a worker that lives writes its own anew. What is kept of a limit goes by
+`oqkit.queue.retirement`. Functions that are shipped by value are shared, and stay.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from oqkit.queue.deletion import Removed, clear, delete_job, is_awaited, remove
 from oqkit.queue.ending import ends
 from oqkit.queue.job import Job
 from oqkit.queue.repository import Repository
+from oqkit.queue.retirement import retire
 from oqkit.queue.submission import POINTER
 from oqkit.store.base import Entry
 
@@ -40,6 +41,8 @@ class Kind(StrEnum):
     """Outputs that no part names."""
     WORKERS = "workers"
     """Reports of workers that have said nothing for a day."""
+    LIMIT = "limit"
+    """What was kept of a limit that nobody uses any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,26 @@ class Collector:
                 groups = self._repository.map(self.collect_folder, page.folders)
                 found += [one for group in groups for one in group]
         reports = [one for page in self._repository.store.list_all(keys.WORKERS) for one in page.entries]
-        return found + self._found(Kind.WORKERS, "", self._remove(self._old(reports)))
+        found += self._found(Kind.WORKERS, "", self._remove(self._old(reports)))
+        return found + [
+            one for page in self._repository.store.list_all(keys.LIMITS) for one in self._limits(page.entries)
+        ]
+
+    def _limits(self, entries: Iterable[Entry]) -> list[Garbage]:
+        """Remove what is kept of limits that nobody has used for as long as jobs stay, or for a day."""
+        repository = self._repository
+        age_s = repository.limits.queue.orphan_s if self._older_than_s is None else self._older_than_s
+        since = repository.now() - age_s
+        gone = [one for one in entries if retire(repository, one.key, since=since, dry_run=self._dry_run)]
+        return [
+            Garbage(
+                kind=Kind.LIMIT,
+                job="",
+                removed=_sum([one]),
+                name=one.key.removeprefix(keys.LIMITS).removesuffix(".json"),
+            )
+            for one in gone
+        ]
 
     def _each(self, entries: Iterable[Entry]) -> list[Garbage]:
         ids = [keys.job_of_key(entry.key) for entry in entries]

@@ -56,6 +56,8 @@ class Quota(Document):
     stated: Moment = 0.0
     """When that job was submitted."""
     grants: Annotated[tuple[Grant, ...], Meta(max_length=MAX_GRANTS)] = ()
+    retired_until: Moment = 0.0
+    """Nobody takes of it before, in epoch seconds: it is being removed; see `oqkit.queue.retirement`."""
 
     def has(self, grant_id: str) -> bool:
         """Whether something was taken under this id."""
@@ -120,6 +122,8 @@ def starts_taken(quota: Quota, grant_id: str, *, worker: str, wanted: int | None
     `wanted` is how many it can use (None: it does not know yet). It gets at least a small share, so that a window is not
     taken in too many writes, and at most as much as falls to each of those who were seen lately.
     """
+    if now < quota.retired_until:
+        return quota
     window = window_at(now, most=quota.most, per_s=quota.per_s)
     counted = quota.counted(now)
     n_workers = len({worker, *(grant.worker for grant in counted)})
@@ -138,6 +142,8 @@ def starts_taken(quota: Quota, grant_id: str, *, worker: str, wanted: int | None
 
 def places_taken(quota: Quota, grant_id: str, *, worker: str, wanted: int, now: float, lease_s: float) -> Quota:
     """Let a worker run up to `wanted` calls at once for `lease_s` from now, in place of what it had; fewer if others do."""
+    if now < quota.retired_until:
+        return quota
     others = tuple(grant for grant in quota.grants if grant.worker != worker and grant.end > now)
     n = min(wanted, max(0, quota.most - sum(grant.n for grant in others)))
     own = next((grant for grant in quota.grants if grant.worker == worker and grant.end > now), None)

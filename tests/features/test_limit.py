@@ -204,3 +204,16 @@ def test_bad_limits_are_refused_before_anything_is_written(queue):
         with pytest.raises(oqkit.UsageError, match=next(iter(options))):
             queue.submit(ask, {"x": 1}, **options)
     assert not queue.storage.list("jobs/").entries
+
+
+def test_what_is_kept_of_a_limit_goes_with_its_job_or_when_nobody_uses_it(queue, oq):
+    def names():
+        return [entry.key for page in queue.storage.list_all("limits/") for entry in page.entries]
+
+    job = queue.map(ask, [1, 2], max_concurrency=2, rate_limit="600/min")
+    work_off(queue, ask)
+    assert len(names()) == 2
+    job.delete()
+    assert names() == ["limits/rate/ask.json"]
+    assert "limit" not in set(queue.gc(dry_run=True)["kind"]), "it was used a moment ago"
+    assert "rate/ask" not in oq("gc", "--dry-run")

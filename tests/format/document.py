@@ -11,8 +11,9 @@ from oqkit.queue.collection import Collection
 from oqkit.queue.document_type import KeyedType
 from oqkit.queue.pause import PAUSE
 from oqkit.queue.published_schema import SCHEMA
+from oqkit.queue.quota import QUOTA
 
-KINDS: dict[str, KeyedType[Any]] = {keys.PAUSES: PAUSE, keys.SCHEMAS: SCHEMA}
+KINDS: dict[str, KeyedType[Any]] = {keys.PAUSES: PAUSE, keys.SCHEMAS: SCHEMA, keys.LIMITS: QUOTA}
 """Each kind by the prefix of its keys. A new one has its line here, and something of it is made in `make.fill`."""
 
 

@@ -50,6 +50,8 @@ def fill(queue: oq.Queue) -> dict[str, Any]:
         "parquet": queue.submit_frame(numbers, task.picky, name="parquet", part_rows=20),
         "batch": queue.submit_frame(mixed, task.parts, name="batch", part_rows=15),
     }
+    limits = {"rate_limit": "1000/s shared", "max_concurrency": 2}
+    jobs["limited"] = queue.map(task.double, range(4), name="limited", **limits)
     work_off(queue, task.double, task.picky, task.parts)
     task.is_bad.set()
     jobs["failed"] = queue.submit_frame(numbers, task.picky, name="failed", part_rows=20, tags={"team": "é", "n": "1"})
