@@ -13,11 +13,11 @@ from oqkit.queue.tombstone import tombstone
 def delete_has_no_condition(patch: pytest.MonkeyPatch) -> None:
     """A tombstone is put in the place of a job whatever orders it was given since its tasks were seen to have ended."""
 
-    def bury_job(repository, seen, outcome):
+    def bury_job(repository, seen, outcome, by=""):
         held = repository.read_job(seen.id)
         return repository.update_job(
             seen.id,
-            lambda job: tombstone(job, now=repository.now(), outcome=outcome),
+            lambda job: tombstone(job, now=repository.now(), outcome=outcome, by=by),
             applied=lambda job: job.deleted is not None,
             held=held,
         ).doc
