@@ -78,6 +78,8 @@ class QueueLimits:
     orphan_s: float = 86_400.0
     """How old uploads without a job are, and outputs that no part names, before they are removed: no submission, and no lease,
     takes so long to its end."""
+    tidy_folders: int = 20
+    """In how many folders of jobs a step of the sweep looks for orphans and outputs that no part names."""
     retire_s: float = 60.0
     """For how long nobody takes of a limit that is being removed as nobody uses it; it is removed in half of that, or stays."""
     kept_jobs: int = 50

@@ -4,8 +4,8 @@ Every worker takes part in it, but one step at a time is enough for a queue: how
 object, and whoever finds that the last step is long ago makes the next. A step lists job objects, which the store
 dates, and looks at those that were written since the last pass: most have a marker or are done. Jobs that are
 open are remembered, so that one which loses its marker later is missed. A job whose time to live is over is
-settled, and of one that was deleted what is left is removed. So the cost follows what was submitted since, not what there is. Now and then schedules are searched, too, and jobs are
-deleted that were to stay only for some time (`oqkit.queue.keeper`).
+settled, and of one that was deleted what is left is removed. So the cost follows what was submitted since, not what there is. Now and then schedules are searched, too, jobs are
+deleted that were to stay only for some time (`oqkit.queue.keeper`), and what nobody counts on goes (`oqkit.queue.tidy`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from oqkit.errors import Conflict, FormatError, Missing, StoreError, Unavailable
 from oqkit.queue import key as keys
+from oqkit.queue import record
 from oqkit.queue.bound import Id, Moment, Name
 from oqkit.queue.control import bring_up
 from oqkit.queue.deletion import clear
@@ -28,6 +29,7 @@ from oqkit.queue.keeper import Keeper
 from oqkit.queue.reconcile import announced_generation, is_over, newest_generations, restore_marker, settle_job
 from oqkit.queue.repository import Repository
 from oqkit.queue.tag_index import put_up_if_possible
+from oqkit.queue.tidy import Tidier, TidyProgress
 from oqkit.store.base import Entry
 
 
@@ -47,6 +49,8 @@ class Progress:
     """When schedules were last searched for those that have lost their alarm; 0 while nobody has heard of any."""
     kept: Moment = 0.0
     """When a job was last seen that is to be deleted some time after its end; 0 if there is none."""
+    tidy: TidyProgress = field(default_factory=TidyProgress)
+    """How far the removal of what nobody counts on has come."""
     watched: Mapping[Id, Moment | None] = field(default_factory=dict)
     """Jobs that were open when last looked at, and when their time to live is over."""
 
@@ -72,6 +76,7 @@ class Sweep:
         self._marked_lately = marked
         self._alarmed_lately = alarmed
         self._keeper = Keeper(repository)
+        self._tidier = Tidier(repository)
         self._next = self._monotonic() + self._limits.sweep_first_s * (1 + repository.rng.random())
 
     def wait_s(self) -> float:
@@ -88,12 +93,14 @@ class Sweep:
         progress = replace(progress, alarmed=self._schedules(progress.alarmed, now))
         if progress.kept and not self._keeper.look():
             progress = replace(progress, kept=0.0)
+        progress = replace(progress, tidy=self._tidier.step(progress.tidy))
         entries, step = self._listed(progress, now)
         jobs = [keys.job_of_key(entry.key) for entry in entries if self._is_news(entry, progress.since, now)]
         with suppress(Conflict, Missing, Unavailable):  # somebody else has made this step
             if len(jobs) > limits.sweep_sample_jobs:
                 etag = self._write(replace(progress, at=now), etag)
             watched = self._looked_at(jobs, progress.watched)
+            step = replace(step, tidy=replace(step.tidy, news=now)) if jobs else step
             self._write(replace(step, watched=watched, kept=now if self._keeper.take_news() else step.kept), etag)
 
     def leave(self) -> None:
@@ -116,7 +123,8 @@ class Sweep:
         return (progress if self._is_sane(progress) else Progress()), blob.etag
 
     def _write(self, progress: Progress, etag: str | None) -> str:
-        store, data = self._repository.store, dump({"format": FORMAT, "requires": [], **asdict(progress)})
+        told = {**asdict(progress), "tidy": record.write(progress.tidy)}
+        store, data = self._repository.store, dump({"format": FORMAT, "requires": [], **told})
         return store.create(keys.SWEEP, data) if etag is None else store.replace(keys.SWEEP, data, etag=etag)
 
     def _listed(self, progress: Progress, now: float) -> tuple[list[Entry], Progress]:
@@ -145,7 +153,12 @@ class Sweep:
             time <= latest for time in (progress.at, progress.began, progress.since, progress.alarmed, progress.kept)
         )
         is_key = not progress.after or progress.after.startswith(keys.JOBS)
-        return is_past and is_key and all(keys.is_job_id(job) for job in progress.watched)
+        return (
+            is_past
+            and is_key
+            and progress.tidy.is_sane(latest)
+            and all(keys.is_job_id(job) for job in progress.watched)
+        )
 
     def _schedules(self, searched: float, now: float) -> float:
         """Search the schedules, if there are any and it is time; return when that was done last."""

@@ -90,6 +90,8 @@ MUTANTS = {
         cleaning.delete_has_no_condition,
         cleaning.age_is_asked_for_once,
         cleaning.part_is_not_read_again,
+        cleaning.duty_takes_inputs_for_orphans,
+        cleaning.duty_takes_outputs_of_live_leases,
         search.search_ignores_started_jobs,
         search.search_forgets_open_jobs,
         search.empty_listing_means_gone,

@@ -10,6 +10,7 @@ from functools import partial
 from oqkit.client.queue import Queue
 from oqkit.errors import UnknownJob, UsageError
 from oqkit.queue.garbage import Collector
+from oqkit.queue.tidy import Tidier, TidyProgress
 from oqkit.testing.simulation.kernel import Node
 from oqkit.testing.simulation.world import World
 
@@ -76,11 +77,15 @@ def _retry(world: World, job_id: str, _node: Node, queue: Queue) -> None:
 
 
 def _collect(world: World, node: Node, queue: Queue) -> None:
-    """Look again and again, also for outputs that are only seconds old."""
+    """Look again and again, also for outputs that are only seconds old, by hand and as a duty of workers does."""
     limits = queue.repository.limits
     queue.repository.limits = replace(limits, queue=replace(limits.queue, orphan_s=0.0))
     collector = Collector(queue.repository, older_than_s=AGE_S)
     world.oracle.deletions.ages_s[node.name] = AGE_S
-    for _ in range(LOOKS):
-        collector.collect()
+    tidier, progress = Tidier(queue.repository), TidyProgress(since=1.0, news=2.0)
+    for look in range(LOOKS):
+        if look % 2:
+            progress = tidier.step(replace(progress, since=1.0, news=2.0))  # as if it were all new
+        else:
+            collector.collect()
         node.clock.sleep(LOOK_EVERY_S)

@@ -43,8 +43,11 @@ class LimitFacts:
         return key.startswith(keys.LIMITS)
 
     def wrote(self, write: Write) -> None:
-        """Judge the write of a limit."""
-        new = QUOTA.load(write.data or b"", write.key)
+        """Judge the write of a limit, or that it is removed."""
+        if write.data is None:
+            self._removed(write)
+            return
+        new = QUOTA.load(write.data, write.key)
         old = self._quotas.get(write.key, Quota(name=new.name))
         self._quotas[write.key] = new
         self._expect(new.rev == old.rev + 1, "rev", write.key)
@@ -60,6 +63,13 @@ class LimitFacts:
                 self._give(write, new, grant)
         if not new.per_s:
             self._place(write, old, new)
+
+    def _removed(self, write: Write) -> None:
+        """A limit of several jobs goes when nobody has had anything of it for a while; that of one goes with its job."""
+        old = self._quotas.pop(write.key, None)
+        if old is not None and not old.name.startswith("job/"):
+            n_used = sum(grant.end > write.sent_s - write.doubt_s for grant in old.grants)
+            self._expect(not n_used, "limit removed that is used", f"{write.key}: {n_used} grants")
 
     def _give(self, write: Write, quota: Quota, grant: Grant) -> None:
         """No window gives more than it has, whatever was dropped from the document since."""

@@ -7,6 +7,7 @@ import pytest
 from oqkit.queue.deletion import delete_job
 from oqkit.queue.garbage import Collector
 from oqkit.queue.repository import Repository
+from oqkit.queue.tidy import Tidier
 from oqkit.queue.tombstone import tombstone
 
 
@@ -49,3 +50,37 @@ def part_is_not_read_again(patch: pytest.MonkeyPatch) -> None:
         ]
 
     patch.setattr(Collector, "_unnamed", unnamed)
+
+
+def duty_takes_inputs_for_orphans(patch: pytest.MonkeyPatch) -> None:
+    """What a duty of workers finds in the folder of a job that has ended is garbage if no part names it, inputs too."""
+    original = Collector._fenced
+
+    def fenced(collector, job, folder, listed):
+        entries = list(listed)
+        return [*original(collector, job, folder, entries), *(one for one in entries if "/in-" in one.key)]
+
+    def step(tidier, progress):
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(Collector, "_fenced", fenced)
+            return real(tidier, progress)
+
+    real = Tidier.step
+    patch.setattr(Tidier, "step", step)
+
+
+def duty_takes_outputs_of_live_leases(patch: pytest.MonkeyPatch) -> None:
+    """A duty of workers removes outputs that no part names yet, also of a lease that may still commit them, or did since."""
+    known = {}
+
+    def unnamed(collector, job, index, named):
+        part = known.setdefault((job.id, index), collector._repository.read_part(job, index).doc)
+        return [one for name, one in named.items() if name not in part.outputs]
+
+    def step(tidier, progress):
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(Collector, "_unnamed", unnamed)
+            return real(tidier, progress)
+
+    real = Tidier.step
+    patch.setattr(Tidier, "step", step)
