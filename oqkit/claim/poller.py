@@ -217,17 +217,23 @@ class Poller:
         now = self.repository.store.clock.monotonic()
         looks = self._again[1:2] or self._again if has_work else self._again
         if now - self._listed >= self._list_every_s(has_work=has_work) or (looks and now >= looks[0]):
+            if self._walk.is_midway and now >= self._asks_next():
+                self._ask(now)  # a walk takes many looks: what the bell tells of comes first
             return True
         now_s = self.repository.now()
         if self._walk.falls_due(now_s) or now_s >= self.pauses.ends:
             return True
         if now < self._asks_next():
             return False
+        return self._ask(now)
+
+    def _ask(self, now: float) -> bool:
+        """Ask the doorbell, and return whether it rang."""
         self._looked = now
-        if self._rang():
+        rang = self._rang()
+        if rang:
             self._look_again(now)
-            return True
-        return False
+        return rang
 
     def next_look_s(self) -> float:
         """Return how long there is nothing to do before the next look, in seconds."""
