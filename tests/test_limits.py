@@ -86,7 +86,11 @@ ELSEWHERE = {
         *("launch.launcher.EXIT_OUTDATED", "payload.cache._ENTRY_BYTES", "payload.parquet._FOOTER_END"),
         *("payload.parquet._PARSED", "payload.seal._END", "worker.buffer.N_CELLS", "worker.child.METER_BYTES"),
     },
-    "against what goes on for ever": {"payload.dataset._MAX_CAUSES", "task.handler._MAX_BOUND"},
+    "against what goes on for ever": {
+        "client.item_key._MOST_DIGITS",
+        "payload.dataset._MAX_CAUSES",
+        "task.handler._MAX_BOUND",
+    },
     "of a display": {
         *("client.queue_trace.MAX_INDENT", "client.several.SHOWN", "client.wait.REFRESH_S", "queue.dependency.SHOWN"),
         *("task.json_schema._SHOWN", "task.schema.MAX_TOLD"),
