@@ -37,7 +37,7 @@ SEED = 30
 def settled(queue):
     """Return how many slots are settled."""
     schedule = firing.schedules(queue.repository).read(schedule_key("daily")).doc
-    return round((schedule.last - schedule.rhythm.since) // DAY_S)
+    return round((schedule.last - schedule.rhythm.since) / DAY_S)
 
 
 def who_fires(queue, fleet, rng):
