@@ -217,7 +217,8 @@ class Poller:
         now = self.repository.store.clock.monotonic()
         looks = self._again[1:2] or self._again if has_work else self._again
         if now - self._listed >= self._list_every_s(has_work=has_work) or (looks and now >= looks[0]):
-            if self._walk.is_midway and now >= self._asks_next():
+            was_answered = self.answered >= self._listed  # else it may have missed a pause
+            if self._walk.is_midway and was_answered and now >= self._asks_next():
                 self._ask(now)  # a walk takes many looks: what the bell tells of comes first
             return True
         now_s = self.repository.now()
