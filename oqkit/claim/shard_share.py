@@ -89,21 +89,16 @@ class ShardShare:
         if not self._is_crowded:
             self.leave()
             return
-        until = self._repository.now() + self._limits.shard_lease_s
+        least = self._repository.now() + self._limits.shard_lease_s
 
         def change(table: ShardTable) -> ShardTable:
-            return renewed(
-                table,
-                self._id,
-                worker=self._worker,
-                until=until,
-                now=self._repository.now(),
-                n_shards=self._repository.settings.shards,
-            )
+            now = self._repository.now()  # later than at first if the store has not answered
+            until, n_shards = max(least, now + self._limits.shard_lease_s), self._repository.settings.shards
+            return renewed(table, self._id, worker=self._worker, until=until, now=now, n_shards=n_shards)
 
         def is_applied(table: ShardTable) -> bool:
             share = table.share(self._id)
-            return share is not None and share.until >= until
+            return share is not None and share.until >= least
 
         absent = ShardTable(group=self._group, types=self._types)
         try:

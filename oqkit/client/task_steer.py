@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 from oqkit.client.handle import Job
@@ -10,21 +11,21 @@ from oqkit.queue.transition import Status
 from oqkit.queue.view import JobStatus
 
 
-class TaskSteering:
+class TaskSteering(ABC):
     """Orders that a job takes as a whole: a single task is a job of one, and of a task of many they say what to do."""
 
     job: Job
     row: int
 
     @property
+    @abstractmethod
     def id(self) -> str:
         """The task's id."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def status(self) -> str:
         """How it is."""
-        raise NotImplementedError
 
     @property
     def name(self) -> str:

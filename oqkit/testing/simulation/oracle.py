@@ -86,7 +86,7 @@ class Oracle:
         self.longest_pause_s = 0.0
         """How long a worker stood still at most."""
         self.pauses, self.quotas = PauseFacts(self.expect, bucket), LimitFacts(self.expect, bucket)
-        self._leases = ShardFacts(self.expect, pause_s=lambda: self.longest_pause_s)
+        self._leases = ShardFacts(self.expect)
         self.deletions = DeletionFacts(self)
         self.schedules = ScheduleFacts(self, late_s=limits.schedule_late_s)
         bucket.watcher = self

@@ -8,17 +8,12 @@ from oqkit.queue import key as keys
 from oqkit.queue.shard_table import SHARD_TABLE, ShardTable
 from oqkit.testing.simulation.bucket import Write
 
-SLACK_S = 5.0
-"""How long after its end a share may still be kept by whoever has not heard from the store meanwhile."""
-
 
 class ShardFacts:
     """Every table as it is now, shard by shard; times in epoch seconds by the bucket's clock."""
 
-    def __init__(self, expect: Callable[[object, str, str], None], *, pause_s: Callable[[], float]) -> None:
+    def __init__(self, expect: Callable[[object, str, str], None]) -> None:
         self._expect = expect
-        self._pause_s = pause_s
-        """How long a process stood still at most, between what it read and what it wrote."""
         self._tables: dict[str, ShardTable] = {}
         self.n_moved = 0
 
@@ -49,8 +44,7 @@ class ShardFacts:
             self._expect(is_own or is_same, "lease of shards changed by another", f"{write.key} {name}")
             late_s = write.sent_s - write.doubt_s - share.until
             is_kept = any(one.worker == write.node.name for one in new.shares)  # else it only gives back
-            is_late = is_kept and late_s > self._pause_s() + SLACK_S
-            self._expect(not is_late, "shards of the dead", f"{write.key} {name}, {late_s:.2f} s late")
+            self._expect(late_s <= 0 or not is_kept, "shards of the dead", f"{write.key} {name}, {late_s:.2f} s late")
 
     def _check_division(self, key: str, old: ShardTable, new: ShardTable) -> None:
         """Each shard has one holder, all have as many, and who stays keeps as many of its own as it may."""

@@ -60,13 +60,7 @@ def duty_takes_inputs_for_orphans(patch: pytest.MonkeyPatch) -> None:
         entries = list(listed)
         return [*original(collector, job, folder, entries), *(one for one in entries if "/in-" in one.key)]
 
-    def step(tidier, progress):
-        with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(Collector, "_fenced", fenced)
-            return real(tidier, progress)
-
-    real = Tidier.step
-    patch.setattr(Tidier, "step", step)
+    _only_in_the_duty(patch, "_fenced", fenced)
 
 
 def duty_takes_outputs_of_live_leases(patch: pytest.MonkeyPatch) -> None:
@@ -77,10 +71,16 @@ def duty_takes_outputs_of_live_leases(patch: pytest.MonkeyPatch) -> None:
         part = known.setdefault((job.id, index), collector._repository.read_part(job, index).doc)
         return [one for name, one in named.items() if name not in part.outputs]
 
+    _only_in_the_duty(patch, "_unnamed", unnamed)
+
+
+def _only_in_the_duty(patch: pytest.MonkeyPatch, name: str, mistaken: object) -> None:
+    """Replace a method of the collector for as long as a duty of workers uses it: ``oq gc`` is as it was."""
+    real = Tidier.step
+
     def step(tidier, progress):
         with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(Collector, "_unnamed", unnamed)
+            inner.setattr(Collector, name, mistaken)
             return real(tidier, progress)
 
-    real = Tidier.step
     patch.setattr(Tidier, "step", step)
