@@ -82,7 +82,7 @@ ELSEWHERE = {
         *("task.request.MAX_EXTENSION_S", "worker.worker.GRACE_S", "worker.worker.LEASE_S"),
     },
     "facts of formats, of memory and of the system": {
-        "payload.output._ARROW_FACTOR",
+        *("client.queue_status._DATE_S", "payload.output._ARROW_FACTOR"),
         *("launch.launcher.EXIT_OUTDATED", "payload.cache._ENTRY_BYTES", "payload.parquet._FOOTER_END"),
         *("payload.parquet._PARSED", "payload.seal._END", "worker.buffer.N_CELLS", "worker.child.METER_BYTES"),
     },

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from oqkit.client.diagnosis import is_at_hand
 from oqkit.client.pause_note import pause_facts
@@ -58,6 +59,10 @@ class QueueStatus:
     __repr__ = __str__
 
 
+_DATE_S: Final = 1.0
+"""Stores say their time in whole seconds: what falls due within one may be due already."""
+
+
 def queue_status(repository: Repository) -> QueueStatus:
     """Ask how a queue is: three LIST, and a GET for each pause sign and each of the last workers, up to a limit."""
     limits, store, now = repository.limits.client, repository.store, repository.now()
@@ -71,7 +76,8 @@ def queue_status(repository: Repository) -> QueueStatus:
     there = [record for record in records if is_at_hand(record, now=now, late_s=limits.late_s)]
     served = {name for record in there for name in record.types}
     unserved = () if any(record.trusts_code for record in there) else tuple(sorted(set(open_jobs) - served))
-    n_later, is_complete = sum(marker.is_later and marker.due > now for marker in by_job.values()), page.next is None
+    n_later = sum(marker.is_later and marker.due > now + _DATE_S for marker in by_job.values())
+    is_complete = page.next is None
     told = [
         *(("paused", f"{one.type or 'the whole queue'}{pause_facts(one, now=now)}") for one in held),
         *(("unreadable", one.why) for one in signs if not isinstance(one, PauseSign)),
