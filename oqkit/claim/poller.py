@@ -217,8 +217,7 @@ class Poller:
         now = self.repository.store.clock.monotonic()
         looks = self._again[1:2] or self._again if has_work else self._again
         if now - self._listed >= self._list_every_s(has_work=has_work) or (looks and now >= looks[0]):
-            was_answered = self.answered >= self._listed  # else it may have missed a pause
-            if self._walk.is_midway and was_answered and now >= self._asks_next():
+            if self._walk.is_midway and now >= self._asks_next():
                 self._ask(now)  # a walk takes many looks: what the bell tells of comes first
             return True
         now_s = self.repository.now()
@@ -338,11 +337,13 @@ class Poller:
     def _look_around(self, monotonic: float, *, told: bool) -> tuple[list[Entry], bool]:
         """List some markers, and learn of pauses: from that listing if it shows all signs, else by themselves now and then."""
         now = self.repository.now()
-        found, is_complete = self._walk.go_on()
-        if self._walk.signs is not None:
-            self.pauses.take_in(self._walk.signs, now=now, monotonic=monotonic)
-        elif told or now >= self.pauses.ends or monotonic - self.pauses.looked >= self._limits.look_signs_s:
-            self.pauses.look()
+        try:
+            found, is_complete = self._walk.go_on()
+        finally:  # what a listing has shown of pauses holds, whether or not the store answers the next
+            if self._walk.signs is not None:
+                self.pauses.take_in(self._walk.signs, now=now, monotonic=monotonic)
+            elif told or now >= self.pauses.ends or monotonic - self.pauses.looked >= self._limits.look_signs_s:
+                self.pauses.look()
         return found, is_complete
 
     def _read(self, key: str) -> keys.Marker | None:
