@@ -326,6 +326,8 @@ class LeaseRunner:
 
     def _drain(self, running: Running) -> Results:
         results = running.buffer.drain()
+        # What a call raises once it was told that its outcome is not wanted may be for that: its rows run again.
+        results = _without(results, running.buffer.unwanted & union(map(_raised, results.outcomes)))
         if running.is_isolated:
             results, doubtful = _told_apart(results)
             self._cleared |= doubtful
@@ -333,6 +335,10 @@ class LeaseRunner:
         running.done |= rows
         self.n_finished += len(rows)
         return results
+
+
+def _raised(one: Outcome) -> Rows:
+    return one.rows if one.verb in {Verb.RETRY, Verb.FAIL} else NONE
 
 
 def _told_apart(results: Results) -> tuple[Results, Rows]:
@@ -343,9 +349,16 @@ def _told_apart(results: Results) -> tuple[Results, Rows]:
         return one.verb is Verb.RETRY or (failure is not None and not failure.is_raised)
 
     doubtful = union(one.rows for one in results.outcomes if is_doubtful(one))
-    outcomes = [one for one in results.outcomes if not one.rows & doubtful]
-    failures = {row: failure for row, failure in results.failures.items() if row not in doubtful}
-    return replace(results, outcomes=outcomes, failures=failures), doubtful
+    return _without(results, doubtful), doubtful
+
+
+def _without(results: Results, rows: Rows) -> Results:
+    """Leave out what became of some rows that have no value."""
+    if not rows:
+        return results
+    outcomes = [replace(one, rows=left) for one in results.outcomes if (left := one.rows - rows)]
+    failures = {row: failure for row, failure in results.failures.items() if row not in rows}
+    return replace(results, outcomes=outcomes, failures=failures)
 
 
 def _plan(work: Work, verdict: Verdict) -> list[Work]:

@@ -178,18 +178,22 @@ class FakeCodec:
         return {}, {}
 
 
-def worked_off(executor, work, lease=None):
-    lease, codec, timer = lease or FakeLease(len(work.rows)), FakeCodec(), RowTimer(TaskLimits())
-    runner = LeaseRunner(
+def runner_of(executor, work, lease, codec):
+    return LeaseRunner(
         lease,
         work,
         codec=codec,
         executor=executor,
-        timer=timer,
+        timer=RowTimer(TaskLimits()),
         observers=Observers(),
         threads=SystemThreads(),
         grace_s=0.0,
     )
+
+
+def worked_off(executor, work, lease=None):
+    lease, codec = lease or FakeLease(len(work.rows)), FakeCodec()
+    runner = runner_of(executor, work, lease, codec)
     runner.start()
     end = time.monotonic() + WAIT_S
     while not runner.step():

@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 
 import oqkit as oq
+from oqkit.worker.executor import ThreadExecutor
 from oqkit.worker.thread import SystemThreads
-from tests.local import WAIT_S
+from tests.local import WAIT_S, until
+from tests.worker.execution import FakeCodec, FakeLease, runner_of, work_of
 
 STARTED = threading.Event()
 
@@ -41,6 +43,28 @@ def test_function_is_told_when_its_worker_stops_and_rows_not_started_go_back(que
     assert tasks["status"].astype(str).tolist() == ["completed"] + ["pending"] * 5
     assert job.partial()["patient"].tolist() == ["told"]
     assert not tasks["worker"].any()
+
+
+def talkative(x: int, ctx: oq.Context) -> None:
+    """Say something until that raises."""
+    STARTED.set()
+    end = time.monotonic() + WAIT_S
+    while time.monotonic() < end:
+        ctx.progress(x, 10)
+        time.sleep(0.001)
+
+
+def test_call_that_is_left_with_its_worker_has_not_failed():
+    """What it raises when it is told that its outcome is not wanted would use up its retries."""
+    STARTED.clear()
+    lease = FakeLease(3)
+    runner = runner_of(ThreadExecutor(), work_of(talkative, range(3)), lease, FakeCodec())
+    runner.start()
+    assert STARTED.wait(WAIT_S)
+    runner.give_up()
+    until(lambda: runner._present().buffer.is_over)
+    runner.finish()
+    assert (lease.fates, lease.is_over) == ({}, True)
 
 
 def test_thread_goes_on_when_ctrl_c_interrupts_who_waits_for_it():
