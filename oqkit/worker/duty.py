@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from oqkit.errors import StoreError
 from oqkit.limits import WorkerLimits
+from oqkit.printable import printable
 from oqkit.worker.thread import Thread
 
 log = logging.getLogger(__name__)
 
 
 class Duty(Protocol):
-    """Something to be done now and then; a `StoreError` makes it wait a while and is mentioned once."""
+    """Something to be done now and then; an error makes it wait a while and is mentioned once."""
 
     @property
     def name(self) -> str:
@@ -41,7 +41,7 @@ class _Record:
     """How it goes with one duty."""
 
     thread: Thread | None = None
-    said: type[StoreError] | None = None
+    said: type[Exception] | None = None
     wait_s: float = 0.0
     again: float = float("-inf")
 
@@ -84,12 +84,14 @@ class Duties:
     def _do(self, name: str, record: _Record, act: Callable[[], None]) -> None:
         try:
             act()
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - guarantee G9: whatever a document holds, the worker goes on
             first_s, longest_s = self._limits.duty_first_wait_s, self._limits.duty_longest_wait_s
             record.wait_s = min(max(first_s, 2 * record.wait_s), longest_s)
             record.again = self._monotonic() + record.wait_s
             if type(error) is not record.said:
-                log.warning("the %s of this worker did not work; it will be tried again: %s", name, error)
+                log.warning(
+                    "the %s of this worker did not work; it will be tried again: %s", name, printable(str(error))
+                )
             record.said = type(error)
         else:
             record.said, record.wait_s = None, 0.0
