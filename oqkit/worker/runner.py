@@ -75,6 +75,8 @@ class LeaseRunner:
         self.n_finished = 0
         self._started = self._ended = 0.0
         self._is_handing_back = self._is_given_up = False
+        self._given = NOTHING
+        """What calls gave before they were told that they are given up."""
         self._is_only_suspect = is_only_suspect
         self.is_exposed = is_exposed
         """Whether rows that may kill their process cannot be isolated: the function runs in this process only."""
@@ -157,8 +159,10 @@ class LeaseRunner:
 
     def give_up(self) -> None:
         """Leave even the call in progress."""
-        self._is_given_up = True
-        self._present().execution.abandon()
+        if not self._is_given_up:
+            self._is_given_up = True
+            self._given = self._drain(self._present())
+            self._present().execution.abandon()
 
     def abort(self) -> None:
         """Leave everything as it is: the lease runs out, and its rows go to others."""
@@ -178,6 +182,8 @@ class LeaseRunner:
     def finish(self) -> None:
         """Commit what is left, hand the rest back and end the lease; also right for a runner that never started."""
         results = self._drain(self._running) if self._running is not None else NOTHING
+        if self._is_given_up:  # what a call raises once it was told so may be for that: its rows go back
+            results = joined((self._given, _without(results, union(map(_raised, results.outcomes)))))
         if self.is_lost:
             return
         self._checkpointer.commit(results, is_last=True, ended=self._ended or None)
@@ -326,8 +332,6 @@ class LeaseRunner:
 
     def _drain(self, running: Running) -> Results:
         results = running.buffer.drain()
-        # What a call raises once it was told that its outcome is not wanted may be for that: its rows run again.
-        results = _without(results, running.buffer.unwanted & union(map(_raised, results.outcomes)))
         if running.is_isolated:
             results, doubtful = _told_apart(results)
             self._cleared |= doubtful
