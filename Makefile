@@ -24,6 +24,8 @@ help: ## Show this help
 demo: $(READY) ## See oqkit at work: 336,776 flights, four worker processes, no bucket
 	@$(BIN)/python -m oqkit.demo
 
+# Tests of servers and processes wait for most of their time: more of them than there are cores share it.
+test: PROCESSES = 4
 test: $(READY) browser azurite postgres ## Run all tests; screenshots of the notebook display go to build/screenshots
 	@$(PYTEST)
 
