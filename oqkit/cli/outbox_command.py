@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 from threading import Event
 
 from oqkit.cli.answer import Answer, Said
 from oqkit.cli.command_registry import Opens
 from oqkit.cli.parser import subcommands
+from oqkit.cli.service import log_to_terminal, stopped_by_signals
 from oqkit.client.outbox_relay import OutboxRelay
 from oqkit.client.outbox_table import TABLE
 from oqkit.client.queue import Queue
 from oqkit.errors import UsageError
-from oqkit.printable import PlainFormatter
 
 DATABASE = "OQ_OUTBOX_DATABASE"
 
@@ -43,20 +42,14 @@ def set_up(queue: Queue, options: argparse.Namespace) -> Answer:
 
 def deliver(queue: Queue, options: argparse.Namespace) -> Answer:
     """Deliver until a signal, or until nothing is left."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    log_to_terminal()
     relay = queue.outbox_relay(_database(options), table=options.table, keep=options.keep)
     if options.once:
         return _once(relay)
     stop = Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    logging.getLogger(__name__).info("relay of outbox %s to %s", options.table, queue.url)
-    try:
+    with stopped_by_signals(lambda _: stop.set()):
+        logging.getLogger(__name__).info("relay of outbox %s to %s", options.table, queue.url)
         relay.run(stop)
-    finally:
-        for number, handle in before.items():
-            signal.signal(number, handle)
     return Answer()
 
 

@@ -8,15 +8,14 @@ import os
 import signal
 import sys
 import threading
-from types import FrameType
 from typing import NoReturn
 
 from oqkit.cli.answer import Answer
+from oqkit.cli.service import log_to_terminal, stopped_by_signals
 from oqkit.client.queue import Queue
 from oqkit.errors import Unavailable
 from oqkit.launch.launcher import EXIT_OUTDATED
 from oqkit.launch.local import Worker
-from oqkit.printable import PlainFormatter
 from oqkit.task.code import tasks_of
 from oqkit.worker.worker import GRACE_S, LEASE_S
 
@@ -65,9 +64,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(queue: Queue, options: argparse.Namespace) -> Answer:
     """Run until a signal, or until idle."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    log_to_terminal()
     os.environ.pop("OQ_SIGNING_KEY", None)  # it was read: no process that a function starts needs to have it
     if not {"", os.getcwd()} & set(sys.path):  # noqa: PTH109 - as text, like the entries
         sys.path.append(os.getcwd())  # noqa: PTH109 - local modules are found, but last: they shadow nothing
@@ -84,22 +81,20 @@ def run(queue: Queue, options: argparse.Namespace) -> Answer:
         shard_leases=options.shard_leases,
     )
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        del frame
+    def stop(number: int) -> None:
         signal.signal(number, signal.SIG_DFL)  # a second signal ends it at once
         worker.stop()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    if options.exit_with is not None:
-        threading.Thread(target=_stop_in_time, args=(worker, options.exit_with), daemon=True).start()
-    logging.getLogger(__name__).info("worker %s on %s", worker.name, queue.url)
-    try:
-        worker.run(until_idle=options.until_idle)
-    except Unavailable as error:
-        if worker.is_stuck:  # threads that wait for the store are left behind: nothing must wait for them
-            _exit_at_once(error)
-        raise
+    with stopped_by_signals(stop):
+        if options.exit_with is not None:
+            threading.Thread(target=_stop_in_time, args=(worker, options.exit_with), daemon=True).start()
+        logging.getLogger(__name__).info("worker %s on %s", worker.name, queue.url)
+        try:
+            worker.run(until_idle=options.until_idle)
+        except Unavailable as error:
+            if worker.is_stuck:  # threads that wait for the store are left behind: nothing must wait for them
+                _exit_at_once(error)
+            raise
     return Answer(code=EXIT_OUTDATED if options.exit_with is not None and worker.is_outdated else 0)
 
 
