@@ -24,4 +24,4 @@ class QueueCleaning(Connection):
         found = Collector(self.repository, older_than_s=age_s, dry_run=dry_run).collect()
         rows = [(one.kind.value, one.name, one.removed.n_objects, one.removed.n_bytes) for one in found]
         index = pd.Index([one.job for one in found], name="job", dtype=object)
-        return pd.DataFrame.from_records(rows, columns=["kind", "name", "objects", "bytes"], index=index)
+        return pd.DataFrame(rows, columns=["kind", "name", "objects", "bytes"], index=index)
