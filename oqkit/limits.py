@@ -38,6 +38,8 @@ class QueueLimits:
     """Up to what leases on such rows grow, and how often they are doubled: a worker that lives extends one of a minute."""
     marker_late_s: float = 0.5
     """How much later than the bell a marker may be there: the slowest usual write."""
+    layout_fresh_s: float = 600.0
+    """How often whoever submits asks whether the queue was given another number of shards."""
     signature_s: float = 365 * 86_400.0
     """How long a signature is good for: a year."""
     bell_bytes: int = 16_384

@@ -154,7 +154,7 @@ class MarkerWalk:
         else:
             topics = tuple(f"{prefix}{name}/" for name in self.topics.names())
         self._left = dict.fromkeys(f"{topic}{when}/" for when in ("ready", "later") for topic in topics)
-        is_last = int(shard, 16) + 1 >= self.repository.settings.shards
+        is_last = int(shard, 16) + 1 >= self.repository.settings.most
         self._after = None if is_last else self._from(int(shard, 16) + 1)
 
     def _in_folders(self) -> list[Entry]:
@@ -200,6 +200,8 @@ class Poller:
     _busy: float = float("-inf")
     _n_late: int = 0
     """How many claims came too late since the markers were listed last."""
+    _learned: float | None = None
+    """At which look the settings were read again, since there was a marker in a shard that it cannot be in."""
     _strange: set[str] = field(default_factory=set)
     """Names that are no markers and were reported."""
 
@@ -348,8 +350,13 @@ class Poller:
 
     def _read(self, key: str) -> keys.Marker | None:
         marker = _parsed(key)
-        if marker is not None and marker.shard == keys.shard_of(marker.job, self.repository.settings.shards):
+        if marker is not None and self.repository.layouts.fits(marker):
             return marker
+        if marker is not None and self._learned != self._listed and key not in self._strange:
+            self._learned = self._listed  # once a look: there may be a layout more by now
+            self.repository.layouts.learn()
+            if self.repository.layouts.fits(marker):
+                return marker
         if key not in self._strange and len(self._strange) < self._limits.page_markers:
             log.warning("left alone: %r is not a marker that this oqkit knows", key)
             self._strange.add(key)

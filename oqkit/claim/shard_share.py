@@ -93,7 +93,7 @@ class ShardShare:
 
         def change(table: ShardTable) -> ShardTable:
             now = self._repository.now()  # later than at first if the store has not answered
-            until, n_shards = max(least, now + self._limits.shard_lease_s), self._repository.settings.shards
+            until, n_shards = max(least, now + self._limits.shard_lease_s), self._repository.settings.most
             return renewed(table, self._id, worker=self._worker, until=until, now=now, n_shards=n_shards)
 
         def is_applied(table: ShardTable) -> bool:

@@ -57,6 +57,7 @@ COMMANDS = {
     "outbox": Command(help="put what transactions of a database recorded into the queue"),
     "delete": Command(help="delete a job with its inputs and results"),
     "retention": Command(help="show or set for how long the bucket keeps earlier versions"),
+    "reshard": Command(help="spread what is submitted from now on over another number of shards"),
     "gc": Command(help="remove old jobs, uploads without a job, and outputs that lost a race"),
     "tag": Command(help="set or remove tags of a job"),
     "untag": Command(help="remove tags of a job"),

@@ -34,7 +34,7 @@ def await_room(repository: Repository, job_type: str, options: Options) -> None:
 def _n_open(repository: Repository, job_type: str, *, most: int) -> int:
     """Count the jobs of a type that have a marker, up to `most`."""
     found: set[str] = set()
-    for number in range(repository.settings.shards):
+    for number in range(repository.settings.most):
         for by_value in (False, True):
             topic = keys.topic_of(job_type, by_value=by_value)
             for page in repository.store.list_all(f"{keys.open_prefix(f'{number:04x}')}{topic}/"):

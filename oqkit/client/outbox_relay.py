@@ -21,7 +21,6 @@ from oqkit.errors import FormatError, StoreError, UsageError
 from oqkit.observe.event import JobSubmitted
 from oqkit.printable import printable
 from oqkit.queue.job import Job
-from oqkit.queue.key import job_key
 from oqkit.queue.repository import Repository
 from oqkit.queue.submission import Submission
 
@@ -173,9 +172,8 @@ class OutboxRelay:
         return None
 
     def _job(self, record: Record) -> Job:
-        shards = self._repository.settings.shards
         document = record.document if isinstance(record.document, bytes) else record.document.encode()
-        job = self._repository.load_job(document, job_key(record.job_id, shards))
+        job = self._repository.load_job(document, self._repository.layouts.job_key(record.job_id))
         if job.id != record.job_id:
             raise FormatError(f"its document is that of job {job.id!r:.80}, not of {record.job_id}")
         return job

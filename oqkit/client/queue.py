@@ -8,6 +8,7 @@ from oqkit.client.queue_gather import QueueGathering
 from oqkit.client.queue_hook import QueueHooking
 from oqkit.client.queue_order import QueueOrdering
 from oqkit.client.queue_outbox import QueueOutbox
+from oqkit.client.queue_reshard import QueueResharding
 from oqkit.client.queue_retention import QueueRetention
 from oqkit.client.queue_schedule import QueueScheduling
 from oqkit.client.queue_schema import QueueSchemas
@@ -32,6 +33,7 @@ class Queue(
     QueueHooking,
     QueueRetention,
     QueueCleaning,
+    QueueResharding,
 ):
     """One queue, in a bucket or a directory. Get one from `oq.connect`."""
 

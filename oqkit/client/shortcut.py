@@ -59,6 +59,7 @@ pause_schedule = _on_default(lambda queue: queue.pause_schedule)
 resume_schedule = _on_default(lambda queue: queue.resume_schedule)
 
 # keeping
+reshard = _on_default(lambda queue: queue.reshard)
 gc = _on_default(lambda queue: queue.gc)
 retention = _on_default(lambda queue: queue.retention)
 

@@ -29,7 +29,7 @@ from oqkit.payload.values_input import ValuesInput, text_table
 from oqkit.plain import plain
 from oqkit.queue import key as keys
 from oqkit.queue.dependency import FEATURE as DEPENDENCIES
-from oqkit.queue.job import SCHEMAS, Code, Job
+from oqkit.queue.job import LAYOUTS, SCHEMAS, Code, Job
 from oqkit.queue.limit import FEATURE as LIMITS
 from oqkit.queue.priority import priority_of
 from oqkit.queue.repository import Repository
@@ -269,11 +269,11 @@ def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options
     results = "" if schema.output is None else text_of_schema(schema.output)
     origin = new_id(repository.rng)
     limits = limits_of(options, spec.function.options, job_type=spec.function.type, origin=origin)
-    requires = [
-        name for name, is_needed in ((DEPENDENCIES, parents), (SCHEMAS, results), (LIMITS, limits)) if is_needed
-    ]
+    layout = repository.layouts.current()
+    needs = ((DEPENDENCIES, parents), (SCHEMAS, results), (LIMITS, limits), (LAYOUTS, layout))
+    requires = [name for name, is_needed in needs if is_needed]
     return Job(
-        id=keys.timed_job_id(now, repository.rng),
+        id=keys.timed_job_id(now, repository.rng, layout=layout),
         type=spec.function.type,
         name=name,
         n_tasks=spec.n_tasks,
@@ -292,6 +292,7 @@ def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options
         on_failure=on_failure_of(chosen.on_failure, parents),
         requires=tuple(requires),
         limits=limits,
+        layout=layout,
         root=next((parent.root or parent.job for parent in parents), ""),
         input=spec.input.to_json(),
         output_schema=schema.output,

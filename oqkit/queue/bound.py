@@ -23,6 +23,8 @@ MAX_ORDERS = 16
 MAX_COUNT = 2**53
 MAX_SHARDS = 4096
 """How many shards a queue may have: the names of shards have four hexadecimal digits."""
+MAX_LAYOUTS = 10
+"""How many numbers of shards a queue may have had: ids begin with a digit."""
 MAX_PART_ROWS = 2**17
 MAX_PARTS = 10**7
 """The names of parts have seven digits, and sort by them."""
@@ -46,6 +48,7 @@ Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 Generation = Annotated[int, Meta(ge=1, le=MAX_COUNT)]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 Priority = Annotated[int, Meta(ge=0, le=MAX_PRIORITY)]
+LayoutNumber = Annotated[int, Meta(ge=0, lt=MAX_LAYOUTS)]
 Factor = Annotated[float, Meta(ge=0.0, le=1.0e10)]
 Id = Annotated[str, Meta(max_length=64)]
 Name = Annotated[str, Meta(max_length=1_024)]

@@ -83,7 +83,7 @@ def clear(repository: Repository, grave: Job) -> Cleared:
         return Cleared(removed=removed, is_all=is_all)
     if now - grave.created < stay_s or is_awaited(repository, grave):
         return Cleared(removed=removed, is_all=False)
-    repository.delete_quietly(keys.job_key(grave.id, repository.settings.shards))
+    repository.delete_quietly(repository.layouts.job_key(grave.id))
     return Cleared(removed=removed, is_all=True)
 
 

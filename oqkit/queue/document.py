@@ -24,6 +24,7 @@ from oqkit.queue.bound import (
     Count,
     Generation,
     Id,
+    LayoutNumber,
     Moment,
     Name,
     OutputId,
@@ -35,7 +36,7 @@ from oqkit.queue.bound import (
 )
 from oqkit.queue.dependency import FEATURE as DEPENDENCIES
 from oqkit.queue.dependency import OnFailure, Parent
-from oqkit.queue.job import SCHEMAS, Code, Control, Job, Slot
+from oqkit.queue.job import LAYOUTS, SCHEMAS, Code, Control, Job, Slot
 from oqkit.queue.limit import FEATURE as LIMITS
 from oqkit.queue.limit import MAX_LIMITS, Limit
 from oqkit.queue.part import Lease, Part
@@ -53,7 +54,7 @@ T = TypeVar("T")
 
 FORMAT = 1
 MAX_BYTES = 64 * 2**20
-FEATURES: frozenset[str] = frozenset({"reprioritize", "tag", DEPENDENCIES, SIGNALS, DELETED, SCHEMAS, LIMITS})
+FEATURES: frozenset[str] = frozenset({"reprioritize", "tag", DEPENDENCIES, SIGNALS, DELETED, SCHEMAS, LIMITS, LAYOUTS})
 """What a document may require of its reader. A feature is named here by the code that honours it, and not before."""
 
 # --- any document --------------------------------------------------------------------------------
@@ -150,6 +151,7 @@ class _Job(msgspec.Struct, kw_only=True):
     depends_on: Annotated[tuple[Parent, ...], Meta(max_length=MAX_PARENTS)] = ()
     on_failure: OnFailure = OnFailure.FAIL
     limits: Annotated[tuple[Limit, ...], Meta(max_length=MAX_LIMITS)] = ()
+    layout: LayoutNumber = 0
     parent: Id = ""
     root: Id = ""
     rev: Count
@@ -194,11 +196,9 @@ def _signed_in(fields: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _job_fields(job: Job) -> dict[str, object]:
+    plain = ("code_rev", "valid_until", "key_until", "deleted_by", "layout")
     optional = {
-        "code_rev": job.code_rev,
-        "valid_until": job.valid_until,
-        "key_until": job.key_until,
-        "deleted_by": job.deleted_by,
+        **{name: getattr(job, name) for name in plain},
         "limits": [record.write(limit) for limit in job.limits],
     }
     return {

@@ -66,7 +66,7 @@ class Collector:
     def collect(self) -> list[Garbage]:
         """Go through the whole queue: a GET for each job, a LIST and some GETs for those that have ended."""
         found = [one for page in self._repository.store.list_all(keys.JOBS) for one in self._each(page.entries)]
-        for number in range(self._repository.settings.shards):
+        for number in range(self._repository.settings.most):
             for page in self._repository.store.list_all(f"{keys.WORK}{number:04x}/", folders=True):
                 groups = self._repository.map(self.collect_folder, page.folders)
                 found += [one for group in groups for one in group]

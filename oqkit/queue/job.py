@@ -26,6 +26,8 @@ from oqkit.queue.signature import Seal, Signature
 from oqkit.queue.task_state import woken
 from oqkit.queue.transition import Status
 
+LAYOUTS = "layouts"
+"""The feature of jobs whose work is not in the first layout of the queue, and of a queue that has several (`oqkit.queue.layout`)."""
 SCHEMAS = "schemas"
 """What a job requires of whoever runs it that says what its results are like."""
 
@@ -191,6 +193,8 @@ class Job:
     on_failure: OnFailure = OnFailure.FAIL
     limits: tuple[Limit, ...] = ()
     """What it keeps together with other jobs, or by itself, whichever worker runs it."""
+    layout: int = 0
+    """In which layout of the queue its work is: see `oqkit.queue.layout`."""
     parent: str = ""
     """The id of the task that spawned it."""
     root: str = ""

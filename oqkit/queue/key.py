@@ -1,7 +1,7 @@
 """Every key in a queue, and how to read one back.
 
 ====================================  ==========================================================
-``queue.json``                        settings fixed when the queue was created
+``queue.json``                        settings: how many shards there are, and were (`oqkit.queue.layout`)
 ``items/{index}/{n}.parquet``         which items `map(key=)` knows, the newest object first
 ``sweep.json``                        how far the search for lost jobs has come
 ``bell``                              the doorbell: overwritten when work arrives; a hint
@@ -69,6 +69,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
 _PART = re.compile(r"([0-9]{7})\.json")
 _MILLIS = 1 << 45  # enough until the year 3084
 _ID_LENGTH = 18
+_JOB_ID = "(?:[0k][0-9a-z]{17}|[1-9][r-z][0-9a-z]{16})"
 _MOST_ITEMS = 10**10 - 1
 _SEGMENT_CHARS = 160
 """What fits into the name of a file, and three times into a key."""
@@ -88,9 +89,9 @@ def check_type(name: str) -> str:
 # --- identity ------------------------------------------------------------------------------------
 
 
-def timed_job_id(now: float, rng: random.Random) -> str:
-    """Return the id of a job without a key: newer ones sort first."""
-    return f"0{stamp(now)}{base32(rng.getrandbits(40), length=8)}"
+def timed_job_id(now: float, rng: random.Random, *, layout: int = 0) -> str:
+    """Return the id of a job without a key: newer ones of a layout sort first."""
+    return f"{layout}{stamp(now)}{base32(rng.getrandbits(40), length=8)}"
 
 
 def key_scope(scope: str, task_type: str) -> str:
@@ -112,7 +113,7 @@ def keyed_job_id(scope: str, key: str, generation: int) -> str:
 
 def is_job_id(text: str) -> bool:
     """Whether `text` has the form of a job id."""
-    return bool(re.fullmatch(rf"[0k][0-9a-z]{{{_ID_LENGTH - 1}}}", text))
+    return bool(re.fullmatch(_JOB_ID, text))
 
 
 def is_keyed(job_id: str) -> bool:
@@ -148,7 +149,7 @@ def time_of_stamp(text: str) -> float:
 
 def created_hint(job_id: str) -> float:
     """Return when a job without a key was submitted, as its id says; 0 for others."""
-    return time_of_stamp(job_id[1:10]) if job_id.startswith("0") else 0.0
+    return time_of_stamp(job_id[1:10]) if not is_keyed(job_id) else 0.0
 
 
 def shard_of(job_id: str, shards: int) -> str:
@@ -191,7 +192,7 @@ class JobKeys:
 
 
 def job_key(job_id: str, shards: int) -> str:
-    """Return the key of a job object."""
+    """Return the key of a job object in a layout of so many shards."""
     return f"{JOBS}{shard_of(job_id, shards)}/{job_id}.json"
 
 
@@ -379,7 +380,7 @@ def parse_marker(key: str) -> Marker:
 
 
 _TOPIC = r"open/(?P<shard>[0-9a-f]{4})/(?P<topic>code|(?:code|type)-[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63})"
-_JOB = r"(?P<job>[0k][0-9a-z]{17})\.(?P<gen>[1-9][0-9]{0,15})"
+_JOB = rf"(?P<job>{_JOB_ID})\.(?P<gen>[1-9][0-9]{{0,15}})"
 _READY = re.compile(rf"{_TOPIC}/ready/(?P<rank>[0-9]{{3}})-(?P<due>[0-9]{{14}})-{_JOB}")
 _LATER = re.compile(rf"{_TOPIC}/later/(?P<due>[0-9]{{14}})-(?P<rank>[0-9]{{3}})-{_JOB}")
 

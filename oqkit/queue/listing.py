@@ -139,7 +139,7 @@ class _Search:
             n_listed = self._list_type(self._wanted.type)
         else:
             n_listed = self._list_open()
-        for number in range(self._repository.settings.shards):
+        for number in range(self._repository.settings.most):
             shard = f"{number:04x}"
             if n_listed < self._most_pages:
                 folders = self._pages(f"{keys.WORK}{shard}/", self._span, folders=True)
@@ -147,7 +147,13 @@ class _Search:
                 into = self._likely if is_ended and not self._wanted.tags else self._others
                 into.update({keys.job_of_folder(one): keys.created_of_folder(one) for one in found})
             if n_listed + 1 < self._most_pages:
-                pages = self._pages(f"{keys.JOBS}{shard}/0", self._span)
+                self._list_job_objects(number)
+
+    def _list_job_objects(self, number: int) -> None:
+        """List the newest jobs without a key in a shard, of each layout that has it."""
+        for layout, count in enumerate(self._repository.settings.counts):
+            if number < count:
+                pages = self._pages(f"{keys.JOBS}{number:04x}/{layout}", self._span)
                 ids = (keys.job_of_key(entry.key) for page in pages for entry in page.entries)
                 self._others.update({job: keys.created_hint(job) for job in ids})
 
@@ -168,7 +174,7 @@ class _Search:
         """List the open jobs of a task type; return how many listings that took."""
         begin = self._begin()
         topics = _topics(self._repository, job_type)
-        n_listed = len(topics) // self._repository.settings.shards
+        n_listed = len(topics) // self._repository.settings.most
         for topic in topics:
             if begin.startswith(topic):
                 n_listed += self._list_behind(begin) - 1
@@ -272,7 +278,7 @@ class _Search:
 
 def _topics(repository: Repository, job_type: str) -> list[str]:
     """Return the folders of the markers of a task type."""
-    shards = [keys.open_prefix(f"{number:04x}") for number in range(repository.settings.shards)]
+    shards = [keys.open_prefix(f"{number:04x}") for number in range(repository.settings.most)]
     topics = [keys.topic_of(job_type, by_value=by_value) for by_value in (False, True)]
     return [f"{shard}{topic}/" for shard in shards for topic in topics]
 

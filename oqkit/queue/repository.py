@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Annotated, TypeVar
-
-from msgspec import Meta
+from dataclasses import replace
+from typing import TypeVar
 
 from oqkit.clock import new_id, system_random
 from oqkit.errors import (
@@ -26,11 +24,11 @@ from oqkit.limits import Limits
 from oqkit.printable import printable
 from oqkit.queue import key as keys
 from oqkit.queue.bell import News, Trail, dump_news
-from oqkit.queue.bound import MAX_SHARDS
 from oqkit.queue.cas import JOB, PART, CasLoop, Versioned
-from oqkit.queue.document import FORMAT, dump, load_as, load_job, load_part, signed_text
+from oqkit.queue.document import FORMAT, dump, load_job, load_part, signed_text
 from oqkit.queue.document_type import DocumentType
 from oqkit.queue.job import Job
+from oqkit.queue.layout import SETTINGS, Layouts, Settings, check_shards
 from oqkit.queue.part import Part
 from oqkit.queue.signature import Keyring, Signature
 from oqkit.queue.tombstone import named, tombstone
@@ -43,13 +41,6 @@ log = logging.getLogger(__name__)
 
 A = TypeVar("A")
 B = TypeVar("B")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What was fixed when the queue was created."""
-
-    shards: Annotated[int, Meta(ge=1, le=MAX_SHARDS)]
 
 
 class Repository:
@@ -66,8 +57,8 @@ class Repository:
         limits: Limits | None = None,
     ) -> None:
         self.store = store
-        self.settings = settings
         self.limits = limits or Limits()
+        self.layouts = Layouts(store, settings, fresh_s=self.limits.queue.layout_fresh_s)
         self.rng = rng or system_random()
         self._signer = signer
         self._keyring = keyring
@@ -84,6 +75,11 @@ class Repository:
             self.store, self.settings, rng=self.rng, signer=self._signer, keyring=keyring, limits=self.limits
         )
 
+    @property
+    def settings(self) -> Settings:
+        """What holds for the whole queue, as far as is known."""
+        return self.layouts.settings
+
     def now(self) -> float:
         """Return the store's time in epoch seconds."""
         return self.store.now()
@@ -96,8 +92,7 @@ class Repository:
 
     def keys_of(self, job: Job) -> keys.JobKeys:
         """Return the keys of a job's objects."""
-        shard = keys.shard_of(job.id, self.settings.shards)
-        return keys.JobKeys(job=job.id, shard=shard, created=job.created)
+        return keys.JobKeys(job=job.id, shard=self.layouts.shard(job), created=job.created)
 
     def read_job(self, job_id: str) -> Versioned[Job]:
         """Return a job object, or raise `JobMissing`, also if it was deleted; `FormatError` if it is not the one of that id."""
@@ -106,11 +101,11 @@ class Repository:
     def read_job_or_tombstone(self, job_id: str) -> Versioned[Job]:
         """Do the same, but return the tombstone of a job that was deleted."""
         with named(job_id):
-            return self.loop.read(self._job_type(job_id), keys.job_key(job_id, self.settings.shards))
+            return self.loop.read(self._job_type(job_id), self.layouts.job_key(job_id))
 
     def read_changed_job(self, job_id: str, *, etag: str) -> Versioned[Job] | None:
         """Return a job object if it has another etag, else None; raise what `read_job` does."""
-        key = keys.job_key(job_id, self.settings.shards)
+        key = self.layouts.job_key(job_id)
         with named(job_id):
             blob = self.store.read_changed(key, etag=etag)
         return None if blob is None else _living(Versioned(self._job_type(job_id).load(blob.data, key), blob.etag))
@@ -118,6 +113,7 @@ class Repository:
     def load_job(self, data: bytes, key: str) -> Job:
         """Read a job that was found somewhere, or raise `FormatError`; `NotSigned` if it has to be signed and is not."""
         job = load_job(data, key=key, keyring=self._keyring)
+        self.layouts.shard(job)
         if self._keyring is not None and job.deleted is None:
             what, age, valid_until = f"job object {key!r}", (job.created, job.code_rev), job.valid_until
             self._keyring.check_age(job.id, age=age, valid_until=valid_until, now=self.now(), what=what)
@@ -166,7 +162,7 @@ class Repository:
 
     def create_job(self, job: Job) -> Versioned[Job]:
         """Create the job object, or return the one that is there, or its tombstone: `origin` tells which of the two happened."""
-        key = keys.job_key(job.id, self.settings.shards)
+        key = self.layouts.job_key(job.id)
         job = replace(job, rev=1, op=new_id(self.rng))
         if job.slot is None:  # else it has the signature of whoever made the schedule: who fires it vouches for nothing
             job = self.signed(job)
@@ -194,7 +190,7 @@ class Repository:
 
         Raise `JobMissing` if it is not there, or was deleted.
         """
-        key = keys.job_key(job_id, self.settings.shards)
+        key = self.layouts.job_key(job_id)
 
         def changed(job: Job) -> Job:
             return change(_living(Versioned(job, None)).doc)
@@ -207,7 +203,7 @@ class Repository:
 
         `outcome` is what its tasks have ended in, and `by` who asks for it.
         """
-        key = keys.job_key(seen.id, self.settings.shards)
+        key = self.layouts.job_key(seen.id)
 
         def buried(job: Job) -> Job:
             is_same = (job.origin, job.gen) == (seen.origin, seen.gen)
@@ -265,7 +261,7 @@ class Repository:
     def marker(self, job: Job, *, due: float) -> keys.Marker:
         """Return the marker that says: this job, in its present generation, has work from `due` on."""
         topic = keys.topic_of(job.type, by_value=bool(job.code.digest))
-        shard = keys.shard_of(job.id, self.settings.shards)
+        shard = self.layouts.shard(job)
         is_later = due > self.now()
         return keys.Marker(
             job=job.id, gen=job.gen, priority=job.priority, due=due, is_later=is_later, topic=topic, shard=shard
@@ -372,18 +368,19 @@ def open_repository(
     With ``create=False`` one that is not there is `UnknownQueue`. `shards` only counts for a new queue; None takes what is there, or 1. `signer` gives the keys to sign jobs with.
     `limits` hold for whoever works through this repository; None for the usual ones.
     """
-    if shards is not None and not (type(shards) is int and 1 <= shards <= MAX_SHARDS):
-        raise UsageError(f"shards={shards!r} must be a whole number from 1 to {MAX_SHARDS:,}")
+    if shards is not None:
+        check_shards(shards)
     rng, limits = rng or system_random(), limits or Limits()
     try:
-        settings = _settings(store.read(keys.SETTINGS).data)
+        settings = _read_settings(store)
     except Missing:
         if not create:
             raise UnknownQueue(store.url) from None
         settings = _create(store, Settings(shards=shards or 1), CasLoop(store, rng, limits=limits.queue))
-    if shards is not None and shards != settings.shards:
+    if shards is not None and shards != settings.present:
+        said = "was created with" if settings.current == 0 else "has"
         raise UsageError(
-            f"the queue at {store.url} was created with {settings.shards} shards, not {shards}: leave shards= out"
+            f"the queue at {store.url} {said} {settings.present} shards, not {shards}: leave shards= out, or oq reshard"
         )
     return Repository(store, settings, rng=rng, signer=signer, limits=limits)
 
@@ -391,8 +388,8 @@ def open_repository(
 def _create(store: Store, settings: Settings, loop: CasLoop) -> Settings:
     probe(store, rng=loop.rng)
     loop.put_once(keys.SETTINGS, dump({"format": FORMAT, "requires": [], "shards": settings.shards}))
-    return _settings(store.read(keys.SETTINGS).data)  # somebody else may have been first
+    return _read_settings(store)  # somebody else may have been first
 
 
-def _settings(data: bytes) -> Settings:
-    return load_as(Settings, data, what=keys.SETTINGS)
+def _read_settings(store: Store) -> Settings:
+    return SETTINGS.load(store.read(keys.SETTINGS).data, keys.SETTINGS)

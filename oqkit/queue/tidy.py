@@ -76,7 +76,7 @@ class Tidier:
         if page.next is not None and not is_over:
             return replace(progress, after=page.next)
         number = int(shard, 16) + 1
-        if number < self._repository.settings.shards:
+        if number < self._repository.settings.most:
             return replace(progress, after=self._start(f"{number:04x}", progress.until))
         return replace(progress, since=progress.until, until=0.0, after="")
 

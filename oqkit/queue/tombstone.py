@@ -25,6 +25,7 @@ def tombstone(job: Job, *, now: float, outcome: Iterable[Status], by: str = "") 
         mode=job.mode,
         depends_on=job.depends_on,
         root=job.root,
+        layout=job.layout,
         rev=job.rev,
         requires=tuple(dict.fromkeys((*job.requires, DELETED))),
         deleted=now,

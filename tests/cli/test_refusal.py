@@ -20,7 +20,7 @@ from oqkit.cli.main import main
         (["worker", "json:nope", "--url", "memory://cli"], 2, "oq: 'json:nope' cannot be imported here"),
         (["worker", "json", "--url", "memory://cli"], 2, "oq: module 'json' has no function with @oq.task"),
         (["worker", "json:dumps", "-c", "0", "--url", "memory://cli"], 2, "oq: concurrency=0 must be 1 or more"),
-        (["jobs", "--url", "."], 1, "oq: queue.json"),
+        (["jobs", "--url", "."], 1, "oq: settings 'queue.json'"),
         (["jobs", "--url", "memory://typo"], 2, "oq: there is no queue at memory://typo"),
     ),
 )

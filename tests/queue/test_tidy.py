@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from oqkit.limits import Limits, QueueLimits
+from oqkit.queue import key as keys
+from oqkit.queue.repository import open_repository
 from oqkit.queue.submission import Submission
 from oqkit.queue.tidy import Tidier, TidyProgress
 from tests.queue.faulty import World, cost
@@ -58,6 +60,21 @@ def test_all_is_looked_at_a_few_folders_at_a_time(shards):
     assert left[-1] == 0
     assert all(before - after <= 2 for before, after in zip([7, *left], left, strict=False))
     assert progress.since == pytest.approx(world.now() - DAY_S)
+
+
+def test_shards_that_came_later_are_looked_at_too():
+    world = World(limits=Limits(queue=QueueLimits(tidy_folders=2)))
+    start, repository = world.now(), open_repository(world.inner, limits=world.limits)
+    repository.layouts.reshard(repository.loop, 8)
+    later = [f"1{keys.stamp(world.now())}{number:08d}" for number in range(6)]
+    for job_id in later:
+        Submission(repository, world.job(id=job_id, layout=1)).put_input(b"rows")
+    assert len({key.split("/")[1] for key in world.listed("work/")}) > 1
+    world.clock.sleep(3 * DAY_S)
+    tidier, progress = Tidier(repository), TidyProgress(since=start - 1.0, news=start + 1.0)
+    while (progress := tidier.step(progress)).until:
+        pass
+    assert not world.listed("work/")
 
 
 def test_nothing_is_asked_for_where_nothing_was_submitted_since():

@@ -86,7 +86,7 @@ class Oracle:
         self.longest_pause_s = 0.0
         """How long a worker stood still at most."""
         self.pauses, self.quotas = PauseFacts(self.expect, bucket), LimitFacts(self.expect, bucket)
-        self._leases = ShardFacts(self.expect)
+        self._places = ShardFacts(self.expect, shards=shards)
         self.deletions = DeletionFacts(self)
         self.schedules = ScheduleFacts(self, late_s=limits.schedule_late_s)
         bucket.watcher = self
@@ -146,7 +146,7 @@ class Oracle:
             self.fail("unreadable touched", key)  # nobody runs, rewrites or hides what he does not understand
         elif key.startswith(keys.JOBS):
             self._wrote_job(write)
-        elif apart := [one for one in (self.pauses, self.schedules, self.quotas, self._leases) if one.concerns(key)]:
+        elif apart := [one for one in (self.pauses, self.schedules, self.quotas, self._places) if one.concerns(key)]:
             apart[0].wrote(write)
         elif key.startswith(keys.OPEN):
             self._wrote_marker(write)
@@ -167,6 +167,7 @@ class Oracle:
         if write.data is None:
             return self.expect(keys.job_of_key(write.key) in self.deletions.jobs, "job removed", write.key)
         new = load_job(write.data, key=write.key)
+        self._places.check_place(write, new.id)
         old = self.jobs.get(new.id)
         self.jobs[new.id] = new
         if new.deleted is not None:
@@ -248,13 +249,9 @@ class Oracle:
             if any(not status.is_final for status, _ in rows):
                 self.fail("no marker", f"job {job_id} has work in part {part.index} but no marker {when}")
 
-    def names_of(self, job: Job) -> keys.JobKeys:
-        """Return where the objects of a job belong."""
-        return keys.JobKeys(job=job.id, shard=keys.shard_of(job.id, self.shards), created=job.created)
-
     def parts_of(self, job: Job) -> list[Part]:
         """Return the parts of a job as they are now."""
-        names = self.names_of(job)
+        names = self._places.names_of(job)
         return [self.parts.get(names.part(index)) or job.fresh_part(index) for index in range(job.n_parts)]
 
     # --- parts -----------------------------------------------------------------------------------
@@ -393,7 +390,7 @@ class Oracle:
             if inline is not None:
                 self._outputs[name] = decode_inline(inline)
             else:
-                key = self.names_of(job).output(part.index, name)
+                key = self._places.names_of(job).output(part.index, name)
                 if (data := self.bucket.data(key)) is None:
                     raise Violation("output missing", key)
                 self._outputs[name] = decode_outcomes(data)

@@ -133,6 +133,16 @@ class SignPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReshardPlan:
+    """Another number of shards, given until that is known to be done."""
+
+    name: str
+    at_s: float
+    shards: int
+    kills: tuple[Kill, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallPlan:
     """A submission of items that are known by their number."""
 
@@ -227,6 +237,7 @@ class Plan:
     schedules: tuple[SchedulePlan, ...] = ()
     schedule_orders: tuple[ScheduleOrderPlan, ...] = ()
     calls: tuple[CallPlan, ...] = ()
+    reshards: tuple[ReshardPlan, ...] = ()
     deletes: tuple[DeletePlan, ...] = ()
     dropped: frozenset[str] = field(default_factory=frozenset)
 
@@ -242,7 +253,16 @@ class Plan:
 
     def names(self) -> Iterator[str]:
         """Yield the name of everything that can be left out, from the large to the small."""
-        people = (self.orders, self.signs, self.calls, self.reads, self.deletes, self.schedules, self.schedule_orders)
+        people = (
+            self.orders,
+            self.signs,
+            self.calls,
+            self.reshards,
+            self.reads,
+            self.deletes,
+            self.schedules,
+            self.schedule_orders,
+        )
         groups: tuple[tuple[Any, ...], ...] = (self.workers, self.jobs, *people, self.tricks)
         yield from (one.name for group in groups for one in group)
         yield from (f"fault.{fault}" for fault, chance in self.faults.items() if chance)
@@ -268,6 +288,7 @@ class Plan:
             orders=kept(self.orders),
             signs=kept(self.signs),
             calls=kept(self.calls),
+            reshards=kept(self.reshards),
             deletes=kept(self.deletes),
             reads=kept(self.reads),
             tricks=kept(self.tricks),

@@ -23,6 +23,7 @@ from oqkit.testing.simulation.kernel import Stuck
 from oqkit.testing.simulation.keyed import KeyedSubmitter
 from oqkit.testing.simulation.plan import TYPES, JobPlan, OrderPlan, Plan, SignPlan, WorkerPlan
 from oqkit.testing.simulation.recurring_actor import begin_schedules, pause_one, stop_schedules
+from oqkit.testing.simulation.resharder import Resharder
 from oqkit.testing.simulation.trick import play
 from oqkit.testing.simulation.world import Score, SimRepository, World, following, quiet, telling_attempts
 
@@ -76,6 +77,7 @@ def _run(world: World) -> None:
     people: list[tuple[float, Actor]] = [(order.at_s, Operator(world, order)) for order in plan.orders]
     people += [(read.at_s, Reader(world, read)) for read in plan.reads]
     people += [(sign.at_s, SignOperator(world, sign)) for sign in plan.signs]
+    people += [(reshard.at_s, Resharder(world, reshard)) for reshard in plan.reshards]
     people += [(call.at_s, Caller(world, call)) for call in plan.calls]
     people += [(delete.at_s, Deleter(world, delete)) for delete in plan.deletes]
     for at_s, person in people:

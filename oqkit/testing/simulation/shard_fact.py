@@ -5,24 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from oqkit.queue import key as keys
+from oqkit.queue.job import Job
+from oqkit.queue.layout import SETTINGS, Settings
 from oqkit.queue.shard_table import SHARD_TABLE, ShardTable
 from oqkit.testing.simulation.bucket import Write
 
 
 class ShardFacts:
-    """Every table as it is now, shard by shard; times in epoch seconds by the bucket's clock."""
+    """Every table as it is now, shard by shard, and the layouts of the queue; times in epoch seconds by the bucket's clock."""
 
-    def __init__(self, expect: Callable[[object, str, str], None]) -> None:
+    def __init__(self, expect: Callable[[object, str, str], None], *, shards: int) -> None:
         self._expect = expect
+        self._settings = Settings(shards=shards)
         self._tables: dict[str, ShardTable] = {}
         self.n_moved = 0
 
     def concerns(self, key: str) -> bool:
-        """Whether a key is that of a table."""
-        return key.startswith(keys.LEASES)
+        """Whether a key is that of a table, or of the settings."""
+        return key.startswith(keys.LEASES) or key == keys.SETTINGS
+
+    def names_of(self, job: Job) -> keys.JobKeys:
+        """Return where the work of a job belongs."""
+        count = self._settings.counts[job.layout]
+        return keys.JobKeys(job=job.id, shard=keys.shard_of(job.id, count), created=job.created)
+
+    def check_place(self, write: Write, job_id: str) -> None:
+        """A job object is where its id says, whatever its writer knows of."""
+        count = self._settings.counts[int(job_id[0]) if job_id[0] != "k" else 0]
+        self._expect(write.key == keys.job_key(job_id, count), "job in another place", f"{write.key} of {count} shards")
 
     def wrote(self, write: Write) -> None:
-        """Judge the write of a table."""
+        """Judge the write of a table, or of the settings: what they say of layouts only grows."""
+        if write.key == keys.SETTINGS:
+            old_settings, self._settings = self._settings, SETTINGS.load(write.data or b"", write.key)
+            n = len(old_settings.counts)
+            self._expect(self._settings.rev == old_settings.rev + 1, "rev", write.key)
+            self._expect(self._settings.counts[:n] == old_settings.counts, "layout lost", f"{self._settings}")
+            return
         new = SHARD_TABLE.load(write.data or b"", write.key)
         old = self._tables.get(write.key, ShardTable(group=new.group))
         self._tables[write.key] = new

@@ -5,10 +5,25 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from oqkit.testing.simulation.plan import Plan, Trick
+from oqkit.testing.simulation.plan import Kill, Plan, ReshardPlan, Trick
 
 PAGE = 8
 """How many markers a listing shows: all signs of pauses fit in."""
+
+
+def with_reshards(plan: Plan) -> Plan:
+    """Let some of the schedules have somebody who gives the queue another number of shards, once or twice."""
+    rng = random.Random(f"{plan.seed}/reshards")  # noqa: S311 - a seed must replay
+    if rng.random() < 0.6:
+        return plan
+
+    def reshard(n: int) -> ReshardPlan:
+        name = f"reshard{n}"
+        kills = (Kill(name=f"{name}.kill", write=0, is_after=rng.random() < 0.5),) if rng.random() < 0.4 else ()
+        at_s = rng.uniform(0.0, plan.chaos_s * 0.8)
+        return ReshardPlan(name=name, at_s=at_s, shards=rng.choice((1, 2, 5, 16)), kills=kills)
+
+    return replace(plan, reshards=tuple(reshard(n) for n in range(rng.choice((1, 1, 2)))))
 
 
 def with_shards(plan: Plan) -> Plan:

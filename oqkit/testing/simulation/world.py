@@ -26,8 +26,9 @@ from oqkit.queue.bell import News
 from oqkit.queue.cas import Versioned
 from oqkit.queue.job import ControlVerb
 from oqkit.queue.job import Job as JobObject
+from oqkit.queue.layout import SETTINGS, Settings
 from oqkit.queue.part import Part
-from oqkit.queue.repository import Repository, Settings
+from oqkit.queue.repository import Repository
 from oqkit.queue.rows import Rows
 from oqkit.task.context import Context
 from oqkit.task.function import Options, TaskFunction
@@ -66,9 +67,9 @@ TOO_LATE_S = 200.0
 class SimRepository(Repository):
     """A repository whose every promise is held against what was written."""
 
-    def __init__(self, store: SimStore, oracle: Oracle, *, seed: object, limits: Limits, shards: int) -> None:
+    def __init__(self, store: SimStore, oracle: Oracle, *, seed: object, limits: Limits, settings: Settings) -> None:
         rng = random.Random(f"{seed}/{store.node.name}/repository")  # noqa: S311 - a seed must replay
-        super().__init__(store, Settings(shards=shards), rng=rng, limits=limits)
+        super().__init__(store, settings, rng=rng, limits=limits)
         self._oracle = oracle
         self._node = store.node
         self.ordered_gen = 0
@@ -181,6 +182,7 @@ class World:
         self.kernel = Kernel(plan.seed)
         self.bucket = Bucket(self.kernel, has_md5_etags=plan.has_md5_etags)
         self.oracle = Oracle(self.bucket, lease_s=plan.lease_s, limits=plan.limits.queue, shards=plan.shards)
+        self.bucket.put(keys.SETTINGS, SETTINGS.dump(Settings(shards=plan.shards)), modified_s=self.bucket.now())
         self.weather = plan.weather()
         self.score = Score(plan.seed)
         self.acked: dict[str, Acked] = {}
@@ -224,9 +226,8 @@ class World:
 
     def queue(self, store: SimStore) -> Queue:
         """Open the queue."""
-        repository = SimRepository(
-            store, self.oracle, seed=self.plan.seed, limits=self.plan.limits, shards=self.plan.shards
-        )
+        settings = SETTINGS.load(self.bucket.data(keys.SETTINGS) or b"", keys.SETTINGS)  # as it is now
+        repository = SimRepository(store, self.oracle, seed=self.plan.seed, limits=self.plan.limits, settings=settings)
         return Queue(repository, Config(url="sim://bucket"))
 
     def doom(self, node: Node, store: SimStore, kill: Kill, *, stop: Callable[[], None] | None = None) -> None:

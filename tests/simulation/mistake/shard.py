@@ -8,7 +8,10 @@ import pytest
 
 from oqkit.claim import shard_share
 from oqkit.claim.poller import MarkerWalk
-from oqkit.queue import shard_table
+from oqkit.client import queue_reshard
+from oqkit.queue import key as keys
+from oqkit.queue import layout, shard_table
+from oqkit.queue.layout import Layouts
 from oqkit.queue.rows import Rows
 from oqkit.queue.shard_table import renewed
 
@@ -61,3 +64,33 @@ def shards_of_a_share_are_listed_up_to_the_first_gap(patch: pytest.MonkeyPatch) 
         return original(self)
 
     patch.setattr(shard_share.ShardShare, "begin_walk", begin_walk)
+
+
+def job_of_a_key_moves_with_the_layout(patch: pytest.MonkeyPatch) -> None:
+    """The object of a job with a key is where its writer thinks that new jobs are."""
+
+    def job_key(self, job_id):
+        layout = self.settings.current if keys.is_keyed(job_id) else int(job_id[0])
+        return keys.job_key(job_id, self.settings.counts[layout])
+
+    patch.setattr(Layouts, "job_key", job_key)
+
+
+def work_moves_with_the_layout(patch: pytest.MonkeyPatch) -> None:
+    """Whoever has heard of a new number of shards looks for the parts of every job there, and finds none."""
+    patch.setattr(Layouts, "shard", lambda self, job: keys.shard_of(job.id, self.settings.present))
+
+
+def markers_of_another_layout_are_strange(patch: pytest.MonkeyPatch) -> None:
+    """A worker knows the shards of new jobs, and leaves all others alone."""
+    patch.setattr(
+        Layouts, "fits", lambda self, marker: marker.shard == keys.shard_of(marker.job, self.settings.present)
+    )
+
+
+def reshard_replaces_the_layouts(patch: pytest.MonkeyPatch) -> None:
+    """The settings name the new number of shards, and forget the old one: `migrate-shards` of `buquet` 0.1.0 without the copy."""
+    patch.setattr(
+        layout, "resharded", lambda settings, shards: replace(settings, shards=shards, requires=settings.requires)
+    )
+    patch.setattr(queue_reshard, "resharded", layout.resharded)
