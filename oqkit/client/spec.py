@@ -76,6 +76,8 @@ class JobSpec:
     """The pandas index of the frame, to align results without reading it back; None if there is none."""
     source: Submitted | None = None
     """The frame itself, if it is of pandas."""
+    requires: tuple[str, ...] = ()
+    """Features that whoever runs it must know, for the kind of its inputs."""
     given: Any = None
     """What a schema of the inputs looks at: the frame, or the list of values; None if they do not pass through this process."""
 
@@ -271,7 +273,7 @@ def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options
     limits = limits_of(options, spec.function.options, job_type=spec.function.type, origin=origin)
     layout = repository.layouts.current()
     needs = ((DEPENDENCIES, parents), (SCHEMAS, results), (LIMITS, limits), (LAYOUTS, layout))
-    requires = [name for name, is_needed in needs if is_needed]
+    requires = [*(name for name, is_needed in needs if is_needed), *spec.requires]
     return Job(
         id=keys.timed_job_id(now, repository.rng, layout=layout),
         type=spec.function.type,

@@ -34,28 +34,23 @@ from oqkit.queue.bound import (
     Type,
     Unknown,
 )
-from oqkit.queue.dependency import FEATURE as DEPENDENCIES
 from oqkit.queue.dependency import OnFailure, Parent
-from oqkit.queue.job import LAYOUTS, SCHEMAS, Code, Control, Job, Slot
-from oqkit.queue.limit import FEATURE as LIMITS
+from oqkit.queue.feature import FEATURES
+from oqkit.queue.job import Code, Control, Job, Slot
 from oqkit.queue.limit import MAX_LIMITS, Limit
 from oqkit.queue.part import Lease, Part
 from oqkit.queue.part_log import Event
 from oqkit.queue.policy import Policy
 from oqkit.queue.rows import Rows, covers_once
-from oqkit.queue.signal import FEATURE as SIGNALS
 from oqkit.queue.signature import Keyring, Signature
 from oqkit.queue.task_state import TaskState, grouped
 from oqkit.queue.template import covered
-from oqkit.queue.tombstone import DELETED
 from oqkit.queue.transition import Status
 
 T = TypeVar("T")
 
 FORMAT = 1
 MAX_BYTES = 64 * 2**20
-FEATURES: frozenset[str] = frozenset({"reprioritize", "tag", DEPENDENCIES, SIGNALS, DELETED, SCHEMAS, LIMITS, LAYOUTS})
-"""What a document may require of its reader. A feature is named here by the code that honours it, and not before."""
 
 # --- any document --------------------------------------------------------------------------------
 

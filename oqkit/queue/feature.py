@@ -1,0 +1,23 @@
+"""What a document may require of its reader. A feature is named here by the code that honours it, and not before."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from oqkit.queue.dependency import FEATURE as DEPENDENCIES
+from oqkit.queue.job import LAYOUTS, SCHEMAS
+from oqkit.queue.limit import FEATURE as LIMITS
+from oqkit.queue.signal import FEATURE as SIGNALS
+from oqkit.queue.tombstone import DELETED
+
+FEATURES: Final[frozenset[str]] = frozenset(
+    {
+        *("reprioritize", "tag"),
+        DEPENDENCIES,
+        SIGNALS,
+        DELETED,
+        SCHEMAS,
+        LIMITS,
+        LAYOUTS,
+    }
+)
