@@ -5,27 +5,17 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-from oqkit.testing.simulation import run_seed
 from tests.simulation.mutant import MUTANTS
-from tests.simulation.seeds import SEEDS
+from tests.simulation.mutation import play
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the rarest takes a minute of a processor that is not shared
 
-
-EVERY = int(os.environ.get("OQ_MUTANT_EVERY", "6"))
+EVERY = 6
 
 
 @pytest.mark.parametrize("name", list(MUTANTS)[::EVERY])
-def test_planted_mistake_is_caught(name, monkeypatch, capsys):
-    MUTANTS[name](monkeypatch)
-    for seed in range(SEEDS):
-        score = run_seed(seed)
-        if score.violation:
-            with capsys.disabled():
-                print(f"\n{name}: caught in schedule {seed + 1}, {score.rule}")
-            return
-    pytest.fail(f"{name} survived {SEEDS} schedules")
+def test_planted_mistake_is_caught(name, monkeypatch):
+    trial = play(name, monkeypatch)
+    assert trial.rule, f"{name} survived {trial.n_schedules} schedules"
