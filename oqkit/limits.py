@@ -195,6 +195,8 @@ class TaskLimits:
     code_warn_bytes: int = 2**20
     code_bytes: int = 16 * 2**20
     """A function that is shipped by value is warned about above the first, and refused above the second: all workers load it."""
+    source_bytes: int = 2**18
+    """How much of its source travels with it at most: that of what it calls is left out first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from oqkit.arrow import tagged_json
 from oqkit.client import join as joining
+from oqkit.client.error_group import grouped_errors
 from oqkit.client.job_wait import JobWaiting
 from oqkit.client.selection import named
 from oqkit.client.stream import AsCompleted
@@ -124,13 +125,17 @@ class JobCollecting(JobWaiting):
         """
         return AsCompleted(self._view, self._collector, self._watch(), timeout=limit_s(timeout))
 
-    def errors(self) -> pd.DataFrame:
+    def errors(self, *, grouped: bool = False) -> pd.DataFrame:
         """Return one row a failed task, by the index of the submitted frame; does not wait.
 
-        Columns: row, task_id, type, message, traceback, attempt, worker.
+        Columns: row, task_id, type, message, line, traceback, attempt, worker. `line` is the last line of your own code in the
+        traceback, such as ``score.py:12: return total / n``; a cell of a notebook is ``<cell>``. With `grouped`, one row for
+        all tasks whose errors have one type and come from one line, the most frequent first, by the index of the first of
+        them: `job.debug` takes that. Columns: row, type, line, tasks (how many), message (of the first).
         """
         self._refresh()
-        return self._collector.errors()
+        errors = self._collector.errors()
+        return grouped_errors(errors) if grouped else errors
 
     def tasks(self, status: str | Iterable[str] | None = None) -> pd.DataFrame:
         """Return one row a task (of one `status`, of several, or None for all), by the index of the submitted frame.

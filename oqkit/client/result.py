@@ -27,11 +27,12 @@ from oqkit.queue.repository import Repository
 from oqkit.queue.task_state import TaskState
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobStatus, JobView
+from oqkit.task.user_line import user_line
 
 log = logging.getLogger(__name__)
 
 BLOCKED = JobStatus.BLOCKED.value
-ERROR_COLUMNS = ("row", "task_id", "type", "message", "traceback", "attempt", "worker")
+ERROR_COLUMNS = ("row", "task_id", "type", "message", "line", "traceback", "attempt", "worker")
 
 
 class ResultReader:
@@ -147,7 +148,7 @@ class ResultReader:
     def unreadable(self) -> pd.DataFrame:
         """Return one row a completed task whose result cannot be read, as far as was tried: `ERROR_COLUMNS`."""
         rows = [
-            (number, task_id(self._job.id, number), "FormatError", self._damaged[part.index, name], "", 0, "")
+            (number, task_id(self._job.id, number), "FormatError", self._damaged[part.index, name], "", "", 0, "")
             for part, name in self._completed()
             if (part.index, name) in self._damaged
             for number in (part.index * self._job.part_rows + row for row in rows_naming(part, name))
@@ -201,10 +202,11 @@ class ResultReader:
         failure = known.failures.get(row) if known else None
         damage = self._damaged.get((part.index, task.output))
         if damage is not None:
-            return (*identity, "FormatError", f"it failed, but why cannot be read: {damage}", "", task.used, "")
+            return (*identity, "FormatError", f"it failed, but why cannot be read: {damage}", "", "", task.used, "")
         if failure is None:
-            return (*identity, *_unwritten(task, self._job), "", task.used, "")
-        return (*identity, failure.type, failure.message, failure.traceback, failure.attempt, failure.worker)
+            return (*identity, *_unwritten(task, self._job), "", "", task.used, "")
+        line = str(user_line(failure.traceback, message=failure.message) or "")
+        return (*identity, failure.type, failure.message, line, failure.traceback, failure.attempt, failure.worker)
 
     def _told(self, task: TaskState) -> str:
         """Return what people are told of the status of a task: one that waits for other jobs is blocked."""

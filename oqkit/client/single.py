@@ -192,7 +192,7 @@ class Task(TaskSteering):
         raise JobFailed(f"task {self.id} did not complete: {printable(told, keeps_lines=True)}", failures)
 
     def error(self) -> dict[str, Any] | None:
-        """Return the last error (type, message, traceback, attempt, worker) of a task that failed, or waits for its retry.
+        """Return the last error (type, message, line, traceback, attempt, worker) of a task that failed, or waits for its retry.
 
         None if it has no error, or completed after all. Asks the queue.
         """

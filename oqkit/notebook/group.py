@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from oqkit.task.failure import Failure
+from oqkit.task.user_line import user_line
 
-_PLACE = re.compile(r'^\s*File "(?P<file>[^"\n]*)", line (?P<line>\d+), in (?P<name>.*)$', re.MULTILINE)
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+(?:\.\d+)?")
 
 
@@ -23,7 +23,7 @@ class Group:
     """Of the first of them."""
     traceback: str
     place: str
-    """File, line and function that raised; empty if unknown."""
+    """File, line and function of the last line of the user's own; empty if unknown."""
     has_more_texts: bool = False
     """Whether other tasks of the group have other messages."""
     n_failed: int = 0
@@ -37,8 +37,8 @@ class Group:
 
 def group_of(failure: Failure) -> Group:
     """Return the group that a failure belongs to, with no tasks in it yet."""
-    found = list(_PLACE.finditer(failure.traceback))
-    place = f"{found[-1]['file']}:{found[-1]['line']}, in {found[-1]['name']}" if found else ""
+    found = user_line(failure.traceback, message=failure.message)
+    place = "" if found is None else f"{found.file}:{found.line}, in {found.function}"
     text = f"{failure.type}\0{place or _NUMBER.sub('#', failure.message)}"
     return Group(
         key=hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12],

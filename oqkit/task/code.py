@@ -14,6 +14,7 @@ import importlib.util
 import inspect
 import io
 import os
+import pickle
 import sys
 import types
 import warnings
@@ -30,6 +31,7 @@ from oqkit.queue.key import code_key
 from oqkit.queue.repository import Repository
 from oqkit.task.fingerprint import fingerprint, same_function
 from oqkit.task.function import TaskFunction, as_task
+from oqkit.task.source import file_of, keep_sources, sources_of
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 MAGIC = importlib.util.MAGIC_NUMBER.hex()
@@ -69,18 +71,24 @@ def load_code(repository: Repository, code: Code) -> TaskFunction:
     """
     if code.reference:
         return import_task(code.reference)
-    import cloudpickle  # only workers that trust code ever need it
-
     data = repository.store.read(code_key(code.digest)).data
     if hashlib.sha256(data).hexdigest() != code.digest:
         raise FormatError(f"the function stored under {code_key(code.digest)!r} is damaged: its hash is another one")
     try:
-        return as_task(cloudpickle.loads(data))
+        return loads(data)
     except (Exception, SystemExit) as error:  # unpickling imports the user's modules and runs their code
         raise UnknownTask(
             f"the function cannot be loaded here ({type(error).__name__}: {error}); "
             "this worker needs the packages that the function uses"
         ) from error
+
+
+def loads(data: bytes) -> TaskFunction:
+    """Return the function that `dump` pickled, and let its source lines be known here; this runs what is in there."""
+    stream = io.BytesIO(data)
+    task = as_task(pickle.load(stream))  # noqa: S301 - trusted by whoever asks
+    keep_sources(stream.read())
+    return task
 
 
 def import_task(reference: str) -> TaskFunction:
@@ -171,6 +179,22 @@ def _pickler() -> Any:
             cloudpickle.Pickler.dispatch_table,
         )
 
+        def __init__(self, sink: io.BytesIO) -> None:
+            super().__init__(sink)
+            self.codes: list[types.CodeType] = []
+            """All code that was pickled, that of the function itself first."""
+
+        def reducer_override(self, obj: Any) -> Any:
+            if not isinstance(obj, types.CodeType):
+                return super().reducer_override(obj)
+            self.codes.append(obj)
+            make, parts = cloudpickle.Pickler.dispatch_table[types.CodeType](obj)
+            names = {obj.co_filename, "<dynamic-code>"}  # which is what cloudpickle says of any file
+            # A text of its own for each, as cloudpickle has it, so that the bytes do not depend on which are one object.
+            return make, tuple(
+                "".join(iter(file_of(obj))) if isinstance(it, str) and it in names else it for it in parts
+            )
+
     return Pickler
 
 
@@ -203,11 +227,15 @@ def _reduced_environment(environment: object) -> object:
 
 
 def dump(task: TaskFunction, *, limits: TaskLimits, modules: Iterable[str] = ()) -> bytes:
-    """Pickle a function, with what it takes from these modules as that is in this process; raise `UsageError`."""
+    """Pickle a function, with what it takes from these modules as that is in this process, and add its source lines.
+
+    Raise `UsageError` if that cannot be done.
+    """
     sink = io.BytesIO()
+    pickler = _pickler()(sink)
     try:
         with _by_value(modules):
-            _pickler()(sink).dump(task)
+            pickler.dump(task)
         data = sink.getvalue()
     except Exception as error:  # pickling runs the user's __reduce__
         raise UsageError(
@@ -226,7 +254,7 @@ def dump(task: TaskFunction, *, limits: TaskLimits, modules: Iterable[str] = ())
             "Every worker loads all of it; pass data as columns, or load it inside the function",
             stacklevel=_outside(),
         )
-    return data
+    return data + sources_of(pickler.codes, most_bytes=limits.source_bytes)
 
 
 def _culprit(task: TaskFunction) -> str:

@@ -28,9 +28,9 @@ from typing import Any, assert_never
 
 from oqkit.errors import SchemaError, UnknownTask
 from oqkit.queue.rows import NONE, Rows
-from oqkit.task.code import import_task
+from oqkit.task.code import import_task, loads
 from oqkit.task.failure import text_of, type_name
-from oqkit.task.function import TaskFunction, as_task
+from oqkit.task.function import TaskFunction
 from oqkit.task.handler import Handler
 from oqkit.task.request import Request
 from oqkit.worker.buffer import N_CELLS, Meter, ResultBuffer
@@ -231,7 +231,7 @@ class Child:
 def load_handler(order: Order) -> Handler:
     """Return the handler of the task that an order names or contains, or raise `UnknownTask`."""
     try:
-        task = import_task(order.code) if isinstance(order.code, str) else as_task(_cloudpickle().loads(order.code))
+        task = import_task(order.code) if isinstance(order.code, str) else loads(order.code)
     except UnknownTask:
         raise
     except Exception as error:  # this imports the user's modules and runs their code
@@ -241,7 +241,7 @@ def load_handler(order: Order) -> Handler:
 
 
 def _cloudpickle() -> Any:
-    import cloudpickle  # 0.1 s at import, needed only for functions and classes by value
+    import cloudpickle  # 0.1 s at import, needed only for classes by value
 
     return cloudpickle
 
