@@ -10,7 +10,8 @@ from typing import Any, Self
 from oqkit.client.connection import Connection
 from oqkit.client.outbox_database import Database
 from oqkit.client.outbox_table import OutboxTable, job_id_of
-from oqkit.client.spec import Function, job_of, spec_of_values
+from oqkit.client.spec import Function, job_of
+from oqkit.client.values_spec import spec_of_values
 from oqkit.clock import new_id
 from oqkit.errors import UsageError
 from oqkit.queue.cas import JOB

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from oqkit.client.connection import Connection
 from oqkit.client.dependency import find_job
 from oqkit.client.keyed import submission_key
+from oqkit.client.results_spec import spec_of_results
 from oqkit.client.single import Task
-from oqkit.client.spec import JobSpec, function_of
 from oqkit.errors import UsageError
-from oqkit.payload.results_input import Gathered, ResultsInput
+from oqkit.payload.results_input import Gathered
 from oqkit.queue import key as keys
 from oqkit.task.function import options_of
 
@@ -36,14 +35,7 @@ class QueueGathering(Connection):
         waits = options.pop("depends_on", None)
         more = [] if waits is None else [waits] if isinstance(waits, str) or not isinstance(waits, Iterable) else waits
         chosen = options_of({**options, "depends_on": [*(one.job for one in gathered), *more]})
-        stored = ResultsInput(gathered=tuple(gathered))
-        spec = JobSpec(
-            function=function_of(fn, limits=self.repository.limits.task),
-            n_tasks=1,
-            part_rows=1,
-            content=hashlib.sha256(repr(stored.to_json()).encode()).hexdigest()[:32],
-            input=stored,
-        )
+        spec = spec_of_results(gathered, fn, limits=self.repository.limits)
         known = submission_key(key, scope="type", key_ttl=None)
         return Task(self, self.submitter.submit_single(spec, chosen, key=known))
 

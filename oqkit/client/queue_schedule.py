@@ -14,7 +14,8 @@ from oqkit.client.duplicate import difference
 from oqkit.client.option import by_of, short_text
 from oqkit.client.shown_time import shown_times
 from oqkit.client.single import Task
-from oqkit.client.spec import JobSpec, job_of, spec_of_values
+from oqkit.client.spec import JobSpec, job_of
+from oqkit.client.values_spec import spec_of_values
 from oqkit.client.wait import tell
 from oqkit.clock import new_id
 from oqkit.errors import DuplicateJob, FormatError, Missing, UsageError, one_of

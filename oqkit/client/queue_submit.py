@@ -7,14 +7,17 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from oqkit.client.connection import Connection
+from oqkit.client.dataset_spec import spec_of_dataset
 from oqkit.client.duplicate import input_digest
+from oqkit.client.frame_spec import spec_of_frame
 from oqkit.client.handle import Job
 from oqkit.client.items import Items, ItemSubmitter
 from oqkit.client.items_job import handle_of
 from oqkit.client.keyed import submission_key
 from oqkit.client.option import Payload, short_text, whole
 from oqkit.client.single import Task
-from oqkit.client.spec import JobSpec, spec_of_dataset, spec_of_frame, spec_of_values
+from oqkit.client.spec import JobSpec
+from oqkit.client.values_spec import spec_of_values
 from oqkit.errors import UsageError
 from oqkit.task.function import Options, options_of
 

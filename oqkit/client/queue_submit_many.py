@@ -9,7 +9,8 @@ from oqkit.client.handle import Job
 from oqkit.client.option import Payload
 from oqkit.client.queue_submit import QueueSubmitting
 from oqkit.client.single import Task
-from oqkit.client.spec import Function, JobSpec, function_of, spec_of_values
+from oqkit.client.spec import Function, JobSpec, function_of
+from oqkit.client.values_spec import spec_of_values
 from oqkit.errors import OqError, PartlySubmitted, SchemaError, UsageError
 from oqkit.task.function import options_of
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from oqkit.client.connection import Connection
 from oqkit.client.duplicate import input_digest
 from oqkit.client.keyed import SubmissionKey
-from oqkit.client.spec import Function, spec_of_values
+from oqkit.client.spec import Function
+from oqkit.client.values_spec import spec_of_values
 from oqkit.queue.job import Job
 from oqkit.queue.key import task_id
 from oqkit.task.request import Spawn

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from oqkit.arrow import tagged_json
-from oqkit.arrow.identity import digest_by_name
-from oqkit.arrow.table import Layout, chosen, labels_of, opened, to_table
-from oqkit.arrow.table import fingerprint as frame_fingerprint
 from oqkit.client.dependency import on_failure_of, parents_of
 from oqkit.client.input_schema import check_inputs, schema_in_force
 from oqkit.client.join import Submitted
-from oqkit.client.option import Payload, inline_bytes_of, limits_of, options_digest, policy_of, tags_of
+from oqkit.client.option import limits_of, options_digest, policy_of, tags_of
 from oqkit.clock import new_id
-from oqkit.errors import SchemaError, UsageError
-from oqkit.limits import Limits, TaskLimits
-from oqkit.payload.access import Access
-from oqkit.payload.dataset_input import DatasetInput
-from oqkit.payload.discovery import find_dataset
-from oqkit.payload.frame_input import FrameInput
+from oqkit.limits import TaskLimits
 from oqkit.payload.input import Input
 from oqkit.payload.parquet import PayloadFile, encode_payload
-from oqkit.payload.values_input import ValuesInput, text_table
-from oqkit.plain import plain
 from oqkit.queue import key as keys
 from oqkit.queue.dependency import FEATURE as DEPENDENCIES
 from oqkit.queue.job import LAYOUTS, SCHEMAS, Code, Job
@@ -35,10 +22,8 @@ from oqkit.queue.priority import priority_of
 from oqkit.queue.repository import Repository
 from oqkit.task.code import code_of
 from oqkit.task.fingerprint import unknown_part
-from oqkit.task.function import DEFAULTS, Options, TaskFunction, as_task, is_async, seconds
-from oqkit.task.handler import Handler
+from oqkit.task.function import DEFAULTS, Options, TaskFunction, as_task, seconds
 from oqkit.task.json_schema import text_of_schema
-from oqkit.task.timer import RowTimer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,168 +82,6 @@ def function_of(function: Any, *, limits: TaskLimits) -> Function:
     code, data = code_of(task, limits=limits)
     unknown = "" if code.fingerprint else unknown_part(task)
     return Function(type=task.name, task=task, code=code, data=data, unknown=unknown)
-
-
-# --- specs --------------------------------------------------------------------------------------
-
-
-def spec_of_frame(
-    df: Any, function: Any, *, columns: Sequence[Any] | None, part_rows: int | str, timer: RowTimer, limits: Limits
-) -> JobSpec:
-    """JobSpec a job of one task a row; raise `SchemaError` if the columns do not fit or cannot be stored.
-
-    Columns that the function does not take are not looked at.
-    """
-    known = function_of(function, limits=limits.task)
-    source = opened(df)
-    labels = labels_of(source)
-    used = _used(labels if columns is None else chosen(labels, columns), known)
-    frame = to_table(source, columns=used)
-    n_tasks = frame.table.num_rows
-    content = digest_by_name(frame) if _takes_by_name(known) else frame_fingerprint(frame)
-    is_pandas = frame.layout.backend == "pandas"
-    return JobSpec(
-        function=known,
-        n_tasks=n_tasks,
-        part_rows=_part_rows(part_rows, n_tasks, known, timer, n_bytes=frame.table.nbytes, limits=limits),
-        content=content,
-        input=FrameInput(layout=frame.layout, n_left_out=len(labels) - len(used)),
-        table=frame.table,
-        index=df.index if is_pandas else None,
-        given=source,
-        source=Submitted(frame=df.copy(deep=False), columns=tuple(used), content=content) if is_pandas else None,
-    )
-
-
-def spec_of_dataset(
-    paths: str | Sequence[str],
-    function: Any,
-    *,
-    columns: Sequence[str] | None,
-    part_rows: int | str,
-    timer: RowTimer,
-    limits: Limits,
-    storage_options: Mapping[str, Any],
-    access: Access,
-) -> JobSpec:
-    """JobSpec a job of one task a row of Parquet files, of which only the footers are read."""
-    known = function_of(function, limits=limits.task)
-    dataset, schema = find_dataset(paths, options=storage_options, access=access, limits=limits.payload)
-    empty = schema.empty_table().to_pandas()
-    labels = labels_of(empty)
-    used = _used(labels if columns is None else chosen(labels, columns), known)
-    frame = to_table(empty, columns=used)
-    index = [name for name in (schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
-    dataset = replace(dataset, stored=tuple(dict.fromkeys([*used, *index])))
-    return JobSpec(
-        function=known,
-        n_tasks=dataset.n_rows,
-        part_rows=_part_rows(part_rows, dataset.n_rows, known, timer, n_bytes=0, limits=limits),
-        content=dataset.content(),
-        input=DatasetInput(layout=Layout(backend="pandas", columns=frame.layout.columns), dataset=dataset),
-    )
-
-
-def spec_of_values(
-    values: Iterable[Any],
-    function: Any,
-    *,
-    part_rows: int | str,
-    timer: RowTimer,
-    limits: Limits,
-    payload: Payload | int = "auto",
-) -> JobSpec:
-    """JobSpec a job of one task a value; raise `SchemaError` naming the first value that would not come back equal."""
-    inline_bytes = inline_bytes_of(payload, limits=limits)
-    known = function_of(function, limits=limits.task)
-    items = list(values)
-    texts = [_text(value, number) for number, value in enumerate(items)]
-    if known.task is not None and not known.task.batch:
-        _check_binding(known.task, items)
-    digest, n_bytes = hashlib.sha256(), 0
-    for text in texts:
-        data = text.encode()
-        digest.update(data + b"\n")
-        n_bytes += len(data)
-    is_plain = all(map(tagged_json.is_plain, items))
-    stored = ValuesInput.of(texts, is_plain=is_plain, is_inline=n_bytes <= inline_bytes)
-    return JobSpec(
-        function=known,
-        n_tasks=len(texts),
-        part_rows=_part_rows(part_rows, len(texts), known, timer, n_bytes=n_bytes, limits=limits),
-        content=digest.hexdigest()[:32],
-        input=stored,
-        table=text_table(texts) if stored.items is None else None,
-        given=items,
-    )
-
-
-def _used(labels: Sequence[Any], known: Function) -> list[Any]:
-    """Return which of these columns a function takes: all, but for a row function, which names them."""
-    if known.task is None or known.task.batch:
-        return list(labels)
-    handler = Handler(known.task)
-    named = [label for label in labels if isinstance(label, str)]
-    others = [label for label in labels if not isinstance(label, str)]
-    if others and (handler.takes_all or (handler.parameters and not named)):
-        raise SchemaError(
-            f"column {others[0]!r} cannot be passed to row function {handler.name!r}, whose parameters are the columns: "
-            "rename the columns to text, choose some with columns=[...], or use @oq.task(batch=True)"
-        )
-    taken = set(handler.for_rows(named).names)
-    return [label for label in named if label in taken]
-
-
-def _takes_by_name(known: Function) -> bool:
-    """Whether a function sees columns by their names alone, and nothing of their order."""
-    return known.task is not None and not known.task.batch and not Handler(known.task).takes_all
-
-
-def _part_rows(
-    part_rows: int | str, n_tasks: int, function: Function, timer: RowTimer, *, n_bytes: int, limits: Limits
-) -> int:
-    """Choose how many tasks share a state object: few enough that 100 workers can share a frame, eight to a part.
-
-    Of a function that is known to be quick a part has as many as take a quarter of a second: sharing
-    less than that costs more than it gains. Coroutines only wait: of them each worker is given as
-    many as it runs at the same time. A worker holds a part in memory, so none has more than `part_bytes`
-    of the `n_bytes` (0: unknown).
-    """
-    client = limits.client
-    if part_rows == "auto":
-        row_s = timer.row_s(function)
-        quick = 1 if row_s is None else min(client.max_part_rows, int(client.part_s / max(row_s, 1e-9)))
-        least = limits.worker.coroutines if function.task is not None and is_async(function.task.function) else 1
-        n_rows = max(min(n_tasks, max(least, quick)), min(client.part_rows, math.ceil(n_tasks / client.least_parts)))
-        return max(1, min(n_rows, client.part_bytes * n_tasks // max(n_bytes, 1)))
-    part_rows = plain(part_rows)
-    if isinstance(part_rows, bool) or not isinstance(part_rows, int) or not 1 <= part_rows <= client.max_part_rows:
-        raise UsageError(f"part_rows={part_rows!r} must be 'auto' or a number from 1 to {client.max_part_rows:,}")
-    return part_rows
-
-
-def _check_binding(task: TaskFunction, items: Sequence[Any]) -> None:
-    """Raise `SchemaError` that names the first of the values that the function cannot be called with."""
-    handler = Handler(task)
-    for number, value in enumerate(items):
-        try:
-            handler.bind(value)
-        except SchemaError as error:
-            raise SchemaError(f"input {number}: {error}" if len(items) > 1 else str(error)) from None
-
-
-def _text(value: Any, number: int) -> str:
-    try:
-        return tagged_json.dumps(value)
-    except SchemaError as error:
-        reason = f"{error.kind} has no JSON form" if isinstance(error, tagged_json.NoForm) else str(error)
-        raise SchemaError(
-            f"input {number} ({tagged_json.show(value)}) cannot be stored: {reason}. Pass "
-            f"{tagged_json.STORABLE}; of a dataclass or model, its fields as a dict"
-        ) from None
-
-
-# --- jobs ----------------------------------------------------------------------------------------
 
 
 def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options) -> Job:

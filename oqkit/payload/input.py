@@ -3,7 +3,7 @@
 A kind is a frozen class in a file of its own. It says what a job holds of the inputs (`to_json`, `from_json`), which
 columns a row function can name, and how the results go with it (`backend`, `index`, `joinable`); and it reads the rows
 of a part. Another kind is another such file, with a name in `Kind`, a place in `Input` and a case in `input_of`; what submits it
-makes a `JobSpec` of it (`oqkit.client.spec`).
+makes a `JobSpec` of it (`oqkit.client.spec`), in `client/NAME_spec.py`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ import time
 import pandas as pd
 import pytest
 
-from oqkit.client.spec import spec_of_frame, spec_of_values
+from oqkit.client.frame_spec import spec_of_frame
+from oqkit.client.values_spec import spec_of_values
 from oqkit.limits import Limits
 from oqkit.queue.transition import Verb
 from oqkit.task.timer import RowTimer
