@@ -33,13 +33,13 @@ class JobSteering(JobBase):
     def cancel(self, where: object = "all", reason: str | None = None, *, by: str | None = None) -> int:
         """Cancel tasks that have not ended, and return how many that were.
 
-        `where`: ``"all"``, ``"pending"``, ``"running"``, a boolean mask over the rows, or row numbers.
+        `where`: ``"all"``, ``"pending"``, ``"running"``, or which rows: see `retry`.
         A running call goes on to its end, but its result is not used. `by` says who gives the order, for
         `history` (None: the user of this process, such as ``ana@laptop``).
         """
         given_by = by_of(by)
         before = self.counts()[Status.CANCELLED]
-        statuses, rows = select(where, control.CANCELLABLE, n_tasks=len(self))
+        statuses, rows = select(where, control.CANCELLABLE, n_tasks=len(self), index=self._collector.index)
         self._order(control.cancel, statuses=statuses, rows=rows, reason=reason or "", by=given_by)
         n_tasks = self.counts()[Status.CANCELLED] - before
         self._tell(ControlVerb.CANCEL, by=given_by, n_tasks=n_tasks, reason=reason)
@@ -49,11 +49,12 @@ class JobSteering(JobBase):
         """Run tasks that did not complete again, and return how many those are.
 
         `where`: ``"failed"``, ``"cancelled"``, ``"expired"``, ``"all"`` of these, a boolean mask over the
-        rows, or row numbers. `fn` is a corrected function, used for everything that has not run yet: from
+        rows, row numbers, labels of the submitted frame (a pandas index, such as ``job.errors().index[:3]``, or a list of what is
+        no number), or a frame of `errors` or `tasks`, or some of its rows. `fn` is a corrected function, used for everything that has not run yet: from
         then on the job counts as one of `fn`, and the same submission with `fn` attaches to it. `by`: as in `cancel`.
         """
         given_by = by_of(by)
-        statuses, rows = select(where, control.RETRYABLE, n_tasks=len(self))
+        statuses, rows = select(where, control.RETRYABLE, n_tasks=len(self), index=self._collector.index)
         function = self._new_function(fn) if fn is not None else None
         code = None if function is None else function.code
         self._refresh()

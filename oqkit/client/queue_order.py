@@ -9,7 +9,7 @@ from oqkit.client.affected import Affected
 from oqkit.client.handle import Job
 from oqkit.client.option import by_of, tags_of, whole
 from oqkit.client.queue_find import QueueFinding
-from oqkit.client.selection import select
+from oqkit.client.selection import statuses_of
 from oqkit.client.single import Task
 from oqkit.errors import FormatError, Missing, OqError, StoreError, Unavailable, UsageError
 from oqkit.printable import printable
@@ -142,7 +142,7 @@ def _one(job: Job, n_tasks: int) -> Affected:
 
 
 def _retryable(where: str) -> tuple[Status, ...]:
-    return select(where, control.RETRYABLE, n_tasks=0)[0]
+    return statuses_of(where, control.RETRYABLE)
 
 
 def _wanted(type: str | None, tags: Mapping[str, str] | None, *, verb: str) -> Filter:  # noqa: A002 - as above

@@ -81,3 +81,20 @@ def test_errors_tell_the_line_of_a_function_by_name(queue):
     work_off(queue, by_name)
     line = by_name.__code__.co_firstlineno + 1
     assert job.errors()["line"].tolist() == [f"test_failures.py:{line}: return 1 / x"]
+
+
+def test_some_of_what_failed_runs_again_with_a_corrected_function_and_its_cell_attaches(queue, cell):
+    job = queue.submit_frame(frame(), cell["ratio"], retries=0)
+    work_off(queue)
+    errors = job.errors()
+    assert job.retry(where=errors.index[:1], fn=cell["mended"]) == 1
+    assert job.retry(where=errors[errors["type"] == "ValueError"]) == 1
+    assert job.retry(where=["r2", "r5"]) == 1, "the other has completed"
+    work_off(queue)
+    assert job.errors().index.tolist() == ["r4"]
+    again = queue.submit_frame(frame(), cell["mended"], retries=0)
+    assert again.id == job.id
+    mask = pd.Series(data=True, index=frame().index)
+    assert again.retry(where=mask[::-1]) == 1
+    work_off(queue)
+    assert again.result(1)["ratio"].tolist() == [1.0] * 6
