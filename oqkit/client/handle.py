@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oqkit.client.job_collect import JobCollecting
+from oqkit.client.job_debug import JobDebugging
 from oqkit.client.job_steer import JobSteering
 from oqkit.client.job_wait import JobWaiting
 
@@ -11,5 +12,6 @@ class Job(
     JobCollecting,
     JobWaiting,
     JobSteering,
+    JobDebugging,
 ):
     """One submission. Get one from `submit_frame`, `map` or `oq.job(name)`; it can be made again any time."""

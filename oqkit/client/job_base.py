@@ -11,19 +11,26 @@ from oqkit.client.diagnosis import WorkerWatch
 from oqkit.client.join import Submitted
 from oqkit.client.option import options_in, utc
 from oqkit.client.result import ResultReader
-from oqkit.errors import JobMissing
+from oqkit.errors import JobMissing, Missing
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.reconcile import Reconciler
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobStatus, JobView
-from oqkit.task.function import Options
+from oqkit.task.function import Options, TaskFunction
+from oqkit.worker.interface import Inputs
 
 
 class JobBase:
     """A job's identity and state; the queue is the truth."""
 
     def __init__(
-        self, connection: Connection, job: JobObject, *, index: object = None, source: Submitted | None = None
+        self,
+        connection: Connection,
+        job: JobObject,
+        *,
+        index: object = None,
+        source: Submitted | None = None,
+        function: TaskFunction | None = None,
     ) -> None:
         self._connection = connection
         self._repository = connection.repository
@@ -31,6 +38,8 @@ class JobBase:
         self._workers = WorkerWatch(self._repository)
         self._reconciler = Reconciler(self._repository)
         self._source = source
+        self._function = function
+        """What it was submitted with, here; None if it was submitted elsewhere, or by the name of its type."""
         self._collector = ResultReader(self._repository, connection.codec, self._view, index=index)
 
     @classmethod
@@ -104,6 +113,14 @@ class JobBase:
         """Return how many tasks are in each status, "blocked" or "unreadable"; sums to ``len(job)``. Asks the queue."""
         self._refresh()
         return self._known_counts()
+
+    def _inputs(self, part: int) -> Inputs:
+        """Read the inputs of a part; raise `UnknownJob` if the job was deleted, and what `Codec.open` raises."""
+        try:
+            return self._connection.codec.open(self._view.state.job, part)
+        except Missing:
+            self._view.check_there(after_s=0.0)
+            raise
 
     def _refresh(self) -> None:
         """Ask the queue what changed, and do what the job needs so that it is not stuck."""

@@ -68,6 +68,7 @@ class JobSteering(JobBase):
             self._order(control.retry, statuses=statuses, rows=rows, code=code, by=given_by)
             self._tell(ControlVerb.RETRY, by=given_by, n_tasks=len(chosen))
         if function is not None:
+            self._function = function.task
             self._answer_for(function)
         return len(chosen)
 

@@ -37,7 +37,8 @@ class QueueGathering(Connection):
         chosen = options_of({**options, "depends_on": [*(one.job for one in gathered), *more]})
         spec = spec_of_results(gathered, fn, limits=self.repository.limits)
         known = submission_key(key, scope="type", key_ttl=None)
-        return Task(self, self.submitter.submit_single(spec, chosen, key=known))
+        job = self.submitter.submit_single(spec, chosen, key=known)
+        return Task(self, job, function=spec.function.task)
 
     def _gathered(self, one: object) -> Gathered:
         text = one if isinstance(one, str) else getattr(one, "id", None)

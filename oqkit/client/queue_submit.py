@@ -62,7 +62,7 @@ class QueueSubmitting(Connection):
         if known is not None:
             spec = replace(spec, content=input_digest(input))
         job = self.submitter.submit_single(spec, chosen, key=known)
-        return Task(self, job)
+        return Task(self, job, function=spec.function.task)
 
     def map(
         self,
@@ -101,7 +101,8 @@ class QueueSubmitting(Connection):
             _check_number(spec, max_tasks)
             self.submitter.await_room(spec.function, options_of(options))
             function, submitter = spec.function, ItemSubmitter(self, spec, items, options=options_of(options))
-            return handle_of(self, submitter.submit(lambda values: spec_of(values, function)))
+            job = submitter.submit(lambda values: spec_of(values, function))
+            return handle_of(self, job, function=function.task)
         spec = spec_of(many)
         return self._submit(spec, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
 
@@ -179,7 +180,7 @@ class QueueSubmitting(Connection):
         job = self.submitter.submit_job(
             spec, options, name=None if name is None else short_text(name, what="name"), on_duplicate=on_duplicate
         )
-        return Job(self, job, index=spec.index, source=spec.source)
+        return Job(self, job, index=spec.index, source=spec.source, function=spec.function.task)
 
 
 def _check_number(spec: JobSpec, max_tasks: int | None) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from oqkit.arrow.align import align
 from oqkit.arrow.value import decode_values
 from oqkit.client.shown_time import shown_times
-from oqkit.errors import FormatError, OqError
+from oqkit.errors import FormatError, OqError, SchemaError
 from oqkit.payload.codec import ParquetCodec
 from oqkit.payload.guard import readable
 from oqkit.payload.input import Input
@@ -24,6 +24,7 @@ from oqkit.queue.job import Job
 from oqkit.queue.key import task_id
 from oqkit.queue.part import Part
 from oqkit.queue.repository import Repository
+from oqkit.queue.rows import Rows
 from oqkit.queue.task_state import TaskState
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobStatus, JobView
@@ -187,6 +188,19 @@ class ResultReader:
         known = outputs.get((part.index, task.output))
         has_failed = task.status is Status.FAILED or (known is not None and row in known.failures)
         return self._error_frame([self._error(part, task, row, outputs)] if has_failed else [])
+
+    def failed_with(self, part: Part, row: int) -> Rows:
+        """Return the rows of the call that gave what could not be taken, as far as is known: those that failed with one text at once.
+
+        Of a row with any other error, or with none, that row alone: a batch function that raises is called with ever fewer rows.
+        """
+        alone, name = Rows.span(row, row + 1), part.state_at(row).output
+        for _, _, stored in self._read([(part, name)] if name else []):
+            failure = stored.failures.get(row)
+            if failure is not None and failure.type == SchemaError.__name__ and not failure.is_raised:
+                same = (other for other, it in stored.failures.items() if it == failure)
+                return Rows.of(same) & part.rows(lambda task: task.output == name)
+        return alone
 
     def _error_frame(self, rows: list[tuple[Any, ...]]) -> pd.DataFrame:
         frame = pd.DataFrame.from_records(rows, columns=list(ERROR_COLUMNS))

@@ -11,6 +11,7 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype
 
 from oqkit.errors import UsageError, one_of
+from oqkit.queue.key import task_id
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status
 
@@ -58,6 +59,17 @@ def labelled(labels: pd.Index, index: pd.Index) -> np.ndarray:
             f"the submitted frame has no row labelled {(strange if len(strange) else labels).tolist()[0]!r:.80}"
         )
     return rows
+
+
+def row_of(label: object, index: pd.Index, *, job_id: str) -> int:
+    """Return the number of the one row that has a label, or raise `UsageError`."""
+    rows = labelled(pd.Index([label]), index)
+    if len(rows) > 1:
+        first = task_id(job_id, int(rows[0]))
+        raise UsageError(
+            f"{len(rows):,} rows are labelled {label!r:.80}: oq.get({first!r}) is the task of the first of them"
+        )
+    return int(rows[0])
 
 
 def _rows(where: Any, index: Callable[[], Any]) -> np.ndarray:

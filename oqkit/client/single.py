@@ -11,7 +11,7 @@ from oqkit.client.handle import Job
 from oqkit.client.option import utc
 from oqkit.client.task_steer import TaskSteering
 from oqkit.client.wait import interruptible, limit_s
-from oqkit.errors import IllegalTransition, JobFailed, JobMissing, Missing, UsageError
+from oqkit.errors import IllegalTransition, JobFailed, JobMissing, UsageError
 from oqkit.printable import printable
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.key import parse_task_id, task_id
@@ -23,7 +23,7 @@ from oqkit.queue.task_state import TaskState
 from oqkit.queue.timing import Timing, timing
 from oqkit.queue.transition import Status, Verb
 from oqkit.queue.view import JobStatus
-from oqkit.task.function import Options
+from oqkit.task.function import Options, TaskFunction
 
 # ruff: noqa: SLF001 - a task and its job are two halves of one handle
 
@@ -31,10 +31,12 @@ from oqkit.task.function import Options
 class Task(TaskSteering):
     """One task: the same verbs as a job, for a single row."""
 
-    def __init__(self, connection: Connection, job: JobObject, row: int = 0) -> None:
+    def __init__(
+        self, connection: Connection, job: JobObject, row: int = 0, *, function: TaskFunction | None = None
+    ) -> None:
         if not 0 <= row < job.n_tasks:
             raise UsageError(f"job {printable(job.name) or job.id} has rows 0 to {job.n_tasks - 1}, not {row}")
-        self.job = Job(connection, job)
+        self.job = Job(connection, job, function=function)
         self.row = row
         self._repository = connection.repository
         self._connection = connection
@@ -75,12 +77,7 @@ class Task(TaskSteering):
 
         Read when it is asked for, which costs a request where the job does not hold it itself.
         """
-        try:
-            inputs = self._connection.codec.open(self.job._view.state.job, self._part)
-        except Missing:
-            self.job._view.check_there(after_s=0.0)
-            raise
-        return next(iter(inputs.values(Rows.span(self._row, self._row + 1))))
+        return next(iter(self.job._inputs(self._part).values(Rows.span(self._row, self._row + 1))))
 
     @property
     def tags(self) -> dict[str, str]:
@@ -198,6 +195,10 @@ class Task(TaskSteering):
         """
         failures = self.job._collector.errors_of(self._read_part(), self._row)
         return dict(failures.iloc[0]) if len(failures) else None
+
+    def debug(self, *, fn: Callable[..., object] | None = None) -> Any:
+        """Run it here once more, with the input that is stored; see `Job.debug`."""
+        return self.job._debug(self.row, fn)
 
     def cancel(self, reason: str | None = None, *, by: str | None = None) -> None:
         """Cancel the task; raise `IllegalTransition` if it has ended otherwise. Cancelling twice is fine.

@@ -185,7 +185,8 @@ def _one_by_one(
         yield values
 
 
-def _calls(work: Work) -> tuple[Callable[..., object], Iterator[tuple[object, ...]]]:
+def calls(work: Work) -> tuple[Callable[..., object], Iterator[tuple[object, ...]]]:
+    """Return how to call a function that takes no frames, and with what for each row, but for a context."""
     if work.mode == "value":
         return _checked(work, work.handler.for_value().call), ((value,) for value in work.inputs.values(work.rows))
     chosen = work.handler.for_rows(work.inputs.columns)
@@ -198,7 +199,7 @@ def _checked(work: Work, call: Callable[..., object]) -> Callable[..., object]:
 
 
 def _run_rows(work: Work, buffer: ResultBuffer) -> None:
-    call, arguments = _calls(work)
+    call, arguments = calls(work)
     if work.handler.takes_context:
         arguments = (
             (*values, work.context(Rows.span(row, row + 1), buffer))
@@ -260,10 +261,10 @@ def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., object], batch
                 if is_let and buffer.limit > 0:  # nobody gave the work up meanwhile
                     _bisect(work, buffer, call, part)
     else:
-        _lay_result(work, buffer, rows, (result, index))
+        lay_result(work, buffer, rows, (result, index))
 
 
-def _lay_result(work: Work, buffer: ResultBuffer, rows: Rows, returned: tuple[object, object]) -> None:
+def lay_result(work: Work, buffer: ResultBuffer, rows: Rows, returned: tuple[object, object]) -> None:
     """End a call: put what it returned in order, and see whether it fits, while its time still runs; lay what comes of that."""
     try:
         problems, result = _fitting(work, work.in_order(*returned), len(rows))
@@ -292,7 +293,7 @@ def overdue(timeout_s: float | None) -> str:
 
 
 def _run_coroutines(work: Work, buffer: ResultBuffer) -> None:
-    call, arguments = _calls(work)
+    call, arguments = calls(work)
     asyncio.run(_gather(work, buffer, call, iter(list(zip(work.rows, arguments, strict=True)))))
 
 
