@@ -41,6 +41,8 @@ def play(name: str, patch: pytest.MonkeyPatch) -> Trial:
     MUTANTS[name](patch)
     for seed in range(SEEDS):
         score = run_seed(seed)
+        if score.rule.endswith(("TypeError", "AttributeError", "NameError")):
+            raise AssertionError(f"{name} does not fit the code any more: {score.violation}")
         if score.violation:
             return Trial(name=name, n_schedules=seed + 1, rule=score.rule)
     return Trial(name=name, n_schedules=SEEDS, rule="")

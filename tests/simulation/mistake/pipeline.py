@@ -131,7 +131,7 @@ def deleted_parent_counts_as_completed(patch: pytest.MonkeyPatch) -> None:
 def tombstone_does_not_say_how_a_job_ended(patch: pytest.MonkeyPatch) -> None:
     """Nothing stays of how a job ended that was deleted."""
     original = Repository.bury_job
-    patch.setattr(Repository, "bury_job", lambda self, seen, outcome: original(self, seen, ()))
+    patch.setattr(Repository, "bury_job", lambda self, seen, outcome, **more: original(self, seen, (), **more))
 
 
 def each_who_looks_releases(patch: pytest.MonkeyPatch) -> None:

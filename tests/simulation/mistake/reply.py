@@ -49,8 +49,8 @@ def conflict_means_lost(patch: pytest.MonkeyPatch) -> None:
 
 def _told_lost(loop, kind, key, absent):
     held = loop.read(kind, key, absent=absent)
-    bare = replace(held.doc, leases=(), done=(), outputs={}) if kind is cas.PART else replace(held.doc, controls=())
-    return Versioned(bare, held.etag)
+    empty = {"leases": (), "done": (), "outputs": {}} if kind is cas.PART else {"controls": ()}
+    return Versioned(replace(held.doc, **empty), held.etag) if kind in (cas.PART, cas.JOB) else held
 
 
 def one_read_decides(patch: pytest.MonkeyPatch) -> None:

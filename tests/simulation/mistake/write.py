@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import pyarrow as pa
 import pytest
 
 from oqkit.claim.lease import HeldLease
@@ -125,4 +126,4 @@ def unnamed_outputs_are_read(patch: pytest.MonkeyPatch) -> None:
 def _minus(piece, rows):
     numbers, values = piece
     kept = [place for place, row in enumerate(numbers) if row not in rows]
-    return numbers[kept], values.take(result.pa.array(kept, result.pa.int64()))
+    return numbers[kept], values.take(pa.array(kept, pa.int64()))
