@@ -33,7 +33,7 @@ class QueueSchemas(Connection):
         *,
         by: str | None = None,
     ) -> int:
-        """Store the schema of a task type in place of an earlier one, and return its version, from 1 on.
+        """Store the schema of a task type in place of an earlier one, and return the version that is there then, from 1 on.
 
         `schema` is ``{"input": <JSON Schema>, "output": <JSON Schema>}`` of draft 2020-12, or one of the two; of a pydantic
         model its ``model_json_schema()``. To publish the same again changes nothing. Jobs that are there keep the schema

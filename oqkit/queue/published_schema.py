@@ -44,27 +44,32 @@ SCHEMA = document_type(PublishedSchema, what="schema", key_of=lambda doc: keys.s
 
 
 def publish(repository: Repository, job_type: str, parts: Mapping[str, dict[str, Any]], *, by: str) -> PublishedSchema:
-    """Store the schema of a task type in place of an earlier one; the same once more changes nothing."""
+    """Store the schema of a task type in place of an earlier one; the same once more changes nothing.
+
+    One that was deleted is not there, but its `orders` are kept: a publication before the delete may yet ask for its own.
+    """
     order, now = new_id(repository.rng), repository.now()
 
     def published(doc: PublishedSchema) -> PublishedSchema:
-        if doc.version and doc.parts() == parts:
+        if not doc.is_deleted and doc.parts() == parts:
             return doc
         return replace(
             doc,
+            is_deleted=False,
             input=parts.get("input"),
             output=parts.get("output"),
-            version=doc.version + 1,
+            version=1 if doc.is_deleted else doc.version + 1,
             at=now,
             by=by,
             orders=(*doc.orders, order)[-MAX_ORDERS:],
         )
 
-    held = Collection(repository, SCHEMA).update(
+    held = repository.loop.update(
+        SCHEMA,
         keys.schema_key(job_type),
         published,
         applied=lambda doc: order in doc.orders,
-        absent=PublishedSchema(type=job_type),
+        absent=PublishedSchema(type=job_type, is_deleted=True),
     )
     return held.doc
 

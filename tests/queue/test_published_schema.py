@@ -37,6 +37,30 @@ def test_publication_whose_reply_was_lost_is_not_repeated_over_a_later_one(world
     assert (held.parts(), held.version, theirs) == (schema(2), 2, [])
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+def test_first_publications_at_once_both_count_whatever_becomes_of_the_replies(world, fault):
+    store = FaultyStore(world.inner, (fault,))
+    theirs = [lambda: publish(world.repository(), "score", schema(2), by="them")]
+    store.before_write = lambda *_: theirs and theirs.pop()()
+    publish(world.repository(store), "score", schema(1), by="me")
+    held = read_schema(world.repository(), "score")
+    assert (held.parts(), held.version, theirs) == (schema(1), 2, [])
+
+
+def test_publication_whose_reply_was_lost_is_not_repeated_after_a_delete_and_a_later_one(world):
+    store = FaultyStore(world.inner, ("drop",))
+
+    def publish_anew():
+        assert delete_schema(world.repository(), "score")
+        publish(world.repository(), "score", schema(2), by="them")
+
+    theirs = [publish_anew]
+    store.before_read = lambda *_: read_schema(world.repository(), "score") and theirs and theirs.pop()()
+    publish(world.repository(store), "score", schema(1), by="me")
+    held = read_schema(world.repository(), "score")
+    assert (held.parts(), held.version, theirs) == (schema(2), 1, [])
+
+
 def test_publishers_at_once_make_a_version_each(world):
     found = race([lambda n=n: publish(world.repository(), "score", schema(n), by="me") for n in range(12)])
     assert sorted(one.version for one in found) == list(range(1, 13))

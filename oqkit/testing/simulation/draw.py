@@ -36,6 +36,7 @@ from oqkit.testing.simulation.plan import (
     Trick,
     WorkerPlan,
 )
+from oqkit.testing.simulation.schema_actor import with_schemas
 from oqkit.testing.simulation.sharded import with_reshards, with_shards
 
 T = TypeVar("T")
@@ -67,7 +68,7 @@ def make_plan(seed: int) -> Plan:
     )
     for step in (_with_pipeline, _with_steering, _with_signal, _with_keys, _with_calls, with_asks, _with_schedules):
         plan = step(plan, random.Random(f"{seed}/{step.__name__.removeprefix('_').removeprefix('with_')}"))  # noqa: S311 - the same
-    return with_reshards(with_shards(with_deletes(with_limits(plan))))
+    return with_schemas(with_reshards(with_shards(with_deletes(with_limits(plan)))))
 
 
 def _with_calls(plan: Plan, rng: random.Random) -> Plan:

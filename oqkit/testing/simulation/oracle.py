@@ -43,6 +43,7 @@ from oqkit.testing.simulation.kernel import Node, current
 from oqkit.testing.simulation.limit_fact import LimitFacts
 from oqkit.testing.simulation.pause_fact import PauseFacts
 from oqkit.testing.simulation.recurring_oracle import ScheduleFacts
+from oqkit.testing.simulation.schema_fact import SchemaFacts
 from oqkit.testing.simulation.shard_fact import ShardFacts
 from oqkit.testing.simulation.step import Step
 
@@ -55,8 +56,7 @@ class Oracle:
         self.lease_s, self.limits, self.shards = lease_s, limits, shards
         self.violation: Violation | None = None
         self.n_writes = self.n_executions = self.n_takeovers = 0
-        self.jobs: dict[str, Job] = {}
-        self.parts: dict[str, Part] = {}
+        self.jobs, self.parts = dict[str, Job](), dict[str, Part]()
         self.generations: dict[str, str] = {}
         """Of tasks with a key, the id to that of the one that held it before; empty for the first."""
         self.executions: list[Execution] = []
@@ -86,9 +86,9 @@ class Oracle:
         self.longest_pause_s = 0.0
         """How long a worker stood still at most."""
         self.pauses, self.quotas = PauseFacts(self.expect, bucket), LimitFacts(self.expect, bucket)
-        self._places = ShardFacts(self.expect, shards=shards)
-        self.deletions = DeletionFacts(self)
-        self.schedules = ScheduleFacts(self, late_s=limits.schedule_late_s)
+        self.schemas, self._places = SchemaFacts(self.expect, bucket), ShardFacts(self.expect, shards=shards)
+        self.deletions, self.schedules = DeletionFacts(self), ScheduleFacts(self, late_s=limits.schedule_late_s)
+        self._apart = (self.pauses, self.schedules, self.quotas, self._places, self.schemas)
         bucket.watcher = self
 
     def fail(self, rule: str, message: str) -> None:
@@ -146,8 +146,8 @@ class Oracle:
             self.fail("unreadable touched", key)  # nobody runs, rewrites or hides what he does not understand
         elif key.startswith(keys.JOBS):
             self._wrote_job(write)
-        elif apart := [one for one in (self.pauses, self.schedules, self.quotas, self._places) if one.concerns(key)]:
-            apart[0].wrote(write)
+        elif (apart := next((one for one in self._apart if one.concerns(key)), None)) is not None:
+            apart.wrote(write)
         elif key.startswith(keys.OPEN):
             self._wrote_marker(write)
         elif "/parts/" in key:

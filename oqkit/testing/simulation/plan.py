@@ -207,6 +207,19 @@ class ScheduleOrderPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaPlan:
+    """Somebody publishes or deletes the schema of a task type a few times, or submits by it."""
+
+    name: str
+    number: int
+    """By which the first schema is known that is published; those after it have the next ones."""
+    at_s: float
+    verb: str
+    """``publish``, ``delete``, ``submit`` or ``submit unfit``."""
+    kills: tuple[Kill, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One schedule."""
 
@@ -239,6 +252,7 @@ class Plan:
     calls: tuple[CallPlan, ...] = ()
     reshards: tuple[ReshardPlan, ...] = ()
     deletes: tuple[DeletePlan, ...] = ()
+    schemas: tuple[SchemaPlan, ...] = ()
     dropped: frozenset[str] = field(default_factory=frozenset)
 
     def weather(self) -> Weather:
@@ -260,6 +274,7 @@ class Plan:
             self.reshards,
             self.reads,
             self.deletes,
+            self.schemas,
             self.schedules,
             self.schedule_orders,
         )
@@ -290,6 +305,7 @@ class Plan:
             calls=kept(self.calls),
             reshards=kept(self.reshards),
             deletes=kept(self.deletes),
+            schemas=kept(self.schemas),
             reads=kept(self.reads),
             tricks=kept(self.tricks),
             schedules=kept(self.schedules),

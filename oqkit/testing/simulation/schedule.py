@@ -24,6 +24,7 @@ from oqkit.testing.simulation.keyed import KeyedSubmitter
 from oqkit.testing.simulation.plan import TYPES, JobPlan, OrderPlan, Plan, SignPlan, WorkerPlan
 from oqkit.testing.simulation.recurring_actor import begin_schedules, pause_one, stop_schedules
 from oqkit.testing.simulation.resharder import Resharder
+from oqkit.testing.simulation.schema_actor import SchemaPerson
 from oqkit.testing.simulation.trick import play
 from oqkit.testing.simulation.world import Score, SimRepository, World, following, quiet, telling_attempts
 
@@ -80,6 +81,7 @@ def _run(world: World) -> None:
     people += [(reshard.at_s, Resharder(world, reshard)) for reshard in plan.reshards]
     people += [(call.at_s, Caller(world, call)) for call in plan.calls]
     people += [(delete.at_s, Deleter(world, delete)) for delete in plan.deletes]
+    people += [(schema.at_s, SchemaPerson(world, schema)) for schema in plan.schemas]
     for at_s, person in people:
         kernel.at(at_s, person.live)
     for trick in plan.tricks:
