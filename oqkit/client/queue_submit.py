@@ -134,11 +134,12 @@ class QueueSubmitting(Connection):
 
     def submit_dataset(
         self,
-        paths: str | Sequence[str],
+        paths: Any,
         fn: Callable[..., object] | str,
         *,
         name: str | None = None,
         columns: Sequence[str] | None = None,
+        filter: Any = None,  # noqa: A002 - pyarrow's and pandas' word for it
         part_rows: int | str = "auto",
         on_duplicate: OnDuplicate = "attach",
         max_tasks: int | None = None,
@@ -148,13 +149,19 @@ class QueueSubmitting(Connection):
         """Submit one task for each row of Parquet files, whose rows do not pass through this process.
 
         `paths` is a path, glob or folder, or a list of them, wherever `fsspec` reaches: ``s3://``, local,
-        ``gs://``, ... All files have the same columns. Workers read the files themselves, as
+        ``gs://``, ...; or a `pyarrow.dataset.Dataset` of such files, with its filter and the columns of its schema. All files have
+        the same columns; what folders say (``year=2024/``) makes further ones: of int64 if all are whole numbers, else of text.
+        Workers read the files themselves, as
         `pandas.read_parquet` gives them, so they must reach them under the same paths; a file that has been
         written anew since is refused. How files are reached is for each machine's own configuration to say: in S3
         with the endpoint, region and profile of its queue, elsewhere with what its `data_roots` say. Workers that
         do not trust code from the queue read the bucket of the queue and their data roots, and nothing else.
         `storage_options` are stored in the job; they may be ``anon`` and ``requester_pays``. Results are indexed
         by the row number over all files. The rest is as in `submit_frame`.
+
+        With `filter`, a `pyarrow.compute.Expression` or a list as ``[("x", ">", 1)]``, only rows that pass are tasks, and are numbered through.
+        Which ones those are is found out here, once: row groups that statistics or folders rule out are not read, of the others
+        the columns of the filter are; a null is no.
 
         All slices of a batch function have the same dtypes: of an int or bool column those of the whole, or Int64 or
         boolean where the files do not say whether it has nulls; a categorical column comes as its values.
@@ -163,6 +170,7 @@ class QueueSubmitting(Connection):
             paths,
             fn,
             columns=columns,
+            filter=filter,
             part_rows=part_rows,
             timer=self.timer,
             limits=self.repository.limits,

@@ -14,6 +14,7 @@ from oqkit.clock import new_id
 from oqkit.limits import TaskLimits
 from oqkit.payload.input import Input
 from oqkit.payload.parquet import PayloadFile, encode_payload
+from oqkit.payload.row_filter import PickedRows
 from oqkit.queue import key as keys
 from oqkit.queue.dependency import FEATURE as DEPENDENCIES
 from oqkit.queue.job import LAYOUTS, SCHEMAS, Code, Job
@@ -55,6 +56,8 @@ class JobSpec:
     """A digest of the inputs."""
     input: Input
     """What the job holds of them, but for where they are uploaded."""
+    picked: PickedRows | None = None
+    """Which rows of a dataset are meant; None: all."""
     table: Any = None
     """The input table; None if `input` holds everything."""
     index: Any = None
@@ -66,10 +69,17 @@ class JobSpec:
     given: Any = None
     """What a schema of the inputs looks at: the frame, or the list of values; None if they do not pass through this process."""
 
+    @property
+    def has_uploads(self) -> bool:
+        """Whether there are input files."""
+        return self.table is not None or self.picked is not None
+
     def files(self, *, max_bytes: int) -> Iterator[PayloadFile]:
         """Yield the input files; one ends with the part that takes it past `max_bytes`."""
         if self.table is not None:
             yield from encode_payload(self.table, part_rows=self.part_rows, max_file_bytes=max_bytes)
+        if self.picked is not None:
+            yield from self.picked.files(part_rows=self.part_rows, max_bytes=max_bytes)
 
 
 def function_of(function: Any, *, limits: TaskLimits) -> Function:

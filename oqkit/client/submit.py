@@ -204,7 +204,7 @@ class Submitter:
         """Store all that a job needs; return what is to be committed."""
         check_circle(job)
         submission = Submission(self._repository, job)
-        if self._is_new_code(spec.function) or spec.table is not None:
+        if self._is_new_code(spec.function) or spec.has_uploads:
             submission.check()
         self.put_code(spec.function)
         files = spec.files(max_bytes=self._limits.payload.file_bytes)

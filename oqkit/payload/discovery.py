@@ -3,70 +3,94 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from oqkit.config import LOCAL, canonical_protocol
 from oqkit.errors import SchemaError, UsageError
 from oqkit.limits import PayloadLimits
-from oqkit.payload.access import Access, check_paths
-from oqkit.payload.dataset import Dataset, DatasetFile, errors_of, tag_of
+from oqkit.payload.access import Access
+from oqkit.payload.dataset import Dataset, DatasetFile
+from oqkit.payload.dataset_file import errors_of, tag_of
+from oqkit.payload.file_list import FileList, list_files, value_type
 from oqkit.payload.parquet import footer_bytes
+from oqkit.payload.partition import Partitions, Values, hive_partitions
 from oqkit.store.parallel import map_parallel
 
 
 def find_dataset(
-    paths: str | Sequence[str], *, options: Mapping[str, Any], access: Access, limits: PayloadLimits
+    source: Any, *, options: Mapping[str, Any], access: Access, limits: PayloadLimits
 ) -> tuple[Dataset, pa.Schema]:
-    """List the files of a dataset (paths, globs or folders) and read their footers, one GET each.
+    """List the files of a dataset, as `list_files` does, and read their footers, as `read_footers` does."""
+    return read_footers(list_files(source, options=options, access=access), access=access, limits=limits)
 
-    Return it with all its columns, and the schema that all files share; `access` allows its files from now on.
+
+def read_footers(listed: FileList, *, access: Access, limits: PayloadLimits) -> tuple[Dataset, pa.Schema]:
+    """Read the footers of files, one GET each.
+
+    Return the dataset with all its columns, and the schema that all files share, with the columns that their folders
+    name; `access` allows its files from now on.
     Raise `UsageError` if there are no files, `Denied`, `Missing` or `Unavailable` naming one that cannot be read, and
     `SchemaError` naming the first one whose columns differ.
     """
-    wanted = _checked(paths)
-    protocol = canonical_protocol(wanted[0].partition("://")[0] if "://" in wanted[0] else LOCAL)
-    first = wanted[0].rpartition("://")[2]
-    options = access.options_of_a_job(protocol, first, options)
-    system = access.system(protocol, first, options)
-    found = list(dict.fromkeys(path for one in wanted for path in _expand(system, one)))
-    if not found:
-        raise UsageError(f"no Parquet files match {paths!r}")
     footers = map_parallel(
-        lambda path: _footer(system, path, tail_bytes=limits.tail_bytes), found, n_threads=limits.footer_threads
+        lambda path: _footer(listed.system, path, tail_bytes=limits.tail_bytes),
+        listed.paths,
+        n_threads=limits.footer_threads,
     )
+    _check_row_groups(footers, listed.row_groups)
     schema = _common_schema(footers)
+    partitions, values = listed.partitions, listed.values
+    if partitions is None:
+        partitions, values = hive_partitions(listed.paths, held=schema.names)
+    for one in partitions.fields:
+        schema = schema.append(one)
+    schema = schema if listed.schema is None else _projected(schema, listed.schema)
     dataset = Dataset(
-        protocol=protocol,
-        options=options,
-        files=tuple(one.file for one in footers),
+        protocol=listed.protocol,
+        options=listed.options,
+        files=tuple(replace(one.file, values=values[one.file.path]) for one in footers),
         stored=tuple(schema.names),
-        nulls=_nulls(footers),
+        nulls={
+            name: is_known
+            for name, is_known in {**_nulls(footers), **_nulls_of(partitions, values)}.items()
+            if name in schema.names
+        },
+        partitions=partitions,
     )
-    access.grant(protocol, dataset.to_json()["files"])
+    access.grant(listed.protocol, [file.to_json() for file in dataset.files])
     return dataset, schema
 
 
-def _checked(paths: str | Sequence[str]) -> list[str]:
-    wanted = [paths] if isinstance(paths, str) else list(paths or [])
-    if not wanted or not all(isinstance(path, str) for path in wanted):
-        raise UsageError(f"paths={paths!r:.80} must be a path, glob or folder of Parquet files, or a list of them")
-    check_paths(wanted)
-    return wanted
+def _check_row_groups(footers: Sequence[_Footer], wanted: Mapping[str, Sequence[int]]) -> None:
+    for one in footers:
+        if list(wanted.get(one.file.path, range(len(one.file.groups)))) != list(range(len(one.file.groups))):
+            raise UsageError(
+                f"the dataset has single row groups of {one.file.path}: submit the files, with filter= to pick rows"
+            )
 
 
-def _expand(system: Any, path: str) -> list[str]:
-    plain = system._strip_protocol(path)  # noqa: SLF001 - fsspec's own word for it, used throughout its plug-ins
-    if any(sign in plain for sign in "*?["):
-        return sorted(str(one) for one in system.glob(plain))
-    if system.isdir(plain):
-        return sorted(str(one) for one in system.find(plain) if one.endswith((".parquet", ".pq")))
-    if not system.exists(plain):
-        raise UsageError(f"there is no file {path!r}")
-    return [plain]
+def _projected(schema: pa.Schema, wanted: pa.Schema) -> pa.Schema:
+    """Return the columns that a dataset of pyarrow has; raise `SchemaError` for one that the files have not, or not so."""
+    for one in wanted:
+        found = schema.field(one.name).type if one.name in schema.names else "no such column"
+        if found != value_type(one.type) and found != one.type:
+            raise SchemaError(
+                f"column {one.name!r} is {one.type} in the dataset, and {found} in its files, which are read as they are: "
+                "give the dataset the schema of the files, and convert in the function"
+            )
+    return pa.schema([schema.field(one.name) for one in wanted], metadata=schema.metadata)
+
+
+def _nulls_of(partitions: Partitions, values: Mapping[str, Values]) -> dict[str, bool]:
+    """Return which columns that folders name hold nulls."""
+    return {
+        one.name: True
+        for place, one in enumerate(partitions.fields)
+        if _is_plain(one.type) and any(found[place] is None for found in values.values())
+    }
 
 
 # --- footers -------------------------------------------------------------------------------------

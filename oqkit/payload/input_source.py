@@ -28,9 +28,13 @@ class InputSource:
         self._reader: Any = None
 
     def files(self, refs: Sequence[PayloadRef]) -> PayloadReader:
-        """Return the reader of the job's own files, or raise `NotAllowed` if these are those of others."""
+        """Return the one reader of the job's own files, or raise `NotAllowed` if these are those of others."""
+        return self.once(lambda: self.reader(refs))
+
+    def reader(self, refs: Sequence[PayloadRef]) -> PayloadReader:
+        """Make a reader of the job's own files, or raise `NotAllowed` if these are those of others."""
         limits = self.repository.limits.payload
-        return self.once(lambda: PayloadReader(self.repository.store, self._own(refs), limits=limits, cache=self.cache))
+        return PayloadReader(self.repository.store, self._own(refs), limits=limits, cache=self.cache)
 
     def once(self, make: Callable[[], R]) -> R:
         """Return the one reader of these inputs, which remembers what it has read; `make` makes it."""

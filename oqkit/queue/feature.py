@@ -10,6 +10,9 @@ from oqkit.queue.limit import FEATURE as LIMITS
 from oqkit.queue.signal import FEATURE as SIGNALS
 from oqkit.queue.tombstone import DELETED
 
+DATASETS: Final = "datasets"
+"""Of jobs on files of which not all rows are meant, or whose folders name columns."""
+
 FEATURES: Final[frozenset[str]] = frozenset(
     {
         *("reprioritize", "tag"),
@@ -19,5 +22,6 @@ FEATURES: Final[frozenset[str]] = frozenset(
         SCHEMAS,
         LIMITS,
         LAYOUTS,
+        DATASETS,
     }
 )

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+from oqkit.arrow.metadata import pack_type
+
 NOT_HERE = r"no file may be read by .* here: a job asks for it.*data_roots"
 NO_PROTOCOL = r"is no plain protocol"
 NO_OPTION = r"storage_options\[.*\] (cannot be part of a job|must be a)"
@@ -179,7 +183,7 @@ def _paths(place: Place) -> Iterator[Case]:
 
 
 def _own_keys(place: Place) -> Iterator[Case]:
-    for kind in ("frame", "json"):
+    for kind in ("frame", "json", "dataset"):
         for key in (
             place.foreign_key,
             f"code/{place.code_digest}",
@@ -190,7 +194,7 @@ def _own_keys(place: Place) -> Iterator[Case]:
         ):
 
             def change(doc: dict[str, Any], key: str = key) -> None:
-                doc["input"]["files"][0][0] = key
+                doc["input"].setdefault("files", [["", 0, 1, 100]])[0][0] = key
 
             yield Case(name=f"{kind} key {key}", kind=kind, change=change, told=NOT_ITS_OWN)
 
@@ -226,6 +230,12 @@ def _shapes() -> Iterator[Case]:
         ("rows below zero", {"files": [["x", 1, "t", [[-1, 1]]]]}),
         ("options that are a list", {"options": ["anon"]}),
         ("more rows than the job", {"files": [["x", 1, "t", [[7, 1]]]]}),
+        ("folders of no type", {"partitions": [["year", "AAAA"]]}),
+        ("folders of a type that is no text", {"partitions": [["year", 5]]}),
+        ("folders that name more columns", {"partitions": [["year", pack_type(pa.int64())]]}),
+        ("folders of a nested type", {"partitions": [["year", pack_type(pa.list_(pa.int64()))]]}),
+        ("folders of other values", {"files": [["x", 1, "t", [[1, 1]], ["2024"]]]}),
+        ("folders that are numbers", {"files": [["x", 1, "t", [[1, 1]], [2024]]]}),
     ):
         yield Case(
             name=name, kind="dataset", change=_dataset(**dataset), told=r"not readable here|names no file|but its files"
