@@ -56,6 +56,10 @@ from oqkit.client.shortcut import (
 from oqkit.client.single import Task
 from oqkit.client.stream import AsCompleted
 
+# familiar doors
+from oqkit.door.task_executor import Executor
+from oqkit.door.task_future import TaskFuture
+
 # errors
 from oqkit.errors import (
     Denied,
@@ -102,6 +106,7 @@ __all__ = [
     "Context",
     "Denied",
     "DuplicateJob",
+    "Executor",
     "FormatError",
     "IllegalTransition",
     "Job",
@@ -121,6 +126,7 @@ __all__ = [
     "StoreError",
     "Task",
     "TaskError",
+    "TaskFuture",
     "Trace",
     "Unavailable",
     "UnknownJob",

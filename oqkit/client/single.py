@@ -32,15 +32,17 @@ class Task(TaskSteering):
     """One task: the same verbs as a job, for a single row."""
 
     def __init__(
-        self, connection: Connection, job: JobObject, row: int = 0, *, function: TaskFunction | None = None
+        self, connection: Connection, job: JobObject | Job, row: int = 0, *, function: TaskFunction | None = None
     ) -> None:
-        if not 0 <= row < job.n_tasks:
-            raise UsageError(f"job {printable(job.name) or job.id} has rows 0 to {job.n_tasks - 1}, not {row}")
-        self.job = Job(connection, job, function=function)
+        """`job` is stored, or a handle: tasks of one handle share what it knows."""
+        self.job = job if isinstance(job, Job) else Job(connection, job, function=function)
+        stored = self.job._view.state.job
+        if not 0 <= row < stored.n_tasks:
+            raise UsageError(f"job {printable(stored.name) or stored.id} has rows 0 to {stored.n_tasks - 1}, not {row}")
         self.row = row
         self._repository = connection.repository
         self._connection = connection
-        self._part, self._row = job.locate(row)
+        self._part, self._row = stored.locate(row)
 
     @classmethod
     def of_id(cls, connection: Connection, text: str) -> Self:
@@ -180,6 +182,10 @@ class Task(TaskSteering):
     def result(self, timeout: float | None = None) -> Any:
         """Wait, and return what the function returned; raise `JobFailed` if the task did not complete."""
         self.wait(timeout)
+        return self._outcome()
+
+    def _outcome(self) -> Any:
+        """Do so of a task that is known to have ended."""
         part = self.job._view.state.part(self._part)
         status = part.state_at(self._row).status
         if status is Status.COMPLETED:

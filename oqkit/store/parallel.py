@@ -26,8 +26,15 @@ def map_parallel(function: Callable[[A], B], items: Iterable[A], *, n_threads: i
     pool, found = ThreadPoolExecutor(min(n_threads, len(work)), "oqkit-io"), list[B]()
     try:
         while work:  # never all at once: a job may have ten million parts
-            found += pool.map(function, work)
+            found += _scheduled(pool, function, work)
             work = list(islice(left, _AHEAD))
         return found
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # so that Ctrl-C returns at once
+
+
+def _scheduled(pool: ThreadPoolExecutor, function: Callable[[A], B], work: list[A]) -> Iterable[B]:
+    try:
+        return pool.map(function, work)
+    except RuntimeError:  # the program ends, and pools take nothing more: then one after the other
+        return map(function, work)

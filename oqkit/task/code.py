@@ -257,6 +257,13 @@ def dump(task: TaskFunction, *, limits: TaskLimits, modules: Iterable[str] = ())
     return data + sources_of(pickler.codes, most_bytes=limits.source_bytes)
 
 
+def pickled(value: object) -> bytes:
+    """Pickle a function or any value, as `dump` does; raise whatever pickling it raises."""
+    sink = io.BytesIO()
+    _pickler()(sink).dump(value)
+    return sink.getvalue()
+
+
 def _culprit(task: TaskFunction) -> str:
     """Name what cannot be pickled, if it is something that the function refers to."""
     bad = [what for what, value in _referred(task) if _size(value) is None]
