@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from oqkit.arrow import column, inference, storable
 from oqkit.arrow.digest import hash_table
+from oqkit.arrow.frame_kind import opened
 from oqkit.arrow.metadata import (
     RESERVED,
     Column,
@@ -89,24 +90,6 @@ def to_table(df: object, *, columns: Sequence[Label] | None = None, problems: di
     if isinstance(df, pa.Table):
         return _from_arrow(df if columns is None else df.select(_places(df.column_names, columns)), backend="arrow")
     return _from_arrow(_polars_table(df, columns), backend="polars")
-
-
-def opened(df: object) -> object:
-    """Return a pandas or polars frame as it is, and anything else that is a frame as a pyarrow table, or raise `SchemaError`."""
-    if isinstance(df, pd.DataFrame | pa.Table):
-        return df
-    if type(df).__module__.partition(".")[0] != "polars":
-        return _arrow_table(df)
-    if not hasattr(df, "to_arrow") or not hasattr(df, "schema"):
-        hint = "call .collect() first" if hasattr(df, "collect") else "call .to_frame() first"
-        msg = f"a polars {type(df).__name__} is not a frame; {hint}"
-        raise SchemaError(msg)
-    return df
-
-
-def labels_of(df: Any) -> list[Label]:
-    """Return the names of the columns of what `opened` returned."""
-    return list(df.column_names if isinstance(df, pa.Table) else df.columns)
 
 
 def chosen(labels: Sequence[Label], wanted: Sequence[Label]) -> list[Label]:
@@ -282,18 +265,6 @@ def _polars_table(df: Any, columns: Sequence[Label] | None) -> pa.Table:
             msg = f"column {name!r}, row 0: polars dtype {dtype} cannot be stored; cast it, or leave it out"
             raise SchemaError(msg)
     return df.to_arrow()
-
-
-def _arrow_table(df: object) -> pa.Table:
-    if isinstance(df, pa.Table):
-        return df
-    if hasattr(df, "__arrow_c_stream__") or hasattr(df, "__arrow_c_array__"):
-        try:
-            return pa.table(df)
-        except pa.ArrowInvalid:
-            pass  # one column or array rather than a table
-    msg = f"a {type(df).__name__} is not a frame; pass a pandas or polars DataFrame or a pyarrow Table"
-    raise SchemaError(msg)
 
 
 def _from_arrow(table: pa.Table, *, backend: str) -> Frame:

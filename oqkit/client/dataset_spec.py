@@ -11,7 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from oqkit.arrow.table import Layout, chosen, labels_of, to_table
+from oqkit.arrow.frame_kind import labels_of
+from oqkit.arrow.table import Layout, chosen, to_table
 from oqkit.client.frame_spec import columns_for
 from oqkit.client.part_rows import part_rows_of
 from oqkit.client.spec import JobSpec, function_of

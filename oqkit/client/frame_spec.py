@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from oqkit.arrow.frame_kind import backend_of, labels_of, opened
 from oqkit.arrow.identity import digest_by_name
-from oqkit.arrow.table import chosen, labels_of, opened, to_table
+from oqkit.arrow.table import chosen, to_table
 from oqkit.arrow.table import fingerprint as frame_fingerprint
 from oqkit.client.join import Submitted
 from oqkit.client.part_rows import part_rows_of
@@ -42,7 +43,9 @@ def spec_of_frame(
         table=frame.table,
         index=df.index if is_pandas else None,
         given=source,
-        source=Submitted(frame=df.copy(deep=False), columns=tuple(used), content=content) if is_pandas else None,
+        source=Submitted(frame=df.copy(deep=False) if is_pandas else df, columns=tuple(used), content=content)
+        if backend_of(df) is not None
+        else None,
     )
 
 

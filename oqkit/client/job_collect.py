@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from oqkit.arrow import tagged_json
+from oqkit.arrow.frame_kind import backend_of
 from oqkit.client import join as joining
 from oqkit.client.error_group import grouped_errors
 from oqkit.client.job_wait import JobWaiting
@@ -29,9 +30,7 @@ Errors = Literal["raise", "coerce", "drop"]
 class JobCollecting(JobWaiting):
     """Frames of what came of the tasks, aligned with what was submitted."""
 
-    def result(
-        self, timeout: float | None = None, *, errors: Errors = "raise", join: bool | pd.DataFrame = False
-    ) -> Any:
+    def result(self, timeout: float | None = None, *, errors: Errors = "raise", join: Any = False) -> Any:
         """Wait, and return the results as a frame aligned with the submitted one.
 
         What a function returned makes the columns: a dict, dataclass, named tuple or frame its fields,
@@ -47,37 +46,37 @@ class JobCollecting(JobWaiting):
             self._raise_for_failures()
         return self._results(errors, join=join)
 
-    def partial(self, *, errors: Errors = "drop", join: bool | pd.DataFrame = False) -> Any:
+    def partial(self, *, errors: Errors = "drop", join: Any = False) -> Any:
         """Return what has completed so far, without waiting; other tasks give no row (or nulls: ``"coerce"``)."""
         check_errors(errors)
         self._refresh()
         return self._results(errors, join=join)
 
-    def _results(self, errors: Errors, *, join: bool | pd.DataFrame) -> Any:
+    def _results(self, errors: Errors, *, join: Any) -> Any:
         missing: Literal["null", "drop"] = "drop" if errors == "drop" else "null"
         pieces = self._collector.pieces()
         self._tell_unreadable(errors)
         frame = self._collector.frame(pieces, missing=missing)
         return frame if join is False else self._joined(frame, missing, join)
 
-    def _joined(self, frame: Any, missing: str, join: bool | pd.DataFrame) -> Any:  # noqa: FBT001 - as in `result`
-        source = self._submitted_frame(join)
+    def _joined(self, frame: Any, missing: str, join: Any) -> Any:
+        source, rows = self._submitted_frame(join), None
         if missing == "drop":
             rows = np.sort(np.concatenate([rows for rows, _ in self._collector.pieces()] or [np.zeros(0, "int64")]))
-            source = source.iloc[rows]
-        twice = [name for name in frame.columns if name in source.columns]
-        results = frame.rename(columns={name: f"{name}_result" for name in twice})
-        # By position: labels may occur several times.
-        return pd.concat([source.reset_index(drop=True), results.reset_index(drop=True)], axis=1).set_axis(source.index)
+        return joining.beside(source, frame, rows=rows)
 
-    def _submitted_frame(self, join: bool | pd.DataFrame) -> Any:  # noqa: FBT001 - as in `result`
+    def _submitted_frame(self, join: Any) -> Any:
         stored, source = self._collector.inputs()
         joinable = stored.joinable()
-        if isinstance(join, pd.DataFrame):
+        if (backend := backend_of(join)) is not None:
+            if backend != joinable.backend:
+                raise UsageError(
+                    f"join=<frame>: a frame of {joinable.backend} was submitted, and this is one of {backend}"
+                )
             joining.check_given(join, joinable.labels(source), self._view.state.job.content_digest)
             return join
         if join is not True:
-            raise UsageError(f"join={tagged_json.show(join)} must be True, False or the submitted pandas frame")
+            raise UsageError(f"join={tagged_json.show(join)} must be True, False or the submitted frame")
         if self._source is not None and self._source.is_intact():
             return self._source.frame
         return joinable.frame(source)

@@ -17,9 +17,9 @@ from oqkit.client.keyed import submission_key
 from oqkit.client.option import Payload, short_text, whole
 from oqkit.client.single import Task
 from oqkit.client.spec import JobSpec
-from oqkit.client.values_spec import spec_of_values
+from oqkit.client.values_spec import spec_of_values, stored_inputs
 from oqkit.errors import UsageError
-from oqkit.task.function import Options, options_of
+from oqkit.task.function import Options, as_task, options_of
 
 OnDuplicate = Literal["attach", "rerun", "raise"]
 
@@ -60,7 +60,7 @@ class QueueSubmitting(Connection):
         limits = self.repository.limits
         spec = spec_of_values([input], fn, part_rows=1, timer=self.timer, limits=limits, payload=payload)
         if known is not None:
-            spec = replace(spec, content=input_digest(input))
+            spec = replace(spec, content=input_digest(spec.given[0]))
         job = self.submitter.submit_single(spec, chosen, key=known)
         return Task(self, job, function=spec.function.task)
 
@@ -79,6 +79,10 @@ class QueueSubmitting(Connection):
     ) -> Job:
         """Submit one call for each of `inputs` (as in `submit`) as one job; for `payload` the inputs count together.
 
+        An instance of a dataclass, or of a model of pydantic, is an input, too: a function whose only parameter is annotated
+        with the class gets an equal one, and one whose parameters are the fields gets these. Such a function also takes dicts of
+        the fields; one that makes no instance raises `SchemaError`.
+
         With `key`, the name of a field that each input has (they are dicts then), inputs are known by it. Keys that are equal are
         one, whatever type they have (1, 1.0, ``np.int64(1)``), but True is not 1: see `oqkit.client.item_key`. Of those that were
         submitted in this way before, to this task type, each stays the task that it is, whatever has become of it. The job
@@ -96,7 +100,9 @@ class QueueSubmitting(Connection):
         if key is not None:
             if name is not None or on_duplicate != "attach":
                 raise UsageError("with key= each input is known by itself: leave out name= and on_duplicate=")
-            items = Items.of(many, field=short_text(key, what="key"))
+            items = Items.of(
+                stored_inputs(many, None if isinstance(fn, str) else as_task(fn)), field=short_text(key, what="key")
+            )
             spec = spec_of(items.values)
             _check_number(spec, max_tasks)
             self.submitter.await_room(spec.function, options_of(options))
@@ -120,7 +126,9 @@ class QueueSubmitting(Connection):
     ) -> Job:
         """Submit one task for each row of `df`, and return the job once it is stored for good.
 
-        `df` is a pandas or polars frame, or anything with the Arrow C stream interface. A row function
+        `df` is a pandas or polars frame, a pyarrow table, or anything else with the Arrow C stream interface, such as a reader of
+        record batches or a relation of DuckDB, which is read once, to a temporary file if it is large. Results are of pandas or
+        polars if the frame is, and else a pyarrow table. A row function
         takes columns by parameter name; a batch function takes slices of the frame (of `columns`, or
         all). Submitting the same function, content and options again attaches to the job that is there,
         whether it runs or has ended; ``on_duplicate="rerun"`` runs it once more, ``"raise"`` raises

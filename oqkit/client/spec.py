@@ -63,7 +63,7 @@ class JobSpec:
     index: Any = None
     """The pandas index of the frame, to align results without reading it back; None if there is none."""
     source: Submitted | None = None
-    """The frame itself, if it is of pandas."""
+    """The frame itself; None if it is none that can be kept, such as a reader."""
     requires: tuple[str, ...] = ()
     """Features that whoever runs it must know, for the kind of its inputs."""
     given: Any = None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from oqkit.arrow import tagged_json
 from oqkit.client.option import Payload, inline_bytes_of
 from oqkit.client.part_rows import part_rows_of
+from oqkit.client.record_fields import stored_input
 from oqkit.client.spec import JobSpec, function_of
 from oqkit.errors import SchemaError
 from oqkit.limits import Limits
@@ -30,7 +32,7 @@ def spec_of_values(
     """Describe a job of one task a value; raise `SchemaError` naming the first value that would not come back equal."""
     inline_bytes = inline_bytes_of(payload, limits=limits)
     known = function_of(function, limits=limits.task)
-    items = list(values)
+    items = stored_inputs(values, known.task)
     texts = [_text(value, number) for number, value in enumerate(items)]
     if known.task is not None and not known.task.batch:
         _check_binding(known.task, items)
@@ -52,14 +54,30 @@ def spec_of_values(
     )
 
 
+def stored_inputs(values: Iterable[Any], task: TaskFunction | None) -> list[Any]:
+    """Return inputs as they are stored: of instances of dataclasses and models of pydantic their fields."""
+    handler = None if task is None or task.batch else Handler(task)
+    items = list(values)
+    for number, value in enumerate(items):
+        with _numbered(number, is_one=len(items) == 1):
+            items[number] = stored_input(value, handler)
+    return items
+
+
+@contextmanager
+def _numbered(number: int, *, is_one: bool) -> Iterator[None]:
+    try:
+        yield
+    except SchemaError as error:
+        raise SchemaError(str(error) if is_one else f"input {number}: {error}") from None
+
+
 def _check_binding(task: TaskFunction, items: Sequence[Any]) -> None:
     """Raise `SchemaError` that names the first of the values that the function cannot be called with."""
     handler = Handler(task)
     for number, value in enumerate(items):
-        try:
-            handler.bind(value)
-        except SchemaError as error:
-            raise SchemaError(f"input {number}: {error}" if len(items) > 1 else str(error)) from None
+        with _numbered(number, is_one=len(items) == 1):
+            handler.check(value)
 
 
 def _text(value: Any, number: int) -> str:
@@ -68,6 +86,5 @@ def _text(value: Any, number: int) -> str:
     except SchemaError as error:
         reason = f"{error.kind} has no JSON form" if isinstance(error, tagged_json.NoForm) else str(error)
         raise SchemaError(
-            f"input {number} ({tagged_json.show(value)}) cannot be stored: {reason}. Pass "
-            f"{tagged_json.STORABLE}; of a dataclass or model, its fields as a dict"
+            f"input {number} ({tagged_json.show(value)}) cannot be stored: {reason}. Pass {tagged_json.STORABLE}"
         ) from None

@@ -79,9 +79,7 @@ class FrameInput:
         return index
 
     def joinable(self) -> FrameInput:
-        """Return this input, or raise `UsageError` if results cannot be put beside the submitted frame."""
-        if self.backend != "pandas":
-            raise UsageError("join=True needs a pandas frame; put the columns of other frames side by side yourself")
+        """Return this input: results can be put beside the submitted frame, which is of the same kind."""
         return self
 
     def labels(self, source: InputSource) -> list[Label]:
@@ -89,7 +87,7 @@ class FrameInput:
         schema = source.files(self.files).schema()
         return [label_of(schema.field(name)) for name in self.layout.columns]
 
-    def frame(self, source: InputSource) -> pd.DataFrame:
+    def frame(self, source: InputSource) -> Any:
         """Return the submitted frame, read back; raise `UsageError` if columns of it were not stored."""
         if self.n_left_out:
             raise UsageError(
@@ -97,5 +95,4 @@ class FrameInput:
                 "take them, and the frame is not at hand as it was submitted; pass it: result(join=df)"
             )
         names = [*self.layout.columns, *self.layout.index]
-        frame: pd.DataFrame = to_frame(source.files(self.files).columns(names), self.layout)
-        return frame
+        return to_frame(source.files(self.files).columns(names), self.layout)

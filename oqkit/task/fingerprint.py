@@ -81,23 +81,25 @@ def python_of(fingerprint: str) -> str:
 
 def _read(function: object) -> tuple[str | None, str]:
     task = as_task(function)
-    how = f"{'batch' if task.batch else 'row'} {Handler(task).context_name}"
+    handler = Handler(task)
+    how = f"{'batch' if task.batch else 'row'} {handler.context_name}"
+    beside = {"the schema of its results": task.schema.output, "the class of its input": handler.record}
     try:
         digest = _Graph().digest(task.function)
-        schema = [] if task.schema.output is None else [_schema_digest(task.schema.output)]
+        told = [_digest_of(one, where) for where, one in beside.items() if one is not None]
     except UnknownContentError as error:
         return None, str(error)
     except RecursionError:
         return None, "what it refers to is nested too deeply"
     major, minor = sys.version_info[:2]
-    return f"py{major}.{minor}-{_hash(how.encode(), digest, *schema).hex()[:40]}", ""
+    return f"py{major}.{minor}-{_hash(how.encode(), digest, *told).hex()[:40]}", ""
 
 
-def _schema_digest(schema: object) -> bytes:
+def _digest_of(value: object, where: str) -> bytes:
     try:
-        return _Graph().digest(schema)
+        return _Graph().digest(value)
     except UnknownContentError as error:
-        raise error.at("the schema of its results") from None
+        raise error.at(where) from None
 
 
 def _hash(*pieces: bytes) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from oqkit.errors import SchemaError
 from oqkit.task.context import Context
 from oqkit.task.function import TaskFunction, is_async
+from oqkit.task.record import annotated_record, record_of
 
 _SCALARS = (int, float, complex, bool, str, bytes)
 _MAX_BOUND = 1_000
@@ -41,7 +42,14 @@ class Handler:
         self._bound: dict[tuple[Any, ...], bool] = {}
         """Whether dicts of these keys are passed by keyword."""
         self._takes_one: bool | None = None
+        self.record = self._annotated()
+        """The class of which the only parameter wants an instance; None if there is none."""
         self._is_named = not parameters or any(p.kind is not inspect.Parameter.VAR_POSITIONAL for p in parameters)
+
+    def _annotated(self) -> type | None:
+        is_one = len(self.parameters) == len(self._named) == 1 and not self.is_batch
+        has_annotation = is_one and self._named[0].annotation is not inspect.Parameter.empty
+        return annotated_record(self.task.function, self._named[0].name) if has_annotation else None
 
     @property
     def takes_context(self) -> bool:
@@ -96,13 +104,13 @@ class Handler:
 
     def for_value(self) -> Call:
         """Call with one value, as `bind` says."""
-        function, context_name, bind = self.task.function, self.context_name, self.bind
+        function, context_name, bind, record = self.task.function, self.context_name, self.bind, self.record
 
         def call(value: Any, *context: object) -> object:
             extra = {context_name: context[0]} if context_name is not None else {}
             if bind(value):
                 return function(**value, **extra)
-            return function(value, **extra)
+            return function(value if record is None or type(value) is not dict else record_of(record, value), **extra)
 
         return Call(names=(), call=call)
 
@@ -115,11 +123,31 @@ class Handler:
             self._check_only(value)
             return False
         keys = tuple(value)
+        if self.record is not None and keys != (self._named[0].name,):
+            return False
         if keys not in self._bound:
             if len(self._bound) >= _MAX_BOUND:  # a function of any keys may meet any number of them
                 self._bound.clear()
             self._bound[keys] = self._binds(value)
         return self._bound[keys]
+
+    def takes_fields(self, fields: Mapping[str, Any]) -> bool:
+        """Whether it is called with each of some fields as the parameter of that name."""
+        try:
+            return self.bind(dict(fields))
+        except SchemaError:
+            return False
+
+    def check(self, value: object) -> None:
+        """Raise `SchemaError` if it cannot be called with a value, also since no instance of its class can be made of that."""
+        if self.bind(value) or self.record is None:
+            return
+        try:
+            record_of(self.record, value)
+        except Exception as error:  # the user's class
+            raise SchemaError(
+                f"function {self.name!r} wants a {self.record.__name__}, and {value!r:.80} makes none: {error}"
+            ) from error
 
     def _binds(self, value: dict[Any, Any]) -> bool:
         signature = inspect.Signature(self.parameters)

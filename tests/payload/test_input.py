@@ -131,12 +131,12 @@ def test_name_that_led_to_a_job_that_was_deleted_is_a_job_of_no_tasks(queue):
     assert len(left.result(WAIT_S)) == 0
 
 
-def test_join_is_refused_for_a_frame_that_is_not_of_pandas(queue, start):
+def test_join_is_refused_for_a_frame_of_another_kind_than_the_one_that_was_submitted(queue, start):
     polars = pytest.importorskip("polars")
     start()
     job = queue.submit_frame(polars.DataFrame({"x": [1]}), lambda x: x)
-    with pytest.raises(UsageError, match="join=True needs a pandas frame"):
-        job.result(WAIT_S, join=True)
+    with pytest.raises(UsageError, match="a frame of polars was submitted, and this is one of pandas"):
+        job.result(WAIT_S, join=pd.DataFrame({"x": [1]}))
 
 
 def test_inputs_of_a_job_that_took_the_place_of_a_deleted_one_are_its_own(queue):
