@@ -316,6 +316,8 @@ class ClientLimits:
     """A part with its inputs has no more than this, since a worker holds it in memory."""
     check_first_bytes: int = 256 * 2**20
     """Before a frame of more than this in memory is uploaded, somebody asks whether its job is there: 64 MiB as Parquet."""
+    chunk_rows: int = 100_000
+    """Results that are gone through are read so many rows at a time, in whole parts: nobody holds more of them."""
     first_poll_polls: float = 0.1
     poll_share: float = 0.1
     longest_poll_polls: float = 2.0

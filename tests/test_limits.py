@@ -69,7 +69,12 @@ ELSEWHERE = {
             "queue.key._MOST_ITEMS",
             "queue.key._SEGMENT_CHARS",
         ),
-        *("payload.item_index.DIGEST_BYTES", "payload.item_index.FORMAT", "payload.item_index.MAX_BASE"),
+        *(
+            "payload.item_index.DIGEST_BYTES",
+            "payload.item_index.FORMAT",
+            "client.result_files._VERSION",
+            "payload.item_index.MAX_BASE",
+        ),
         *("queue.progress.MAX_AMOUNT", "queue.progress.MAX_ENTRIES", "queue.progress.MAX_MESSAGE"),
     },
     "what the identity of a function is made of, on which they must agree as well": {
@@ -88,7 +93,7 @@ ELSEWHERE = {
     },
     "against what goes on for ever": {
         "client.item_key._MOST_DIGITS",
-        "payload.dataset._MAX_CAUSES",
+        "payload.dataset_file._MAX_CAUSES",
         "task.handler._MAX_BOUND",
     },
     "of a display": {

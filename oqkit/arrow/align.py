@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -38,9 +38,9 @@ def align(
     has `n_rows` entries, for pandas; None numbers the rows.
     """
     table, rows = _joined([piece for piece in pieces if len(piece[0])])
-    table, kept = _aligned(table, rows, n_rows=n_rows, missing=missing)
+    table, kept = aligned(table, rows, n_rows=n_rows, missing=missing)
     if backend != "pandas":
-        plain = _named(table, name)
+        plain = named(table, name)
         return plain if backend == "arrow" else to_polars(plain)
     index = pd.RangeIndex(n_rows) if index is None else index
     return _to_pandas(table, index if kept is None else index[kept], name)
@@ -54,7 +54,7 @@ def _joined(pieces: list[Piece]) -> tuple[pa.Table, np.ndarray]:
     return pa.concat_tables(unify([table for _, table in pieces])), rows
 
 
-def _aligned(table: pa.Table, rows: np.ndarray, *, n_rows: int, missing: str) -> tuple[pa.Table, np.ndarray | None]:
+def aligned(table: pa.Table, rows: np.ndarray, *, n_rows: int, missing: str) -> tuple[pa.Table, np.ndarray | None]:
     """Order the table by row number; also return which rows are left, None if all `n_rows` are."""
     if not (np.diff(rows) > 0).all():
         order = np.argsort(rows, kind="stable")
@@ -76,7 +76,8 @@ def _aligned(table: pa.Table, rows: np.ndarray, *, n_rows: int, missing: str) ->
     return table.combine_chunks().take(pa.array(places, mask=absent)), None
 
 
-def _named(table: pa.Table, name: str) -> pa.Table:
+def named(table: pa.Table, name: str) -> pa.Table:
+    """Return a value table as polars and Arrow show it; values that are one thing make the column `name`."""
     names = [name] if is_scalar(table.schema) else [str(label_of(stored)) for stored in table.schema]
     columns = list(zip(names, table.columns, table.schema, strict=True))
     arrays = [column.restore(array, meta_of(stored)) for _, array, stored in columns]
@@ -85,6 +86,17 @@ def _named(table: pa.Table, name: str) -> pa.Table:
         for array, (new, _, stored) in zip(arrays, columns, strict=True)
     ]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def dtypes_of(table: pa.Table, nulls: Collection[str]) -> list[Any]:
+    """Return the pandas dtypes of the columns of a value table without rows, if these ones had nulls; of categories that of their values."""
+    found: list[Any] = []
+    for stored in table.schema:
+        n_rows = int(stored.name in nulls)
+        values = pa.Table.from_arrays([pa.nulls(n_rows, stored.type)], schema=pa.schema([stored]))
+        dtype = _series(values, 0, pd.RangeIndex(n_rows)).dtype
+        found.append(dtype.categories.dtype if isinstance(dtype, pd.CategoricalDtype) else dtype)
+    return found
 
 
 def _to_pandas(table: pa.Table, index: pd.Index, name: str) -> pd.DataFrame:

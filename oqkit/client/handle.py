@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from oqkit.client.job_collect import JobCollecting
 from oqkit.client.job_debug import JobDebugging
+from oqkit.client.job_export import JobExporting
 from oqkit.client.job_steer import JobSteering
 from oqkit.client.job_wait import JobWaiting
 
 
 class Job(
+    JobExporting,
     JobCollecting,
     JobWaiting,
     JobSteering,

@@ -126,6 +126,9 @@ class ItemsJob(Job):
         job._tell_unreadable(errors)  # noqa: SLF001
         return found
 
+    def _wait_for(self, timeout: float | None, errors: Errors) -> None:  # noqa: ARG002 - as jobs have it
+        raise UsageError("the items of this call are tasks of several jobs: result() has the results of all of them")
+
     def _raise_for_missing(self, n_missing: int) -> None:
         failures = []
         for job_id, job in self._handles.items():

@@ -52,6 +52,16 @@ class ResultReader:
     def _job(self) -> Job:
         return self._view.state.job
 
+    @property
+    def name(self) -> str:
+        """Return the column of results that are one thing each."""
+        return self._job.type.rpartition(".")[2] or self._job.type
+
+    @property
+    def is_pandas(self) -> bool:
+        """Whether results come as pandas frames, with an index."""
+        return self.inputs()[0].backend == "pandas"
+
     def inputs(self) -> tuple[Input, InputSource]:
         """Return what the inputs of the job are, and where they are read, or raise `FormatError`."""
         return self._codec.inputs(self._job)
@@ -87,16 +97,27 @@ class ResultReader:
             n_rows=self._job.n_tasks if n_rows is None else n_rows,
             index=self.index() if backend == "pandas" and n_rows is None else None,
             backend=backend,
-            name=self._job.type.rpartition(".")[2] or self._job.type,
+            name=self.name,
             missing=missing,
         )
 
-    def pieces(self, skip: Collection[tuple[int, str]] = (), *, keep: bool = True) -> list[Piece]:
-        """Return (job rows, values) of all tasks that completed, output by output; `skip` leaves some outputs out.
+    def pieces(self) -> list[Piece]:
+        """Return (job rows, values) of all tasks that completed, output by output."""
+        return self._pieces(self._completed(), keep=True)
 
-        Without `keep` they are read again when they are wanted again, and take no memory until then.
-        """
-        wanted = self._completed(skip)
+    def chunks(self, skip: Collection[tuple[int, str]] = ()) -> Iterator[tuple[int, int, list[Piece]]]:
+        """Yield the first row, the end and the pieces of some parts at a time, in order, of which none are kept; `skip` leaves outputs out."""
+        job, outputs = self._job, dict[int, list[tuple[Part, str]]]()
+        for part, name in self._completed(skip):
+            outputs.setdefault(part.index, []).append((part, name))
+        n_parts = max(1, self._repository.limits.client.chunk_rows // job.part_rows)
+        for first in range(0, job.n_parts, n_parts):
+            stop = min(first + n_parts, job.n_parts)
+            wanted = [one for index in range(first, stop) for one in outputs.get(index, ())]
+            yield first * job.part_rows, min(stop * job.part_rows, job.n_tasks), self._pieces(wanted, keep=False)
+
+    def _pieces(self, wanted: list[tuple[Part, str]], *, keep: bool) -> list[Piece]:
+        """Return what tasks returned, by output; without `keep` outputs are read again when they are wanted again."""
         return [
             completed_piece(self._job, part, name, outcomes) for part, name, outcomes in self._read(wanted, keep=keep)
         ]
@@ -121,6 +142,10 @@ class ResultReader:
     def _completed(self, skip: Collection[tuple[int, str]] = ()) -> list[tuple[Part, str]]:
         named = ((part, name) for part in self._view.state.touched() for name in named_outputs(part, Status.COMPLETED))
         return [(part, name) for part, name in named if (part.index, name) not in skip]
+
+    def completed(self) -> list[tuple[int, str, object]]:
+        """Return which rows of which part completed with which output, as JSON has it."""
+        return [(part.index, name, rows_naming(part, name).to_json()) for part, name in self._completed()]
 
     def completed_outputs(self) -> set[tuple[int, str]]:
         """Return the outputs (part, name) that completed tasks name now."""

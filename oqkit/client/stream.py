@@ -1,4 +1,4 @@
-"""Results as they come: frames of what was committed since the last one."""
+"""Results as they come: frames of what was committed since the last one, of which one is in memory at a time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class AsCompleted:
         while True:
             with self._naming_timeout():
                 await self._watch.until_async(self._has_news, limit_s=self._left(end))
-            for frame in await asyncio.to_thread(lambda: list(self._news())):
+            news = self._news()
+            while (frame := await asyncio.to_thread(next, news, None)) is not None:
                 yield frame
             if self._view.state.has_ended:
                 self._view.state.check()
@@ -63,9 +64,10 @@ class AsCompleted:
 
     def _news(self) -> Iterator[Any]:
         new = self._collector.completed_outputs()
-        pieces = [piece for piece in self._collector.pieces(skip=self._seen, keep=False) if len(piece[0])]
-        self._seen |= new
-        if pieces:
-            yield self._collector.frame(pieces, missing="drop")
+        for first, stop, pieces in self._collector.chunks(skip=set(self._seen)):
+            part_rows = self._view.state.job.part_rows
+            self._seen |= {(index, name) for index, name in new if first <= index * part_rows < stop}
+            if any(len(rows) for rows, _ in pieces):
+                yield self._collector.frame(pieces, missing="drop")
         if self._view.state.is_final and (told := self._collector.trouble()):
             warnings.warn(told, stacklevel=2)

@@ -25,7 +25,6 @@ from oqkit.payload.parquet import PayloadFile, encode_payload
 from oqkit.store.parallel import map_parallel
 
 ROW: Final = "oq:row"
-_CHUNK_ROWS: Final = 1_000_000
 _NONE: Final = b""
 
 
@@ -45,11 +44,11 @@ class PickedRows:
         return digest.hexdigest()
 
     def files(self, *, part_rows: int, max_bytes: int) -> Iterator[PayloadFile]:
-        """Yield the row numbers as Parquet files whose row group k has those of part k; a million are in memory at a time."""
+        """Yield the row numbers as Parquet files whose row group k has those of part k; as many as take an eighth of `max_bytes` are in memory at a time."""
         first_part = 0
         if not self.n_rows:
             yield from encode_payload(_table(np.zeros(0, "int64")), part_rows=part_rows)
-        for numbers in self._chunks(max(1, _CHUNK_ROWS // part_rows) * part_rows):
+        for numbers in self._chunks(max(1, max_bytes // 64 // part_rows) * part_rows):
             for file in encode_payload(_table(numbers), part_rows=part_rows, max_file_bytes=max_bytes):
                 yield replace(file, first_part=first_part + file.first_part)
             first_part += -(-len(numbers) // part_rows)

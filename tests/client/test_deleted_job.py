@@ -17,6 +17,7 @@ WHOLE = {"pause", "resume", "reprioritize", "tag"}
 """What one task of many refuses, as it is about all of them, whatever became of the job."""
 ARGUMENTS = {
     "signal": ("go",),
+    "to_parquet": ("never.parquet",),
     "reprioritize": (5,),
     "tag": ({"team": "risk"},),
     "wait": (5,),
