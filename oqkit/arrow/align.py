@@ -94,20 +94,21 @@ def dtypes_of(table: pa.Table, nulls: Collection[str]) -> list[Any]:
     for stored in table.schema:
         n_rows = int(stored.name in nulls)
         values = pa.Table.from_arrays([pa.nulls(n_rows, stored.type)], schema=pa.schema([stored]))
-        dtype = _series(values, 0, pd.RangeIndex(n_rows)).dtype
+        dtype = to_series(values, 0, pd.RangeIndex(n_rows)).dtype
         found.append(dtype.categories.dtype if isinstance(dtype, pd.CategoricalDtype) else dtype)
     return found
 
 
 def _to_pandas(table: pa.Table, index: pd.Index, name: str) -> pd.DataFrame:
     labels = [name] if is_scalar(table.schema) else [label_of(stored) for stored in table.schema]
-    arrays = {place: _series(table, place, index) for place in range(table.num_columns)}
+    arrays = {place: to_series(table, place, index) for place in range(table.num_columns)}
     df = pd.DataFrame(arrays, index=index)
     df.columns = pd.Index(labels)
     return df
 
 
-def _series(table: pa.Table, place: int, index: pd.Index) -> pd.Series:
+def to_series(table: pa.Table, place: int, index: pd.Index) -> pd.Series:
+    """Return a column of a value table as pandas has it."""
     meta = meta_of(table.schema.field(place))
     values = column.decode(table.column(place).combine_chunks(), meta)
     return pd.Series(values, index=index, dtype=object if meta.encoding in column.OBJECTS else None)

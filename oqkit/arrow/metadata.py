@@ -105,6 +105,11 @@ def field(name: str, column: Column, *, label: Label = None, metadata: dict[byte
     return pa.field(name, column.array.type, metadata=facts or None)
 
 
+def named(stored: pa.Field, label: Label) -> pa.Field:
+    """Return a stored field with the user's name for it."""
+    return stored.with_metadata({**(stored.metadata or {}), _LABEL: json.dumps(label_to_json(label)).encode()})
+
+
 def table_of(fields: list[pa.Field], columns: list[Column], metadata: dict[bytes, bytes] | None = None) -> pa.Table:
     """Return the table of these columns; no two fields share a name."""
     return pa.Table.from_arrays([column.array for column in columns], schema=pa.schema(fields, metadata=metadata))

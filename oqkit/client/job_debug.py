@@ -47,7 +47,7 @@ class JobDebugging(JobBase):
         self._refresh()
         job = self._view.state.job
         task = self._own_function(job) if fn is None else as_task(fn)
-        work = self._work(job, Handler(task), row)
+        work = self._work(job, Handler(task).for_mode(job.mode), row)
         result, results = replay(work)
         self._connection.codec.pack(results, refuse=_refuse, inline_bytes=0)
         return result

@@ -15,6 +15,7 @@ from oqkit.client.selection import select
 from oqkit.client.spec import Function, function_of
 from oqkit.errors import JobMissing, SchemaError, UsageError
 from oqkit.observe.event import JobOrdered
+from oqkit.payload.input import check_function
 from oqkit.queue import control
 from oqkit.queue.deletion import delete_job
 from oqkit.queue.job import ControlVerb
@@ -39,7 +40,9 @@ class JobSteering(JobBase):
         """
         given_by = by_of(by)
         before = self.counts()[Status.CANCELLED]
-        statuses, rows = select(where, control.CANCELLABLE, n_tasks=len(self), index=self._collector.index)
+        statuses, rows = select(
+            where, control.CANCELLABLE, n_tasks=len(self), index=self._collector.index, order=self._collector.order
+        )
         self._order(control.cancel, statuses=statuses, rows=rows, reason=reason or "", by=given_by)
         n_tasks = self.counts()[Status.CANCELLED] - before
         self._tell(ControlVerb.CANCEL, by=given_by, n_tasks=n_tasks, reason=reason)
@@ -54,7 +57,9 @@ class JobSteering(JobBase):
         then on the job counts as one of `fn`, and the same submission with `fn` attaches to it. `by`: as in `cancel`.
         """
         given_by = by_of(by)
-        statuses, rows = select(where, control.RETRYABLE, n_tasks=len(self), index=self._collector.index)
+        statuses, rows = select(
+            where, control.RETRYABLE, n_tasks=len(self), index=self._collector.index, order=self._collector.order
+        )
         function = self._new_function(fn) if fn is not None else None
         code = None if function is None else function.code
         self._refresh()
@@ -188,10 +193,8 @@ class JobSteering(JobBase):
 
     def _new_function(self, fn: Callable[..., object]) -> Function:
         function = function_of(fn, limits=self._repository.limits.task)
-        if function.task is not None and not function.task.batch:
-            columns = self._collector.inputs()[0].columns
-            if columns is not None:
-                Handler(function.task).for_rows(columns)  # raises if it cannot take them
+        if function.task is not None:
+            check_function(self._collector.inputs()[0], Handler(function.task))
         if function.data is not None:
             put_code(self._repository, function.code, function.data)
         return function

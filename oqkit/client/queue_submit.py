@@ -10,6 +10,7 @@ from oqkit.client.connection import Connection
 from oqkit.client.dataset_spec import spec_of_dataset
 from oqkit.client.duplicate import input_digest
 from oqkit.client.frame_spec import spec_of_frame
+from oqkit.client.groups_spec import spec_of_groups
 from oqkit.client.handle import Job
 from oqkit.client.items import Items, ItemSubmitter
 from oqkit.client.items_job import handle_of
@@ -118,13 +119,16 @@ class QueueSubmitting(Connection):
         fn: Callable[..., object] | str,
         *,
         name: str | None = None,
+        by: object = None,
+        sort: bool = True,
+        dropna: bool = True,
         columns: Sequence[object] | None = None,
         part_rows: int | str = "auto",
         on_duplicate: OnDuplicate = "attach",
         max_tasks: int | None = None,
         **options: object,
     ) -> Job:
-        """Submit one task for each row of `df`, and return the job once it is stored for good.
+        """Submit one task for each row of `df`, or with `by` for each group of its rows, and return the job once it is stored for good.
 
         `df` is a pandas or polars frame, a pyarrow table, or anything else with the Arrow C stream interface, such as a reader of
         record batches or a relation of DuckDB, which is read once, to a temporary file if it is large. Results are of pandas or
@@ -134,10 +138,25 @@ class QueueSubmitting(Connection):
         whether it runs or has ended; ``on_duplicate="rerun"`` runs it once more, ``"raise"`` raises
         `DuplicateJob`, and so does a `name` that is taken by other work, or by what cannot be compared. `part_rows` is how many
         tasks share a state object, `max_tasks` a limit against mistakes. Options: see `oq.Options`.
+
+        With `by`, a column, a list of columns, or whatever else pandas' `groupby` takes, the function is called once a group, with
+        the frame of its rows: `columns`, or all but those of the keys. If it has another parameter called ``key``, that gets the key,
+        a tuple if there are several columns. `sort` and `dropna` are as in `groupby`; categories without a row make no group.
+        Results, errors and tasks are indexed by the keys, in the order of `groupby`: values, dicts and Series of the same labels
+        give a row a group, and frames and other Series their rows, below each other under the keys, as ``groupby(by).apply(fn)``.
         """
-        spec = spec_of_frame(
-            df, fn, columns=columns, part_rows=part_rows, timer=self.timer, limits=self.repository.limits
-        )
+        cut: dict[str, Any] = {
+            "columns": columns,
+            "part_rows": part_rows,
+            "timer": self.timer,
+            "limits": self.repository.limits,
+        }
+        if by is None:
+            if not (sort is True and dropna is True):
+                raise UsageError("sort= and dropna= are for groups: say by which columns, with by=")
+            spec = spec_of_frame(df, fn, **cut)
+        else:
+            spec = spec_of_groups(df, fn, by=by, sort=sort, dropna=dropna, **cut)
         return self._submit(spec, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)
 
     def submit_dataset(

@@ -9,16 +9,28 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from oqkit.arrow.align import align
+from oqkit.arrow.many import many_of
+from oqkit.arrow.stack import rows_of
 from oqkit.arrow.value import decode_values
 from oqkit.client.shown_time import shown_times
 from oqkit.errors import FormatError, OqError, SchemaError
 from oqkit.payload.codec import ParquetCodec
+from oqkit.payload.groups_input import GroupsInput
 from oqkit.payload.guard import readable
 from oqkit.payload.input import Input
 from oqkit.payload.input_source import InputSource
-from oqkit.payload.output import Piece, StoredResults, completed_piece, named_outputs, read_output, rows_naming
+from oqkit.payload.output import (
+    Piece,
+    StoredResults,
+    column_name,
+    completed_piece,
+    named_outputs,
+    read_output,
+    rows_naming,
+)
 from oqkit.printable import printable
 from oqkit.queue.job import Job
 from oqkit.queue.key import task_id
@@ -55,7 +67,7 @@ class ResultReader:
     @property
     def name(self) -> str:
         """Return the column of results that are one thing each."""
-        return self._job.type.rpartition(".")[2] or self._job.type
+        return column_name(self._job)
 
     @property
     def is_pandas(self) -> bool:
@@ -79,19 +91,30 @@ class ResultReader:
             self._index = found
         return self._index
 
-    def _labels(self, rows: np.ndarray) -> Any:
-        """Return what the submitter calls these rows; their numbers where that cannot be read."""
+    def order(self) -> np.ndarray | None:
+        """Return the rows in the order in which they are shown; None if that is their own."""
+        stored, source = self.inputs()
+        return np.argsort(stored.places(source)) if isinstance(stored, GroupsInput) else None
+
+    def _labelled(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Give each row of a frame what the submitter calls it, in the order of the result; its number where that cannot be read."""
+        rows = frame["row"].to_numpy("int64")
         try:
-            return self.index()[rows]
+            labels, order = self.index()[rows], self.order()
         except OqError as error:
             log.warning("rows have their numbers as an index: %s", printable(error))
-            return pd.Index(rows)
+            return frame.set_axis(pd.Index(rows))
+        frame = frame.set_axis(labels)
+        return frame if order is None else frame.iloc[np.argsort(np.argsort(order)[rows], kind="stable")]
 
     # --- frames ----------------------------------------------------------------------------------
 
     def frame(self, pieces: list[Piece], *, missing: Literal["null", "drop"], n_rows: int | None = None) -> Any:
         """Return values as a frame aligned with the input, or of `n_rows` that are numbered."""
-        backend = self.inputs()[0].backend
+        stored, source = self.inputs()
+        if isinstance(stored, GroupsInput):
+            return stored.stacked(source, pieces, missing=missing)
+        backend = stored.backend
         return align(
             pieces,
             n_rows=self._job.n_tasks if n_rows is None else n_rows,
@@ -128,8 +151,8 @@ class ResultReader:
         for _, _, stored in self._read([(part, name)]):
             place = np.flatnonzero(stored.rows == row)
             if len(place):
-                values = stored.values  # noqa: PD011 - a field, not the pandas attribute
-                return decode_values(values.slice(int(place[0]), 1))[0]
+                values = stored.values.take(pa.array(place))  # noqa: PD011 - a field, not the pandas attribute
+                return rows_of(values) if many_of(values.schema) else decode_values(values)[0]
         task = task_id(self._job.id, part.index * self._job.part_rows + row)
         reason = self._damaged.get((part.index, name), f"it is not in the output {name!r}")
         raise FormatError(f"task {task} completed, but its result cannot be read: {reason}")
@@ -229,8 +252,7 @@ class ResultReader:
 
     def _error_frame(self, rows: list[tuple[Any, ...]]) -> pd.DataFrame:
         frame = pd.DataFrame.from_records(rows, columns=list(ERROR_COLUMNS))
-        frame.index = self._labels(frame["row"].to_numpy("int64"))
-        return frame
+        return self._labelled(frame)
 
     def _error(
         self, part: Part, task: TaskState, row: int, outputs: dict[tuple[int, str], StoredResults]
@@ -264,8 +286,7 @@ class ResultReader:
         rows = _ranges([first for first, _, _ in found], lengths)
         frame = pd.DataFrame({"row": rows, **self._facts([task for _, _, task in found], lengths)})
         frame = frame.assign(**self._progress(rows))
-        frame.index = self._labels(rows)
-        return frame
+        return self._labelled(frame)
 
     def _progress(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Return the columns of what running calls say of themselves; `rows` ascend."""

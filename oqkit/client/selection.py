@@ -19,13 +19,19 @@ S = TypeVar("S", bound=StrEnum)
 
 
 def select(
-    where: object, allowed: tuple[Status, ...], *, n_tasks: int, index: Callable[[], Any]
+    where: object,
+    allowed: tuple[Status, ...],
+    *,
+    n_tasks: int,
+    index: Callable[[], Any],
+    order: Callable[[], np.ndarray | None] = lambda: None,
 ) -> tuple[tuple[Status, ...], Rows | None]:
     """Return the statuses and the rows (None: all) that `where` means, or raise `UsageError`.
 
     `where` is the name of an `allowed` status, ``"all"`` of these, a boolean mask of shape ``(n_tasks,)``, row numbers, a
     pandas index of labels or a list of labels that are no numbers, or a frame with a column of row numbers, ``row``. A series as a mask
-    is aligned by its own index. `index` returns the labels of all rows.
+    is aligned by its own index. `index` returns the labels of all rows, and `order` in which order they are shown (None: in their own),
+    which is that of a mask without an index.
     """
     if isinstance(where, str):
         return statuses_of(where, allowed), None
@@ -33,7 +39,8 @@ def select(
     if rows.dtype == bool:
         if rows.shape != (n_tasks,):
             raise UsageError(f"the mask has shape {rows.shape}; it must have one value for each of {n_tasks} rows")
-        rows = np.flatnonzero(rows)
+        shown = None if isinstance(where, pd.Series) else order()
+        rows = np.flatnonzero(rows) if shown is None else shown[rows]
     if rows.size and (rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= n_tasks):
         raise UsageError(
             f"where={where!r}: give row numbers from 0 to {n_tasks - 1}, a boolean mask, or a status; or labels of the "

@@ -13,13 +13,15 @@ from typing import assert_never
 from oqkit.errors import FormatError
 from oqkit.payload.dataset_input import DatasetInput
 from oqkit.payload.frame_input import FrameInput
+from oqkit.payload.groups_input import GroupsInput
 from oqkit.payload.guard import readable
 from oqkit.payload.kind import Kind
 from oqkit.payload.results_input import ResultsInput
 from oqkit.payload.values_input import ValuesInput
 from oqkit.queue.job import Job
+from oqkit.task.handler import Handler
 
-Input = ValuesInput | FrameInput | DatasetInput | ResultsInput
+Input = ValuesInput | FrameInput | GroupsInput | DatasetInput | ResultsInput
 
 
 def input_of(job: Job) -> Input:
@@ -31,6 +33,8 @@ def input_of(job: Job) -> Input:
                 return ValuesInput.from_json(kind, doc)
             case Kind.FRAME:
                 return FrameInput.from_json(doc)
+            case Kind.GROUPS:
+                return GroupsInput.from_json(doc)
             case Kind.DATASET:
                 return DatasetInput.from_json(doc)
             case Kind.RESULTS:
@@ -39,6 +43,14 @@ def input_of(job: Job) -> Input:
                 return ValuesInput(kind=Kind.VALUES, items=())
             case never:
                 assert_never(never)
+
+
+def check_function(stored: Input, handler: Handler) -> None:
+    """Raise `SchemaError` if a function cannot be called with these inputs, as far as can be seen."""
+    if stored.mode == "group":
+        handler.for_group()
+    elif stored.columns is not None and not handler.is_batch:
+        handler.for_rows(stored.columns)
 
 
 def _kind(job: Job) -> Kind:

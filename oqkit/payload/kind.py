@@ -17,6 +17,8 @@ class Kind(StrEnum):
     JSON = "json"
     """Texts of plain JSON in files, by an earlier oqkit."""
     FRAME = "frame"
+    GROUPS = "groups"
+    """The groups of a frame, one a task."""
     DATASET = "dataset"
     RESULTS = "results"
     """What other jobs and tasks returned."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from oqkit.arrow.many import encode_many, many_of
 from oqkit.arrow.metadata import Column
 from oqkit.arrow.unify import unify
 from oqkit.arrow.value import decode_values, encode_values, is_json, scalar_table
@@ -22,7 +23,7 @@ from oqkit.queue.repository import Repository
 from oqkit.queue.rows import Rows
 from oqkit.queue.transition import Status
 from oqkit.task.failure import Failure
-from oqkit.worker.buffer import Results
+from oqkit.worker.buffer import Many, Results
 
 _ROW: Final = "oq:row"
 _ERROR: Final = "oq:error"
@@ -74,12 +75,14 @@ def pack(
     """
     if not (results.rows or results.tables or results.failures):
         return None, {}
-    tables, numbers, bad = list(results.tables), results.rows.numbers(), dict[int, str]()
+    tables, numbers, bad = [table for _, table in results.tables], results.rows.numbers(), dict[int, str]()
+    column = _column(results.tables)
     if numbers:
-        values, bad = encode_values(results.values)
-        tables.insert(0, (results.rows, values))
+        values, places, bad = _encoded(results.values)
+        tables.insert(0, values)
+        column = np.concatenate([np.asarray(numbers, "int64")[places], column])
     refused = {numbers[place]: refuse(numbers[place], message) for place, message in bad.items()}
-    stored = stored_results(_column(tables), _table(tables), {**results.failures, **refused})
+    stored = stored_results(column, _table(tables), {**results.failures, **refused})
     inline = encode_inline(stored, max_bytes=inline_bytes, max_rows=inline_rows)
     if inline is not None:
         return inline, refused
@@ -91,6 +94,16 @@ def pack(
     return encode_outcomes(stored), refused
 
 
+def _encoded(values: Sequence[Any]) -> tuple[pa.Table, np.ndarray, dict[int, str]]:
+    """Return a table of what calls gave, for each row of it which of them did, and why some cannot be stored, by place."""
+    first = next((value for value in values if type(value) is Many), None)
+    if first is None:
+        table, bad = encode_values(values)
+        return table, np.arange(len(values)), bad
+    returned = [value.value if type(value) is Many else value for value in values]
+    return encode_many(returned, explodes=first.explodes)
+
+
 def _column(tables: Sequence[tuple[Rows, pa.Table]]) -> np.ndarray:
     """Return the row numbers of tables, one after the other."""
     ranges = np.array([border for rows, _ in tables for border in rows.borders], "int64").reshape(-1, 2)
@@ -99,10 +112,10 @@ def _column(tables: Sequence[tuple[Rows, pa.Table]]) -> np.ndarray:
     return numbers
 
 
-def _table(tables: Sequence[tuple[Rows, pa.Table]]) -> pa.Table | None:
+def _table(tables: Sequence[pa.Table]) -> pa.Table | None:
     if len(tables) > 1:
-        return pa.concat_tables(unify([table for _, table in tables]))
-    return tables[0][1] if tables else None
+        return pa.concat_tables(unify(tables))
+    return tables[0] if tables else None
 
 
 def _unwritable(stored: StoredResults) -> list[int]:
@@ -154,7 +167,8 @@ def encode_inline(stored: StoredResults, *, max_bytes: int, max_rows: int) -> di
     """Return results as a JSON-able dict; None if they are of more rows, their JSON has more bytes, or it would lose something."""
     values, failures = stored.values, stored.failures
     is_far_larger = values.nbytes > _ARROW_FACTOR * max_bytes  # then there is no need to decode them to know that
-    if len(stored.rows) + len(failures) > max_rows or is_far_larger or not is_json(values):
+    is_small = len(stored.rows) + len(failures) <= max_rows and not is_far_larger
+    if not is_small or many_of(values.schema) or not is_json(values):
         return None
     doc: dict[str, Any] = {"rows": stored.rows.tolist(), "values": decode_values(values)}
     if failures:
@@ -222,6 +236,11 @@ def decode_inline(doc: dict[str, Any]) -> StoredResults:
 
 Piece = tuple[np.ndarray, pa.Table]
 """Rows of a job, and a value table of as many."""
+
+
+def column_name(job: Job) -> str:
+    """Return the column of results that are single values."""
+    return job.type.rpartition(".")[2] or job.type
 
 
 def named_outputs(part: Part, status: Status) -> list[str]:

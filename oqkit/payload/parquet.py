@@ -69,20 +69,30 @@ def files_from_json(files: object) -> tuple[PayloadRef, ...]:
 
 
 def encode_payload(table: pa.Table, *, part_rows: int, max_file_bytes: float = math.inf) -> Iterator[PayloadFile]:
-    """Yield the table as Parquet files whose row groups have `part_rows` rows each, the last one fewer.
+    """Yield the table as Parquet files whose row groups have `part_rows` rows each, the last one fewer; see `encode_slices`."""
+    n_rows = table.num_rows
+    slices = [(first, min(first + part_rows, n_rows)) for first in range(0, n_rows, part_rows)]
+    yield from encode_slices(table, slices, max_file_bytes=max_file_bytes)
+
+
+def encode_slices(
+    table: pa.Table, slices: Sequence[tuple[int, int]], *, max_file_bytes: float = math.inf
+) -> Iterator[PayloadFile]:
+    """Yield the table as Parquet files with a row group for each of `slices`, which are ``first <= row < stop``.
 
     A file ends with the row group that takes it past `max_file_bytes`. The bytes depend on content,
-    `part_rows` and the pyarrow version only. No rows give one file without a part, which still has
+    `slices` and the pyarrow version only. No slices give one file without a part, which still has
     the schema. Its footer holds the SHA-256 of each row group. Memory: one file.
     """
-    n_parts = -(-table.num_rows // part_rows)
+    n_parts = len(slices)
     part = 0
     while part < n_parts or part == 0:
         first, sink, ends = part, io.BytesIO(), []
         with new_writer(sink, table) as writer:
             start = sink.tell()
             while part < n_parts and sink.tell() <= max_file_bytes:
-                writer.write_table(table.slice(part * part_rows, part_rows), row_group_size=part_rows)
+                row, stop = slices[part]
+                writer.write_table(table.slice(row, stop - row), row_group_size=stop - row)
                 part += 1
                 ends.append(sink.tell())
             with sink.getbuffer() as written:

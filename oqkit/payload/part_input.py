@@ -23,7 +23,7 @@ _MUTABLE = frozenset({dict, list, tuple, set, np.ndarray})
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
+def frame_readable() -> Iterator[None]:
     """Let whatever somebody may have written into a stored frame be told as a `SchemaError`: it fails its rows."""
     try:
         yield
@@ -48,7 +48,7 @@ class PartFrame:
     @property
     def columns(self) -> tuple[str, ...]:
         """Return the columns that a row function can name."""
-        with _readable():
+        with frame_readable():
             labels = [label_of(self.table.schema.field(name)) for name in self.layout.columns]
         return tuple(label for label in labels if isinstance(label, str))
 
@@ -56,7 +56,7 @@ class PartFrame:
         """Yield the values of the named columns, row by row."""
         if not names:
             return iter([()] * len(rows))
-        with _readable():
+        with frame_readable():
             lists = to_lists(self._select(rows), self.layout, columns=names)
         return zip(*(lists[name] for name in names), strict=True)
 
@@ -68,7 +68,7 @@ class PartFrame:
     def frame(self, rows: Rows) -> Any:
         """Return the rows as a slice of the user's frame."""
         first = self.first_task + (rows.first if rows else 0)
-        with _readable():
+        with frame_readable():
             return to_frame(self._select(rows), self.layout, rows=first)
 
     def only(self, rows: Rows) -> PartFrame:

@@ -15,7 +15,7 @@ from oqkit.payload.guard import typed
 from oqkit.payload.input_source import InputSource
 from oqkit.payload.item_places import is_part, read_places
 from oqkit.payload.kind import Kind
-from oqkit.payload.output import Piece, completed_piece, named_outputs, read_output
+from oqkit.payload.output import Piece, column_name, completed_piece, named_outputs, read_output
 from oqkit.payload.parquet import PayloadRef
 from oqkit.payload.part_input import PartValues
 from oqkit.queue import key as keys
@@ -97,8 +97,7 @@ def _result(repository: Repository, wanted: Gathered) -> Any:
         found = _values(repository, job, Rows.span(0, job.n_tasks))
         return [found.get(number) for number in range(job.n_tasks)]
     pieces = _pieces(repository, job, range(job.n_parts))
-    name = job.type.rpartition(".")[2] or job.type
-    return align(pieces, n_rows=job.n_tasks, index=None, backend="pandas", name=name, missing="null")
+    return align(pieces, n_rows=job.n_tasks, index=None, backend="pandas", name=column_name(job), missing="null")
 
 
 def _read(repository: Repository, job_id: str) -> Job:

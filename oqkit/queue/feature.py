@@ -12,6 +12,8 @@ from oqkit.queue.tombstone import DELETED
 
 DATASETS: Final = "datasets"
 """Of jobs on files of which not all rows are meant, or whose folders name columns."""
+GROUPS: Final = "groups"
+"""A job whose tasks are groups of rows."""
 
 FEATURES: Final[frozenset[str]] = frozenset(
     {
@@ -23,5 +25,6 @@ FEATURES: Final[frozenset[str]] = frozenset(
         LIMITS,
         LAYOUTS,
         DATASETS,
+        GROUPS,
     }
 )

@@ -16,6 +16,8 @@ from oqkit.task.record import annotated_record, record_of
 
 _SCALARS = (int, float, complex, bool, str, bytes)
 _MAX_BOUND = 1_000
+KEY = "key"
+"""The parameter that a function of groups is given the key by."""
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -193,6 +195,39 @@ class Handler:
             return function(frame, **({context_name: context[0]} if context_name is not None else {}))
 
         return Call(names=(), call=call)
+
+    def for_mode(self, mode: str) -> Handler:
+        """Return the handler that calls the function for jobs of a mode: of those of groups each is a call, not a batch."""
+        return self._of_groups if mode == "group" and self.is_batch else self
+
+    @functools.cached_property
+    def _of_groups(self) -> Handler:
+        return Handler(TaskFunction(self.task.function, name=self.name, options=self.task.options))
+
+    def for_group(self) -> Call:
+        """Call with the frame of a group, and with its key if the function has another parameter that is called so.
+
+        `names` is ``("key",)`` then. Raise `SchemaError` if it cannot be called so.
+        """
+        function, context_name = self.task.function, self.context_name
+        has_key = any(p.name == KEY and p.kind is not inspect.Parameter.POSITIONAL_ONLY for p in self.parameters[1:])
+        try:
+            inspect.Signature(self.parameters).bind(None, **({KEY: None} if has_key else {}))
+        except TypeError as error:
+            raise SchemaError(
+                f"function {self.name!r} cannot be called with a group: {error}. With by= its first parameter takes the frame "
+                f"of the group, another one that is called {KEY!r} takes the key, and all others need defaults"
+            ) from None
+        if not has_key and context_name is None:
+            return Call(names=(), call=function)
+
+        def call(frame: object, *more: object) -> object:
+            named: dict[str, object] = {KEY: more[0]} if has_key else {}
+            if context_name is not None:
+                named[context_name] = more[-1]
+            return function(frame, **named)
+
+        return Call(names=(KEY,) if has_key else (), call=call)
 
 
 def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:

@@ -15,6 +15,14 @@ from oqkit.queue.transition import Verb
 from oqkit.task.failure import Failure
 
 
+@dataclass(frozen=True, slots=True)
+class Many:
+    """What one call returned that may be several rows of results: those of a frame, or, if it `explodes`, the items of a list."""
+
+    value: Any
+    explodes: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     """What calls of a lease gave, each row once: values row by row, tables slice by slice, and what else became of rows."""
@@ -22,7 +30,7 @@ class Results:
     rows: Rows = NONE
     """Those that have a value."""
     values: Sequence[Any] = ()
-    """One for each of `rows`, in their order; None for a row that asked to be skipped."""
+    """One for each of `rows`, in their order, a `Many` where it may be several; None for a row that asked to be skipped."""
     tables: Sequence[tuple[Rows, Any]] = ()
     """What batch calls returned, as `Codec.table` made it."""
     outcomes: Sequence[Outcome] = ()

@@ -22,7 +22,7 @@ from oqkit.task.failure import Failure, SignalMissing, delay_of, failure_of, ver
 from oqkit.task.handler import Handler
 from oqkit.task.request import Request, StartCall
 from oqkit.task.schema import checked_call
-from oqkit.worker.buffer import CALLS, LIMIT, TAKEN, ResultBuffer, Results
+from oqkit.worker.buffer import CALLS, LIMIT, TAKEN, Many, ResultBuffer, Results
 from oqkit.worker.interface import Inputs
 from oqkit.worker.service import CallService, CoroutineService, nobody
 
@@ -189,6 +189,9 @@ def calls(work: Work) -> tuple[Callable[..., object], Iterator[tuple[object, ...
     """Return how to call a function that takes no frames, and with what for each row, but for a context."""
     if work.mode == "value":
         return _checked(work, work.handler.for_value().call), ((value,) for value in work.inputs.values(work.rows))
+    if work.mode == "group":
+        of_group = work.handler.for_group()
+        return _many(work, _checked(work, of_group.call)), work.inputs.arguments(of_group.names, work.rows)
     chosen = work.handler.for_rows(work.inputs.columns)
     return _checked(work, chosen.call), work.inputs.arguments(chosen.names, work.rows)
 
@@ -196,6 +199,17 @@ def calls(work: Work) -> tuple[Callable[..., object], Iterator[tuple[object, ...
 def _checked(work: Work, call: Callable[..., object]) -> Callable[..., object]:
     schema = work.results_schema
     return call if schema is None else checked_call(call, schema, is_async=work.handler.is_async)
+
+
+def _many(work: Work, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark what a call returns as a thing that may be several rows."""
+    if not work.handler.is_async:
+        return lambda *values: Many(call(*values))
+
+    async def returned(*values: object) -> Many:
+        return Many(await call(*values))
+
+    return returned
 
 
 def _run_rows(work: Work, buffer: ResultBuffer) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from oqkit.errors import SchemaError
-from oqkit.worker.buffer import ResultBuffer, Results
+from oqkit.worker.buffer import Many, ResultBuffer, Results
 from oqkit.worker.call import Work, calls, lay_result
 
 
@@ -44,7 +44,7 @@ def _row_call(work: Work, buffer: ResultBuffer) -> Any:
     made = partial(call, *values, *extra)
     result = _awaited(made) if work.handler.is_async else made()
     buffer.lay(Results(rows=work.rows, values=(result,)))
-    return result
+    return result.value if isinstance(result, Many) else result
 
 
 def _awaited(call: Callable[..., Any]) -> Any:

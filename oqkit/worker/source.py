@@ -242,7 +242,7 @@ class LeaseSource:
         handler = self._registry.handler(job)
         if handler is None:
             raise AssertionError(f"job {job.id} was chosen without a handler")
-        return handler
+        return handler.for_mode(job.mode)
 
     def _prepared(self, lease: HeldLease, executor: Executor) -> LeaseRunner | None:
         """Return what runs a lease; if that cannot be made, hand the rows back and put the job aside."""

@@ -26,7 +26,7 @@ STORES = {"memory", "seaweedfs"}
 ELSEWHERE = {"On Azure Blob Storage"}
 """What is tried on another store than these two, since that is what it is about."""
 LATER = {
-    "`oq submit-frame`", "`q.submit_frame(by=, key=, max_cost=)`", "`q.plan`", "`oq.plan`", "`q.run_local`", "`oq.run_local`",
+    "`oq submit-frame`", "`q.submit_frame(key=, max_cost=)`", "`q.plan`", "`oq.plan`", "`q.run_local`", "`oq.run_local`",
     "`job.dataset`", "`job.extend`", "`job.logs`", "`oq logs`", "`oq tail`", "`oq.work`", "`oq.workers_on`",
     "`oq.manifest`", "`oq.Executor`", "`q.wanted(max=)`", "`oq.wanted`", "`oq wanted`", "`oq manifest`", "`oq config`", "`q.doctor`",
     "`oq.doctor`", "`oq doctor`", "`oq.metrics`", "`oq metrics`", "`oq dashboard`",

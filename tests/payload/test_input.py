@@ -32,6 +32,17 @@ DOCS = {
     "JSON in files": {"kind": "json", "files": [FILE]},
     "frame": {"kind": "frame", "layout": LAYOUT, "files": [FILE, ["work/0000/x/in-1.parquet", 2, 1, 900, ""]]},
     "frame of which columns are left out": {"kind": "frame", "layout": LAYOUT, "left_out": 3, "files": [FILE]},
+    "groups": {
+        "kind": "groups",
+        "layout": LAYOUT,
+        "keys_layout": {"backend": "pandas", "index": ["oq:index:0"], "index_names": ["k"]},
+        "frame_digest": "0" * 32,
+        "n_rows": 9,
+        "is_multi": True,
+        "split": [[0, 3]],
+        "keys": [FILE],
+        "files": [["work/0000/x/in-1.parquet", 0, 4, 900, ""]],
+    },
     "results": {"kind": "results", "gathered": [["0" * 18, "origin", None], ["k" * 18, "other", 3]]},
     "dataset": {
         "kind": "dataset",
