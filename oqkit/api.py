@@ -57,6 +57,7 @@ from oqkit.client.single import Task
 from oqkit.client.stream import AsCompleted
 
 # familiar doors
+from oqkit.door.progress_bar import progress
 from oqkit.door.task_executor import Executor
 from oqkit.door.task_future import TaskFuture
 
@@ -162,6 +163,7 @@ __all__ = [
     "outbox_setup",
     "pause",
     "pause_schedule",
+    "progress",
     "publish_schema",
     "reprioritize",
     "reshard",

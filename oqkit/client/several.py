@@ -54,6 +54,9 @@ class EndedJobs(Iterable[H]):
             raise UsageError(f"{strange!r:.80} is no job or task: give what submit, map or oq.job returned")
         self._limit = limit_s(timeout)
 
+    def __len__(self) -> int:
+        return len(self._handles)
+
     def __iter__(self) -> Iterator[H]:
         left = dict(enumerate(self._handles))
         if not left:

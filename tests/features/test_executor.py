@@ -48,6 +48,11 @@ def same(value):
     return value
 
 
+@oqkit.task(retries=1, backoff=0.01)
+def declared(x):
+    return x, oqkit.__name__
+
+
 def refuse(x):
     raise ValueError(f"not {x}")
 
@@ -76,10 +81,11 @@ def test_submit_takes_any_arguments_and_gives_a_future(executor, start):
         executor.submit(operator.itemgetter("a"), {"a": 5}),
         executor.submit(lambda x: x * 2, "ab"),
         executor.submit(functools.partial(add, 1), 5),
+        executor.submit(declared, 3),
         executor.submit(Model(np.array([1.0, 2.0])).predict, np.array([3.0, 4.0])),
     ]
     assert all(isinstance(future, cf.Future) for future in futures)
-    assert [future.result(WAIT_S) for future in futures] == [2, 60, math.sqrt(2), 5, "abab", 6, 11.0]
+    assert [future.result(WAIT_S) for future in futures] == [2, 60, math.sqrt(2), 5, "abab", 6, (3, "oqkit"), 11.0]
 
 
 VALUES = [
