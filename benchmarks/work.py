@@ -44,3 +44,18 @@ def nap(i: int) -> int:
 @oq.task(batch=True)
 def add_column(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(z=frame["x"] + frame["y"])
+
+
+@oq.task
+def mean_paid(orders: pd.DataFrame) -> float:
+    return float(orders["paid"].mean())
+
+
+@oq.task
+def balance(orders: pd.DataFrame) -> pd.Series:
+    return pd.Series({"n": len(orders), "paid": orders["paid"].sum(), "most": orders["paid"].max()})
+
+
+@oq.task
+def largest(orders: pd.DataFrame) -> pd.DataFrame:
+    return orders.nlargest(2, "paid")

@@ -15,7 +15,8 @@ from oqkit.arrow.many import SERIES, index_names, many_of
 from oqkit.arrow.metadata import RESERVED, label_of, meta_of
 from oqkit.arrow.table import to_polars
 from oqkit.arrow.unify import unify
-from oqkit.arrow.value import COLUMNS, KIND, VALUE, is_scalar
+from oqkit.arrow.value import COLUMNS, KIND, SCALAR, VALUE, is_scalar
+from oqkit.errors import UsageError
 
 Missing = Literal["null", "drop"]
 
@@ -51,6 +52,35 @@ def rows_of(table: pa.Table) -> pd.DataFrame:
         return _columns(table, pd.RangeIndex(table.num_rows))
     names = [level.name for level in levels]
     return _columns(table, levels[0] if len(levels) == 1 else pd.MultiIndex.from_arrays(levels, names=names))
+
+
+def spread(tasks: np.ndarray, table: pa.Table, *, bounds: np.ndarray, positions: np.ndarray) -> Piece:
+    """Return a piece of groups by rows: those of group g are ``positions[bounds[g]:bounds[g + 1]]``.
+
+    A value goes to each row of its group; rows of a frame or Series go to them one by one. Raise `UsageError` if there are
+    more or fewer of those.
+    """
+    is_many = bool(many_of(table.schema))
+    groups, counts = np.unique(tasks, return_counts=True)
+    sizes = bounds[groups + 1] - bounds[groups]
+    if is_many and (sizes != counts).any():
+        place = int(np.flatnonzero(sizes != counts)[0])
+        raise UsageError(
+            f"join=: a group of {sizes[place]:,} rows gave {counts[place]:,}; results stand beside the rows of a frame if each "
+            "group gives as many as it has, or one value, or a dict"
+        )
+    rows = np.concatenate([np.zeros(0, "int64"), *(positions[bounds[one] : bounds[one + 1]] for one in groups)])
+    order = np.argsort(tasks, kind="stable")
+    if is_many:
+        return rows, _without_labels(table.take(pa.array(order)))
+    return rows, table.take(pa.array(np.repeat(order, sizes)))
+
+
+def _without_labels(table: pa.Table) -> pa.Table:
+    """Return rows of frames or Series without their labels; those of a Series without a name as single values."""
+    is_unnamed = many_of(table.schema) == SERIES and VALUE in table.column_names
+    table = table.drop_columns(index_names(table.schema))
+    return table.replace_schema_metadata({KIND: SCALAR if is_unnamed else COLUMNS})
 
 
 def _in_order(pieces: Sequence[Piece], name: str) -> tuple[np.ndarray, pa.Table]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final, TypeGuard
 
 import numpy as np
@@ -95,6 +95,14 @@ def to_table(df: object, *, columns: Sequence[Label] | None = None, problems: di
 def chosen(labels: Sequence[Label], wanted: Sequence[Label]) -> list[Label]:
     """Return the wanted ones of these columns, or raise `SchemaError` that lists what exists."""
     return [labels[place] for place in _places(list(labels), wanted)]
+
+
+def selected(frame: Frame, n_columns: int) -> Frame:
+    """Return a stored frame with its first columns alone, and its index."""
+    layout = replace(frame.layout, columns=frame.layout.columns[:n_columns])
+    left_out = frame.layout.columns[n_columns:]
+    table = frame.table.drop_columns(list(left_out)) if left_out else frame.table
+    return Frame(table=table if table.num_columns else _rows_only(frame.table.num_rows), layout=layout)
 
 
 def to_frame(table: pa.Table, layout: Layout, *, rows: int | np.ndarray = 0) -> Any:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from oqkit.arrow.deal import dealt
 from oqkit.arrow.frame_kind import backend_of, labels_of, opened
 from oqkit.arrow.grouping import group
-from oqkit.arrow.table import chosen, fingerprint, to_table
+from oqkit.arrow.table import chosen, fingerprint, selected, to_table
 from oqkit.client.join import Submitted
 from oqkit.client.part_rows import part_rows_of
 from oqkit.client.spec import JobSpec, function_of
@@ -60,7 +60,9 @@ def spec_of_groups(
     source = opened(df)
     labels, groups = labels_of(source), group(source, by, sort=sort, dropna=dropna)
     used = [label for label in labels if label not in groups.labels] if columns is None else chosen(labels, columns)
-    frame, names = to_table(source, columns=used), to_table(groups.keys)
+    others = [label for label in groups.labels if label not in used]
+    whole, names = to_table(source, columns=[*used, *others]), to_table(groups.keys)
+    frame, digest = selected(whole, len(used)), fingerprint(whole)
     n_tasks, sizes = len(groups.keys), groups.sizes
     part_rows = part_rows_of(part_rows, n_tasks, known, timer, n_bytes=frame.table.nbytes, limits=limits)
     tasks = dealt(sizes, part_rows)
@@ -69,7 +71,6 @@ def spec_of_groups(
     slices, split = _slices(
         bounds, part_rows, row_bytes=frame.table.nbytes / max(1, len(groups.numbers)), limits=limits
     )
-    digest = fingerprint(frame)
     is_pandas = frame.layout.backend == "pandas"
     return GroupsSpec(
         function=known,
@@ -80,6 +81,7 @@ def spec_of_groups(
             layout=frame.layout,
             keys_layout=names.layout,
             is_multi=groups.is_multi,
+            by=tuple(others),
             frame_digest=digest,
             n_rows=len(groups.numbers),
             split=split,
@@ -92,7 +94,7 @@ def spec_of_groups(
         index=groups.keys.index[tasks] if is_pandas else None,
         requires=(GROUPS,),
         given=source,
-        source=Submitted(frame=df.copy(deep=False) if is_pandas else df, columns=tuple(used), content=digest)
+        source=Submitted(frame=df.copy(deep=False) if is_pandas else df, columns=(*used, *others), content=digest)
         if backend_of(df) is not None
         else None,
     )

@@ -92,21 +92,21 @@ class ItemsJob(Job):
         return self
 
     def result(
-        self, timeout: float | None = None, *, errors: Errors = "raise", join: bool | pd.DataFrame = False
+        self, timeout: float | None = None, *, errors: Errors = "raise", join: Any = False, suffix: str = "_result"
     ) -> Any:
         """Wait, and return the results of all items of the call, in its order; see `Job.result`."""
         check_errors(errors)
         self._wait(timeout)
-        return self._results(errors, join=join)
+        return self._results(errors, join=join, suffix=suffix)
 
-    def partial(self, *, errors: Errors = "drop", join: bool | pd.DataFrame = False) -> Any:
+    def partial(self, *, errors: Errors = "drop", join: Any = False, suffix: str = "_result") -> Any:
         """Return what has completed so far of all items of the call, without waiting."""
         check_errors(errors)
         for job in self._handles.values():
             job._refresh()  # noqa: SLF001
-        return self._results("drop" if errors == "drop" else "coerce", join=join)
+        return self._results("drop" if errors == "drop" else "coerce", join=join, suffix=suffix)
 
-    def _results(self, errors: Errors, *, join: bool | pd.DataFrame) -> Any:
+    def _results(self, errors: Errors, *, join: Any = False, suffix: str = "") -> Any:  # noqa: ARG002 - as jobs of frames have it
         if join is not False:
             raise UsageError("join=True needs a job of submit_frame; this one was submitted as values")
         pieces = [piece for job_id in self._handles for piece in self._pieces(job_id, errors)]

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from oqkit.arrow import tagged_json
@@ -30,40 +29,40 @@ Errors = Literal["raise", "coerce", "drop"]
 class JobCollecting(JobWaiting):
     """Frames of what came of the tasks, aligned with what was submitted."""
 
-    def result(self, timeout: float | None = None, *, errors: Errors = "raise", join: Any = False) -> Any:
+    def result(
+        self, timeout: float | None = None, *, errors: Errors = "raise", join: Any = False, suffix: str = "_result"
+    ) -> Any:
         """Wait, and return the results as a frame aligned with the submitted one.
 
         What a function returned makes the columns: a dict, dataclass, named tuple or frame its fields,
         anything else one column named after the task type. Tasks that did not complete raise
         `JobFailed` (``errors="raise"``), give nulls (``"coerce"``) or no row (``"drop"``). With ``join=True``
         the submitted columns come first; where the frame is not at hand, and columns of it are not stored as the
-        function does not take them, pass it: ``join=df`` is refused unless it is the very frame that was submitted.
+        function does not take them, pass it: ``join=df`` is refused unless it is the very frame that was submitted. A result that has the name
+        of one of these columns gets `suffix` behind its own. What a group gave stands beside each of its rows.
         """
         check_errors(errors)
         self._wait(timeout, meanwhile=self._collector.read_ahead)
         if errors == "raise":
             self._view.state.check()
             self._raise_for_failures()
-        return self._results(errors, join=join)
+        return self._results(errors, join=join, suffix=suffix)
 
-    def partial(self, *, errors: Errors = "drop", join: Any = False) -> Any:
+    def partial(self, *, errors: Errors = "drop", join: Any = False, suffix: str = "_result") -> Any:
         """Return what has completed so far, without waiting; other tasks give no row (or nulls: ``"coerce"``)."""
         check_errors(errors)
         self._refresh()
-        return self._results(errors, join=join)
+        return self._results(errors, join=join, suffix=suffix)
 
-    def _results(self, errors: Errors, *, join: Any) -> Any:
+    def _results(self, errors: Errors, *, join: Any = False, suffix: str = "") -> Any:
         missing: Literal["null", "drop"] = "drop" if errors == "drop" else "null"
         pieces = self._collector.pieces()
         self._tell_unreadable(errors)
-        frame = self._collector.frame(pieces, missing=missing)
-        return frame if join is False else self._joined(frame, missing, join)
-
-    def _joined(self, frame: Any, missing: str, join: Any) -> Any:
-        source, rows = self._submitted_frame(join), None
-        if missing == "drop":
-            rows = np.sort(np.concatenate([rows for rows, _ in self._collector.pieces()] or [np.zeros(0, "int64")]))
-        return joining.beside(source, frame, rows=rows)
+        if join is False:
+            return self._collector.frame(pieces, missing=missing)
+        submitted = self._submitted_frame(join)
+        frame, rows = self._collector.by_rows(pieces, missing=missing)
+        return joining.beside(submitted, frame, rows=rows, suffix=suffix)
 
     def _submitted_frame(self, join: Any) -> Any:
         stored, source = self._collector.inputs()
@@ -73,7 +72,7 @@ class JobCollecting(JobWaiting):
                 raise UsageError(
                     f"join=<frame>: a frame of {joinable.backend} was submitted, and this is one of {backend}"
                 )
-            joining.check_given(join, joinable.labels(source), self._view.state.job.content_digest)
+            joining.check_given(join, joinable.labels(source), joinable.content(source))
             return join
         if join is not True:
             raise UsageError(f"join={tagged_json.show(join)} must be True, False or the submitted frame")

@@ -9,7 +9,7 @@ import pyarrow.dataset as pads
 
 from oqkit.client.job_collect import Errors, JobCollecting, check_errors
 from oqkit.client.result_files import dataset_of, write_parquet
-from oqkit.client.result_table import ResultTable
+from oqkit.client.result_table import Chunked, ResultTable, WholeTable
 
 
 class JobExporting(JobCollecting):
@@ -45,7 +45,9 @@ class JobExporting(JobCollecting):
             self._view.state.check()
             self._raise_for_failures()
 
-    def _result_table(self, errors: Errors) -> ResultTable:
+    def _result_table(self, errors: Errors) -> Chunked:
+        if self._collector.order() is not None:
+            return WholeTable(self._results(errors))
         table = ResultTable(self._collector, missing="drop" if errors == "drop" else "null")
         self._tell_unreadable(errors)
         return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,14 +51,16 @@ def check_given(frame: Any, columns: Sequence[Label], content: str) -> None:
         )
 
 
-def beside(frame: Any, results: Any, *, rows: np.ndarray | None) -> Any:
+def beside(frame: Any, results: Any, *, rows: np.ndarray | None, suffix: str) -> Any:
     """Return a frame, of which `rows` are wanted (None: all), with results of as many rows behind its columns.
 
     By position: labels of an index may occur several times. Both are of one kind, and so is what comes out. A
-    result that has the name of a column is renamed to ``NAME_result``.
+    result that has the name of a column gets `suffix` behind it; raise `UsageError` if that is the name of another one.
     """
     taken = set(labels_of(frame))
-    names = [f"{name}_result" if name in taken else name for name in labels_of(results)]
+    names = [f"{name}{suffix}" if name in taken else name for name in labels_of(results)]
+    if twice := [name for name, n in Counter([*taken, *names]).items() if n > 1]:
+        raise UsageError(f"join=: two columns would be called {twice[0]!r}: choose another suffix than {suffix!r}")
     if isinstance(frame, pd.DataFrame):
         frame = frame if rows is None else frame.iloc[rows]
         pair = [frame.reset_index(drop=True), results.set_axis(names, axis=1).reset_index(drop=True)]

@@ -124,6 +124,19 @@ class ResultReader:
             missing=missing,
         )
 
+    def by_rows(self, pieces: list[Piece], *, missing: Literal["null", "drop"]) -> tuple[Any, np.ndarray | None]:
+        """Return values as a frame without an index, a row for each of the submitted frame, and which of those they are (None: all).
+
+        Raise `UsageError` if groups gave other numbers of rows than they have.
+        """
+        (stored, source), n_rows = self.inputs(), self._job.n_tasks
+        if isinstance(stored, GroupsInput):
+            pieces, n_rows = stored.spread(source, pieces), stored.n_rows
+        frame = align(pieces, n_rows=n_rows, index=None, backend=stored.backend, name=self.name, missing=missing)
+        if missing == "null":
+            return frame, None
+        return frame, np.sort(np.concatenate([np.zeros(0, "int64"), *(rows for rows, _ in pieces)]))
+
     def pieces(self) -> list[Piece]:
         """Return (job rows, values) of all tasks that completed, output by output."""
         return self._pieces(self._completed(), keep=True)

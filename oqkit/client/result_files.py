@@ -16,7 +16,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from oqkit.client.connection import Connection
-from oqkit.client.result_table import ResultTable
+from oqkit.client.result_table import Chunked
 from oqkit.client.store_files import opened_files
 from oqkit.config import LOCAL, canonical_protocol
 from oqkit.errors import FormatError, Missing
@@ -29,7 +29,7 @@ _VERSION: Final = 1
 """Of what the files hold: those of another one are written anew."""
 
 
-def write_parquet(table: ResultTable, path: str, connection: Connection) -> None:
+def write_parquet(table: Chunked, path: str, connection: Connection) -> None:
     """Write results to one file, which appears under its name once it is whole, and replaces what was there."""
     check_paths([path])
     with _appearing(path, connection) as sink, pq.ParquetWriter(sink, table.schema()) as writer:
@@ -112,7 +112,7 @@ def _sizes(data: bytes, *, what: str) -> list[int]:
     return sizes
 
 
-def _encoded(table: ResultTable, *, file_bytes: int) -> Iterator[bytes]:
+def _encoded(table: Chunked, *, file_bytes: int) -> Iterator[bytes]:
     """Yield Parquet files; one ends with the chunk that takes it past `file_bytes`. Without rows there is one."""
     schema, chunks = table.schema(), table.chunks()
     chunk: pa.Table | None = next(chunks, schema.empty_table())

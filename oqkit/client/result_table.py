@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,34 @@ class _Columns:
     nulls: frozenset[str]
     is_uniform: bool
     """Whether all of them came with this very schema."""
+
+
+class Chunked(Protocol):
+    """A schema, and chunks of rows in order."""
+
+    def schema(self) -> pa.Schema:
+        """Return the schema of all chunks."""
+
+    def chunks(self) -> Iterator[pa.Table]:
+        """Yield the rows in order."""
+
+
+class WholeTable:
+    """Results that are in memory as a whole: those of groups, whose order is not that of the tasks."""
+
+    def __init__(self, frame: Any) -> None:
+        try:
+            self._table = pa.Table.from_pandas(frame) if isinstance(frame, pd.DataFrame) else pa.table(frame)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise UsageError(f"these results cannot be columns of Parquet: {error}. result() has them") from None
+
+    def schema(self) -> pa.Schema:
+        """Return the schema of the one chunk."""
+        return self._table.schema
+
+    def chunks(self) -> Iterator[pa.Table]:
+        """Yield all rows."""
+        yield self._table
 
 
 class ResultTable:

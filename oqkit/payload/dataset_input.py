@@ -104,6 +104,10 @@ class DatasetInput:
         """Return this input: it always comes as a pandas frame."""
         return self
 
+    def content(self, source: InputSource) -> str:
+        """Return the digest of the submitted frame; empty for a job of oqkit 0.1."""
+        return source.job.content_digest
+
     def labels(self, _: InputSource) -> list[Label]:
         """Return the user's names of the columns that are read."""
         return list(self.layout.columns)

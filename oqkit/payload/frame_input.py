@@ -82,6 +82,10 @@ class FrameInput:
         """Return this input: results can be put beside the submitted frame, which is of the same kind."""
         return self
 
+    def content(self, source: InputSource) -> str:
+        """Return the digest of the submitted frame; empty for a job of oqkit 0.1."""
+        return source.job.content_digest
+
     def labels(self, source: InputSource) -> list[Label]:
         """Return the user's names of the stored columns."""
         schema = source.files(self.files).schema()

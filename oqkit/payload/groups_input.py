@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow as pa
 
 from oqkit.arrow.align import Piece
-from oqkit.arrow.stack import stack
+from oqkit.arrow.metadata import Label, label_from_json, label_of, label_to_json
+from oqkit.arrow.stack import spread, stack
 from oqkit.arrow.table import Layout, to_frame
 from oqkit.errors import FormatError, UsageError
 from oqkit.payload.group_key import index_of_keys
@@ -20,7 +21,7 @@ from oqkit.payload.input_source import InputSource
 from oqkit.payload.kind import Kind
 from oqkit.payload.output import column_name
 from oqkit.payload.parquet import PayloadReader, PayloadRef, files_from_json, files_to_json
-from oqkit.payload.part_groups import SIZE, PartGroups
+from oqkit.payload.part_groups import POSITION, SIZE, PartGroups
 from oqkit.queue.rows import Rows
 
 PLACE: Final = "oq:place"
@@ -49,8 +50,10 @@ class GroupsInput:
     keys_layout: Layout
     is_multi: bool = False
     """Whether a key is a tuple."""
+    by: tuple[Label, ...] = ()
+    """The columns of keys that functions are not given."""
     frame_digest: str = ""
-    """Of the frame that was submitted, as far as it is stored."""
+    """Of the frame that was submitted: of what functions are given, and of these columns."""
     n_rows: int = 0
     """How many rows that has."""
     split: tuple[tuple[int, int], ...] = ()
@@ -65,6 +68,7 @@ class GroupsInput:
             layout=Layout.from_json(doc["layout"]),
             keys_layout=Layout.from_json(doc["keys_layout"]),
             is_multi=typed(doc.get("is_multi", False), bool),
+            by=tuple(label_from_json(label) for label in typed(doc.get("by", []), list)),
             frame_digest=typed(doc.get("frame_digest", ""), str),
             n_rows=typed(doc.get("n_rows", 0), int),
             split=tuple((typed(part, int), typed(n, int)) for part, n in doc.get("split", [])),
@@ -80,6 +84,7 @@ class GroupsInput:
             "keys_layout": self.keys_layout.to_json(),
             "frame_digest": self.frame_digest,
             "n_rows": self.n_rows,
+            **({"by": [label_to_json(label) for label in self.by]} if self.by else {}),
             **({"is_multi": True} if self.is_multi else {}),
             **({"split": [list(pair) for pair in self.split]} if self.split else {}),
             **({"keys": [list(ref) for ref in self.keys_files]} if self.keys_files else {}),
@@ -134,11 +139,34 @@ class GroupsInput:
         """Return the keys, in the order of the tasks."""
         return index_of_keys(self.keys(source), self.keys_layout, is_multi=self.is_multi)
 
-    def joinable(self) -> NoReturn:
-        """Raise `UsageError`: a group has no row of its own in the submitted frame."""
+    def joinable(self) -> GroupsInput:
+        """Return this input: what a group gave goes with each of its rows."""
+        return self
+
+    def content(self, _: InputSource) -> str:
+        """Return the digest of the submitted frame."""
+        return self.frame_digest
+
+    def labels(self, source: InputSource) -> list[Label]:
+        """Return the user's names of the columns of which there is a digest."""
+        schema = self._readers(source).rows.schema()
+        return [*(label_of(schema.field(name)) for name in self.layout.columns), *self.by]
+
+    def frame(self, source: InputSource) -> NoReturn:
+        """Raise `UsageError`: the submitted frame is not stored in its order, nor with its keys."""
         raise UsageError(
-            "join=True puts results beside rows, and the tasks of this job are groups: df.join(job.result(), on=…)"
+            f"join=True: the frame of job {source.job.id} is not at hand as it was submitted; pass it: result(join=df)"
         )
+
+    def spread(self, source: InputSource, pieces: Sequence[Piece]) -> list[Piece]:
+        """Return what groups gave by the rows of the submitted frame: a value for each row of its group, rows of frames in turn.
+
+        Raise `UsageError` if a group gave more or fewer rows than it has.
+        """
+        readers = self._readers(source)
+        positions = readers.rows.columns([POSITION]).column(POSITION).to_numpy()
+        bounds = np.concatenate([[0], np.cumsum(readers.keys.columns([SIZE]).column(SIZE).to_numpy())])
+        return [spread(tasks, values, bounds=bounds, positions=positions) for tasks, values in pieces]
 
     def keys(self, source: InputSource) -> pa.Table:
         """Return the stored keys, in the order of the tasks."""

@@ -86,6 +86,61 @@ def test_retry_takes_keys_and_masks_in_the_order_of_the_result(queue):
             assert list(job.tasks("pending").index) == list(dict.fromkeys([keys[0], key]))
 
 
+def test_what_groups_gave_stands_beside_their_rows(queue):
+    df = orders()
+    value = queue.submit_frame(df, picky, by="customer", retries=0)
+    rows = queue.submit_frame(df, lambda frame: frame["paid"] - frame["paid"].mean(), by="customer", name="centred")
+    two = queue.submit_frame(
+        df, lambda frame: frame[["n"]].assign(m=len(frame)), by="customer", dropna=False, name="two"
+    )
+    work_off(queue)
+    joined = value.result(errors="coerce", join=True)
+    assert joined.index.equals(df.index)
+    assert joined["picky"].fillna(-1).tolist() == [2, -1, 1, -1, -1, 2, -1]
+    assert value.result(errors="drop", join=True)["picky"].to_dict() == {"t": 2, "v": 1, "y": 2}
+    assert rows.result(join=True)["paid_result"].round(3).fillna(0).tolist() == [-2.5, -2.333, 0, -0.333, 0, 2.5, 2.667]
+    found = two.result(join=True, suffix="_there")
+    assert found.columns.tolist() == ["customer", "paid", "n", "n_there", "m"]
+    assert found["n_there"].tolist() == df["n"].tolist()
+    assert found["m"].tolist() == [2, 3, 1, 3, 1, 2, 3]
+    elsewhere = queue.job(two.id)
+    pd.testing.assert_frame_equal(elsewhere.result(join=df, suffix="_there"), found)
+    for other in (df.assign(customer="ann"), df.iloc[::-1]):
+        with pytest.raises(oqkit.UsageError, match="not the frame that was submitted"):
+            elsewhere.result(join=other)
+    with pytest.raises(oqkit.UsageError, match=r"pass it: result\(join=df\)"):
+        elsewhere.result(join=True)
+    with pytest.raises(oqkit.UsageError, match="two columns would be called 'n': choose another suffix"):
+        two.result(join=True, suffix="")
+
+
+def test_polars_rows_have_what_their_group_gave(queue):
+    frame = pl.from_pandas(orders().reset_index(drop=True))
+    job = queue.submit_frame(frame, lambda group: {"n": len(group)}, by="customer")
+    more = queue.submit_frame(frame, best, by="customer", name="fewer")
+    work_off(queue, oqkit.task(name="none")(lambda: None))
+    joined = job.result(join=True, suffix="_in_all")
+    assert joined["n_in_all"].to_list() == [2, 3, 1, 3, None, 2, 3]
+    assert more.errors()["type"].unique().tolist() == ["AttributeError"]
+
+
+def test_more_or_fewer_rows_than_a_group_has_stand_beside_nothing(queue):
+    job = queue.submit_frame(orders(), best, by="customer")
+    work_off(queue)
+    with pytest.raises(oqkit.UsageError, match="a group of 3 rows gave 2"):
+        job.result(join=True)
+
+
+def test_results_of_groups_are_written_to_files(queue, tmp_path):
+    job = queue.submit_frame(orders(), best, by="customer", columns=["paid", "n"])
+    work_off(queue)
+    job.to_parquet(tmp_path / "best.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "best.parquet"), job.result())
+    assert job.dataset().to_table().column("customer").to_pylist() == ["ann", "bob", "bob", "zoe", "zoe"]
+    streamed = pd.concat(list(job.as_completed()))
+    pd.testing.assert_frame_equal(streamed.sort_index(), job.result().sort_index())
+
+
 def test_large_groups_run_first(queue):
     sizes = {key: 1 + key * 7 % 20 for key in range(20)}
     frame = pd.DataFrame({"k": [key for key, n in sizes.items() for _ in range(n)]}).sample(frac=1, random_state=1)

@@ -38,6 +38,7 @@ DOCS = {
         "keys_layout": {"backend": "pandas", "index": ["oq:index:0"], "index_names": ["k"]},
         "frame_digest": "0" * 32,
         "n_rows": 9,
+        "by": ["k", 3],
         "is_multi": True,
         "split": [[0, 3]],
         "keys": [FILE],
