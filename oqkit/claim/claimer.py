@@ -341,8 +341,8 @@ class Claimer:
 
     def _take_down(self, one: JobCursor, job_id: str, *, up_to: int | None = None) -> None:
         newer = {key: marker for key, marker in one.markers.items() if up_to is not None and marker.gen > up_to}
-        for key in one.markers.keys() - newer.keys():
-            self.finished.add(key)
+        for key in sorted(one.markers.keys() - newer.keys(), key=lambda key: (one.markers[key].gen, key)):
+            self.finished.add(key)  # the newest goes last: if that is where it ends, somebody looks at the job again
         if newer:
             one.markers = newer  # it was given an order meanwhile: the job is to be read again
         else:

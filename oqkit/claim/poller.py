@@ -200,8 +200,10 @@ class Poller:
     _busy: float = float("-inf")
     _n_late: int = 0
     """How many claims came too late since the markers were listed last."""
-    _learned: float | None = None
+    _asked: float | None = None
     """At which look the settings were read again, since there was a marker in a shard that it cannot be in."""
+    _has_learned: bool = True
+    """Whether they could be read then."""
     _strange: set[str] = field(default_factory=set)
     """Names that are no markers and were reported."""
 
@@ -352,11 +354,13 @@ class Poller:
         marker = _parsed(key)
         if marker is not None and self.repository.layouts.fits(marker):
             return marker
-        if marker is not None and self._learned != self._listed and key not in self._strange:
-            self._learned = self._listed  # once a look: there may be a layout more by now
-            self.repository.layouts.learn()
+        if marker is not None and key not in self._strange:
+            if self._asked != self._listed:  # once a look: there may be a layout more by now
+                self._asked, self._has_learned = self._listed, self.repository.layouts.learn()
             if self.repository.layouts.fits(marker):
                 return marker
+            if not self._has_learned:
+                return None  # nobody can say: the next look tells
         if key not in self._strange and len(self._strange) < self._limits.page_markers:
             log.warning("left alone: %r is not a marker that this oqkit knows", key)
             self._strange.add(key)

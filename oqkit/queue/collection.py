@@ -41,18 +41,19 @@ class Collection(Generic[D]):
         found = [entry.key for page in self._repository.store.list_all(prefix) for entry in page.entries]
         return [one for one in self._repository.map(self._read_listed, sorted(found)[:most]) if one is not None]
 
-    def create(self, doc: D) -> Versioned[D]:
+    def create(self, doc: D, *, inherit: Callable[[D], D] | None = None) -> Versioned[D]:
         """Create a document, or return the one that is there.
 
         What is returned has the `origin` that `doc` was given, or one that tells it from another creator's:
-        give `doc` a fresh one to know which of the two happened.
+        give `doc` a fresh one to know which of the two happened. `inherit` returns `doc` with what it takes over from
+        the one of its key that was deleted.
         """
         doc = replace(doc, origin=doc.origin or new_id(self._repository.rng))
         absent = replace(doc, is_deleted=True, origin="", rev=0)
         return self._loop.update(
             self.kind,
             self.kind.key_of(doc),
-            lambda _: doc,
+            (lambda _: doc) if inherit is None else inherit,
             applied=lambda held: not held.is_deleted or held.origin == doc.origin,
             absent=absent,
         )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from oqkit.clock import new_id
 from oqkit.errors import Denied, FormatError, Missing, NotSigned, StoreError, UsageError
@@ -60,8 +61,11 @@ def with_template(repository: Repository, schedule: Schedule, job: Job) -> Sched
 
 
 def create_schedule(repository: Repository, schedule: Schedule) -> Schedule:
-    """Create a schedule and tell the workers, or return the one that has its name: `origin` tells which of the two."""
-    found = schedules(repository).create(schedule).doc
+    """Create a schedule and tell the workers, or return the one that has its name: `origin` tells which of the two.
+
+    One that takes the place of another knows the orders to that: whoever gave one does not give it again.
+    """
+    found = schedules(repository).create(schedule, inherit=lambda old: replace(schedule, orders=old.orders)).doc
     put_alarm(repository, found)
     repository.ring()
     return found
@@ -107,35 +111,42 @@ def pause_schedule(
 
     Slots that were due before are submitted first, as far as the schedule catches up: the pause is about those to come.
     """
-    pause = Pause(at=repository.now(), reason=reason, until=until, by=by)
-    with suppress(FormatError, UsageError, Denied):  # nobody can say, or I may not submit: it is paused all the same
-        fire_owed(repository, name, pause.at)
-    return _order(repository, name, lambda doc, order: paused(doc, pause, order=order))
+    pause, order = Pause(at=repository.now(), reason=reason, until=until, by=by), new_id(repository.rng)
+    while True:
+        settled: str | None = None
+        with suppress(
+            FormatError, UsageError, Denied
+        ):  # nobody can say, or I may not submit: it is paused all the same
+            settled = fire_owed(repository, name, pause.at).origin
+        found = _order(repository, name, partial(_paused, pause=pause, order=order, settled=settled), order=order)
+        if order in found.orders:  # else it was deleted meanwhile, and there is another one of its name
+            return found
+
+
+def _paused(schedule: Schedule, *, pause: Pause, order: str, settled: str | None) -> Schedule:
+    return paused(schedule, pause, order=order) if settled in (None, schedule.origin) else schedule
 
 
 def resume_schedule(repository: Repository, name: str) -> Schedule:
     """Let a schedule go on with the first slot from now on; raise `Missing`."""
-    return _order(repository, name, lambda doc, order: resumed(doc, repository.now(), order=order))
+    order = new_id(repository.rng)
+    return _order(repository, name, lambda doc: resumed(doc, repository.now(), order=order), order=order)
 
 
-def fire_owed(repository: Repository, name: str, until: float) -> None:
-    """Submit the slots of a schedule that were due by then, whoever would have come to them later; raise `Missing`."""
-    last: float | None = None
+def fire_owed(repository: Repository, name: str, until: float) -> Schedule:
+    """Submit the slots of a schedule that were due by then, whoever would have come to them later, and return it; raise `Missing`."""
+    seen: tuple[str, float] | None = None
     while True:
         schedule = schedules(repository).read(schedule_key(name)).doc
-        if schedule.last == last or _is_settled(schedule, until):
-            return
-        last = schedule.last
+        if (schedule.origin, schedule.last) == seen or _is_settled(schedule, until):
+            return schedule
+        seen = schedule.origin, schedule.last
         attend(repository, name)
 
 
-def _order(repository: Repository, name: str, change: Callable[[Schedule, str], Schedule]) -> Schedule:
-    order = new_id(repository.rng)
-    return (
-        schedules(repository)
-        .update(schedule_key(name), lambda doc: change(doc, order), applied=lambda doc: order in doc.orders)
-        .doc
-    )
+def _order(repository: Repository, name: str, change: Callable[[Schedule], Schedule], *, order: str) -> Schedule:
+    held = schedules(repository).update(schedule_key(name), change, applied=lambda doc: order in doc.orders)
+    return held.doc
 
 
 def trigger_schedule(repository: Repository, name: str) -> Submitted:

@@ -9,7 +9,6 @@ that is not known means that ``queue.json`` has to be read again.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -85,13 +84,19 @@ class Layouts:
         self._fresh_s = fresh_s
         self._learned = store.clock.monotonic()
 
-    def learn(self) -> None:
-        """Read the settings again; if that cannot be done, those hold that are known."""
+    def learn(self) -> bool:
+        """Read the settings again; return False if that cannot be done now: those hold that are known."""
         self._learned = self._store.clock.monotonic()
-        with suppress(StoreError):
-            found = SETTINGS.load(self._store.read(keys.SETTINGS).data, keys.SETTINGS)
-            if found.rev > self.settings.rev:
-                self.settings = found
+        try:
+            self._read()
+        except StoreError:
+            return False
+        return True
+
+    def _read(self) -> None:
+        found = SETTINGS.load(self._store.read(keys.SETTINGS).data, keys.SETTINGS)
+        if found.rev > self.settings.rev:
+            self.settings = found
 
     def reshard(self, loop: CasLoop, shards: int) -> Settings:
         """Spread new jobs over so many shards from now on, in one write; none if it is so already."""
@@ -129,5 +134,5 @@ class Layouts:
 
     def _knows(self, layout: int) -> bool:
         if layout >= len(self.settings.counts):
-            self.learn()
+            self._read()  # or raise `StoreError`: nobody may take a job for gone because the store does not answer
         return layout < len(self.settings.counts)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
+from oqkit.errors import Unavailable
 from oqkit.queue import control
+from oqkit.queue import key as keys
+from oqkit.queue.layout import SETTINGS, Settings
 from oqkit.queue.rows import Rows
+from oqkit.queue.submission import Submission
+from tests.queue.faulty import FaultyStore, World
 
 POISON = b'{"format": 99, "by": "a newer oqkit"}'
 
@@ -22,6 +29,33 @@ def test_poison_job_is_left_alone_and_others_go_on(world, data, caplog):
     assert world.inner.read(key).data == data
     assert [one for one in world.markers() if bad.id in one]
     assert len([record for record in caplog.records if bad.id in record.message]) == 1, "reported once"
+
+
+@pytest.mark.parametrize("shards", (1, 64))
+def test_marker_of_a_layout_that_cannot_be_asked_for_is_neither_strange_nor_taken_down(shards, caplog):
+    """The settings of the queue could not be read just then: its only marker was deleted, or left alone for ever."""
+    world = World(shards=2)
+    world.inner.create(keys.SETTINGS, SETTINGS.dump(Settings(shards=2)))
+    store = FaultyStore(world.inner)
+    worker, submitter = world.worker(repository=world.repository(store)), world.repository()
+    submitter.layouts.reshard(submitter.loop, shards)
+    job = world.job(id=keys.timed_job_id(world.now(), world.rng, layout=1), layout=1)
+    Submission(submitter, job).commit(job)
+    refused = []
+
+    def refuse(_verb, key):
+        if key == keys.SETTINGS and len(refused) < 3:
+            refused.append(key)
+            raise Unavailable("down")
+
+    store.before_read = refuse
+    while not worker.ran and world.clock.time_s < 2_000.0:
+        with contextlib.suppress(Unavailable):  # as a worker does it, which then waits
+            worker.step()
+        world.clock.sleep(max(1.0, worker.claimer.wait_s()))
+    assert refused
+    assert sum(worker.ran.values()) == 1
+    assert not [record for record in caplog.records if "left alone" in record.message]
 
 
 @pytest.mark.parametrize("n_tasks", (5, 35))

@@ -296,6 +296,39 @@ def test_slots_that_were_due_before_a_pause_are_owed_and_those_in_it_are_left_ou
     assert slots(world, one.last) == Counter([*numbers, 36])
 
 
+def test_pause_of_a_schedule_that_is_made_anew_meanwhile_owes_what_is_due_of_that_one(world, monkeypatch):
+    rhythm = Rhythm(since=world.now(), every_s=EVERY_S)
+    one = make(world, rhythm=rhythm)
+    world.clock.sleep(3.01 * EVERY_S)
+    original = firing.fire_owed
+
+    def make_anew_behind_it(repository, name, until):
+        found = original(repository, name, until)
+        if read(world).origin == one.origin:
+            delete_schedule(world.repository(), "one")
+            make(world, rhythm=rhythm, last=one.last)
+        return found
+
+    monkeypatch.setattr(firing, "fire_owed", make_anew_behind_it)
+    pause_schedule(world.repository(), "one")
+    assert read(world).pause is not None
+    assert slots(world, one.last) == {1: 2, 2: 2, 3: 2}
+
+
+def test_pause_whose_reply_was_lost_is_not_given_again_to_a_schedule_made_anew(world):
+    one, store = make(world), FaultyStore(world.inner, ("drop",), only="schedules/")
+
+    def make_anew(_verb, key):
+        if not store.script and read(world).origin == one.origin:
+            delete_schedule(world.repository(), "one")
+            make(world)
+
+    store.before_read = make_anew
+    pause_schedule(world.repository(store), "one")
+    assert read(world).origin != one.origin
+    assert read(world).pause is None
+
+
 def test_resume_of_a_pause_that_is_over_leaves_out_nothing_that_was_due_since(world):
     one = make(world)
     pause_schedule(world.repository(), "one", until=world.now() + 2.5 * EVERY_S)

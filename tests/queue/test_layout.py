@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from oqkit.errors import FormatError, JobMissing, UsageError
+from oqkit.errors import FormatError, JobMissing, Unavailable, UsageError
 from oqkit.queue import key as keys
 from oqkit.queue.layout import SETTINGS, Layouts, Settings, resharded
 from oqkit.store.memory import MemoryStore
-from tests.queue.faulty import World
+from tests.queue.faulty import FaultyStore, World
 
 FIRST = Settings(shards=4)
 
@@ -89,6 +89,22 @@ def test_settings_that_cannot_be_read_leave_what_is_known():
     layouts = Layouts(MemoryStore(), FIRST, fresh_s=0.0)
     assert layouts.current() == 0
     assert layouts.settings == FIRST
+
+
+def test_job_of_a_layout_that_cannot_be_asked_for_is_not_gone():
+    """A worker took down the only marker of a job that it could not know to be there."""
+    store = FaultyStore(stored(Settings(shards=4, later=(16,), current=1, rev=1)))
+    layouts, job_id = Layouts(store, FIRST, fresh_s=600.0), keys.timed_job_id(1.79e9, random.Random(1), layout=1)
+    answers = [Unavailable("down")]
+
+    def refuse(_verb, _key):
+        if answers:
+            raise answers.pop()
+
+    store.before_read = refuse
+    with pytest.raises(Unavailable):
+        layouts.job_key(job_id)
+    assert layouts.job_key(job_id) == keys.job_key(job_id, 16)
 
 
 def test_settings_of_before_do_not_take_the_place_of_newer_ones():

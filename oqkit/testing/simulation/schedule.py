@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from oqkit.client.handle import Job
 from oqkit.queue import key as keys
+from oqkit.queue.dependency import LONGEST_RECHECK_S
 from oqkit.queue.job import ControlVerb
 from oqkit.queue.job import Job as JobObject
 from oqkit.queue.transition import Status
@@ -111,13 +112,12 @@ def _drain(world: World, workers: list[Worker]) -> None:
     oracle.schedules.fair_s = oracle.bucket.now() + 2 * LANDED_S
     kernel.after(LANDED_S, pause_one, world)
     kernel.after(3 * LANDED_S, stop_schedules, world)
-    kernel.run(start + DRAIN_S, lambda: kernel.steps % 16 == 0 and _is_drained(world))
+    kernel.run(start + _drain_s(world.plan), lambda: kernel.steps % 16 == 0 and _is_drained(world))
     world.score.drain_s = kernel.now - start
     if not _is_drained(world):
         oracle.fail("not drained", _open(world))
     final[1].retire()
-    kernel.run(kernel.now + TIDY_S, lambda: kernel.steps % 16 == 0 and not _left(world))
-    oracle.expect(not _left(world), "left over", f"{_left(world)}")
+    _tidy(world)
     _idle(world, final[0])
     _notice(world, final[0])
     _notice_pause(world, final[0])
@@ -129,6 +129,14 @@ def _drain(world: World, workers: list[Worker]) -> None:
     for node in world.nodes:
         alive = [task for task in node.tasks if not task.has_ended and task.name != "run"]
         oracle.expect(node.is_dead or not alive, "does not stop", f"{alive}")
+
+
+def _tidy(world: World) -> None:
+    """Markers of what has ended go; one that a late submitter put up for a job that waited, once it is due."""
+    kernel = world.kernel
+    for _ in range(2):
+        kernel.run(_last_due(world) + TIDY_S, lambda: kernel.steps % 16 == 0 and not _left(world))
+    world.oracle.expect(not _left(world), "left over", f"{_left(world)}")
 
 
 def _final(n: int) -> WorkerPlan:
@@ -197,11 +205,27 @@ def _open(world: World) -> str:
             counts.update({status: n for status, n in part.counts().items() if n and not status.is_final})
         if counts:
             told.append(f"{acked.plan.name} ({job_id}): {dict(counts)}")
-    return f"after {DRAIN_S:g} s: {'; '.join(told)}; markers {world.bucket.keys('open/')}; orders {world.orders_under_way}, {world.n_submitting} submissions"
+    return f"after {_drain_s(world.plan):g} s: {'; '.join(told)}; markers {world.bucket.keys('open/')}; orders {world.orders_under_way}, {world.n_submitting} submissions"
 
 
 def _markers(world: World) -> list[str]:
     return [key for key in world.bucket.keys(keys.OPEN) if not key.startswith(keys.PAUSES)]
+
+
+def _drain_s(plan: Plan) -> float:
+    """Return how long the work may take at most: calls that ask for more time take it each time that they are made."""
+    longest_s = 0.0
+    for job in plan.jobs:
+        n_calls = 1 + job.options.get("retries", 0) + job.options.get("max_losses", 0)
+        longest_s = max(longest_s, n_calls * max(job.asks.values(), default=0.0))
+    return DRAIN_S + longest_s
+
+
+def _last_due(world: World) -> float:
+    """Return when the last marker is due of those that are left, in the time of the kernel, if that is soon enough for a job that waits."""
+    now = world.oracle.bucket.now()
+    in_s = [keys.parse_marker(key).due - now for key in _left(world)]
+    return world.kernel.now + max([0.0, *(one for one in in_s if one <= LONGEST_RECHECK_S)])
 
 
 def _left(world: World) -> list[str]:

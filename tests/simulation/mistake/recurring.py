@@ -9,7 +9,9 @@ import pytest
 from oqkit.clock import new_id
 from oqkit.queue import firing, timetable
 from oqkit.queue import key as keys
+from oqkit.queue.firing import schedules
 from oqkit.queue.repository import Repository
+from oqkit.queue.timetable import schedule_key
 from oqkit.testing.simulation import recurring_actor
 
 
@@ -52,7 +54,11 @@ _CHANCE: list = []
 
 def pause_forgets_what_was_due_before(patch: pytest.MonkeyPatch) -> None:
     """Slots that no worker has come to yet are left out with those that fall into the pause."""
-    patch.setattr(firing, "fire_owed", lambda repository, name, until: None)
+
+    def read(repository, name, until):
+        return schedules(repository).read(schedule_key(name)).doc
+
+    patch.setattr(firing, "fire_owed", read)
 
 
 def resume_leaves_out_what_was_due_after_the_pause(patch: pytest.MonkeyPatch) -> None:
