@@ -14,7 +14,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from oqkit.errors import FormatError, JobMissing, StoreError, UsageError
+from oqkit.errors import FormatError, JobMissing, Missing, StoreError, UsageError
 from oqkit.queue import key as keys
 from oqkit.queue.bound import MAX_LAYOUTS, MAX_SHARDS, LayoutNumber
 from oqkit.queue.cas import CasLoop
@@ -85,12 +85,12 @@ class Layouts:
         self._learned = store.clock.monotonic()
 
     def learn(self) -> bool:
-        """Read the settings again; return False if that cannot be done now: those hold that are known."""
+        """Read the settings again; return False if the store does not answer. Those hold that are known."""
         self._learned = self._store.clock.monotonic()
         try:
             self._read()
-        except StoreError:
-            return False
+        except StoreError as error:
+            return isinstance(error, Missing)
         return True
 
     def _read(self) -> None:
