@@ -25,7 +25,7 @@ demo: $(READY) ## See oqkit at work: 336,776 flights, four worker processes, no 
 	@$(BIN)/python -m oqkit.demo
 
 # Tests of servers and processes wait for most of their time: more of them than there are cores share it.
-test: PROCESSES = 4
+test: PROCESSES = 5
 test: $(READY) browser azurite postgres ## Run all tests; screenshots of the notebook display go to build/screenshots
 	@$(PYTEST)
 
@@ -63,10 +63,10 @@ check-versions: $(READY) ## Run the tests that a Python or a library can change 
 SEEDS ?= 0:20500
 COMMIT = --commit "$$(git rev-parse --short HEAD 2>/dev/null)"
 BIG := OQ_RATE_MINUTES=5 OQ_FUZZ_DOCUMENTS=2000 OQ_FUZZ_VALUES=20000 OQ_FUZZ_DAMAGE=3000 OQ_FUZZ_FRAMES=2000 OQ_MACHINE_EXAMPLES=1000 OQ_POISON_EVERY=1 \
-	OQ_SLOTS=1000
+	OQ_SLOTS=1000 OQ_KILLS=20
 soak: $(READY) ## Run the simulation for long, 20,500 schedules, write docs/evidence/simulation.md, plant all mistakes, and run the fuzzers at full size
 	@$(BIG) $(PYTEST) -o timeout=7200 tests/fuzz tests/payload/test_seal.py tests/poison/test_virtual.py \
-		tests/queue/test_part_machine.py tests/simulation/test_machine.py tests/chaos/test_rate.py tests/chaos/test_schedule.py
+		tests/queue/test_part_machine.py tests/simulation/test_machine.py tests/chaos/test_kill.py tests/chaos/test_rate.py tests/chaos/test_schedule.py
 	@$(BIN)/python -m tests.simulation.mutation --processes $(PROCESSES) --report docs/evidence/mutation.md $(COMMIT)
 	@$(BIN)/python -m oqkit.testing.simulation $(SEEDS) --processes $(PROCESSES) --report docs/evidence/simulation.md $(COMMIT)
 

@@ -1,4 +1,4 @@
-"""Processes that start in no time: each is forked from one that has imported everything, and has no threads."""
+"""Processes that start in no time: each is forked from one that has imported everything, and runs nothing in threads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from threading import Barrier
 from typing import Any
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["oqkit", "pytest"])
+PROCESSES.set_forkserver_preload(["oqkit.testing", "oqkit.client.queue", "oqkit.store.s3", "pandas", "pytest"])
 
 
 def exit_code_of(act: Callable[..., object], *arguments: Any) -> int | None:

@@ -18,6 +18,8 @@ from oqkit.store.memory import MemoryStore
 from oqkit.store.s3 import S3Store
 from tests.local import work_off
 
+pytestmark = pytest.mark.xdist_group("crowd")  # each crowd is made once
+
 LIMIT = 20
 
 _numbers = itertools.count()

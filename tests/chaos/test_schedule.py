@@ -54,7 +54,7 @@ def jobs_of(queue):
 
 def test_each_of_many_slots_is_submitted_once_whoever_is_killed(anywhere, tmp_path, capsys):
     queue, rng = anywhere.queue(), random.Random(SEED)
-    n_slots = N_SLOTS if anywhere.endpoint_url is None else min(N_SLOTS, 200)  # a server is slower
+    n_slots = N_SLOTS if anywhere.endpoint_url is None else min(N_SLOTS // 2, 200)  # a server is slower
     wait_s = WAIT_S + n_slots * SLOT_S
     n_kills = n_slots // SLOTS_A_KILL
     moments = sorted(rng.sample(range(10, n_slots - 50), n_kills))  # counted in slots, so that all fall into the work

@@ -81,7 +81,7 @@ def page(trials: Iterable[Trial], *, minutes: float, commit: str) -> str:
     return f"""# Simulation: planted mistakes
 
 A simulation that finds nothing proves something only if it would have found it. So {len(found)} mistakes that queues on object
-stores really make are planted in the code, one at a time (`tests/simulation/mistake/`), and `make soak` (of every sixth
+stores really make are planted in the code, one at a time (`tests/simulation/mistake/`), and `make soak` (of some
 also `make test`) fails if one of them is not noticed within {SEEDS:,} schedules. Each is planted in code that runs as usual
 otherwise: it is noticed because of what it does to the bucket, or of what somebody is told.
 

@@ -1,4 +1,4 @@
-"""A thousand schedules of trouble on the real code; `make soak` runs twenty times as many."""
+"""Five hundred schedules of trouble on the real code; `make soak` runs forty times as many."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import pytest
 
 from oqkit.testing.simulation import make_plan, replay_line, run_plan, run_seed, shrink
 from tests.simulation.mutant import MUTANTS
-from tests.simulation.seeds import SEEDS
+from tests.simulation.seeds import SCHEDULES
 
-pytestmark = pytest.mark.slow
+# a process that does nothing but compute, while those that wait for servers leave it room
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("simulation")]
 
 CHUNK = 50
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+@pytest.mark.parametrize("first", range(0, SCHEDULES, CHUNK))
 def test_schedules_break_no_rule(first):
     for seed in range(first, first + CHUNK):
         score = run_seed(seed)

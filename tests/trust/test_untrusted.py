@@ -29,7 +29,8 @@ from oqkit.queue import key as keys
 from tests.local import until
 from tests.trust.corpus import PICKLE, Case, Place, cases, hostile_metadata
 
-pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
+# the hostile jobs are run once for the whole file, so one process runs it
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("untrusted")]
 
 HERE = Path(__file__).parent
 BUCKET = "untrusted"

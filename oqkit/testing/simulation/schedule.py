@@ -27,7 +27,15 @@ from oqkit.testing.simulation.recurring_actor import begin_schedules, pause_one,
 from oqkit.testing.simulation.resharder import Resharder
 from oqkit.testing.simulation.schema_actor import SchemaPerson
 from oqkit.testing.simulation.trick import play
-from oqkit.testing.simulation.world import Score, SimRepository, World, following, quiet, telling_attempts
+from oqkit.testing.simulation.world import (
+    Score,
+    SimRepository,
+    World,
+    following,
+    quiet,
+    telling_attempts,
+    without_looking_at_sources,
+)
 
 DRAIN_S = 150.0
 TIDY_S = 150.0
@@ -51,7 +59,7 @@ def run_plan(plan: Plan, *, trace: list[str] | None = None) -> Score:
     world = World(plan)
     world.bucket.trace = trace
     try:
-        with quiet(), telling_attempts(), following(plan):
+        with quiet(), without_looking_at_sources(), telling_attempts(), following(plan):
             _run(world)
     except Violation as violation:
         world.oracle.fail(violation.rule, violation.message)

@@ -32,6 +32,7 @@ from oqkit.queue.repository import Repository
 from oqkit.queue.rows import Rows
 from oqkit.task.context import Context
 from oqkit.task.function import Options, TaskFunction
+from oqkit.task.modules import LoadedModules
 from oqkit.testing.simulation.ask import leases_of, talk
 from oqkit.testing.simulation.bucket import Bucket, SimStore
 from oqkit.testing.simulation.fact import Attempt
@@ -372,6 +373,11 @@ def following(plan: Plan) -> Iterator[None]:
         for name in () if plan.looks_again else ("FIRST_RECHECK_S", "LONGEST_RECHECK_S"):
             stack.enter_context(patch.object(dependency, name, TOO_LATE_S))
         yield
+
+
+def without_looking_at_sources() -> contextlib.AbstractContextManager[object]:
+    """Let workers take no note of the files that this process has imported: nobody edits those, and there are a thousand."""
+    return patch.object(LoadedModules, "note", lambda _self: None)
 
 
 @contextlib.contextmanager
