@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from oqkit.arrow.metadata import RESERVED, named
+from oqkit.arrow.share import Share, joined
 from oqkit.arrow.table import to_table
 from oqkit.arrow.value import COLUMNS, KIND, VALUE, encode_values, unreadable
 from oqkit.errors import SchemaError
@@ -103,6 +104,10 @@ def _joined_frames(values: list[Any]) -> tuple[pa.Table, list[int]]:
     return pa.concat_tables(tables, promote_options="permissive"), [table.num_rows for table in tables]
 
 
+def _joined_shares(values: list[Any]) -> tuple[pa.Table, list[int]]:
+    return _stored(_concat(list(joined(values)))), [value.stop - value.first for value in values]
+
+
 def _as_frame(value: Any) -> Any:
     if is_frame(value):
         return value
@@ -153,9 +158,11 @@ def _joined_series(values: list[Any]) -> tuple[pa.Table, list[int]]:
 
 
 def _exploded(values: Sequence[Any]) -> tuple[pa.Table, np.ndarray, dict[int, str]]:
+    given = [place for place, value in enumerate(values) if value is not None]
+    if given and all(isinstance(values[place], Share) for place in given):
+        return _encoded(given, values, FRAMES, _joined_shares)
     if any(is_frame(value) for value in values):
-        places = [place for place, value in enumerate(values) if value is not None]
-        return _encoded(places, [_listed(value) for value in values], FRAMES, _joined_frames)
+        return _encoded(given, [_listed(value) for value in values], FRAMES, _joined_frames)
     lists = [_items(value) for value in values]
     owners = np.repeat(np.arange(len(values)), [len(items) for items in lists])
     table, bad = encode_values([item for items in lists for item in items])

@@ -54,6 +54,18 @@ def rows_of(table: pa.Table) -> pd.DataFrame:
     return _columns(table, levels[0] if len(levels) == 1 else pd.MultiIndex.from_arrays(levels, names=names))
 
 
+def below(pieces: Sequence[Piece], *, labels: Any, backend: str, name: str) -> tuple[Any, np.ndarray]:
+    """Return all rows that rows gave, those of the first first, and which row each is of: as pandas explodes a column.
+
+    `labels` has those of all rows, for pandas: they are repeated, and labels that the results have themselves are left out.
+    """
+    rows, table = _in_order(pieces, name)
+    if backend != "pandas":
+        plain = _plain(table)
+        return plain if backend == "arrow" else to_polars(plain), rows
+    return _columns(table, pd.RangeIndex(len(rows))).set_axis(labels[rows]), rows
+
+
 def spread(tasks: np.ndarray, table: pa.Table, *, bounds: np.ndarray, positions: np.ndarray) -> Piece:
     """Return a piece of groups by rows: those of group g are ``positions[bounds[g]:bounds[g + 1]]``.
 
@@ -86,6 +98,8 @@ def _without_labels(table: pa.Table) -> pa.Table:
 def _in_order(pieces: Sequence[Piece], name: str) -> tuple[np.ndarray, pa.Table]:
     """Return all rows of pieces that are several of a group, those of the first group first, each group's in their order."""
     tables = [_as_columns(table, name) for _, table in pieces]
+    if not pieces:
+        return np.zeros(0, "int64"), pa.table({name: pa.nulls(0)})
     told = [place for place, table in enumerate(tables) if many_of(pieces[place][1].schema) or not _is_nothing(table)]
     table = pa.concat_tables(unify([tables[place] for place in told])).combine_chunks()
     rows = np.concatenate([np.asarray(pieces[place][0], "int64") for place in told])
@@ -176,11 +190,7 @@ def _beside_keys(
 ) -> Any:
     if has_frames:
         rows, values = _in_order(pieces, name)
-        values = values.drop_columns(index_names(values.schema))
-        arrays = [
-            column.restore(array, meta_of(stored)) for array, stored in zip(values.columns, values.schema, strict=True)
-        ]
-        values = pa.Table.from_arrays(arrays, names=[str(label_of(stored)) for stored in values.schema])
+        values = _plain(values)
     else:
         rows = np.arange(keys.num_rows)
         if missing == "drop":
@@ -193,3 +203,10 @@ def _beside_keys(
     for field, array in zip(values.schema, values.columns, strict=True):
         found = found.append_column(field, array)
     return found if backend == "arrow" else to_polars(found)
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Return the columns as polars and Arrow have them, without labels of rows."""
+    table = table.drop_columns(index_names(table.schema))
+    arrays = [column.restore(array, meta_of(stored)) for array, stored in zip(table.columns, table.schema, strict=True)]
+    return pa.Table.from_arrays(arrays, names=[str(label_of(stored)) for stored in table.schema])

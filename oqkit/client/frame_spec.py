@@ -15,12 +15,20 @@ from oqkit.client.spec import Function, JobSpec, function_of
 from oqkit.errors import SchemaError
 from oqkit.limits import Limits
 from oqkit.payload.frame_input import FrameInput
+from oqkit.queue.feature import EXPLODES
 from oqkit.task.handler import Handler
 from oqkit.task.timer import RowTimer
 
 
 def spec_of_frame(
-    df: Any, function: Any, *, columns: Sequence[Any] | None, part_rows: int | str, timer: RowTimer, limits: Limits
+    df: Any,
+    function: Any,
+    *,
+    columns: Sequence[Any] | None,
+    part_rows: int | str,
+    timer: RowTimer,
+    limits: Limits,
+    explode: bool = False,
 ) -> JobSpec:
     """Describe a job of one task a row; raise `SchemaError` if the columns do not fit or cannot be stored.
 
@@ -39,8 +47,9 @@ def spec_of_frame(
         n_tasks=n_tasks,
         part_rows=part_rows_of(part_rows, n_tasks, known, timer, n_bytes=frame.table.nbytes, limits=limits),
         content=content,
-        input=FrameInput(layout=frame.layout, n_left_out=len(labels) - len(used)),
+        input=FrameInput(layout=frame.layout, n_left_out=len(labels) - len(used), explodes=explode),
         table=frame.table,
+        requires=(EXPLODES,) if explode else (),
         index=df.index if is_pandas else None,
         given=source,
         source=Submitted(frame=df.copy(deep=False) if is_pandas else df, columns=tuple(used), content=content)

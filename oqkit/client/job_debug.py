@@ -23,6 +23,7 @@ from oqkit.task.function import TaskFunction, as_task
 from oqkit.task.handler import Handler
 from oqkit.task.request import ExtendLease, Request, Signal, Spawn, StartCall, TakeSignal
 from oqkit.worker.call import Work
+from oqkit.worker.interface import order_of
 from oqkit.worker.replay import replay
 
 
@@ -72,7 +73,7 @@ class JobDebugging(JobBase):
             max_batch=len(rows),
             limits=self._repository.limits.worker,
             table=codec.table,
-            in_order=codec.in_order,
+            in_order=order_of(codec, job.mode),
             output_schema=job.output_schema,
             fitting=codec.fitting,
             ask=partial(self._answer, job, row, state),

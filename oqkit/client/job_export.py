@@ -46,7 +46,7 @@ class JobExporting(JobCollecting):
             self._raise_for_failures()
 
     def _result_table(self, errors: Errors) -> Chunked:
-        if self._collector.order() is not None:
+        if self._collector.explodes or self._collector.order() is not None:
             return WholeTable(self._results(errors))
         table = ResultTable(self._collector, missing="drop" if errors == "drop" else "null")
         self._tell_unreadable(errors)

@@ -122,6 +122,7 @@ class QueueSubmitting(Connection):
         by: object = None,
         sort: bool = True,
         dropna: bool = True,
+        explode: bool = False,
         columns: Sequence[object] | None = None,
         part_rows: int | str = "auto",
         on_duplicate: OnDuplicate = "attach",
@@ -139,6 +140,10 @@ class QueueSubmitting(Connection):
         `DuplicateJob`, and so does a `name` that is taken by other work, or by what cannot be compared. `part_rows` is how many
         tasks share a state object, `max_tasks` a limit against mistakes. Options: see `oq.Options`.
 
+        With `explode` the function returns any number of rows for each of its own: a row function a list or a frame, or yields them; a
+        batch function a frame that keeps the labels of the rows that each comes from. The result has them all below each other,
+        with the label of their row; a task that did not complete has none.
+
         With `by`, a column, a list of columns, or whatever else pandas' `groupby` takes, the function is called once a group, with
         the frame of its rows: `columns`, or all but those of the keys. If it has another parameter called ``key``, that gets the key,
         a tuple if there are several columns. `sort` and `dropna` are as in `groupby`; categories without a row make no group.
@@ -154,7 +159,11 @@ class QueueSubmitting(Connection):
         if by is None:
             if not (sort is True and dropna is True):
                 raise UsageError("sort= and dropna= are for groups: say by which columns, with by=")
-            spec = spec_of_frame(df, fn, **cut)
+            spec = spec_of_frame(df, fn, explode=explode is True, **cut)
+        elif explode:
+            raise UsageError(
+                "explode=True is for functions of rows; with by= a function may return a frame of any length as it is"
+            )
         else:
             spec = spec_of_groups(df, fn, by=by, sort=sort, dropna=dropna, **cut)
         return self._submit(spec, options_of(options), name=name, on_duplicate=on_duplicate, max_tasks=max_tasks)

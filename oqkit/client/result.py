@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from oqkit.arrow.align import align
 from oqkit.arrow.many import many_of
-from oqkit.arrow.stack import rows_of
+from oqkit.arrow.stack import below, rows_of
 from oqkit.arrow.value import decode_values
 from oqkit.client.shown_time import shown_times
 from oqkit.errors import FormatError, OqError, SchemaError
@@ -70,6 +70,11 @@ class ResultReader:
         return column_name(self._job)
 
     @property
+    def explodes(self) -> bool:
+        """Whether each row gave any number of rows."""
+        return self._job.mode == "explode"
+
+    @property
     def is_pandas(self) -> bool:
         """Whether results come as pandas frames, with an index."""
         return self.inputs()[0].backend == "pandas"
@@ -114,6 +119,8 @@ class ResultReader:
         stored, source = self.inputs()
         if isinstance(stored, GroupsInput):
             return stored.stacked(source, pieces, missing=missing)
+        if self.explodes:
+            return self._below(pieces)[0]
         backend = stored.backend
         return align(
             pieces,
@@ -124,12 +131,18 @@ class ResultReader:
             missing=missing,
         )
 
+    def _below(self, pieces: list[Piece]) -> tuple[Any, np.ndarray]:
+        backend = self.inputs()[0].backend
+        return below(pieces, labels=self.index() if self.is_pandas else None, backend=backend, name=self.name)
+
     def by_rows(self, pieces: list[Piece], *, missing: Literal["null", "drop"]) -> tuple[Any, np.ndarray | None]:
         """Return values as a frame without an index, a row for each of the submitted frame, and which of those they are (None: all).
 
         Raise `UsageError` if groups gave other numbers of rows than they have.
         """
         (stored, source), n_rows = self.inputs(), self._job.n_tasks
+        if self.explodes:
+            return self._below(pieces)
         if isinstance(stored, GroupsInput):
             pieces, n_rows = stored.spread(source, pieces), stored.n_rows
         frame = align(pieces, n_rows=n_rows, index=None, backend=stored.backend, name=self.name, missing=missing)
@@ -163,9 +176,9 @@ class ResultReader:
         name = part.state_at(row).output
         for _, _, stored in self._read([(part, name)]):
             place = np.flatnonzero(stored.rows == row)
-            if len(place):
+            if len(place) or self._job.mode in {"group", "explode"}:
                 values = stored.values.take(pa.array(place))  # noqa: PD011 - a field, not the pandas attribute
-                return rows_of(values) if many_of(values.schema) else decode_values(values)[0]
+                return rows_of(values) if self.explodes or many_of(values.schema) else decode_values(values)[0]
         task = task_id(self._job.id, part.index * self._job.part_rows + row)
         reason = self._damaged.get((part.index, name), f"it is not in the output {name!r}")
         raise FormatError(f"task {task} completed, but its result cannot be read: {reason}")

@@ -11,6 +11,7 @@ from oqkit.client.input_schema import check_inputs, schema_in_force
 from oqkit.client.join import Submitted
 from oqkit.client.option import limits_of, options_digest, policy_of, tags_of
 from oqkit.clock import new_id
+from oqkit.errors import UsageError
 from oqkit.limits import TaskLimits
 from oqkit.payload.input import Input
 from oqkit.payload.parquet import PayloadFile, encode_payload
@@ -100,7 +101,10 @@ def job_of(spec: JobSpec, repository: Repository, *, name: str, options: Options
     chosen = options.over(spec.function.options).over(DEFAULTS)
     parents = parents_of(repository, chosen.depends_on)
     schema = schema_in_force(repository, spec.function.type, spec.function.task, options)
-    check_inputs(schema.input, spec.given, is_frame=spec.input.mode == "frame")
+    check_inputs(schema.input, spec.given, is_frame=spec.input.mode != "value")
+    own_output = None if spec.function.task is None else spec.function.task.schema.output
+    if spec.input.mode == "explode" and (schema.output or own_output) is not None:
+        raise UsageError("explode=True: a schema of results is for functions of which each row gives one; leave it out")
     results = "" if schema.output is None else text_of_schema(schema.output)
     origin = new_id(repository.rng)
     limits = limits_of(options, spec.function.options, job_type=spec.function.type, origin=origin)

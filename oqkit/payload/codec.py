@@ -11,6 +11,7 @@ from cachetools import LRUCache
 from oqkit.arrow import tagged_json
 from oqkit.arrow.batch import encode_batch
 from oqkit.arrow.order import in_order
+from oqkit.arrow.share import shares
 from oqkit.errors import FormatError
 from oqkit.payload import table_content  # noqa: F401 - lets fingerprints know frames: who has jobs to code has them to compare
 from oqkit.payload.access import Access
@@ -81,6 +82,11 @@ class ParquetCodec:
     def in_order(self) -> Callable[[Any, Any], Any]:
         """Return the function that orders what a batch function returned by its index."""
         return in_order
+
+    @property
+    def shares(self) -> Callable[[Any, Any], Any]:
+        """Return the function that says which rows of what a batch function returned are whose."""
+        return shares
 
     @property
     def fitting(self) -> Callable[[Any, Any, int], tuple[Mapping[int, str], Any]]:

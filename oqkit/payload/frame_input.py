@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import pandas as pd
 
 from oqkit.arrow.metadata import Label, label_of
 from oqkit.arrow.table import Layout, index_of, to_frame
 from oqkit.errors import UsageError
+from oqkit.payload.guard import typed
 from oqkit.payload.input_source import InputSource
 from oqkit.payload.kind import Kind
 from oqkit.payload.parquet import PayloadRef, files_from_json, files_to_json
@@ -22,11 +23,11 @@ from oqkit.queue.rows import Rows
 class FrameInput:
     """Rows of a frame in Parquet files, where row group k is part k."""
 
-    mode: ClassVar = "frame"
-
     layout: Layout
     n_left_out: int = 0
     """Columns of the submitted frame that are not stored, as the function does not take them."""
+    explodes: bool = False
+    """Whether functions return any number of rows for each."""
     files: tuple[PayloadRef, ...] = ()
 
     @classmethod
@@ -35,17 +36,25 @@ class FrameInput:
         return cls(
             layout=Layout.from_json(doc["layout"]),
             n_left_out=doc.get("left_out", 0),
+            explodes=typed(doc.get("explodes", False), bool),
             files=files_from_json(doc.get("files", [])),
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return what the job object holds."""
         left_out = {"left_out": self.n_left_out} if self.n_left_out else {}
-        return {"kind": Kind.FRAME.value, "layout": self.layout.to_json(), **left_out, **files_to_json(self.files)}
+        explodes = {"explodes": True} if self.explodes else {}
+        facts = {"layout": self.layout.to_json(), **left_out, **explodes}
+        return {"kind": Kind.FRAME.value, **facts, **files_to_json(self.files)}
 
     def with_files(self, files: Sequence[PayloadRef]) -> FrameInput:
         """Return this input with where its rows were uploaded."""
         return replace(self, files=tuple(files))
+
+    @property
+    def mode(self) -> str:
+        """Return what a task is: a row, for which comes one of results, or any number."""
+        return "explode" if self.explodes else "frame"
 
     @property
     def n_uploads(self) -> int:

@@ -27,6 +27,10 @@ class InputSource:
         self._lock = threading.Lock()
         self._reader: Any = None
 
+    def of(self, job: Job) -> InputSource:
+        """Return where the inputs of another job are read."""
+        return InputSource(self.repository, job, access=self.access, cache=self.cache)
+
     def files(self, refs: Sequence[PayloadRef]) -> PayloadReader:
         """Return the one reader of the job's own files, or raise `NotAllowed` if these are those of others."""
         return self.once(lambda: self.reader(refs))

@@ -9,8 +9,10 @@ from typing import Any, ClassVar, NoReturn
 import pandas as pd
 
 from oqkit.arrow.align import align
+from oqkit.arrow.stack import below
 from oqkit.arrow.value import decode_values
 from oqkit.errors import FormatError, Missing, UsageError
+from oqkit.payload.groups_input import GroupsInput
 from oqkit.payload.guard import typed
 from oqkit.payload.input_source import InputSource
 from oqkit.payload.item_places import is_part, read_places
@@ -62,7 +64,7 @@ class ResultsInput:
 
     def part(self, source: InputSource, index: int) -> PartValues:  # noqa: ARG002 - there is one
         """Read the results: of a task its value, of a job of values a list, of a job of rows a frame; None where there is none."""
-        return PartValues((source.repository.map(lambda one: _result(source.repository, one), self.gathered),))
+        return PartValues((source.repository.map(lambda one: _result(source, one), self.gathered),))
 
     def index(self, source: InputSource) -> pd.Index:
         """Return the index of the results."""
@@ -81,7 +83,8 @@ def _gathered(job: object, origin: object, row: object) -> Gathered:
     return Gathered(job=typed(job, str), origin=typed(origin, str), row=None if row is None else typed(row, int))
 
 
-def _result(repository: Repository, wanted: Gathered) -> Any:
+def _result(source: InputSource, wanted: Gathered) -> Any:
+    repository = source.repository
     job = _read(repository, wanted.job)
     if job.origin != wanted.origin:
         raise _gone(wanted.job)
@@ -97,6 +100,10 @@ def _result(repository: Repository, wanted: Gathered) -> Any:
         found = _values(repository, job, Rows.span(0, job.n_tasks))
         return [found.get(number) for number in range(job.n_tasks)]
     pieces = _pieces(repository, job, range(job.n_parts))
+    if job.mode == "group":
+        return GroupsInput.from_json(job.input).stacked(source.of(job), pieces, missing="null")
+    if job.mode == "explode":
+        return below(pieces, labels=pd.RangeIndex(job.n_tasks), backend="pandas", name=column_name(job))[0]
     return align(pieces, n_rows=job.n_tasks, index=None, backend="pandas", name=column_name(job), missing="null")
 
 

@@ -14,6 +14,8 @@ DATASETS: Final = "datasets"
 """Of jobs on files of which not all rows are meant, or whose folders name columns."""
 GROUPS: Final = "groups"
 """A job whose tasks are groups of rows."""
+EXPLODES: Final = "explodes"
+"""A job whose rows may each give any number of rows."""
 
 FEATURES: Final[frozenset[str]] = frozenset(
     {
@@ -26,5 +28,6 @@ FEATURES: Final[frozenset[str]] = frozenset(
         LAYOUTS,
         DATASETS,
         GROUPS,
+        EXPLODES,
     }
 )

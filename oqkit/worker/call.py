@@ -193,7 +193,8 @@ def calls(work: Work) -> tuple[Callable[..., object], Iterator[tuple[object, ...
         of_group = work.handler.for_group()
         return _many(work, _checked(work, of_group.call)), work.inputs.arguments(of_group.names, work.rows)
     chosen = work.handler.for_rows(work.inputs.columns)
-    return _checked(work, chosen.call), work.inputs.arguments(chosen.names, work.rows)
+    call = _checked(work, chosen.call)
+    return _many(work, call) if work.mode == "explode" else call, work.inputs.arguments(chosen.names, work.rows)
 
 
 def _checked(work: Work, call: Callable[..., object]) -> Callable[..., object]:
@@ -202,12 +203,17 @@ def _checked(work: Work, call: Callable[..., object]) -> Callable[..., object]:
 
 
 def _many(work: Work, call: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark what a call returns as a thing that may be several rows."""
+    """Mark what a call returns as a thing that may be several rows; what it yields is a list."""
+    explodes = work.mode == "explode"
+
+    def marked(value: object) -> Many:
+        return Many(list(value) if explodes and isinstance(value, Iterator) else value, explodes=explodes)
+
     if not work.handler.is_async:
-        return lambda *values: Many(call(*values))
+        return lambda *values: marked(call(*values))
 
     async def returned(*values: object) -> Many:
-        return Many(await call(*values))
+        return marked(await call(*values))
 
     return returned
 
@@ -281,7 +287,12 @@ def _bisect(work: Work, buffer: ResultBuffer, call: Callable[..., object], batch
 def lay_result(work: Work, buffer: ResultBuffer, rows: Rows, returned: tuple[object, object]) -> None:
     """End a call: put what it returned in order, and see whether it fits, while its time still runs; lay what comes of that."""
     try:
-        problems, result = _fitting(work, work.in_order(*returned), len(rows))
+        ordered = work.in_order(*returned)
+        if work.mode == "explode":
+            buffer.end_call()
+            buffer.lay(Results(rows=rows, values=[Many(share, explodes=True) for share in ordered]))
+            return
+        problems, result = _fitting(work, ordered, len(rows))
     except UsageError as error:
         buffer.end_call()
         fail(work, buffer, rows, error)

@@ -68,6 +68,10 @@ class Codec(Protocol):
         """Return the function, which pickles, that puts what a batch function returned in the order of an index."""
 
     @property
+    def shares(self) -> Callable[[Any, Any], Any]:
+        """Return the function, which pickles, that says for each label of an index which rows a batch function returned for it."""
+
+    @property
     def fitting(self) -> Callable[[Any, Any, int], tuple[Mapping[int, str], Any]]:
         """Return the function, which pickles, that says which rows of what a batch function returned do not fit a schema.
 
@@ -82,3 +86,8 @@ class Codec(Protocol):
 
         Also return the rows whose value cannot be stored, with what is stored of each instead: what `refuse` says of it.
         """
+
+
+def order_of(codec: Codec, mode: str) -> Callable[[Any, Any], Any]:
+    """Return the function that says whose row is whose in what batch functions return for jobs of a mode."""
+    return codec.shares if mode == "explode" else codec.in_order

@@ -29,7 +29,7 @@ from oqkit.worker.buffer import Results
 from oqkit.worker.call import Work
 from oqkit.worker.checkpoint import Checkpointer
 from oqkit.worker.executor import Executor
-from oqkit.worker.interface import Codec, InputError, Inputs, Spawner
+from oqkit.worker.interface import Codec, InputError, Inputs, Spawner, order_of
 from oqkit.worker.registry import HandlerRegistry
 from oqkit.worker.runner import LeaseRunner
 from oqkit.worker.scheduler import Scheduler
@@ -352,7 +352,7 @@ class LeaseSource:
             limits=limits,
             is_limited=ticket is not None,
             table=self._codec.table,
-            in_order=self._codec.in_order,
+            in_order=order_of(self._codec, job.mode),
             output_schema=job.output_schema,
             fitting=self._codec.fitting,
             is_suspect=lease.is_suspect(after=self._isolates_after),

@@ -32,6 +32,7 @@ DOCS = {
     "JSON in files": {"kind": "json", "files": [FILE]},
     "frame": {"kind": "frame", "layout": LAYOUT, "files": [FILE, ["work/0000/x/in-1.parquet", 2, 1, 900, ""]]},
     "frame of which columns are left out": {"kind": "frame", "layout": LAYOUT, "left_out": 3, "files": [FILE]},
+    "frame whose rows give any number of rows": {"kind": "frame", "layout": LAYOUT, "explodes": True, "files": [FILE]},
     "groups": {
         "kind": "groups",
         "layout": LAYOUT,
