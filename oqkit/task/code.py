@@ -31,6 +31,7 @@ from oqkit.queue.key import code_key
 from oqkit.queue.repository import Repository
 from oqkit.task.fingerprint import fingerprint, same_function
 from oqkit.task.function import TaskFunction, as_task
+from oqkit.task.installed import is_installed
 from oqkit.task.source import file_of, keep_sources, sources_of
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -185,6 +186,8 @@ def _pickler() -> Any:
             """All code that was pickled, that of the function itself first."""
 
         def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, types.FunctionType) and (declared := _declared_in_library(obj)):
+                return function_of, (declared,)
             if not isinstance(obj, types.CodeType):
                 return super().reducer_override(obj)
             self.codes.append(obj)
@@ -208,6 +211,19 @@ def _reduced_cache(wrapper: Any) -> object:
 def cached(function: object, parameters: dict[str, Any]) -> Any:
     """Give a function a cache of its own."""
     return functools.lru_cache(**parameters)(function)
+
+
+def _declared_in_library(function: types.FunctionType) -> str:
+    """Return ``module:name`` of a library's function with ``@oq.task``, which cloudpickle does not find by its name; else an empty text."""
+    module, name = function.__module__, function.__qualname__
+    found = _imported(module, name)
+    is_declared = isinstance(found, TaskFunction) and found.function is function
+    return f"{module}:{name}" if is_declared and is_installed(module) else ""
+
+
+def function_of(reference: str) -> Any:
+    """Return the function of a task that can be imported."""
+    return import_task(reference).function
 
 
 def _reduced_method(method: types.MethodType) -> object:

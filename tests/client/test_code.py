@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
+import functools
+import importlib
 import os
+import pickle
+import sys
 import threading
 import time
 
@@ -14,6 +18,8 @@ import pytest
 import oqkit as oq
 from oqkit.config import Settings
 from oqkit.errors import UsageError
+from oqkit.task.code import pickled
+from oqkit.task.fingerprint import fingerprint
 from tests.local import WAIT_S, keys_in, until
 
 FRAME = pd.DataFrame({"x": [1, 2, 3]})
@@ -221,3 +227,17 @@ def test_too_big_attribute_of_a_callable_object_is_refused(queue):
 
     with pytest.raises(UsageError, match="most of it is the attribute 'weights'"):
         queue.submit_frame(FRAME, Model())
+
+
+def test_declared_function_of_a_library_travels_by_its_name(tmp_path, monkeypatch):
+    """Its fingerprint is its name and the library's version, so a copy of it would be taken for another function."""
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    (folder / "oqkit_library.py").write_text("import oqkit\n\n@oqkit.task\ndef declared(x):\n    return x\n")
+    monkeypatch.syspath_prepend(folder)
+    library = importlib.import_module("oqkit_library")
+    monkeypatch.setitem(sys.modules, "oqkit_library", library)
+    held = functools.partial(library.declared, 1)
+    found = pickle.loads(pickled(held))
+    assert found.func.function is library.declared.function
+    assert fingerprint(found) == fingerprint(held)

@@ -333,6 +333,28 @@ def test_other_arguments_or_another_function_are_another_call(queue, start):
         assert executor.submit(lambda x: x + 1, 2).result(WAIT_S) == 3
 
 
+def test_equal_arguments_are_the_same_call_however_they_are_pickled(queue, start):
+    start()
+    one, other = str(b"ab", "ascii"), str(b"ab", "ascii")
+    first, second = [one, one], [one, other]
+    assert pickle.dumps(first) != pickle.dumps(second)
+    ids = []
+    for argument in (first, second):
+        with oqkit.Executor(queue, name="nightly") as executor:
+            future = executor.submit(same, argument)
+            assert future.result(WAIT_S) == ["ab", "ab"]
+            ids.append(future.task.id)
+    assert ids[0] == ids[1]
+
+
+def test_map_is_no_call_of_the_function_with_the_same_values(queue, start):
+    start()
+    with oqkit.Executor(queue, name="nightly") as executor:
+        assert list(executor.map(lambda *x: x, [1, 2], [3, 4])) == [(1, 3), (2, 4)]
+    with oqkit.Executor(queue, name="nightly") as executor:
+        assert executor.submit(lambda *x: x, ((1, 3),), ((2, 4),)).result(WAIT_S) == (((1, 3),), ((2, 4),))
+
+
 def test_call_that_cannot_be_compared_runs_each_time(queue, start, tmp_path, capsys):
     start()
     for _ in range(2):

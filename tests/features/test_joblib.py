@@ -66,8 +66,10 @@ def test_exception_is_that_of_the_function_and_nothing_more_begins(queue, start)
         joblib.Parallel(n_jobs=2)([*calls([1], scaled, by=0), *calls(range(100), scaled, by=1)])
     until(lambda: queue.jobs()["status"].isin(["completed", "failed", "cancelled"]).all())
     assert queue.jobs()["tasks"].sum() < 100
-    with joblib.parallel_config("oqkit"):
-        assert joblib.Parallel(n_jobs=2)(calls([3])) == [9]
+    with joblib.parallel_config("oqkit"), joblib.Parallel(n_jobs=2) as parallel:
+        with pytest.raises(ZeroDivisionError):
+            parallel(calls([1], scaled, by=0))
+        assert parallel(calls([3])) == [9]
 
 
 def test_number_of_calls_under_way_is_that_of_slots(queue, start):
