@@ -52,9 +52,21 @@ def write(n: int, rows_a_file: int) -> None:
         frame.to_parquet(folder / f"{first:012d}.parquet", row_group_size=100_000)
 
 
-def dataset(n: int) -> Any:
+def repeat(times: int) -> None:
+    """Make so many files of the one that was written, by links: their row groups are all that counts."""
+    (one,) = (state["folder"] / "data").iterdir()
+    for number in range(1, times):
+        (one.parent / f"copy-{number:06d}.parquet").hardlink_to(one)
+
+
+def submit() -> Any:
+    """Submit the files, and do nothing more."""
+    return timed(lambda: state["queue"].submit_dataset(str(state["folder"] / "data"), add_column))
+
+
+def dataset(n: int, function: str = "plus") -> Any:
     def run() -> None:
-        job = state["queue"].submit_dataset(str(state["folder"] / "data"), plus)
+        job = state["queue"].submit_dataset(str(state["folder"] / "data"), FUNCTIONS[function])
         n_rows = sum(len(frame) for frame in job.as_completed(1200))
         if n_rows != n:
             raise AssertionError(n_rows)
@@ -103,6 +115,8 @@ if __name__ == "__main__":
         naps=naps,
         write=write,
         dataset=dataset,
+        repeat=repeat,
+        submit=submit,
         floor=floor,
         bare_call_us=bare_call_us,
     )

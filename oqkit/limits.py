@@ -300,6 +300,9 @@ class PayloadLimits:
     """Two ranges closer than this are read in one request: cheaper than the request saved."""
     footer_threads: int = 8
     """How many footers of a dataset are read at a time."""
+    text_bytes: int = 8 * 2**20
+    text_threads: int = 2
+    """CSV and JSON lines are read so many bytes at a time, and more for a longer record; and from how many files at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,13 +87,14 @@ ELSEWHERE = {
         *("task.request.MAX_EXTENSION_S", "worker.worker.GRACE_S", "worker.worker.LEASE_S"),
     },
     "facts of formats, of memory and of the system": {
-        *("client.queue_status._DATE_S", "payload.output._ARROW_FACTOR"),
+        *("client.queue_status._DATE_S", "payload.output._ARROW_FACTOR", "payload.text_format._EXACT"),
         *("launch.launcher.EXIT_OUTDATED", "payload.cache._ENTRY_BYTES", "payload.parquet._FOOTER_END"),
         *("payload.parquet._PARSED", "payload.seal._END", "worker.buffer.N_CELLS", "worker.child.METER_BYTES"),
     },
     "against what goes on for ever": {
         "client.item_key._MOST_DIGITS",
         "payload.dataset_file._MAX_CAUSES",
+        "payload.text_discovery._LARGEST",
         "task.handler._MAX_BOUND",
     },
     "of a display": {

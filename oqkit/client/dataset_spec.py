@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import and_
-from typing import Any
+from typing import Any, assert_never
 
 import pyarrow as pa
 
@@ -16,13 +16,16 @@ from oqkit.arrow.table import Layout, chosen, to_table
 from oqkit.client.frame_spec import columns_for
 from oqkit.client.part_rows import part_rows_of
 from oqkit.client.spec import JobSpec, function_of
-from oqkit.limits import Limits
+from oqkit.errors import UsageError
+from oqkit.limits import Limits, PayloadLimits
 from oqkit.payload.access import Access
 from oqkit.payload.dataset import Dataset
 from oqkit.payload.dataset_input import DatasetInput
 from oqkit.payload.discovery import read_footers
-from oqkit.payload.file_list import FileList, list_files
+from oqkit.payload.file_list import FileFormat, FileList, list_files
 from oqkit.payload.row_filter import PickedRows, expression_of, pick_rows
+from oqkit.payload.text_discovery import read_texts
+from oqkit.payload.text_format import TextKind
 from oqkit.queue.feature import DATASETS
 from oqkit.task.timer import RowTimer
 
@@ -33,6 +36,9 @@ def spec_of_dataset(
     *,
     columns: Sequence[str] | None,
     filter: Any,  # noqa: A002 - pyarrow's and pandas' word for it
+    format: str | None,  # noqa: A002 - as above
+    types: Any,
+    delimiter: str | None,
     part_rows: int | str,
     timer: RowTimer,
     limits: Limits,
@@ -41,8 +47,8 @@ def spec_of_dataset(
 ) -> JobSpec:
     """Describe a job of one task a row of files, of which only the footers are read, and the columns of a filter."""
     known = function_of(function, limits=limits.task)
-    listed = list_files(source, options=storage_options, access=access)
-    dataset, schema = read_footers(listed, access=access, limits=limits.payload)
+    listed = list_files(source, format=format, options=storage_options, access=access)
+    dataset, schema = _read(listed, types=types, delimiter=delimiter, access=access, limits=limits.payload)
     dataset, picked = _picked(listed, dataset, schema, filter, access=access, limits=limits)
     empty = schema.empty_table().to_pandas()
     labels = labels_of(empty)
@@ -58,8 +64,48 @@ def spec_of_dataset(
         content=_content(dataset, picked),
         input=DatasetInput(layout=Layout(backend="pandas", columns=frame.layout.columns), dataset=dataset),
         picked=picked,
-        requires=(DATASETS,) if dataset.partitions or picked is not None else (),
+        requires=(DATASETS,) if dataset.partitions or dataset.text is not None or picked is not None else (),
     )
+
+
+def _read(
+    listed: FileList, *, types: Any, delimiter: str | None, access: Access, limits: PayloadLimits
+) -> tuple[Dataset, pa.Schema]:
+    """Return what the files hold."""
+    match listed.format:
+        case FileFormat.PARQUET:
+            if types is not None or delimiter is not None:
+                raise UsageError("types= and delimiter= are for CSV and JSON lines: Parquet has types of its own")
+            return read_footers(listed, access=access, limits=limits)
+        case FileFormat.CSV | FileFormat.JSONL as format:
+            delimiter = delimiter or ("\t" if listed.paths[0].endswith(".tsv") else ",")
+            if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
+                raise UsageError(f"delimiter={delimiter!r} must be one character of ASCII, and no quote")
+            return read_texts(
+                listed,
+                TextKind(format.value),
+                types=_types(types),
+                delimiter=delimiter,
+                access=access,
+                limits=limits,
+            )
+        case never:
+            assert_never(never)
+
+
+def _types(given: Any) -> dict[str, pa.DataType]:
+    """Return the types that a schema or a mapping gives, or raise `UsageError`."""
+    if isinstance(given, pa.Schema):
+        return {one.name: one.type for one in given}
+    try:
+        return {
+            str(name): kind if isinstance(kind, pa.DataType) else pa.type_for_alias(kind)
+            for name, kind in dict(given or {}).items()
+        }
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"types={given!r:.80} must be a pyarrow.Schema, or a type for each column, as {{'zip': 'string'}}: {error}"
+        ) from None
 
 
 def _picked(

@@ -176,13 +176,16 @@ class QueueSubmitting(Connection):
         name: str | None = None,
         columns: Sequence[str] | None = None,
         filter: Any = None,  # noqa: A002 - pyarrow's and pandas' word for it
+        format: Literal["parquet", "csv", "jsonl"] | None = None,  # noqa: A002 - as above
+        types: Any = None,
+        delimiter: str | None = None,
         part_rows: int | str = "auto",
         on_duplicate: OnDuplicate = "attach",
         max_tasks: int | None = None,
         storage_options: Mapping[str, object] | None = None,
         **options: object,
     ) -> Job:
-        """Submit one task for each row of Parquet files, whose rows do not pass through this process.
+        """Submit one task for each row of files (Parquet, CSV or JSON lines), which workers read themselves.
 
         `paths` is a path, glob or folder, or a list of them, wherever `fsspec` reaches: ``s3://``, local,
         ``gs://``, ...; or a `pyarrow.dataset.Dataset` of such files, with its filter and the columns of its schema. All files have
@@ -199,6 +202,10 @@ class QueueSubmitting(Connection):
         Which ones those are is found out here, once: row groups that statistics or folders rule out are not read, of the others
         the columns of the filter are; a null is no.
 
+        Files of CSV (UTF-8, with a header) and JSON lines are gone through here, once, for where records begin and end, and for types that
+        hold the values of all of them; workers then read byte ranges, and all convert alike. `format` says what files are
+        whose names do not. `types`, a `pyarrow.Schema` or ``{"zip": "string"}``, gives types that are not to be inferred.
+
         All slices of a batch function have the same dtypes: of an int or bool column those of the whole, or Int64 or
         boolean where the files do not say whether it has nulls; a categorical column comes as its values.
         """
@@ -207,6 +214,9 @@ class QueueSubmitting(Connection):
             fn,
             columns=columns,
             filter=filter,
+            format=format,
+            types=types,
+            delimiter=delimiter,
             part_rows=part_rows,
             timer=self.timer,
             limits=self.repository.limits,

@@ -18,6 +18,7 @@ import pyarrow as pa
 from oqkit.errors import FormatError
 from oqkit.payload.guard import typed
 from oqkit.payload.partition import Partitions, Values
+from oqkit.payload.text_format import TextFormat
 
 _MAX_GROUPS: Final = 10_000_000
 
@@ -32,6 +33,8 @@ class DatasetFile:
     groups: tuple[int, ...]
     values: Values = ()
     """What it has in the columns of `Dataset.partitions`."""
+    borders: tuple[int, ...] = ()
+    """Of text: where the first of `groups` begins, and where each ends, in bytes."""
 
     @property
     def n_rows(self) -> int:
@@ -40,20 +43,23 @@ class DatasetFile:
 
     def to_json(self) -> list[Any]:
         """Return what the job object holds; counts of rows are packed as ``[rows, how many groups of so many]``."""
-        more = [list(self.values)] if self.values else []
+        more = (
+            [list(self.values), *([list(self.borders)] if self.borders else [])] if self.values or self.borders else []
+        )
         return [self.path, self.size_bytes, self.tag, _packed(self.groups), *more]
 
     @classmethod
     def from_json(cls, doc: Sequence[Any]) -> DatasetFile:
         """Read what `to_json` returned, or raise `TypeError` or `ValueError`."""
         path, size, tag, groups, *more = doc
-        (values,) = more or [[]]
+        values, borders = [*more, [], []][:2] if len(more) <= 2 else more  # noqa: PLR2004 - what may follow
         return cls(
             path=typed(path, str),
             size_bytes=typed(size, int),
             tag=typed(tag, str),
             groups=_unpacked(groups),
             values=tuple(None if value is None else typed(value, str) for value in typed(values, list)),
+            borders=tuple(typed(border, int) for border in typed(borders, list)),
         )
 
 
@@ -70,6 +76,8 @@ class Dataset:
     """Columns of ints or bools that hold nulls anywhere; False where the files do not say, and may."""
     partitions: Partitions = Partitions()  # noqa: RUF009 - frozen
     """Columns that are not in the files, but in the names of their folders."""
+    text: TextFormat | None = None
+    """Of CSV and JSON lines; None of Parquet."""
 
     @property
     def n_rows(self) -> int:
@@ -79,7 +87,7 @@ class Dataset:
     def content(self) -> str:
         """Return a hex digest that changes with the files, their versions, and the columns that are read."""
         doc = self.to_json()
-        facts = [doc["stored"], doc["files"], *([doc["partitions"]] if self.partitions else [])]
+        facts = [doc["stored"], doc["files"], *(doc[name] for name in ("partitions", "text") if name in doc)]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
@@ -90,6 +98,7 @@ class Dataset:
             "stored": list(self.stored),
             **({"nulls": dict(self.nulls)} if self.nulls else {}),
             **({"partitions": self.partitions.to_json()} if self.partitions else {}),
+            **({} if self.text is None else {"text": self.text.to_json()}),
             "files": [file.to_json() for file in self.files],
         }
 
@@ -103,15 +112,24 @@ class Dataset:
                 stored=tuple(typed(name, str) for name in doc["stored"]),
                 nulls={name: typed(known, bool) for name, known in doc.get("nulls", {}).items()},
                 partitions=Partitions.from_json(doc.get("partitions", [])),
+                text=TextFormat.from_json(doc["text"]) if "text" in doc else None,
                 files=tuple(map(DatasetFile.from_json, doc["files"])),
             )
             for file in dataset.files:
                 dataset.partitions.scalars(file.values)
+                _check_borders(file, is_text=dataset.text is not None)
         except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
             raise FormatError(f"the dataset of a job is not readable here: {error!r:.200}") from None
         if not dataset.files:
             raise FormatError("the dataset of a job names no file")
         return dataset
+
+
+def _check_borders(file: DatasetFile, *, is_text: bool) -> None:
+    if len(file.borders) != (len(file.groups) + 1 if is_text else 0) or any(
+        not 0 <= start <= stop <= file.size_bytes for start, stop in itertools.pairwise(file.borders)
+    ):
+        raise ValueError(f"{file.borders!r:.80} do not say where {len(file.groups)} pieces of {file.path!r:.80} are")
 
 
 def _packed(groups: Sequence[int]) -> list[list[int]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,37 @@ from oqkit.payload.dataset_file import DatasetFiles
 from oqkit.payload.parquet import PayloadReader, PayloadRef
 
 
+class TextReader:
+    """Reads pieces of CSV and JSON lines, a ranged GET each. Threads may share it."""
+
+    def __init__(self, dataset: Dataset, files: DatasetFiles) -> None:
+        self._text = dataset.text
+        self._files = files
+        self._pieces = [
+            (file.path, start, stop, n_rows)
+            for file in dataset.files
+            for (start, stop), n_rows in zip(itertools.pairwise(file.borders), file.groups, strict=True)
+        ]
+
+    def part(self, number: int, *, names: Sequence[str]) -> pa.Table:
+        """Return the rows of a piece, of these columns; raise `FormatError` if they are not those that were found at submit."""
+        path, start, stop, n_rows = self._pieces[number]
+        if self._text is None:
+            raise AssertionError("a dataset of text says how to read it")
+        if not n_rows:
+            return pa.schema([self._text.schema.field(name) for name in names]).empty_table()
+        data = self._files.read_range(path, start=start, length=stop - start)
+        try:
+            table = self._text.table(data, names=names)
+        except (pa.ArrowException, KeyError) as error:
+            raise FormatError(f"{path}, bytes {start:,} to {stop:,}, cannot be read as at submit: {error}") from error
+        if table.num_rows != n_rows:
+            raise FormatError(
+                f"{path}, bytes {start:,} to {stop:,}, has {table.num_rows:,} rows, not {n_rows:,} as at submit"
+            )
+        return table
+
+
 class DatasetReader:
     """Reads rows of a dataset by their numbers. Threads may share one."""
 
@@ -39,7 +70,12 @@ class DatasetReader:
             for file, start in zip(dataset.files, starts, strict=False)
             if file.groups
         ]
-        self._reader = PayloadReader(DatasetFiles(dataset, access), refs, limits=limits, cache=self._cache)
+        files = DatasetFiles(dataset, access)
+        self._reader: PayloadReader | TextReader = (
+            PayloadReader(files, refs, limits=limits, cache=self._cache)
+            if dataset.text is None
+            else TextReader(dataset, files)
+        )
         self._starts = starts
         """The number of the first row group of each file, over all of them."""
         groups = [rows for file in dataset.files for rows in file.groups]

@@ -16,7 +16,7 @@ from oqkit.payload.dataset import Dataset, DatasetFile
 from oqkit.payload.dataset_file import errors_of, tag_of
 from oqkit.payload.file_list import FileList, list_files, value_type
 from oqkit.payload.parquet import footer_bytes
-from oqkit.payload.partition import Partitions, Values, hive_partitions
+from oqkit.payload.partition import hive_partitions, nulls_of
 from oqkit.store.parallel import map_parallel
 
 
@@ -55,7 +55,7 @@ def read_footers(listed: FileList, *, access: Access, limits: PayloadLimits) -> 
         stored=tuple(schema.names),
         nulls={
             name: is_known
-            for name, is_known in {**_nulls(footers), **_nulls_of(partitions, values)}.items()
+            for name, is_known in {**_nulls(footers), **nulls_of(partitions, values)}.items()
             if name in schema.names
         },
         partitions=partitions,
@@ -84,15 +84,6 @@ def _projected(schema: pa.Schema, wanted: pa.Schema) -> pa.Schema:
     return pa.schema([schema.field(one.name) for one in wanted], metadata=schema.metadata)
 
 
-def _nulls_of(partitions: Partitions, values: Mapping[str, Values]) -> dict[str, bool]:
-    """Return which columns that folders name hold nulls."""
-    return {
-        one.name: True
-        for place, one in enumerate(partitions.fields)
-        if _is_plain(one.type) and any(found[place] is None for found in values.values())
-    }
-
-
 # --- footers -------------------------------------------------------------------------------------
 
 
@@ -113,8 +104,9 @@ def _footer(system: Any, path: str, *, tail_bytes: int) -> _Footer:
             lambda length: system.cat_file(path, start=max(0, size - length)), size_bytes=size, tail_bytes=tail_bytes
         )
     try:
-        found = pq.read_metadata(pa.BufferReader(tail))
-        schema = found.schema.to_arrow_schema()
+        # Not `found.schema`: that and its footer hold each other, so that all footers stay until Python looks for such.
+        opened = pq.ParquetFile(pa.BufferReader(tail))
+        found, schema = opened.metadata, opened.schema_arrow
     except (pa.ArrowException, OSError) as error:
         raise UsageError(f"{path} is not a Parquet file: {error}") from None
     groups = tuple(found.row_group(number).num_rows for number in range(found.num_row_groups))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any, Final
 
 import pyarrow as pa
@@ -17,7 +18,22 @@ from oqkit.payload.partition import Partitions, Values
 _PROTOCOLS: Final = {"local": LOCAL, "s3": "s3", "gcs": "gs", "abfs": "abfs"}
 """What `pyarrow.fs` calls a file system, and what `fsspec` does."""
 _SUBTREE: Final = "subtree"
-SUFFIXES: Final = (".parquet", ".pq")
+
+
+class FileFormat(StrEnum):
+    """What is in files."""
+
+    PARQUET = "parquet"
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+_SUFFIXES: Final = {
+    FileFormat.PARQUET: (".parquet", ".pq"),
+    FileFormat.CSV: (".csv", ".tsv"),
+    FileFormat.JSONL: (".jsonl", ".ndjson"),
+}
+_COMPRESSED: Final = (".gz", ".bz2", ".zst", ".xz", ".zip", ".lz4", ".snappy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +44,7 @@ class FileList:
     options: Mapping[str, Any]
     system: Any
     paths: tuple[str, ...]
+    format: FileFormat = FileFormat.PARQUET
     schema: pa.Schema | None = None
     """The columns that are wanted; None: all."""
     partitions: Partitions | None = None
@@ -40,19 +57,40 @@ class FileList:
     """A `pyarrow.compute.Expression` that rows have to pass; None: all."""
 
 
-def list_files(source: Any, *, options: Mapping[str, Any], access: Access) -> FileList:
+def list_files(source: Any, *, format: Any = None, options: Mapping[str, Any], access: Access) -> FileList:  # noqa: A002
     """Return the files of a path, glob or folder, of a list of them, or of a `pyarrow.dataset.Dataset`.
 
+    `format` is one of `FileFormat`, or None: what the first file's name says, Parquet if it says nothing.
     Raise `UsageError` if there are none, or if they are not where a worker could find them.
     """
     if isinstance(source, pads.Dataset):
+        if format not in {None, FileFormat.PARQUET}:
+            raise UsageError(f"format={format!r} is for paths: a dataset of pyarrow has its own")
         return _of_arrow(source, options=options, access=access)
     wanted = _checked(source)
     opened = _opened(wanted, options=options, access=access)
-    found = tuple(dict.fromkeys(path for one in wanted for path in _expand(opened.system, one)))
+    chosen = _format(format)
+    found = tuple(dict.fromkeys(path for one in wanted for path in _expand(opened.system, one, chosen)))
     if not found:
-        raise UsageError(f"no Parquet files match {source!r}")
-    return replace(opened, paths=found)
+        raise UsageError(f"no {'Parquet' if chosen is None else chosen} files match {source!r}")
+    chosen = chosen or _format_of(found[0])
+    if chosen is not FileFormat.PARQUET and (packed := [path for path in found if path.endswith(_COMPRESSED)]):
+        raise UsageError(
+            f"{packed[0]} is compressed, so that no worker could read a part of it: unpack it, or make Parquet of it"
+        )
+    return replace(opened, paths=found, format=chosen)
+
+
+def _format(name: Any) -> FileFormat | None:
+    try:
+        return None if name is None else FileFormat(name)
+    except ValueError:
+        raise UsageError(f"format={name!r} must be one of {', '.join(map(repr, map(str, FileFormat)))}") from None
+
+
+def _format_of(path: str) -> FileFormat:
+    plain = next((path.removesuffix(end) for end in _COMPRESSED if path.endswith(end)), path)
+    return next((one for one, ends in _SUFFIXES.items() if plain.endswith(ends)), FileFormat.PARQUET)
 
 
 def _opened(paths: Sequence[str], *, options: Mapping[str, Any], access: Access) -> FileList:
@@ -72,12 +110,14 @@ def _checked(paths: str | Sequence[str]) -> list[str]:
     return wanted
 
 
-def _expand(system: Any, path: str) -> list[str]:
+def _expand(system: Any, path: str, wanted: FileFormat | None) -> list[str]:
     plain = system._strip_protocol(path)  # noqa: SLF001 - fsspec's own word for it, used throughout its plug-ins
     if any(sign in plain for sign in "*?["):
         return sorted(str(one) for one in system.glob(plain))
     if system.isdir(plain):
-        return sorted(str(one) for one in system.find(plain) if one.endswith(SUFFIXES))
+        below = sorted(str(one) for one in system.find(plain))
+        kinds = FileFormat if wanted is None else (wanted,)
+        return next((found for kind in kinds if (found := [one for one in below if one.endswith(_SUFFIXES[kind])])), [])
     if not system.exists(plain):
         raise UsageError(f"there is no file {path!r}")
     return [plain]

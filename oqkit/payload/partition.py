@@ -108,3 +108,13 @@ def _type_of(texts: Sequence[str | None]) -> pa.DataType:
         text is not None for text in texts
     )
     return pa.int64() if is_number else pa.string()
+
+
+def nulls_of(partitions: Partitions, values: Mapping[str, Values]) -> dict[str, bool]:
+    """Return which columns of numbers or bools hold nulls, as `Dataset.nulls` has it."""
+    return {
+        one.name: True
+        for place, one in enumerate(partitions.fields)
+        if (pa.types.is_integer(one.type) or pa.types.is_boolean(one.type))
+        and any(found[place] is None for found in values.values())
+    }

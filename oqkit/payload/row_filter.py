@@ -7,6 +7,7 @@ at a time. What is kept of a row meanwhile is a bit.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -103,6 +104,8 @@ def pick_rows(
     open_file = pafs.PyFileSystem(pafs.FSSpecHandler(system))
 
     def bits_of(file: DatasetFile) -> list[bytes]:
+        if dataset.text is not None:
+            return [_mask_bits(mask) for mask in _text_masks(dataset, file, system, expression)]
         with errors_of(file.path):
             fragment = pads.ParquetFileFormat().make_fragment(file.path, open_file, _guarantee(dataset, file))
             return _bits_of(fragment, file, schema, expression)
@@ -135,12 +138,34 @@ def _bits_of(fragment: Any, file: DatasetFile, schema: pa.Schema, expression: pc
     for one in fragment.split_by_row_group(expression, schema=schema):
         number = one.row_groups[0].id
         passed = one.to_table(schema=schema, columns={ROW: expression}, use_threads=False).column(ROW)
-        mask = passed.fill_null(False).combine_chunks().to_numpy(zero_copy_only=False)  # noqa: FBT003 - a value
+        mask = _mask(passed)
         if len(mask) != file.groups[number]:
             raise FormatError(f"{file.path} has been written anew while it was read")
-        if mask.any():
-            bits[number] = np.packbits(mask).tobytes()
+        bits[number] = _mask_bits(mask)
     return bits
+
+
+def _text_masks(dataset: Dataset, file: DatasetFile, system: Any, expression: pc.Expression) -> Iterator[np.ndarray]:
+    """Yield which rows of each piece of a file of text pass."""
+    if dataset.text is None:
+        raise AssertionError("a dataset of text says how to read it")
+    for (start, stop), n_rows in zip(itertools.pairwise(file.borders), file.groups, strict=True):
+        if not n_rows:
+            yield np.zeros(0, "bool")
+            continue
+        with errors_of(file.path):
+            data = bytes(system.cat_file(file.path, start=start, end=stop))
+        table = dataset.partitions.added(dataset.text.table(data), file.values)
+        yield _mask(pads.dataset(table).to_table(columns={ROW: expression}, use_threads=False).column(ROW))
+
+
+def _mask(passed: pa.ChunkedArray) -> np.ndarray:
+    mask: np.ndarray = passed.fill_null(False).combine_chunks().to_numpy(zero_copy_only=False)  # noqa: FBT003 - a value
+    return mask
+
+
+def _mask_bits(mask: np.ndarray) -> bytes:
+    return np.packbits(mask).tobytes() if mask.any() else _NONE
 
 
 def _guarantee(dataset: Dataset, file: DatasetFile) -> pc.Expression:

@@ -11,7 +11,7 @@ from oqkit.queue.signal import FEATURE as SIGNALS
 from oqkit.queue.tombstone import DELETED
 
 DATASETS: Final = "datasets"
-"""Of jobs on files of which not all rows are meant, or whose folders name columns."""
+"""Of jobs on files of which not all rows are meant, whose folders name columns, or which are text."""
 GROUPS: Final = "groups"
 """A job whose tasks are groups of rows."""
 EXPLODES: Final = "explodes"

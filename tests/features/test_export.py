@@ -206,6 +206,17 @@ def test_polars_job_has_no_index_in_its_dataset(queue):
     assert pl.from_arrow(job.dataset().to_table()).equals(job.result())
 
 
+def test_groups_of_any_number_of_rows_have_a_file_and_a_dataset(queue, tmp_path):
+    def head(frame):
+        return frame[["x"]].head(frame["x"].iloc[0])
+
+    frame = FRAME.assign(g=FRAME["x"] % 3)
+    job = queue.submit_frame(frame, head, by="g")
+    work_off(queue)
+    pd.testing.assert_frame_equal(read(job, tmp_path), job.result())
+    assert job.dataset().count_rows() == 3
+
+
 # --- as they come --------------------------------------------------------------------------------
 
 
@@ -218,6 +229,8 @@ def test_results_as_they_come_are_a_chunk_at_a_time(folder_queue):
         return frame
 
     job = done(folder_queue, frame, same, part_rows=limit // 4)
-    frames = list(job.as_completed(WAIT_S))
+    stream = job.as_completed(WAIT_S)
+    frames = list(stream)
+    assert list(stream) == [], "each row comes once"
     assert [len(one) for one in frames] == [limit, limit, 1]
     assert pd.concat(frames)["x"].tolist() == frame["x"].tolist()

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from oqkit.arrow.metadata import pack_type
+from oqkit.payload.text_format import TextFormat, TextKind
 
 NOT_HERE = r"no file may be read by .* here: a job asks for it.*data_roots"
 NO_PROTOCOL = r"is no plain protocol"
@@ -41,6 +42,7 @@ NO_PROTOCOLS = (
     None,
     ["s3"],
 )
+TYPES = TextFormat(kind=TextKind.CSV, schema=pa.schema([("x", pa.int64())])).to_json()["schema"]
 PICKLE = "gASVHwAAAAAAAACMBXBvc2l4lIwGc3lzdGVtlJOUjAR0cnVllIWUUpQu"
 
 
@@ -234,6 +236,16 @@ def _shapes() -> Iterator[Case]:
         ("folders of a type that is no text", {"partitions": [["year", 5]]}),
         ("folders that name more columns", {"partitions": [["year", pack_type(pa.int64())]]}),
         ("folders of a nested type", {"partitions": [["year", pack_type(pa.list_(pa.int64()))]]}),
+        ("text of no types", {"text": {"kind": "csv", "schema": "AAAA", "delimiter": ","}}),
+        ("text of another kind", {"text": {"kind": "pickle", "schema": TYPES, "delimiter": ","}}),
+        ("text without places", {"text": {"kind": "csv", "schema": TYPES, "delimiter": ","}}),
+        (
+            "text beyond its file",
+            {
+                "text": {"kind": "csv", "schema": TYPES, "delimiter": ","},
+                "files": [["x", 9, "t", [[1, 1]], [], [0, 10]]],
+            },
+        ),
         ("folders of other values", {"files": [["x", 1, "t", [[1, 1]], ["2024"]]]}),
         ("folders that are numbers", {"files": [["x", 1, "t", [[1, 1]], [2024]]]}),
     ):
