@@ -64,7 +64,9 @@ class Oracle:
         """(job, row) to the execution whose value was recorded."""
         self.raised: Counter[tuple[str, int, str]] = Counter()
         self.announced: dict[str, int] = {}
-        """Job to the highest generation that a marker was put up for."""
+        """Job to the highest generation that a marker was put up for, and not taken down behind everybody's back."""
+        self._ever_announced: dict[str, int] = {}
+        """The same, whatever became of the marker."""
         self.values: dict[int, Any] = {}
         self.lost: dict[tuple[int, str], int] = {}
         """(row, lease) to how many leases in a row had run out on the row when this one was given."""
@@ -234,7 +236,8 @@ class Oracle:
             return
         self._markers[marker.job].add(write.key)
         self.expect(marker.job in self.jobs, "marker before its job", write.key)
-        self.announced[marker.job] = max(self.announced.get(marker.job, 0), marker.gen)
+        for one in (self.announced, self._ever_announced):
+            one[marker.job] = max(one.get(marker.job, 0), marker.gen)
 
     def check_markers(self, job_id: str, when: str) -> None:
         """A job that was announced and has open tasks has a marker."""
@@ -286,7 +289,7 @@ class Oracle:
     def check_acked(self, job_id: str) -> None:
         """A job whose submission was acknowledged has been announced to workers, unless it is done already."""
         is_done = all(part.is_final for part in self.parts_of(self.jobs[job_id]))
-        self.expect(is_done or self.announced.get(job_id), "acknowledged without a marker", job_id)
+        self.expect(is_done or self._ever_announced.get(job_id), "acknowledged without a marker", job_id)
 
     def check_order(self, job_id: str, gen: int) -> None:
         """An order that was acknowledged is carried out: in each part it means that had an object, a cancel in all.
@@ -300,7 +303,7 @@ class Oracle:
         rows = control.rows
         if control.verb is ControlVerb.REPRIORITIZE:
             is_done = all(part.is_final for part in self.parts_of(job))
-            self.expect(is_done or self.announced.get(job_id, 0) >= gen, "nobody is told of the priority", job_id)
+            self.expect(is_done or self._ever_announced.get(job_id, 0) >= gen, "nobody is told of the priority", job_id)
         if not control.verb.concerns_tasks:
             return
         if control.verb in (ControlVerb.PAUSE, ControlVerb.RESUME):
