@@ -121,7 +121,8 @@ def begin_schedules(world: World) -> None:
 
 def stop_schedules(world: World) -> None:
     """Somebody deletes all schedules: they would go on for ever."""
-    world.oracle.schedules.check_in_time()
+    longest_s = max((seconds for job in world.plan.jobs for seconds in job.asks.values()), default=0.0)
+    world.oracle.schedules.check_in_time(busy_s=longest_s)
     for plan in world.plan.schedules:
         order = ScheduleOrderPlan(name=f"end.{plan.name}", at_s=0.0, schedule=plan, verb="delete", kills=())
         ScheduleOperator(world, order).live()

@@ -124,12 +124,12 @@ class ScheduleFacts:
             return False
         return pause.until is None or at < pause.until + CLOCK_S
 
-    def check_in_time(self) -> None:
-        """In fair weather no schedule stands still."""
+    def check_in_time(self, *, busy_s: float) -> None:
+        """In fair weather no schedule stands still for longer than workers may be busy with a call, and some more."""
         now = self._watch.bucket.now()
         for schedule in self.now.values():
             due = self._time(schedule, self._number(schedule, schedule.last) + 1) + schedule.rhythm.jitter_s
-            is_in_time = schedule.is_deleted or due > now - SOON_S
+            is_in_time = schedule.is_deleted or due > now - SOON_S - busy_s
             self._watch.expect(is_in_time, "schedule stands still", f"{schedule.name}: {due} at {now}")
 
     # --- alarms ----------------------------------------------------------------------------------
