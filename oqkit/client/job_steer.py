@@ -38,12 +38,12 @@ class JobSteering(JobBase):
         A running call goes on to its end, but its result is not used. `by` says who gives the order, for
         `history` (None: the user of this process, such as ``ana@laptop``).
         """
-        given_by = by_of(by)
+        reason, given_by = reason_of(reason), by_of(by)
         before = self.counts()[Status.CANCELLED]
         statuses, rows = select(
             where, control.CANCELLABLE, n_tasks=len(self), index=self._collector.index, order=self._collector.order
         )
-        self._order(control.cancel, statuses=statuses, rows=rows, reason=reason or "", by=given_by)
+        self._order(control.cancel, statuses=statuses, rows=rows, reason=reason, by=given_by)
         n_tasks = self.counts()[Status.CANCELLED] - before
         self._tell(ControlVerb.CANCEL, by=given_by, n_tasks=n_tasks, reason=reason)
         return n_tasks
@@ -185,10 +185,10 @@ class JobSteering(JobBase):
                 f"job {self.name or self.id!r} has ended ({self._view.state.status}): there is nothing to {verb}"
             )
 
-    def _tell(self, verb: ControlVerb, *, by: str, n_tasks: int = 0, reason: str | None = None) -> None:
-        job, now, why = self._view.state.job, self._repository.now, reason or ""
+    def _tell(self, verb: ControlVerb, *, by: str, n_tasks: int = 0, reason: str = "") -> None:
+        job, now = self._view.state.job, self._repository.now
         self._connection.observers.tell(
-            JobOrdered, lambda: JobOrdered(at=now(), job=job, verb=verb, n_tasks=n_tasks, reason=why, by=by)
+            JobOrdered, lambda: JobOrdered(at=now(), job=job, verb=verb, n_tasks=n_tasks, reason=reason, by=by)
         )
 
     def _new_function(self, fn: Callable[..., object]) -> Function:

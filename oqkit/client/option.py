@@ -13,7 +13,7 @@ from oqkit.clock import user_at_host
 from oqkit.errors import UsageError
 from oqkit.limits import Limits
 from oqkit.plain import plain
-from oqkit.queue.bound import MAX_TAG_NAME, MAX_TAG_VALUE, MAX_TAGS
+from oqkit.queue.bound import MAX_REASON, MAX_TAG_NAME, MAX_TAG_VALUE, MAX_TAGS
 from oqkit.queue.dependency import Parent
 from oqkit.queue.gate import NEVER
 from oqkit.queue.job import Job
@@ -187,8 +187,13 @@ def utc(moment: float) -> datetime:
 
 
 def reason_of(reason: object) -> str:
-    """Return why an order is given; empty if that is not said."""
-    return "" if reason is None else short_text(reason, what="reason")
+    """Return why an order is given, empty if that is not said, or raise `UsageError`: the one rule for all orders."""
+    if reason is None:
+        return ""
+    if not isinstance(reason, str) or len(reason) > MAX_REASON:
+        has = f", and this has {len(reason):,}" if isinstance(reason, str) else ""
+        raise UsageError(f"reason={reason!r:.80} must be text of at most {MAX_REASON:,} characters{has}")
+    return str(reason)
 
 
 def _backoff(backoff: Backoff | float | str | None) -> Backoff:

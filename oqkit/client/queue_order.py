@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from oqkit.client.affected import Affected
 from oqkit.client.handle import Job
-from oqkit.client.option import by_of, tags_of, whole
+from oqkit.client.option import by_of, reason_of, tags_of, whole
 from oqkit.client.queue_find import QueueFinding
 from oqkit.client.selection import statuses_of
 from oqkit.client.single import Task
@@ -41,7 +41,7 @@ class QueueOrdering(QueueFinding):
         for the rest). A job that cannot be cancelled is named in a warning and in the `failures` of what is returned, and
         the others are done. Cancelling again changes nothing, and gives 0. With `dry_run` nothing is cancelled, only counted.
         """
-        given_by = by_of(by)
+        reason, given_by = reason_of(reason), by_of(by)
 
         def order(one: Job) -> int:
             if dry_run:

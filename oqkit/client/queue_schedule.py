@@ -11,7 +11,7 @@ import pandas as pd
 
 from oqkit.client.connection import Connection
 from oqkit.client.duplicate import difference
-from oqkit.client.option import by_of, short_text
+from oqkit.client.option import by_of, reason_of
 from oqkit.client.shown_time import shown_times
 from oqkit.client.single import Task
 from oqkit.client.spec import JobSpec, job_of
@@ -144,11 +144,10 @@ class QueueScheduling(Connection):
         What was due before and no worker has come to yet is submitted first, as far as the schedule catches up.
         `by` says who gives the order; you, if it is left out.
         """
-        given_by, now = by_of(by), self.repository.now()
+        reason, given_by, now = reason_of(reason), by_of(by), self.repository.now()
         until = None if resume_after is None else now + seconds(resume_after, what="resume_after")
         with self._named(name):
-            told = "" if reason is None else short_text(reason, what="reason")
-            return _state(firing.pause_schedule(self.repository, name, reason=told, until=until, by=given_by), now)
+            return _state(firing.pause_schedule(self.repository, name, reason=reason, until=until, by=given_by), now)
 
     def resume_schedule(self, name: str) -> ScheduleState:
         """Let a schedule go on with its first slot from now on: what fell due while it was paused is left out."""

@@ -30,6 +30,8 @@ MAX_PARTS = 10**7
 """The names of parts have seven digits, and sort by them."""
 MAX_TEXT = 10_000
 MAX_NOTE = 4_000
+MAX_REASON = MAX_NOTE
+"""How long the reason of an order may be, in characters: what the history of a task keeps whole."""
 MAX_PRIORITY = 255
 MAX_PARENTS = 10_000
 MAX_SIGNALS = 1_000
