@@ -273,9 +273,9 @@ class Claimer:
         lease_id, chance = new_id(repository.rng), repository.rng.random()
 
         def change(part: Part) -> Part:
-            if part.gen > job.gen:
-                return part  # there is an order that this worker has not read: it must not run the rows by the old job
             now = repository.now()
+            if part.gen > job.gen or gate.opens(job, now) is not None:
+                return part  # there is an order that this worker has not read, or the job is held back by now
             lease = Lease(id=lease_id, worker=self._worker, expires=now + self._lease_s)
             part = caught_up(part, job, now=now)
             most = self._max_rows(one, part, now)
@@ -328,6 +328,8 @@ class Claimer:
         if one.is_finished:
             followers = release_followers(self._others, one.job) if one.job.has_followers else []
             self._take_down(one, one.job.id, up_to=one.job.gen)
+            if one.job.pause(now := self._repository.now()) is not None:  # no listing may have shown its marker yet
+                self.finished.add(self._repository.marker(one.job, due=gate.due(one.job, now)).key)
             self._on_ended(one.job)
             for follower in followers:
                 self._hear(follower)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from oqkit.queue.dependency import named, recheck
-from oqkit.queue.job import Job
+from oqkit.queue.job import ControlVerb, Job
 
 NEVER = 7_258_118_400.0
 """The year 2200: when a job may start that is paused for good."""
@@ -38,11 +38,14 @@ def delayed(job: Job, now: float) -> Hold | None:
 
 
 def paused(job: Job, now: float) -> Hold | None:
-    """Hold a job that was paused."""
-    order = job.pause(now)
+    """Hold a job that was paused: no longer than its time to live, unless there may be tasks that do not expire."""
+    order, end = job.pause(now), job.policy.expires_at
     if order is None:
         return None
-    return Hold(until=NEVER if order.until is None else order.until)
+    until = NEVER if order.until is None else order.until
+    if end is not None and not any(control.verb is ControlVerb.RETRY for control in job.controls):
+        until = min(until, end)
+    return Hold(until=until) if now < until else None
 
 
 def waiting(job: Job, now: float) -> Hold | None:

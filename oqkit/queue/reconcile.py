@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 
-from oqkit.errors import NotAllowed, StoreError
+from oqkit.errors import FormatError, NotAllowed, StoreError
 from oqkit.queue import gate
 from oqkit.queue import key as keys
 from oqkit.queue.job import ControlVerb, Job, caught_up
 from oqkit.queue.part import Part, settle
-from oqkit.queue.release import advance
+from oqkit.queue.release import advance, release_followers
 from oqkit.queue.repository import Repository
 from oqkit.queue.transition import Status
 from oqkit.queue.view import JobState
@@ -27,6 +28,30 @@ def restore_marker(repository: Repository, job: Job) -> bool:
     if is_new:
         repository.ring()
     return is_new
+
+
+def take_down_for_good(repository: Repository, job: Job) -> None:
+    """Take down the markers of a job that has ended, and was paused for good: no worker looks at what is due in the year 2200.
+
+    The jobs that wait for it are told first, as a worker does it. Raise `NotAllowed` if that is left to others.
+    """
+    order = job.pause(repository.now())
+    if order is None or order.until is not None:
+        return
+    if job.has_followers:
+        release_followers(repository, job)
+    folder, _, name = repository.marker(job, due=gate.NEVER).key.rpartition("/")
+    pages = repository.store.list_all(f"{folder}/{name.partition('-')[0]}-")
+    own = [entry.key for page in pages for entry in page.entries if _generation(entry.key, job) <= job.gen]
+    repository.delete_quietly(*own)
+
+
+def _generation(key: str, job: Job) -> float:
+    """Return which generation of a job a marker tells of; infinity for another job's."""
+    with suppress(FormatError):
+        marker = keys.parse_marker(key)
+        return marker.gen if marker.job == job.id else math.inf
+    return math.inf
 
 
 def newest_generations(markers: Iterable[keys.Marker]) -> dict[str, int]:

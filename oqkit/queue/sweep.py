@@ -15,7 +15,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 
-from oqkit.errors import Conflict, FormatError, Missing, StoreError, Unavailable
+from oqkit.errors import Conflict, FormatError, Missing, NotAllowed, StoreError, Unavailable
 from oqkit.queue import key as keys
 from oqkit.queue import record
 from oqkit.queue.bound import Id, Moment, Name
@@ -26,7 +26,14 @@ from oqkit.queue.ending import is_done
 from oqkit.queue.firing import restore_alarms
 from oqkit.queue.job import Control, Job
 from oqkit.queue.keeper import Keeper
-from oqkit.queue.reconcile import announced_generation, is_over, newest_generations, restore_marker, settle_job
+from oqkit.queue.reconcile import (
+    announced_generation,
+    is_over,
+    newest_generations,
+    restore_marker,
+    settle_job,
+    take_down_for_good,
+)
 from oqkit.queue.repository import Repository
 from oqkit.queue.tag_index import put_up_if_possible
 from oqkit.queue.tidy import Tidier, TidyProgress
@@ -206,7 +213,7 @@ class Sweep:
             if job.deleted is not None:
                 return {} if clear(self._repository, job).is_all else {job_id: None}
             return {job_id: job.policy.expires_at} if self._is_open(job, marked.get(job_id, 0)) else {}
-        except StoreError:
+        except (StoreError, NotAllowed):
             return {job_id: job.policy.expires_at}
 
     def _is_open(self, job: Job, marked: int) -> bool:
@@ -214,9 +221,10 @@ class Sweep:
         is_marked = marked >= announced_generation(job)
         if is_over(job, self._repository.now()):
             settle_job(self._repository, job)
-        elif is_marked:
+        elif is_marked and job.pause(self._repository.now()) is None:
             return True
         if not job.n_tasks or is_done(self._repository, job):
+            take_down_for_good(self._repository, job)
             return False
         if not is_marked and restore_marker(self._repository, job) and marked:
             self._bring_up(job, job.controls[marked - 1 :])

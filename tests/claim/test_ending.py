@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from oqkit.errors import LeaseLost
@@ -128,3 +130,51 @@ def test_worker_that_knows_an_old_job_does_not_claim_in_a_part_with_a_newer_orde
     assert set(seen) == {"new:function"}
     worker.drain()
     assert world.statuses(job) == {"completed": 20}
+
+
+@pytest.mark.parametrize("until_s", (None, 3600.0))
+@pytest.mark.parametrize("n_tasks", (1, 40))
+def test_paused_job_expires_when_its_time_is_over_and_its_marker_goes(world, n_tasks, until_s):
+    job = world.job(n_tasks=n_tasks, policy=Policy(expires_at=world.now() + 50.0))
+    world.submit(job)
+    control.pause(world.repository(), job.id, until=None if until_s is None else world.now() + until_s)
+    worker = world.worker()
+    worker.drain(until_s=45.0)
+    assert world.statuses(job) == {"pending": n_tasks}
+    worker.drain(until_s=15.0)
+    assert world.statuses(job) == {"expired": n_tasks}
+    assert world.markers() == []
+    assert worker.claimer.is_done()
+
+
+def test_tasks_that_were_retried_wait_for_the_end_of_a_pause_and_do_not_expire(world):
+    job = world.job(n_tasks=20, policy=replace(NO_WAIT, expires_at=world.now() + 50.0))
+    world.submit(job)
+    worker = world.worker()
+    while worker.step(Verb.FAIL):
+        pass
+    control.retry(world.repository(), job.id)
+    control.pause(world.repository(), job.id)
+    worker.drain(until_s=600.0)
+    assert world.statuses(job) == {"pending": 20}
+    control.resume(world.repository(), job.id)
+    worker.drain()
+    assert world.statuses(job) == {"completed": 20}
+    assert world.markers() == []
+
+
+@pytest.mark.parametrize("is_seen", (True, False))
+@pytest.mark.parametrize("n_tasks", (1, 40))
+def test_marker_of_a_job_that_ends_while_it_is_paused_for_good_goes(world, n_tasks, is_seen):
+    """What was claimed before goes on; the marker says that there is work again in the year 2200."""
+    job = world.job(n_tasks=n_tasks, part_rows=40)
+    world.submit(job)
+    worker = world.worker()
+    lease = worker.find()
+    control.pause(world.repository(), job.id)
+    if is_seen:
+        worker.claimer._take_in(worker.claimer.discovery.look())
+    worker.finish(lease)
+    worker.drain(until_s=600.0)
+    assert world.statuses(job) == {"completed": n_tasks}
+    assert world.markers() == []

@@ -11,12 +11,14 @@ import pytest
 from oqkit.errors import Denied
 from oqkit.limits import Limits, QueueLimits
 from oqkit.queue import control
+from oqkit.queue.dependency import OnFailure, Parent
 from oqkit.queue.key import SWEEP, keyed_job_id, parse_marker
 from oqkit.queue.part import Policy
 from oqkit.queue.reconcile import newest_generations
+from oqkit.queue.release import begin
 from oqkit.queue.rows import Rows
 from oqkit.queue.sweep import Sweep
-from oqkit.queue.transition import Verb
+from oqkit.queue.transition import Status, Verb
 from tests.queue.faulty import Crash, CrashingStore, FaultyStore, World, cost
 
 TEN_MINUTES_S = 600.0
@@ -114,6 +116,57 @@ def test_order_to_a_paused_job_is_carried_out_although_its_giver_died_before_the
     search(world, TEN_MINUTES_S, duty)
     world.worker("heir").drain()
     assert world.statuses(job) == statuses
+
+
+def paused_for_good(world, job):
+    """Submit a job, and pause it when it is known to the search; return the duty. A worker has met it since."""
+    duty = search(world, 1_000.0)
+    world.submit(job)
+    search(world, TEN_MINUTES_S, duty)
+    control.pause(world.repository(), job.id)
+    world.worker().drain()
+    return duty
+
+
+@pytest.mark.parametrize("n_tasks", (2, 30))
+def test_marker_of_a_job_that_ended_while_it_was_paused_for_good_goes(world, n_tasks):
+    """Nothing of it is due before the year 2200, so no worker looks at it."""
+    job = world.job(1, n_tasks=n_tasks)
+    duty = paused_for_good(world, job)
+    search(world, TEN_MINUTES_S, duty)
+    assert marked(world) == {job.id}, "it is open"
+    for row in range(n_tasks):
+        control.cancel(world.repository(), job.id, rows=Rows.span(row, row + 1))
+    search(world, TEN_MINUTES_S, duty)
+    assert world.statuses(job) == {"cancelled": n_tasks}
+    assert world.listed("open/") == []
+
+
+def test_marker_of_a_paused_job_goes_when_what_was_not_retried_has_expired(world):
+    job = world.job(1, n_tasks=30, policy=Policy(expires_at=world.now() + 10_000.0))
+    duty = paused_for_good(world, job)
+    control.cancel(world.repository(), job.id, rows=Rows.span(0, 10))
+    control.retry(world.repository(), job.id, statuses=(Status.CANCELLED,), rows=Rows.span(0, 5))
+    search(world, 10_000.0 + TEN_MINUTES_S, duty)
+    world.worker().drain()
+    assert world.statuses(job) == {"cancelled": 5, "expired": 20, "pending": 5}
+    assert marked(world) == {job.id}, "those that were retried do not expire"
+    control.cancel(world.repository(), job.id, rows=Rows.span(0, 5))
+    search(world, TEN_MINUTES_S, duty)
+    assert world.listed("open/") == []
+
+
+def test_jobs_that_wait_for_one_that_ended_while_it_was_paused_are_told(world):
+    job = world.job(1, n_tasks=2)
+    duty = paused_for_good(world, job)
+    child = world.job(2, depends_on=(Parent(job=job.id, origin=job.origin),), on_failure=OnFailure.RUN)
+    world.submit(child)
+    begin(world.repository(), world.repository().read_job(child.id))
+    for row in range(2):
+        control.cancel(world.repository(), job.id, rows=Rows.span(row, row + 1))
+    search(world, TEN_MINUTES_S, duty)
+    assert world.repository().read_job(child.id).doc.release is not None
+    assert marked(world) == {child.id}
 
 
 def test_tags_of_a_job_need_no_marker(world):
