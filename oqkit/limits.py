@@ -51,6 +51,8 @@ class QueueLimits:
     list_pages: int = 3
     list_reads_factor: int = 3
     """How many pages are listed to find the newest jobs of a shard, and how many objects are read for each that is asked for."""
+    list_stale_reads: int = 60
+    """How many objects may be read in all, however few jobs are asked for, where the index of tags has entries that hold no more."""
     stalled_s: float = 10.0
     stalled_longest_s: float = 3600.0
     stalled_factor: int = 4

@@ -40,6 +40,7 @@ UNITS = {
             "outputs",
             "pages",
             "parts",
+            "reads",
             "records",
             "rows",
             "schedules",

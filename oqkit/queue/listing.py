@@ -99,6 +99,8 @@ class _Search:
         self._most_pages = repository.limits.queue.list_pages
         self._left = repository.limits.queue.list_reads_factor * limit
         """How many reads are left; unless the state is asked for, those of the parts come later."""
+        self._spare = max(0, repository.limits.queue.list_stale_reads - self._left)
+        """How many more are left for what the index of tags should not have."""
         self._span = self._left if self._wanted != Filter() else limit
         """How many jobs a listing of those that may be wanted has at most: no more can be read."""
         self._likely: dict[str, float] = {}
@@ -106,6 +108,8 @@ class _Search:
         self._others: dict[str, float] = {}
         self._entries: dict[str, list[str]] = {}
         """What the index of tags has for a job."""
+        self._stale: list[str] = []
+        """Jobs for which it had what it should not."""
         self._found: list[ListedJob] = []
         self._is_complete = True
         self._knows_all = False
@@ -242,14 +246,21 @@ class _Search:
         while queue:
             newest = self._newest()
             oldest = keys.time_of_stamp(keys.stamp(newest[-1].created)) if len(newest) >= self._limit else -1.0
-            n_next = min(max(1, self._limit - len(newest)), self._left // each)
+            n_next = min(max(1, self._limit - len(newest)), max(0, self._left) // each)
             batch = [one for one in queue[:n_next] if one[1] >= oldest]
             if not batch:
                 self._is_complete &= queue[0][1] < oldest
                 return
             queue = queue[n_next:]
+            n_stale = len(self._stale)
             self._found += [job for job in self._repository.map(self._read, batch) if job is not None]
-            self._left -= each * len(batch)
+            self._spend(each * len(batch), n_stale=len(self._stale) - n_stale)
+
+    def _spend(self, n_reads: int, *, n_stale: int) -> None:
+        """Take in that jobs were read, and how many of them twice, since their entries were stale."""
+        n_spare = min(self._spare, 2 * n_stale)
+        self._spare -= n_spare
+        self._left -= n_reads + n_stale - n_spare
 
     def _read(self, candidate: tuple[str, float]) -> ListedJob | None:
         job_id, created = candidate
@@ -271,8 +282,9 @@ class _Search:
 
     def _take_down(self, job_id: str, stale: Collection[str]) -> None:
         """Take down entries of tags that a job does not have."""
-        with suppress(StoreError):  # whoever changes the tags sees to it as well
-            if stale:
+        if stale:
+            self._stale.append(job_id)
+            with suppress(StoreError):  # whoever changes the tags sees to it as well
                 take_down(self._repository, job_id, stale)
 
 

@@ -90,6 +90,58 @@ def test_entry_of_a_tag_that_a_job_has_not_is_taken_down_by_whoever_meets_it(wor
     assert entries(world) == expected(world, job)
 
 
+def with_stale_entries(world, n_stale, *, n_live=1):
+    """Submit jobs with a tag, and have the index say the same of newer ones that are gone, or have it no more; return the ids."""
+    ids = []
+    for number in range(n_live + n_stale):
+        world.clock.sleep(1.0)
+        is_live = number < n_live
+        job = world.job(number, tags={"team": "risk"} if is_live else {})
+        if is_live:
+            ids.insert(0, job.id)
+        if is_live or number % 2:
+            world.submit(job)
+        if not is_live:
+            world.inner.create(tag_index.entries_of(job, {"team": "risk"})[0], b"")
+    return ids
+
+
+RISK = Filter(tags={"team": "risk"})
+
+
+@pytest.mark.parametrize("n_stale", (1, 2, 3, 10, 27))
+@pytest.mark.parametrize("limit", (1, 2, 5, 20))
+def test_stale_entries_in_front_hide_no_job(world, limit, n_stale):
+    if limit == 20 and n_stale > 20:
+        pytest.skip("as many as the reads of one call are for")
+    ids = with_stale_entries(world, n_stale, n_live=2)
+    listed = []
+    spent = cost(world, lambda: listed.append(newest_jobs(world.repository(), limit=limit, wanted=RISK)))
+    assert [job.id for job in listed[0].jobs] == ids[:limit]
+    assert listed[0].is_complete
+    assert spent["list"] <= 3
+    assert spent["get"] <= 60
+
+
+@pytest.mark.parametrize("limit", (1, 5, 20))
+def test_listing_that_stops_before_the_end_of_stale_entries_says_so_and_the_next_ones_go_on(world, limit):
+    ids, listed = with_stale_entries(world, 100), []
+
+    def look():
+        listed.append(newest_jobs(world.repository(), limit=limit, wanted=RISK))
+
+    for _ in range(10):
+        spent = cost(world, look)
+        assert spent["list"] <= 3
+        assert spent["get"] <= 60
+        if listed[-1].is_complete:
+            break
+    assert len(listed) > 1
+    assert [len(one.jobs) for one in listed[:-1]] == [0] * (len(listed) - 1)
+    assert [job.id for job in listed[-1].jobs] == ids
+    assert len(entries(world)) == 1
+
+
 def test_deleted_job_leaves_no_entries(world):
     job = world.job(1, tags={"team": "risk"})
     world.submit(job)
