@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from oqkit.arrow.pandas_table import to_pandas
 from oqkit.arrow.table import Frame, to_table
 from oqkit.errors import FormatError
 from oqkit.limits import PayloadLimits
@@ -150,7 +151,7 @@ def _to_pandas(table: pa.Table, nulls: Mapping[str, bool]) -> pd.DataFrame:
             table = table.set_column(place, one.name, table.column(place).cast(one.type.value_type))
         elif nulls.get(one.name) and pa.types.is_integer(one.type):
             table = table.set_column(place, one.name, table.column(place).cast(pa.float64(), safe=False))
-    df: pd.DataFrame = table.to_pandas()
+    df = to_pandas(table)
     for name, is_known in nulls.items():
         if name in df.columns and not is_known:
             df[name] = _nullable(table.column(name))

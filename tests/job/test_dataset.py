@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from dataclasses import replace
+from zoneinfo import ZoneInfo
 
 import fsspec
 import numpy as np
@@ -105,6 +107,24 @@ def test_row_function_gets_the_numbers_of_a_column_with_nulls(queue, start, tmp_
     start()
     result = queue.submit_dataset(str(tmp_path / "one.parquet"), shown, part_rows=1).result(WAIT_S)
     assert result["shown"].tolist() == [repr(value) for value in (1.0, float("nan"), 3.0)]
+
+
+@pytest.mark.parametrize("is_ignored", (False, True))
+def test_times_in_structs_keep_their_zone(queue, start, tmp_path, monkeypatch, is_ignored):
+    """pandera sets the variable, and pyarrow makes times of UTC without a zone then."""
+    times = pa.array([dt.datetime(2020, 7, 1, 5, tzinfo=ZoneInfo("Europe/Paris"))], pa.timestamp("us", "Europe/Paris"))
+    struct = pa.StructArray.from_arrays([times], ["when"])
+    deep = pa.StructArray.from_arrays([struct], ["inner"])
+    pq.write_table(pa.table({"one": struct, "two": deep}), tmp_path / "a.parquet")
+    if is_ignored:
+        monkeypatch.setenv("PYARROW_IGNORE_TIMEZONE", "1")
+
+    def seen(one, two):
+        return {"one": one["when"].isoformat(), "two": two["inner"]["when"].isoformat()}
+
+    start()
+    result = queue.submit_dataset(str(tmp_path / "a.parquet"), seen).result(WAIT_S)
+    assert result.iloc[0].to_dict() == dict.fromkeys(("one", "two"), "2020-07-01T05:00:00+02:00")
 
 
 def test_input_columns_can_be_joined(queue, start, folder):
