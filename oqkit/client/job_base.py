@@ -110,7 +110,14 @@ class JobBase:
         return str(self._view.state.status)
 
     def counts(self) -> dict[str, int]:
-        """Return how many tasks are in each status, "blocked" or "unreadable"; sums to ``len(job)``. Asks the queue."""
+        """Return how many tasks are in each status, "blocked" or "unreadable"; sums to ``len(job)``. Asks the queue.
+
+        Of a job of ``map(key=)`` the items of its call are counted, also those that are tasks of other jobs.
+        """
+        return self._own_counts()
+
+    def _own_counts(self) -> dict[str, int]:
+        """Return how many of its own tasks are in each status."""
         self._refresh()
         return self._known_counts()
 

@@ -15,7 +15,7 @@ from oqkit.client import join as joining
 from oqkit.client.error_group import grouped_errors
 from oqkit.client.job_wait import JobWaiting
 from oqkit.client.selection import named
-from oqkit.client.stream import AsCompleted
+from oqkit.client.stream import AsCompleted, JobNews
 from oqkit.client.wait import limit_s
 from oqkit.errors import JobFailed, UsageError
 from oqkit.printable import printable
@@ -121,7 +121,9 @@ class JobCollecting(JobWaiting):
 
         Raise `WaitTimeout` if the job has not ended after `timeout` seconds.
         """
-        return AsCompleted(self._view, self._collector, self._watch(), timeout=limit_s(timeout))
+        watch = self._watch()
+        news = JobNews(self._view, self._collector, watch)
+        return AsCompleted(self._view, news, watch, timeout=limit_s(timeout))
 
     def errors(self, *, grouped: bool = False) -> pd.DataFrame:
         """Return one row a failed task, by the index of the submitted frame; does not wait.

@@ -39,12 +39,12 @@ class JobSteering(JobBase):
         `history` (None: the user of this process, such as ``ana@laptop``).
         """
         reason, given_by = reason_of(reason), by_of(by)
-        before = self.counts()[Status.CANCELLED]
+        before = self._own_counts()[Status.CANCELLED]
         statuses, rows = select(
             where, control.CANCELLABLE, n_tasks=len(self), index=self._collector.index, order=self._collector.order
         )
         self._order(control.cancel, statuses=statuses, rows=rows, reason=reason, by=given_by)
-        n_tasks = self.counts()[Status.CANCELLED] - before
+        n_tasks = self._own_counts()[Status.CANCELLED] - before
         self._tell(ControlVerb.CANCEL, by=given_by, n_tasks=n_tasks, reason=reason)
         return n_tasks
 

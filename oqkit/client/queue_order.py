@@ -107,7 +107,7 @@ class QueueOrdering(QueueFinding):
     def _count(self, job: Job, statuses: tuple[Status, ...], rows: list[int] | None = None) -> int:
         """Return how many tasks of a job, or of some rows of it, are in these statuses."""
         if rows is None:
-            counts = job.counts()
+            counts = job._own_counts()  # noqa: SLF001 - an order concerns no task of another job
             return sum(counts[status] for status in statuses)
         return sum(self.get(keys.task_id(job.id, row)).status in statuses for row in rows)
 

@@ -37,8 +37,18 @@ def limit_s(timeout: float | str | None) -> float | None:
 class Waiter:
     """Polls a view until its job is final; waits a little longer between polls as time goes on."""
 
-    def __init__(self, view: JobView, reconciler: Reconciler, *, workers: WorkerWatch, repository: Repository) -> None:
+    def __init__(
+        self,
+        view: JobView,
+        reconciler: Reconciler,
+        *,
+        workers: WorkerWatch,
+        repository: Repository,
+        also: Callable[[], object] = _nothing,
+    ) -> None:
+        """`also` asks the queue of other jobs that are waited for."""
         self._view = view
+        self._also = also
         self._reconciler = reconciler
         self._workers = workers
         self._pace = Pace(repository)
@@ -77,6 +87,7 @@ class Waiter:
         """Ask the queue; a store that is away for a while ends no waiting, and is mentioned once an outage."""
         try:
             self._view.refresh()
+            self._also()
         except Unavailable as error:
             if not self._is_away:
                 log.warning("the queue does not answer, still waiting: %s", error)
