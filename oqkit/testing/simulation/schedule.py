@@ -286,7 +286,9 @@ def _notice(world: World, worker: Worker) -> None:
 def _notice_pause(world: World, worker: Worker) -> None:
     """A pause of the queue is noticed in time, and so is its end; where there were pauses before.
 
-    What else has become due meanwhile may come first: then there is as much time again.
+    What is promised is that work is noticed within `IN_TIME_S`, not that it is started before other due work: jobs of one priority are
+    tried in any order, and this worker has one slot. So where it wrote something first, which it does for whatever else fell due
+    during the pause, there is as much time again. To start what came last first would let what waits longer wait longer still.
     """
     assert worker.store is not None
     if not world.plan.signs:
