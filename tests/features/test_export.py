@@ -173,6 +173,20 @@ def test_engines_read_the_dataset_and_agree_with_the_result(queue):
     assert lazy.filter(pl.col("i") < 3).select("s").collect()["s"].to_list() == ["t0", "t1", "t2"]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_engines_agree_with_the_result_of_a_million_rows(folder_queue):
+    frame = pd.DataFrame({"x": np.arange(1_000_000)}, index=pd.Index(np.arange(1_000_000) * 3, name="key"))
+    job = done(folder_queue, frame, many)
+    expected, found = job.result(), job.dataset()
+    for read_by in (
+        duckdb.sql("SELECT key, i, f, s, flag FROM found ORDER BY key").df(),
+        pl.scan_pyarrow_dataset(found).select("key", "i", "f", "s", "flag").collect().to_pandas(),
+    ):
+        for name, values in expected.reset_index()[["key", "i", "f", "s", "flag"]].items():
+            assert (read_by[name].to_numpy() == values.to_numpy()).all(), name
+
+
 def test_dataset_is_written_once_and_again_if_tasks_ran_again(queue, tmp_path):
     job = done(queue, FRAME, picky, part_rows=8)
     found = job.dataset(errors="drop")
