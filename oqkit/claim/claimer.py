@@ -24,6 +24,7 @@ from oqkit.queue import key as keys
 from oqkit.queue.cas import Versioned
 from oqkit.queue.job import Job, caught_up
 from oqkit.queue.part import Lease, Part, claim
+from oqkit.queue.reconcile import markers_for_good
 from oqkit.queue.release import Released, advance, release_followers
 from oqkit.queue.repository import Repository
 
@@ -327,9 +328,11 @@ class Claimer:
         """Take down the markers of a job whose parts are all known to be final; return whether it was so."""
         if one.is_finished:
             followers = release_followers(self._others, one.job) if one.job.has_followers else []
-            self._take_down(one, one.job.id, up_to=one.job.gen)
+            for key in markers_for_good(self._repository, one.job):
+                self.finished.add(key)
             if one.job.pause(now := self._repository.now()) is not None:  # no listing may have shown its marker yet
                 self.finished.add(self._repository.marker(one.job, due=gate.due(one.job, now)).key)
+            self._take_down(one, one.job.id, up_to=one.job.gen)
             self._on_ended(one.job)
             for follower in followers:
                 self._hear(follower)

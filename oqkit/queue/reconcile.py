@@ -30,20 +30,27 @@ def restore_marker(repository: Repository, job: Job) -> bool:
     return is_new
 
 
+def markers_for_good(repository: Repository, job: Job) -> list[str]:
+    """Return the markers of a job that are due when a pause for good would end: no worker looks at them before the year 2200.
+
+    Each order that was given in such a pause put one up. It is one LIST, or none for a job that was never paused so.
+    """
+    if not any(control.verb is ControlVerb.PAUSE and control.until is None for control in job.controls):
+        return []
+    folder, _, name = repository.marker(job, due=gate.NEVER).key.rpartition("/")
+    pages = repository.store.list_all(f"{folder}/{name.partition('-')[0]}-")
+    return [entry.key for page in pages for entry in page.entries if _generation(entry.key, job) <= job.gen]
+
+
 def take_down_for_good(repository: Repository, job: Job) -> None:
-    """Take down the markers of a job that has ended, and was paused for good: no worker looks at what is due in the year 2200.
+    """Take down those markers of a job that has ended.
 
     The jobs that wait for it are told first, as a worker does it. Raise `NotAllowed` if that is left to others.
     """
-    order = job.pause(repository.now())
-    if order is None or order.until is not None:
-        return
-    if job.has_followers:
-        release_followers(repository, job)
-    folder, _, name = repository.marker(job, due=gate.NEVER).key.rpartition("/")
-    pages = repository.store.list_all(f"{folder}/{name.partition('-')[0]}-")
-    own = [entry.key for page in pages for entry in page.entries if _generation(entry.key, job) <= job.gen]
-    repository.delete_quietly(*own)
+    if stale := markers_for_good(repository, job):
+        if job.has_followers:
+            release_followers(repository, job)
+        repository.delete_quietly(*stale)
 
 
 def _generation(key: str, job: Job) -> float:
