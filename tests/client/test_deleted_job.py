@@ -80,7 +80,8 @@ def test_verb_of_a_deleted_job_says_that_it_was_deleted(deleted, handle, verb, i
 def use(found, verb):
     value = getattr(found, verb)
     if callable(value):
-        value = value(*ARGUMENTS.get(verb, ()))
+        one_of_many = (0,) if verb == "debug" and isinstance(found, oq.Job) else ()
+        value = value(*ARGUMENTS.get(verb, one_of_many))
     if verb == "as_completed":
         list(value)
 
