@@ -156,7 +156,7 @@ class Claimer:
             is_new = job not in self._cursors
             one = self._cursors.setdefault(job, JobCursor(self._repository, self._aside))
             one.not_before = max(one.not_before, self._aside.until(job))
-            one.meet(markers, are_all=listing.is_complete)
+            one.meet(markers, are_all=listing.is_complete, are_told=listing.job is not None)
             if listing.job is None:
                 one.heard, one.is_unmarked = None, False
             else:
@@ -380,6 +380,8 @@ class Claimer:
 
     def _move_marker(self, one: JobCursor, job: Job, *, due: float) -> None:
         """Let the marker of a job lie where it is in nobody's way until `due`, and leave the job alone so long."""
+        if len(one.markers) > 1 and self._repository.marker(job, due=due).key in one.told:
+            one.is_unmarked = True  # others are to go, and this one may not be there yet
         marker, is_there = self._put_marker(one, job, due=due)
         # One of this generation that lies elsewhere may be what another worker has just put up instead of ours.
         newer = {key: other for key, other in one.markers.items() if other.gen >= job.gen + (not is_there)}

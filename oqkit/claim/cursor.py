@@ -27,6 +27,8 @@ class JobCursor:
     repository: Repository
     aside: Aside
     markers: dict[str, keys.Marker] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
+    """Those of its markers that only the doorbell told of: they may not be there yet."""
     heard: float | None = None
     """Since when it is known from the doorbell only, in monotonic seconds; None once a listing has shown a marker."""
     is_unmarked: bool = False
@@ -112,8 +114,9 @@ class JobCursor:
         """Whether so few parts are untouched that workers have to share the others."""
         return len(self.untouched) < self.repository.limits.queue.max_leases
 
-    def meet(self, markers: dict[str, keys.Marker], *, are_all: bool) -> None:
-        """Take in markers of the job; `are_all`: it has no others."""
+    def meet(self, markers: dict[str, keys.Marker], *, are_all: bool, are_told: bool = False) -> None:
+        """Take in markers of the job; `are_all`: it has no others; `are_told`: no listing has shown them."""
+        self.told = self.told | markers.keys() - self.markers.keys() if are_told else self.told - markers.keys()
         if max(marker.gen for marker in markers.values()) > self.gen:
             self.not_before = 0.0
         self.markers = markers if are_all else {**self.markers, **markers}

@@ -6,8 +6,11 @@ from collections import Counter
 
 import pytest
 
+from oqkit.claim.poller import Listing
 from oqkit.limits import ClaimLimits, Limits, QueueLimits
 from oqkit.queue.bell import News
+from oqkit.queue.control import _enter
+from oqkit.queue.job import ControlVerb
 from oqkit.queue.key import parse_marker
 from oqkit.queue.policy import Policy
 from tests.queue.faulty import FaultyStore, World, WrappedStore, cost
@@ -49,6 +52,23 @@ def ring_first(world, job):
 
 
 # --- what only the doorbell told of -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_listed_first", (True, False))
+def test_marker_stays_until_the_one_is_there_that_only_the_doorbell_told_of(world, is_listed_first):
+    """Whoever gave an order died between the doorbell and the marker, and a worker took down the only one that there was."""
+    job, repository = world.job(1, policy=Policy(not_before=world.now() + 100.0)), world.repository()
+    world.submit(job)
+    (before,) = world.markers()
+    ordered, _ = _enter(repository, job.id, ControlVerb.REPRIORITIZE, priority=200)
+    marker = repository.marker(ordered, due=job.policy.not_before)
+    shown = Listing(markers=(parse_marker(before),), is_complete=False)
+    told = [shown, Listing(markers=(marker,), is_complete=False, job=ordered)]
+    worker = world.worker()
+    for listing in told if is_listed_first else reversed(told):
+        worker.claimer._take_in(listing)
+    assert worker.claimer._claim_in(worker.claimer._cursors[job.id]) is None
+    assert marker.key in world.markers()
 
 
 @pytest.mark.parametrize("marker_s", (0.0, 0.1, 0.45))
