@@ -132,6 +132,15 @@ def expected(frame, by, function, name, **how):
     return found if found.index.nlevels >= len(np.atleast_1d(by)) and found.shape[1] else None
 
 
+def by_values(frame):
+    """Return a frame whose index says the same by its values: pandas 2 keeps a null key among its levels, which no value shows."""
+    index = frame.index
+    if not isinstance(index, pd.MultiIndex):
+        return frame
+    levels = [index.get_level_values(number) for number in range(index.nlevels)]
+    return frame.set_axis(pd.MultiIndex.from_arrays(levels, names=index.names))
+
+
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(given_frame=frames(), function=st.sampled_from(FUNCTIONS), sort=st.booleans(), dropna=st.booleans())
 def test_result_is_that_of_pandas(given_frame, function, sort, dropna):
@@ -151,7 +160,7 @@ def test_result_is_that_of_pandas(given_frame, function, sort, dropna):
     if want is None:
         assert got.empty
         return
-    pd.testing.assert_frame_equal(got, want, check_freq=False, check_names=True)
+    pd.testing.assert_frame_equal(by_values(got), by_values(want), check_freq=False)
 
 
 @pytest.mark.parametrize("function", (total, top, facts))
