@@ -18,6 +18,9 @@ _NAME = "source"
 _CELL = re.compile(r".*[/\\]ipykernel_\d+[/\\](\d+)\.py|<ipython-input-\d+-([0-9a-f]+)>")
 """A cell of a notebook: IPython names it by its text, and by what differs from kernel to kernel."""
 
+_NO_FILES = frozenset({"<string>", "<stdin>"})
+"""What any text is called that was run: the lines that Python keeps under it may be those of another one."""
+
 
 class _Span(NamedTuple):
     """Neighbouring lines of a file; the first line of a file is 1."""
@@ -63,6 +66,8 @@ def keep_sources(data: bytes) -> None:
 
 def _span(code: CodeType) -> _Span | None:
     file, first = code.co_filename, code.co_firstlineno
+    if file in _NO_FILES:
+        return None
     last = max((end for _, end, _, _ in code.co_positions() if end is not None), default=first)
     linecache.checkcache(file)
     text = "".join(linecache.getlines(file)[first - 1 : last])

@@ -133,11 +133,20 @@ def expected(frame, by, function, name, **how):
 
 
 def by_values(frame):
-    """Return a frame whose index says the same by its values: pandas 2 keeps a null key among its levels, which no value shows."""
+    """Return a frame that says the same by its values.
+
+    pandas 2 keeps a null key among the levels of its index, which no value shows, but of categories only those that occur; and
+    texts, of which oqkit makes what pandas 3 does with any function, are objects there.
+    """
     index = frame.index
+    if pd.__version__ < "3":
+        texts = [name for name in frame if isinstance(frame[name].dtype, pd.StringDtype)]
+        frame = frame.astype(dict.fromkeys(texts, object))
     if not isinstance(index, pd.MultiIndex):
         return frame
     levels = [index.get_level_values(number) for number in range(index.nlevels)]
+    if pd.__version__ < "3":
+        levels = [level.astype(level.categories.dtype) if hasattr(level, "categories") else level for level in levels]
     return frame.set_axis(pd.MultiIndex.from_arrays(levels, names=index.names))
 
 
