@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -12,6 +11,7 @@ import pyarrow.fs as pafs
 
 from oqkit.client.connection import Connection
 from oqkit.config import LOCAL
+from oqkit.payload.sized_file import SizedFile
 
 _S3: Final = "s3"
 
@@ -76,32 +76,16 @@ class _Files(pafs.FileSystemHandler):  # type: ignore[misc]  # pyarrow has no ty
     move = copy_file = open_output_stream = open_append_stream = _refuse
 
 
-class _Object(io.RawIOBase):
+class _Object(SizedFile):
     """An object of a queue, read by ranges."""
 
     def __init__(self, connection: Connection, key: str, size_bytes: int) -> None:
-        super().__init__()
+        super().__init__(size_bytes)
         self._connection = connection
         self._key = key
-        self._size = size_bytes
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
 
     def size(self) -> int:
         return self._size
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = base + offset
-        return self._at
 
     def read(self, size: int = -1) -> bytes:
         length = self._size - self._at if size < 0 else min(size, self._size - self._at)

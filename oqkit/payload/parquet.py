@@ -18,6 +18,7 @@ from oqkit.limits import PayloadLimits
 from oqkit.payload import seal
 from oqkit.payload.cache import ByteCache
 from oqkit.payload.guard import typed
+from oqkit.payload.sized_file import SizedFile
 from oqkit.store.base import Blob
 
 R = TypeVar("R")
@@ -304,32 +305,16 @@ def _chunk_spans(footer: pq.FileMetaData, groups: Sequence[int], names: list[str
                 yield start, start + chunk.total_compressed_size
 
 
-class _Ranges(io.RawIOBase):
+class _Ranges(SizedFile):
     """A read-only file of which only some ranges are at hand; reading elsewhere is an error."""
 
     def __init__(self, size_bytes: int) -> None:
-        super().__init__()
-        self._size = size_bytes
-        self._at = 0
+        super().__init__(size_bytes)
         self._parts: list[tuple[int, memoryview]] = []
 
     def add(self, start: int, data: bytes) -> None:
         """Put the bytes that lie at `start` at hand."""
         self._parts.append((start, memoryview(data)))
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = base + offset
-        return self._at
 
     def read(self, size: int = -1) -> bytes:
         stop = self._size if size < 0 else min(self._at + size, self._size)
